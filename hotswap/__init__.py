@@ -1,0 +1,1 @@
+"""The core: which model answers. No framework, no wire, no database."""

@@ -1,0 +1,224 @@
+"""The desired state: the persisted wish that every management call edits and only the reconciler acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from hotswap.tags import LATEST, as_version, check_word
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Wish(_Part):
+    """What is wanted of one model.
+
+    `last_good` is the version that last served and `generation` counts how often that changed; both
+    are written by the reconciler. `revision` is the document's revision when the wish last changed.
+    """
+
+    target: str = LATEST
+    unloaded: bool = False
+    last_good: str | None = None
+    generation: int = 0
+    revision: int = 0
+    actor: str | None = None
+    reason: str | None = None
+    changed: datetime | None = None
+
+
+class Desired(_Part):
+    """The whole document. `required` None stands for `*`: every model in the store is wanted.
+
+    `applied` holds the texts of OKAWARI_SERVE and OKAWARI_DEFAULT_MODEL that were applied last.
+    """
+
+    format: int = 1
+    revision: int = 0
+    required: tuple[str, ...] | None = None
+    default: str | None = None
+    applied: tuple[str, str | None] | None = None
+    models: Mapping[str, Wish] = {}
+
+    def wish(self, name: str) -> Wish | None:
+        """What is wanted of `name`; None when the model is in the store but not wanted."""
+        stored = self.models.get(name)
+        if self.required is None:
+            return stored or Wish()
+        return stored if stored is not None and (stored.revision or name in self.required) else None
+
+
+Edit = Callable[[Desired], Desired]
+
+
+class DesiredStore(Protocol):
+    """Where the document lies. All workers and the command line share it."""
+
+    def read(self) -> Desired:
+        """The document as it is now; an empty one where there is none yet."""
+        ...
+
+    def edit(self, change: Edit) -> Desired:
+        """Apply `change` to the newest document as one step and return the result.
+
+        Nobody's edit is lost: `change` sees what every earlier edit left. An exception from `change`
+        leaves everything as it was; a result equal to the document is not written.
+        """
+        ...
+
+
+class BadServe(ValueError):
+    """OKAWARI_SERVE cannot be read; the message says what is allowed."""
+
+
+def parse_serve(text: str) -> dict[str, str] | None:
+    """Read OKAWARI_SERVE: None for `*`, else target by model name, in the order written.
+
+    Raises `BadServe`.
+    """
+    if text.strip() == "*":
+        return None
+    targets: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, _, target = part.partition(":")
+        targets[_named(name, part)] = _target(target or LATEST, part)
+    if not targets:
+        raise BadServe("OKAWARI_SERVE is empty: write * or name:target[,name:target…]")
+    return targets
+
+
+def _named(name: str, part: str) -> str:
+    try:
+        return check_word("model name", name)
+    except ValueError as error:
+        raise BadServe(f"OKAWARI_SERVE: {part!r}: {error}") from None
+
+
+def _target(target: str, part: str) -> str:
+    try:
+        return target if target == LATEST else check_word("version", as_version(target))
+    except ValueError as error:
+        raise BadServe(f"OKAWARI_SERVE: {part!r}: {error}") from None
+
+
+def seed(serve: str, default: str | None) -> Edit:
+    """The edit that applies the environment's texts: at first start, and whenever they differ from last time."""
+    targets = parse_serve(serve)
+
+    def change(document: Desired) -> Desired:
+        if document.applied == (serve, default):
+            return document
+        if document.applied is None or document.applied[0] != serve:
+            document = _apply(document, targets)
+        return document.model_copy(
+            update={
+                "revision": document.revision + 1,
+                "default": default or _first(targets) or _kept_default(document),
+                "applied": (serve, default),
+            }
+        )
+
+    return change
+
+
+def _apply(document: Desired, targets: Mapping[str, str] | None) -> Desired:
+    """What the text names replaces what was wanted; what served before is remembered."""
+    revision = document.revision + 1
+    if targets is None:
+        # A first start keeps what the command line wished before it.
+        models = document.models if document.applied is None else _forget(document.models)
+        return document.model_copy(update={"required": None, "models": models})
+    models = _forget(document.models)
+    for name, target in targets.items():
+        models[name] = _wished(models.get(name), target, revision, "environment", "OKAWARI_SERVE")
+    return document.model_copy(update={"required": tuple(targets), "models": models})
+
+
+def _forget(models: Mapping[str, Wish]) -> dict[str, Wish]:
+    return {name: Wish(last_good=wish.last_good, generation=wish.generation) for name, wish in models.items()}
+
+
+def _kept_default(document: Desired) -> str | None:
+    """A default that only the environment named goes with it; one that was told by itself stays."""
+    named = document.applied is not None and document.applied[1] is not None
+    return None if named else document.default
+
+
+def _first(targets: Mapping[str, str] | None) -> str | None:
+    return next(iter(targets)) if targets else None
+
+
+def set_target(name: str, target: str, actor: str, reason: str | None) -> Edit:
+    """The edit that makes `name` follow `target`; the model is wanted from then on."""
+
+    def change(document: Desired) -> Desired:
+        revision = document.revision + 1
+        wish = _wished(document.models.get(name), target, revision, actor, reason)
+        return _with(document, name, wish, revision)
+
+    return change
+
+
+def put_back(name: str, before: Wish | None, made: int) -> Edit:
+    """The edit that undoes the change made at revision `made`, unless somebody changed it since."""
+
+    def change(document: Desired) -> Desired:
+        now = document.models.get(name)
+        if now is None or now.revision != made:
+            return document
+        revision = document.revision + 1
+        old = before or Wish()
+        wish = old.model_copy(
+            update={"last_good": now.last_good, "generation": now.generation, "revision": revision}
+        )
+        return _with(document, name, wish, revision)
+
+    return change
+
+
+def record_serving(name: str, version: str) -> Edit:
+    """The edit that remembers what serves: `last_good`, and one generation more if that changed."""
+
+    def change(document: Desired) -> Desired:
+        wish = document.models.get(name) or Wish()
+        if wish.last_good == version:
+            return document
+        fresh = wish.model_copy(update={"last_good": version, "generation": wish.generation + 1})
+        return _with(document, name, fresh, document.revision)
+
+    return change
+
+
+def settle_default(names: list[str]) -> Edit:
+    """The edit that stores the default model as soon as it can be told; it is never moved."""
+
+    def change(document: Desired) -> Desired:
+        if document.default is not None:
+            return document
+        choice = "shapes" if "shapes" in names else names[0] if len(names) == 1 else None
+        return document.model_copy(update={"default": choice})
+
+    return change
+
+
+def _wished(old: Wish | None, target: str, revision: int, actor: str, reason: str | None) -> Wish:
+    return (old or Wish()).model_copy(
+        update={
+            "target": target,
+            "unloaded": False,
+            "revision": revision,
+            "actor": actor,
+            "reason": reason,
+            "changed": datetime.now(UTC),
+        }
+    )
+
+
+def _with(document: Desired, name: str, wish: Wish, revision: int) -> Desired:
+    models = {**document.models, name: wish}
+    return document.model_copy(update={"models": models, "revision": revision})

@@ -1,0 +1,127 @@
+"""What can go wrong while serving, as meaning. Each wire has one table that turns it into a status.
+
+ServingError
+├── BadRequest                the caller's fields are wrong
+│   ├── BadPicture            the bytes are not a picture that can be read
+│   ├── PictureTooLarge       more pixels than the limit
+│   ├── UnsupportedPicture    a format that the service does not read
+│   └── ModelRequired         no model was named and there is no default
+├── ModelNotFound             no such model
+├── VersionNotFound           no such version of that model
+├── VersionNotLoaded          the version exists and does not answer
+├── ModelNotReady             the model is known and nothing serves yet
+├── Overloaded                no room for one more request right now
+├── DeadlineExceeded          the answer did not come in time
+├── ModelFailed               the model ran and its outputs cannot be used
+├── Conflict                  somebody changed the state since it was read
+├── VersionFailed             the version cannot be loaded or failed its check
+└── ShuttingDown              the service takes no new work
+"""
+
+from __future__ import annotations
+
+
+class ServingError(Exception):
+    """Root of all. `code` is stable and read by programs, the message is read by people."""
+
+    code = "internal_error"
+    #: Whether the same request may succeed later without being changed.
+    transient = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequest(ServingError):
+    """The caller's fields are wrong; the message names field, value and what is allowed."""
+
+    code = "invalid_argument"
+
+
+class BadPicture(BadRequest):
+    """The bytes are broken, truncated or empty."""
+
+    code = "invalid_image"
+
+
+class PictureTooLarge(BadRequest):
+    """The picture has more pixels than the service decodes."""
+
+    code = "image_too_large"
+
+
+class UnsupportedPicture(BadRequest):
+    """The bytes hold something else than JPEG, PNG, WebP or BMP."""
+
+    code = "unsupported_media_type"
+
+
+class ModelRequired(BadRequest):
+    """No model was named and no default can be told."""
+
+    code = "model_required"
+
+
+class ModelNotFound(ServingError):
+    """No model of that name is known."""
+
+    code = "model_not_found"
+
+
+class VersionNotFound(ServingError):
+    """The model is known, the version is not."""
+
+    code = "version_not_found"
+
+
+class VersionNotLoaded(ServingError):
+    """The version exists but is not loaded, or is draining."""
+
+    code = "version_not_loaded"
+
+
+class ModelNotReady(ServingError):
+    """The model is known and nothing serves it yet."""
+
+    code = "model_not_ready"
+    transient = True
+
+
+class Overloaded(ServingError):
+    """There is no room for one more request right now."""
+
+    code = "overloaded"
+    transient = True
+
+
+class DeadlineExceeded(ServingError):
+    """The answer did not come within the request's time."""
+
+    code = "deadline_exceeded"
+    transient = True
+
+
+class ShuttingDown(ServingError):
+    """The process is ending and takes no new work."""
+
+    code = "shutting_down"
+    transient = True
+
+
+class ModelFailed(ServingError):
+    """The model ran, but its outputs cannot be used (NaN, or a shape it did not declare)."""
+
+    code = "model_failed"
+
+
+class Conflict(ServingError):
+    """What the caller expected is no longer so; nothing was changed."""
+
+    code = "conflict"
+
+
+class VersionFailed(ServingError):
+    """The version cannot be loaded, or did not pass its check."""
+
+    code = "version_failed"

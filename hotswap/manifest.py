@@ -1,0 +1,207 @@
+"""What an artifact says of itself.
+
+The declared half (`ModelConfig`) is the user's `config.json`. The found half (`Manifest`) is made at
+import: the sha256 and size of every file, what loading costs, and the digest over all files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+CONFIG_FILE = "config.json"
+MANIFEST_KEY = "okawari"
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class BadManifest(ValueError):
+    """A config or manifest that cannot be used; the message names field, value and what is allowed."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ResizeConfig(_Part):
+    """How a picture of any size becomes the input's size."""
+
+    mode: Literal["stretch", "letterbox", "letterbox_centre", "centre_crop"] = Field(
+        default="stretch",
+        description="stretch ignores the aspect; letterbox keeps it and fills right and below, "
+        "letterbox_centre on all sides; centre_crop cuts the longer side",
+    )
+    kernel: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+
+
+class InputConfig(_Part):
+    """The tensor that the graph takes, and how it is made: `(pixel * scale - mean) / std`."""
+
+    name: str | None = Field(default=None, description="graph input; left out: the only one")
+    width: int = Field(ge=1, le=8192, description="pixels")
+    height: int = Field(ge=1, le=8192, description="pixels")
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    dtype: Literal["float32", "uint8"] = "float32"
+    colour_order: Literal["RGB", "BGR"] = "RGB"
+    resize: ResizeConfig = ResizeConfig()
+    pad: Annotated[int, Field(ge=0, le=255)] = Field(
+        default=114, description="grey of the fill, before scaling"
+    )
+    scale: float = Field(default=1.0, gt=0, description="factor on 0..255")
+    mean: Channels | None = Field(default=None, description="in the model's colour order")
+    std: Channels | None = Field(default=None, description="in the model's colour order")
+
+    @field_validator("std")
+    @classmethod
+    def _no_zero(cls, std: list[float] | None) -> list[float] | None:
+        if std is not None and any(value <= 0 for value in std):
+            raise ValueError("every value must be greater than 0")
+        return std
+
+
+class OutputConfig(_Part):
+    """Which outputs the family reads, and its decoding parameters."""
+
+    names: list[str] | None = Field(default=None, description="graph outputs; left out: all")
+    parameters: dict[str, Any] = Field(default={}, description="the family's own; see its schema")
+
+
+class Thresholds(_Part):
+    """What counts as found when the request does not say."""
+
+    score: Unit = 0.5
+    nms_iou: Unit = 0.45
+
+
+class Resources(_Part):
+    """What the version asks of the machine."""
+
+    threads: int = Field(default=1, ge=1, le=64, description="onnxruntime threads in one call")
+
+
+class WarmUp(_Part):
+    """What runs before a version may answer."""
+
+    runs: int = Field(default=2, ge=1, le=100)
+
+
+class GoldenPicture(_Part):
+    """A picture in the artifact that the version is checked on before it may answer."""
+
+    file: str
+
+    @field_validator("file")
+    @classmethod
+    def _inside(cls, file: str) -> str:
+        path = PurePosixPath(file)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError("must be a path inside the version's folder")
+        return file
+
+
+class ModelConfig(_Part):
+    """The declared half of the manifest: `config.json`."""
+
+    format: Literal[1] = 1
+    task: Literal["object-detection", "image-classification"]
+    family: str = Field(description="how outputs become detections; `okawari families` lists them")
+    description: str = ""
+    licence: str | None = None
+    source: str | None = None
+    created: AwareDatetime | None = Field(
+        default=None, description="creation time with zone; left out: the time of import"
+    )
+    input: InputConfig
+    output: OutputConfig = OutputConfig()
+    labels: list[str] = Field(min_length=1)
+    thresholds: Thresholds = Thresholds()
+    resources: Resources = Resources()
+    warm_up: WarmUp = WarmUp()
+    golden: list[GoldenPicture] = []
+
+
+class FileEntry(_Part):
+    """One file of an artifact."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0, description="bytes")
+
+
+class Measured(_Part):
+    """What loading cost at import, in a process of its own."""
+
+    load_seconds: float
+    peak_bytes: int
+    resident_bytes: int
+    onnxruntime: str
+
+
+class Manifest(_Part):
+    """The found half, kept in `model.yaml` under metadata.okawari."""
+
+    format: Literal[1] = 1
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    weights: str
+    files: dict[str, FileEntry]
+    measured: Measured | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry.size for entry in self.files.values())
+
+
+def digest_of(files: Mapping[str, FileEntry]) -> str:
+    """The digest of a set of files, config included and tag left out: `sha256:<hex>`.
+
+    It is the sha256 of `{"path": "sha256 of the file", …}` as JSON with sorted keys and no spaces.
+    """
+    table = {path: entry.sha256 for path, entry in files.items()}
+    text = json.dumps(table, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_config(text: str | bytes) -> ModelConfig:
+    """Read a `config.json`; raise `BadManifest` naming field, value found and values allowed."""
+    try:
+        return ModelConfig.model_validate_json(text)
+    except ValidationError as error:
+        raise BadManifest(explain(CONFIG_FILE, error)) from None
+
+
+def parse_manifest(raw: object) -> Manifest:
+    """Read the found half from `model.yaml`'s metadata; raise `BadManifest`."""
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        raise BadManifest(explain("model.yaml metadata.okawari", error)) from None
+
+
+def explain(what: str, error: ValidationError) -> str:
+    """One line a finding: field, what is wrong (with the values allowed), value found."""
+    return "; ".join(_finding(what, item) for item in error.errors(include_url=False))
+
+
+def _finding(what: str, item: Mapping[str, Any]) -> str:
+    field = ".".join(str(part) for part in item["loc"]) or "(whole document)"
+    found = "" if item["type"] == "missing" else f", found {_short(item['input'])}"
+    return f"{what}: {field}: {item['msg']}{found}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def as_utc(moment: datetime) -> datetime:
+    """The same moment in UTC; a moment without zone is taken as UTC, as BentoML writes it."""
+    from datetime import UTC
+
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,61 @@
+"""The desired state as one JSON file, edited under a lock and replaced as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from hotswap.desired import Desired, Edit
+from registry.files import locked, write_atomically
+
+
+class StateDamaged(RuntimeError):
+    """The state file is not what we wrote; the message says what to do."""
+
+
+class DesiredFile:
+    """`<home>/state/desired.json`. Every process of the home reads and edits the same file."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "state" / "desired.json"
+        self._lock = home / "state" / "desired.lock"
+        self._seen: tuple[tuple[int, int, int], Desired] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file itself."""
+        return self._path
+
+    def read(self) -> Desired:
+        """The document as it is now; an empty one where there is none. Raises `StateDamaged`."""
+        try:
+            stamp = self._stamp()
+        except FileNotFoundError:
+            return Desired()
+        seen = self._seen
+        if seen is None or seen[0] != stamp:
+            self._seen = seen = (stamp, self._parse(self._path.read_bytes()))
+        return seen[1]
+
+    def edit(self, change: Edit) -> Desired:
+        """Apply `change` to the newest document as one step; see `DesiredStore.edit`."""
+        with locked(self._lock):
+            before = self.read()
+            after = change(before)
+            if after != before:
+                write_atomically(self._path, after.model_dump_json(indent=1).encode())
+        return after
+
+    def _stamp(self) -> tuple[int, int, int]:
+        # A replaced file has another inode, even within one tick of its clock.
+        status = self._path.stat()
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _parse(self, text: bytes) -> Desired:
+        try:
+            return Desired.model_validate_json(text)
+        except ValidationError:
+            raise StateDamaged(
+                f"{self._path} is damaged; move it away to start from OKAWARI_SERVE again"
+            ) from None

@@ -1,0 +1,92 @@
+"""Every setting of the service, read once, by the composition roots, into one frozen object.
+
+Sources, the first wins: environment variables, `okawari.toml` in the working folder, the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+_EMBEDDED_HOME = Path("var")
+
+
+def _plain(name: str) -> AliasChoices:
+    """A setting whose environment variable has no prefix of ours, as `PORT`."""
+    return AliasChoices(name.upper(), name)
+
+
+class Settings(BaseSettings):
+    """One field, one setting: `OKAWARI_<FIELD>` in the environment unless said otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OKAWARI_", toml_file="okawari.toml", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    port: Annotated[int, Field(validation_alias=_plain("port"), ge=0, le=65535)] = 3000
+    grpc_port: Annotated[int, Field(validation_alias=_plain("grpc_port"), ge=0, le=65535)] = 50051
+    workers: Annotated[int, Field(validation_alias=_plain("workers"), ge=1, le=64)] = 1
+    okawari_home: Annotated[Path | None, Field(validation_alias=_plain("okawari_home"))] = None
+    bentoml_home: Annotated[Path | None, Field(validation_alias=_plain("bentoml_home"))] = None
+
+    serve: str = "*"
+    default_model: str | None = None
+    admin_token: Annotated[str | None, Field(repr=False)] = None
+    insecure: bool = False
+
+    threads: Annotated[int | None, Field(ge=1, le=256)] = None
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 100
+    request_timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    swap_timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    start_timeout: Annotated[float, Field(ge=0, le=3600)] = 20.0
+    poll_interval: Annotated[float, Field(gt=0, le=60)] = 0.5
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    load_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    log_level: str = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before `okawari.toml` before defaults."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @cached_property
+    def home(self) -> Path:
+        """Where state, run files and logs lie (`OKAWARI_HOME`)."""
+        return (self.okawari_home or self.bentoml_home or _EMBEDDED_HOME).absolute()
+
+    @cached_property
+    def store_home(self) -> Path:
+        """The home of the model store (`BENTOML_HOME`); models lie in its `models` folder."""
+        return (self.bentoml_home or self.okawari_home or _EMBEDDED_HOME).absolute()
+
+    @property
+    def models(self) -> Path:
+        """The model store."""
+        return self.store_home / "models"
+
+    @cached_property
+    def thread_count(self) -> int:
+        """Threads that run models in one worker: the cores shared between the workers."""
+        return self.threads or max(1, -(-_cores() // self.workers))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
