@@ -18,13 +18,15 @@ class _Part(BaseModel):
 class Wish(_Part):
     """What is wanted of one model.
 
-    `last_good` is the version that last served and `generation` counts how often that changed; both
-    are written by the reconciler. `revision` is the document's revision when the wish last changed.
+    `last_good` is the version that last served (`last_digest` its files) and `generation` counts how
+    often that changed; the reconciler writes them. `revision` is the document's revision when the wish
+    last changed.
     """
 
     target: str = LATEST
     unloaded: bool = False
     last_good: str | None = None
+    last_digest: str | None = None
     generation: int = 0
     revision: int = 0
     actor: str | None = None
@@ -107,7 +109,7 @@ def _target(target: str, part: str) -> str:
 
 
 def seed(serve: str, default: str | None) -> Edit:
-    """The edit that applies the environment's texts: at first start, and whenever they differ from last time."""
+    """The edit that applies the environment's texts: at first start, and whenever they have changed."""
     targets = parse_serve(serve)
 
     def change(document: Desired) -> Desired:
@@ -172,23 +174,23 @@ def put_back(name: str, before: Wish | None, made: int) -> Edit:
         if now is None or now.revision != made:
             return document
         revision = document.revision + 1
-        old = before or Wish()
-        wish = old.model_copy(
-            update={"last_good": now.last_good, "generation": now.generation, "revision": revision}
-        )
+        served = {"last_good": now.last_good, "last_digest": now.last_digest, "generation": now.generation}
+        wish = (before or Wish()).model_copy(update={**served, "revision": revision})
         return _with(document, name, wish, revision)
 
     return change
 
 
-def record_serving(name: str, version: str) -> Edit:
+def record_serving(name: str, version: str, digest: str) -> Edit:
     """The edit that remembers what serves: `last_good`, and one generation more if that changed."""
 
     def change(document: Desired) -> Desired:
         wish = document.models.get(name) or Wish()
-        if wish.last_good == version:
+        if (wish.last_good, wish.last_digest) == (version, digest):
             return document
-        fresh = wish.model_copy(update={"last_good": version, "generation": wish.generation + 1})
+        fresh = wish.model_copy(
+            update={"last_good": version, "last_digest": digest, "generation": wish.generation + 1}
+        )
         return _with(document, name, fresh, document.revision)
 
     return change

@@ -101,8 +101,12 @@ class Runner(Protocol):
         """Answer for each picture. Raises `BadPicture` and its kin, or `ModelFailed`."""
         ...
 
+    def warm(self) -> None:
+        """Run often enough that the first request is as fast as the next; raise `VersionFailed`."""
+        ...
+
     def check(self) -> None:
-        """Warm up and prove that the version can answer; raise `VersionFailed` with the reason."""
+        """Prove on pictures that the version can answer; raise `VersionFailed` with the reason."""
         ...
 
     def close(self) -> None:

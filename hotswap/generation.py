@@ -1,0 +1,126 @@
+"""One loaded version in a slot, from loading to closing, and the lease by which a request borrows it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from types import TracebackType
+
+from hotswap.artifact import Artifact
+from hotswap.runner import Runner
+from hotswap.tags import ModelTag
+
+
+class State(StrEnum):
+    """The lifecycle: loading → warming → checking → serving → draining → closed, or failed."""
+
+    LOADING = "loading"
+    WARMING = "warming"
+    CHECKING = "checking"
+    SERVING = "serving"
+    DRAINING = "draining"
+    CLOSED = "closed"
+    FAILED = "failed"
+
+
+class Generation:
+    """A runner and the count of those who use it. It is closed only when nobody does.
+
+    `on_drained` is called once, by whoever brings the last lease back after `retire`.
+    """
+
+    def __init__(self, artifact: Artifact, runner: Runner, on_drained: Callable[[Generation], None]) -> None:
+        self.artifact = artifact
+        self.number = 0
+        self.state = State.CHECKING
+        self._runner: Runner | None = runner
+        self._on_drained = on_drained
+        self._leases = 0
+        self._lock = threading.Lock()
+
+    @property
+    def tag(self) -> ModelTag:
+        """Name and version."""
+        return self.artifact.tag
+
+    @property
+    def leases(self) -> int:
+        """How many requests use it now."""
+        return self._leases
+
+    @property
+    def runner(self) -> Runner:
+        """The loaded model; only for those who hold a lease."""
+        if self._runner is None:
+            raise RuntimeError(f"{self.tag} is closed")
+        return self._runner
+
+    def open(self, number: int) -> None:
+        """From now on it can be borrowed, as generation `number` of its model."""
+        with self._lock:
+            self.number = number
+            self.state = State.SERVING
+
+    def borrow(self) -> bool:
+        """Count one user more; False when it no longer serves."""
+        with self._lock:
+            if self.state is not State.SERVING:
+                return False
+            self._leases += 1
+            return True
+
+    def give_back(self) -> None:
+        """Count one user less."""
+        with self._lock:
+            self._leases -= 1
+            drained = self.state is State.DRAINING and self._leases == 0
+        if drained:
+            self._on_drained(self)
+
+    def retire(self) -> None:
+        """Let nobody borrow it any more; those who did may finish."""
+        with self._lock:
+            if self.state is not State.SERVING:
+                return
+            self.state = State.DRAINING
+            drained = self._leases == 0
+        if drained:
+            self._on_drained(self)
+
+    def close(self) -> None:
+        """Free the runner. Raises RuntimeError while anybody still uses it; a second call does nothing."""
+        with self._lock:
+            if self._leases:
+                raise RuntimeError(f"{self.tag} has {self._leases} leases")
+            runner, self._runner = self._runner, None
+            self.state = State.CLOSED
+        if runner is not None:
+            runner.close()
+
+
+class Lease:
+    """A request's claim on one generation. It ends once, however often `release` is called."""
+
+    __slots__ = ("_open", "generation")
+
+    def __init__(self, generation: Generation) -> None:
+        self.generation = generation
+        self._open = True
+
+    def release(self) -> None:
+        """Give the generation back."""
+        if self._open:
+            self._open = False
+            self.generation.give_back()
+
+    def __enter__(self) -> Generation:
+        return self.generation
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()

@@ -1,0 +1,77 @@
+"""Desired against actual, as a list of actions. Pure: a table in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What is wanted of one model now.
+
+    `version` is what the target means (None: cannot be told now), `last_good` what served last.
+    """
+
+    name: str
+    version: str | None
+    last_good: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """What one slot does now. `waiting` are versions that failed and are not to be tried yet."""
+
+    serving: str | None = None
+    loading: frozenset[str] = frozenset()
+    waiting: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load a version beside what serves."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Let nobody answer for this model."""
+
+    name: str
+
+
+Action = Load | Unload
+
+
+def plan(wants: Iterable[Want], actual: Mapping[str, Actual]) -> list[Action]:
+    """Say what to do. A model that is wanted is never unloaded, whatever its store looks like."""
+    wants = list(wants)
+    actions: list[Action] = []
+    for want in wants:
+        version = next_version(want, actual.get(want.name, Actual()))
+        if version is not None:
+            actions.append(Load(want.name, version))
+    wanted = {want.name for want in wants}
+    actions += [Unload(name) for name, slot in actual.items() if name not in wanted and slot.serving]
+    return actions
+
+
+def next_version(want: Want, slot: Actual) -> str | None:
+    """The version to load now: the target's, else for an empty slot what served last."""
+    if slot.loading:
+        return None
+    busy = slot.waiting | {slot.serving}
+    if want.version is not None and want.version not in busy:
+        return want.version
+    if slot.serving is None and want.last_good not in busy:
+        return want.last_good
+    return None
+
+
+def may_publish(version: str, want: Want | None, slot: Actual) -> bool:
+    """Whether a version that has just been loaded is still wanted."""
+    if want is None:
+        return False
+    return version == want.version or (slot.serving is None and version == want.last_good)

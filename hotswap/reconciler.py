@@ -1,0 +1,268 @@
+"""Look, plan, act, again: the only one that changes what answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from hotswap import memory
+from hotswap.artifact import ModelSight, VersionSight
+from hotswap.background import Background
+from hotswap.backoff import Backoff, Clock
+from hotswap.desired import Desired, DesiredStore, Wish, record_serving, settle_default
+from hotswap.generation import Generation, State
+from hotswap.hooks import Hooks, NoHooks, NoObserver, Observer, Swap
+from hotswap.loading import Failed, Gate, Loaded, Outcome
+from hotswap.plan import Actual, Load, Unload, Want, may_publish, plan
+from hotswap.runner import Loader
+from hotswap.slot import Slot
+from hotswap.source import Source, resolve
+from hotswap.tags import ModelTag
+
+logger = logging.getLogger("bentoml.okawari.hotswap")
+
+
+class Reconciler:
+    """Drives the slots of one process towards the desired state.
+
+    `step` is called by one thread only; all slow work goes to `background`, whose outcomes the next
+    step takes in. Everything else may be read from any thread.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        desired: DesiredStore,
+        loader: Loader,
+        background: Background,
+        *,
+        hooks: Hooks | None = None,
+        observer: Observer | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._store = desired
+        self._background = background
+        self._hooks = hooks or NoHooks()
+        self._observer = observer or NoObserver()
+        self._gate = Gate(source, loader, self._drained)
+        self._outcomes: deque[tuple[ModelTag, Outcome]] = deque()
+        self._wake = threading.Event()
+        self._forgive: deque[ModelTag | None] = deque()
+        self.backoff = Backoff(clock)
+        self.loading: dict[ModelTag, State] = {}
+        self.slots: dict[str, Slot] = {}
+        self.sights: Mapping[str, ModelSight] = {}
+        self.document = Desired()
+        self.store_away = False
+        self.trouble: str | None = None
+        self.begun = 0
+        self.steps = 0
+        self.on_step: Callable[[], None] = lambda: None
+
+    # --- what others may ask for -------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Look again soon; any number of calls between two looks is one."""
+        self._wake.set()
+
+    def retry(self, tag: ModelTag | None = None) -> None:
+        """Look again now and try what failed (None: everything) without waiting."""
+        self._forgive.append(tag)
+        self.wake()
+
+    def wait(self, timeout: float) -> None:
+        """Sleep until somebody wakes us, at most `timeout` seconds."""
+        self._wake.wait(timeout)
+        self._wake.clear()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being loaded and no outcome waits to be taken in."""
+        return not self.loading and not self._outcomes
+
+    # --- one turn ------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One look, one plan, all its actions. Whatever goes wrong is logged, and tried again."""
+        self.begun += 1
+        trouble: str | None = None
+        try:
+            self._turn()
+        except Exception as error:  # noqa: BLE001 - what serves goes on, and the next look is soon
+            trouble = f"{type(error).__name__}: {error}"
+        if trouble is not None and trouble != self.trouble:
+            logger.error("cannot bring about the desired state, trying on: %s", trouble)
+        self.trouble = trouble
+        self.steps += 1
+        self.on_step()
+
+    def _turn(self) -> None:
+        while self._forgive:
+            tag = self._forgive.popleft()
+            self.backoff.forgive_all() if tag is None else self.backoff.forgive(tag)
+        self._look()
+        wants = self._wants()
+        while self._outcomes:
+            self._take_in(*self._outcomes.popleft(), wants)
+        for action in plan(wants.values(), {name: self._actual(name) for name in {*self.slots, *wants}}):
+            self._do(action)
+
+    def _look(self) -> None:
+        sights = self._source.look()
+        self.store_away = sights is None
+        if sights is not None:
+            self.sights = sights
+        self.document = self._store.read()
+        if self.document.default is None and self.sights:
+            self.document = self._store.edit(settle_default(sorted(self.sights)))
+
+    def _wants(self) -> dict[str, Want]:
+        names = {*self.sights, *self.slots, *self.document.models}
+        wishes = {name: self.document.wish(name) for name in names}
+        return {
+            name: self._want(name, wish)
+            for name, wish in sorted(wishes.items())
+            if wish is not None and not wish.unloaded
+        }
+
+    def _want(self, name: str, wish: Wish) -> Want:
+        return Want(name, resolve(wish.target, self.sights.get(name)).version, wish.last_good)
+
+    def _actual(self, name: str) -> Actual:
+        slot = self.slots.get(name)
+        current = slot.current if slot else None
+        return Actual(
+            serving=current.tag.version if current else None,
+            loading=frozenset(tag.version for tag in self.loading if tag.name == name),
+            waiting=frozenset(
+                tag.version
+                for tag in self.backoff.failures
+                if tag.name == name and self.backoff.waiting(tag, self._sight(tag))
+            ),
+        )
+
+    def _sight(self, tag: ModelTag) -> VersionSight | None:
+        model = self.sights.get(tag.name)
+        return model.versions.get(tag.version) if model else None
+
+    # --- actions ---------------------------------------------------------------------------------
+
+    def _do(self, action: Load | Unload) -> None:
+        if isinstance(action, Unload):
+            self._publish(self.slots[action.name], None)
+            return
+        tag = ModelTag(action.name, action.version)
+        self.loading[tag] = State.LOADING
+        self._background.submit(lambda: self._bring(tag))
+
+    def _bring(self, tag: ModelTag) -> None:
+        def progress(state: State) -> None:
+            self.loading[tag] = state
+
+        self._outcomes.append((tag, self._gate.bring(tag, progress)))
+        self.wake()
+
+    def _take_in(self, tag: ModelTag, outcome: Outcome, wants: Mapping[str, Want]) -> None:
+        self.loading.pop(tag, None)
+        if isinstance(outcome, Failed):
+            self._failed(outcome)
+        elif may_publish(tag.version, wants.get(tag.name), self._actual(tag.name)):
+            self._loaded(outcome)
+        else:
+            logger.info("%s is no longer wanted; it is closed without having served", tag)
+            self._drained(outcome.generation)
+
+    def _failed(self, failed: Failed) -> None:
+        known = self.backoff.failures.get(failed.tag)
+        delay = self.backoff.record(failed, self._sight(failed.tag))
+        if failed.settling:
+            if known is None or known.reason != failed.reason:
+                logger.info("%s is not settled: %s", failed.tag, failed.reason)
+            return
+        logger.warning("%s failed: %s; next try in %.0f s", failed.tag, failed.reason, delay)
+        self._observer.failed(failed.tag, failed.reason, delay)
+
+    def _loaded(self, loaded: Loaded) -> None:
+        generation = loaded.generation
+        self.backoff.forgive(generation.tag)
+        self._observer.loaded(generation.tag, loaded.seconds)
+        slot = self.slots.setdefault(generation.tag.name, Slot(generation.tag.name))
+        generation.open(self._number(slot, generation))
+        self._publish(slot, generation)
+
+    def _number(self, slot: Slot, fresh: Generation) -> int:
+        """Remember what serves, and count. A state that can't be written must not stop a swap."""
+        last = max((each.number for each in slot), default=0)
+        tag = fresh.tag
+        try:
+            self.document = self._store.edit(record_serving(tag.name, tag.version, fresh.artifact.digest))
+            return max(last + 1, self.document.models[tag.name].generation)
+        except Exception as error:  # noqa: BLE001 - see the promise above
+            logger.warning("cannot remember that %s serves: %s", tag, error)
+            return last + 1
+
+    def _publish(self, slot: Slot, fresh: Generation | None) -> None:
+        before = slot.current
+        slot.publish(fresh)
+        wish = self.document.models.get(slot.name) or Wish()
+        swap = Swap(
+            name=slot.name,
+            before=before.tag.version if before else None,
+            after=fresh.tag.version if fresh else None,
+            generation=fresh.number if fresh else 0,
+            digest=fresh.artifact.digest if fresh else None,
+            actor=wish.actor,
+            reason=wish.reason,
+        )
+        logger.info("%s: %s -> %s, generation %d", swap.name, swap.before, swap.after, swap.generation)
+        self._observer.swapped(swap)
+        try:
+            self._hooks.after_swap(swap)
+        except Exception:
+            logger.exception("after_swap")
+
+    # --- endings ---------------------------------------------------------------------------------
+
+    def _drained(self, generation: Generation) -> None:
+        self._background.submit(lambda: self._close(generation))
+
+    def _close(self, generation: Generation) -> None:
+        slot = self.slots.get(generation.tag.name)
+        try:
+            generation.close()
+        except Exception:
+            logger.exception("closing %s", generation.tag)
+        memory.release()
+        if slot is not None:
+            slot.forget(generation)
+        self._observer.closed(generation.tag)
+        self.wake()
+
+
+class ReconcilerThread:
+    """Turns a reconciler: a look at least every `interval` seconds, and whenever it is woken."""
+
+    def __init__(self, reconciler: Reconciler, interval: float) -> None:
+        self._reconciler = reconciler
+        self._interval = interval
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._turn, name="okawari-reconciler", daemon=True)
+
+    def start(self) -> None:
+        """Begin with a look at once."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """End after the look that is under way."""
+        self._ending.set()
+        self._reconciler.wake()
+        self._thread.join(timeout)
+
+    def _turn(self) -> None:
+        while not self._ending.is_set():
+            self._reconciler.step()
+            self._reconciler.wait(self._interval)

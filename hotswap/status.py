@@ -1,0 +1,140 @@
+"""What is: models and versions with their states, as plain data for every wire and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from hotswap.artifact import ModelSight, VersionSight
+from hotswap.backoff import Failure
+from hotswap.generation import Generation
+from hotswap.reconciler import Reconciler
+from hotswap.slot import Slot
+from hotswap.tags import ModelTag, natural_key
+
+T = TypeVar("T")
+
+AVAILABLE = "available"
+UNSERVABLE = "unservable"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """One version: a lifecycle word, `available` or `unservable`, and why."""
+
+    version: str
+    digest: str | None
+    state: str
+    reason: str | None
+    size_bytes: int
+    created: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One model: what is wanted, what serves, what there is. `revision` is that of the wish."""
+
+    name: str
+    target: str | None
+    serving: str | None
+    generation: int | None
+    revision: int
+    reason: str | None
+    versions: tuple[VersionStatus, ...]
+
+
+def models(reconciler: Reconciler) -> list[ModelStatus]:
+    """Every model in the store or in a slot, by name."""
+    names = {*reconciler.sights, *reconciler.slots, *(reconciler.document.required or ())}
+    return [model(reconciler, name) for name in sorted(names)]
+
+
+def model(reconciler: Reconciler, name: str) -> ModelStatus:
+    """One model; it may be one that nobody knows."""
+    sight = reconciler.sights.get(name)
+    slot = reconciler.slots.get(name)
+    wish = reconciler.document.wish(name)
+    current = slot.current if slot else None
+    return ModelStatus(
+        name=name,
+        target=wish.target if wish else None,
+        serving=current.tag.version if current else None,
+        generation=current.number if current else None,
+        revision=wish.revision if wish else 0,
+        reason=sight.pointer if sight else "not in the store",
+        versions=tuple(_versions(reconciler, name, sight, slot)),
+    )
+
+
+def known(reconciler: Reconciler, name: str) -> bool:
+    """Whether there is, was or should be a model of that name."""
+    required = reconciler.document.required or ()
+    return name in reconciler.sights or name in reconciler.slots or name in required
+
+
+def ready(reconciler: Reconciler) -> bool:
+    """Every required model has a serving version; where none is named, at least one model has."""
+    serving = {name for name, slot in reconciler.slots.items() if slot.current is not None}
+    required = reconciler.document.required
+    return bool(serving) if required is None else serving.issuperset(required)
+
+
+def _versions(
+    reconciler: Reconciler, name: str, sight: ModelSight | None, slot: Slot | None
+) -> list[VersionStatus]:
+    sights = dict(sight.versions) if sight else {}
+    live = {each.tag.version: each for each in reversed(list(slot or ()))}
+    failures = {
+        tag.version: why for tag, why in list(reconciler.backoff.failures.items()) if tag.name == name
+    }
+    loading = {tag.version: str(state) for tag, state in list(reconciler.loading.items()) if tag.name == name}
+    return [
+        _version(
+            sights.get(version, VersionSight(version)),
+            live.get(version),
+            loading.get(version),
+            failures.get(version),
+        )
+        for version in sorted({*sights, *live, *loading}, key=natural_key)
+    ]
+
+
+def _copy(table: Mapping[ModelTag, T]) -> list[tuple[ModelTag, T]]:
+    """The rows as they are now: the reconciler's thread may change the table while we read."""
+    return list(table.items())
+
+
+def _version(
+    sight: VersionSight, live: Generation | None, loading: str | None, failure: Failure | None
+) -> VersionStatus:
+    state, reason = _state(sight, live, loading, failure)
+    artifact = live.artifact if live else None
+    digest = artifact.digest if artifact else sight.digest or (failure.digest if failure else None)
+    return VersionStatus(
+        version=sight.version,
+        digest=digest,
+        state=state,
+        reason=reason,
+        size_bytes=artifact.size_bytes if artifact else sight.size_bytes,
+        created=artifact.created if artifact else sight.created,
+    )
+
+
+def _state(
+    sight: VersionSight, live: Generation | None, loading: str | None, failure: Failure | None
+) -> tuple[str, str | None]:
+    if loading is not None:
+        return loading, None
+    if live is not None:
+        return str(live.state), None
+    if failure is not None:
+        return (UNSERVABLE if failure.settling else "failed"), failure.reason
+    return (UNSERVABLE, sight.reason) if sight.reason else (AVAILABLE, None)
+
+
+def failure_of(reconciler: Reconciler, tag: ModelTag) -> Failure | None:
+    """Why a version does not serve, if it failed."""
+    failures: Mapping[ModelTag, Failure] = reconciler.backoff.failures
+    return failures.get(tag)
