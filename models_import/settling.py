@@ -1,0 +1,136 @@
+"""Is every byte of a version there? The one place that decides whether a version may be loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from hotswap.artifact import Artifact, Settling, Unservable, Unsettled
+from hotswap.manifest import FileEntry, Manifest, ModelConfig, digest_of
+from hotswap.tags import ModelTag
+from models_import import reasons
+from models_import.layout import MODEL_YAML, LeadsOut, files_in, pick_weights
+from models_import.model_yaml import ModelYaml
+from models_import.sight import Reading
+from models_import.stamps import HashedFiles, Stamp, stamp_of
+
+#: Seconds between two looks at a version without manifest that must agree.
+QUIET_SECONDS = 2.0
+
+Stamps = Mapping[str, Stamp]
+
+
+class Settler:
+    """Checks files against their manifest, or, where there is none, that they have come to rest."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._hashes = HashedFiles()
+        self._at_rest: dict[Path, tuple[Stamps, float]] = {}
+
+    @property
+    def files_hashed(self) -> int:
+        """How many files were read in full so far."""
+        return self._hashes.reads
+
+    def keep_only(self, folders: set[Path]) -> None:
+        """Forget every version whose folder is not among these."""
+        self._hashes.keep_only(folders)
+        for folder in self._at_rest.keys() - folders:
+            del self._at_rest[folder]
+
+    def settle(self, tag: ModelTag, folder: Path, reading: Reading) -> Settling:
+        """Hash what was not hashed yet and say whether the version is whole."""
+        info, config, reason = reading.info, reading.config, reading.sight.reason
+        if reason is not None or info is None or config is None:
+            why = reason or "cannot be read"
+            return Unsettled(why) if reading.waits else Unservable(why)
+        try:
+            return self._check(tag, folder, info, config)
+        except LeadsOut as error:
+            return Unservable(reasons.damaged(tag, str(error)))
+        except FileNotFoundError as error:
+            return Unsettled(reasons.interrupted(tag, f"{error.filename} went away"))
+        except OSError as error:
+            return Unservable(reasons.unreadable(folder, error))
+
+    def _check(self, tag: ModelTag, folder: Path, info: ModelYaml, config: ModelConfig) -> Settling:
+        files = dict(files_in(folder))
+        refusal = (
+            self._moving(folder, files)
+            if info.manifest is None
+            else _names_differ(tag, info.manifest, files.keys() - {MODEL_YAML})
+        )
+        if refusal is not None:
+            return refusal
+        files.pop(MODEL_YAML)
+        entries = self._entries(files)
+        if entries is None:
+            return Unsettled(f"the files of {tag} change while they are read")
+        return self._compared(tag, folder, info, config, entries)
+
+    def _moving(self, folder: Path, files: Mapping[str, Path]) -> Unsettled | None:
+        """Whether a version without manifest has not yet been seen at rest for long enough."""
+        now = self._clock()
+        stamps = {name: stamp_of(path.stat()) for name, path in files.items()}
+        seen, since = self._at_rest.get(folder, (None, now))
+        if seen != stamps:
+            self._at_rest[folder] = stamps, now
+            since = now
+        if now - since >= QUIET_SECONDS:
+            return None
+        return Unsettled(
+            f"it has no manifest: waiting until its files have not changed for {QUIET_SECONDS:g} s"
+        )
+
+    def _entries(self, files: Mapping[str, Path]) -> dict[str, FileEntry] | None:
+        entries: dict[str, FileEntry] = {}
+        for name, path in files.items():
+            sha256 = self._hashes.sha256(path)
+            if sha256 is None:
+                return None
+            entries[name] = FileEntry(sha256=sha256, size=path.stat().st_size)
+        return entries
+
+    def _compared(
+        self,
+        tag: ModelTag,
+        folder: Path,
+        info: ModelYaml,
+        config: ModelConfig,
+        entries: Mapping[str, FileEntry],
+    ) -> Settling:
+        manifest = info.manifest
+        digest = digest_of(entries)
+        if manifest is not None:
+            for name, entry in manifest.files.items():
+                if entries[name] != entry:
+                    return Unservable(reasons.damaged(tag, f"{name} does not match its sha256"))
+            if digest != manifest.digest:
+                return Unservable(reasons.damaged(tag, "the digest does not match the files"))
+        return Artifact(
+            tag=tag,
+            path=folder,
+            weights=folder / (manifest.weights if manifest else pick_weights(entries)),
+            digest=digest,
+            config=config,
+            created=info.created,
+            size_bytes=sum(entry.size for entry in entries.values()),
+            measured=manifest.measured if manifest else None,
+        )
+
+
+def _names_differ(tag: ModelTag, manifest: Manifest, found: set[str]) -> Settling | None:
+    declared = set(manifest.files)
+    if missing := sorted(declared - found):
+        return Unsettled(reasons.interrupted(tag, f"{missing[0]} is missing"))
+    if extra := sorted(found - declared):
+        return Unservable(reasons.damaged(tag, f"{extra[0]} was added after the import"))
+    return None
+
+
+def inside(root: Path, path: Path) -> bool:
+    """Whether a path, its links followed, lies below `root`."""
+    real, base = os.path.realpath(path), os.path.realpath(root)
+    return real.startswith(base + os.sep)

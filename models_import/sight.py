@@ -1,0 +1,181 @@
+"""A quick look at one version in the store, without hashing: may it be tried, and if not, why not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotswap.artifact import VersionSight
+from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, parse_config
+from hotswap.tags import ModelTag
+from models_import import model_yaml, reasons
+from models_import.layout import MODEL_YAML, LeadsOut, check_golden, files_in, pick_weights
+from models_import.model_yaml import ModelYaml
+from models_import.stamps import ParsedFiles, Stamp, stamp_of
+
+Check = Callable[[ModelConfig], None]
+
+# A folder changed more lately than this may change again and bear the same time.
+_SAME_TICK_NS = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was found in one version's folder.
+
+    `waits` says that time alone may mend it; `lasting` that nothing can change it without changing the
+    stamp of the folder or of `model.yaml`.
+    """
+
+    sight: VersionSight
+    info: ModelYaml | None = None
+    config: ModelConfig | None = None
+    waits: bool = False
+    lasting: bool = False
+
+
+class _Unfit(Exception):
+    """Why a version cannot be tried; see `Reading` for the two flags."""
+
+    def __init__(self, reason: str, *, waits: bool = False, lasting: bool = False) -> None:
+        super().__init__(reason)
+        self.waits = waits
+        self.lasting = lasting
+
+
+class SightReader:
+    """Reads version folders. What was parsed once is not parsed again until its file changes."""
+
+    def __init__(self, check: Check) -> None:
+        def checked(text: bytes) -> ModelConfig:
+            config = parse_config(text)
+            check(config)
+            return config
+
+        self.yamls = ParsedFiles(model_yaml.parse)
+        self.configs = ParsedFiles(checked)
+        self._known: dict[Path, tuple[tuple[Stamp, Stamp | None], Reading]] = {}
+
+    def read(self, tag: ModelTag, folder: Path) -> Reading:
+        """The version as it is now."""
+        try:
+            key = stamp_of(folder.stat()), _stamp_if_there(folder / MODEL_YAML)
+            known = self._known.get(folder)
+            if known is None or known[0] != key or not known[1].lasting or _may_change_unseen(key):
+                known = self._known[folder] = key, self._judge(tag, folder)
+        except OSError as error:
+            return Reading(_sight(tag, None, reasons.unreadable(folder, error)))
+        return known[1]
+
+    def keep_only(self, folders: set[Path]) -> None:
+        """Forget every version whose folder is not among these."""
+        self.yamls.keep_only(folders)
+        self.configs.keep_only(folders)
+        for folder in self._known.keys() - folders:
+            del self._known[folder]
+
+    def _judge(self, tag: ModelTag, folder: Path) -> Reading:
+        info: ModelYaml | None = None
+        try:
+            info = self._info(tag, folder)
+            config = self._config(tag, info, folder)
+            size = _fits(tag, info, config, folder)
+        except _Unfit as unfit:
+            return Reading(_sight(tag, info, str(unfit)), info, None, unfit.waits, unfit.lasting)
+        except OSError as error:
+            return Reading(_sight(tag, info, reasons.unreadable(folder, error)), info)
+        return Reading(_sight(tag, info, None, size), info, config, lasting=True)
+
+    def _info(self, tag: ModelTag, folder: Path) -> ModelYaml:
+        try:
+            info = self.yamls.get(folder / MODEL_YAML)
+        except FileNotFoundError:
+            raise _Unfit(reasons.interrupted(tag, f"no {MODEL_YAML}"), waits=True, lasting=True) from None
+        except BadManifest as error:
+            raise _Unfit(reasons.damaged(tag, str(error)), waits=True, lasting=True) from None
+        if (info.name, info.version) != (tag.name, tag.version):
+            what = f"its {MODEL_YAML} is that of {info.name}:{info.version}"
+            raise _Unfit(reasons.damaged(tag, what), lasting=True)
+        return info
+
+    def _config(self, tag: ModelTag, info: ModelYaml, folder: Path) -> ModelConfig:
+        try:
+            return self.configs.get(folder / CONFIG_FILE)
+        except FileNotFoundError:
+            if info.manifest is None:
+                raise _Unfit(reasons.foreign(folder, f"no {CONFIG_FILE}"), lasting=True) from None
+            raise _Unfit(reasons.interrupted(tag, f"no {CONFIG_FILE}"), waits=True) from None
+        except BadManifest as error:
+            raise self._bad_config(tag, info, folder, error) from None
+
+    def _bad_config(self, tag: ModelTag, info: ModelYaml, folder: Path, error: BadManifest) -> _Unfit:
+        if info.manifest is None:
+            return _Unfit(reasons.foreign(folder, str(error)), waits=True)
+        declared = info.manifest.files[CONFIG_FILE].size
+        if (folder / CONFIG_FILE).stat().st_size < declared:
+            return _Unfit(reasons.interrupted(tag, f"{CONFIG_FILE} is not whole"), waits=True)
+        return _Unfit(reasons.damaged(tag, str(error)))
+
+
+def _fits(tag: ModelTag, info: ModelYaml, config: ModelConfig, folder: Path) -> int:
+    """Bytes of all files, which are there and have their sizes."""
+    if info.manifest is not None:
+        return _sizes_fit(tag, info.manifest, folder)
+    try:
+        files = dict(files_in(folder))
+        pick_weights(files)
+        check_golden(config, files)
+    except LeadsOut as error:
+        raise _Unfit(reasons.damaged(tag, str(error))) from None
+    except BadManifest as error:
+        raise _Unfit(reasons.interrupted(tag, str(error)), waits=True) from None
+    return sum(_readable_size(path) for path in files.values())
+
+
+def _sizes_fit(tag: ModelTag, manifest: Manifest, folder: Path) -> int:
+    for name, entry in manifest.files.items():
+        try:
+            found = _readable_size(folder / name)
+        except FileNotFoundError:
+            raise _Unfit(reasons.interrupted(tag, f"{name} is missing"), waits=True) from None
+        if found < entry.size:
+            what = f"{name} has {found} of {entry.size} bytes"
+            raise _Unfit(reasons.interrupted(tag, what), waits=True)
+        if found > entry.size:
+            raise _Unfit(reasons.damaged(tag, f"{name} has {found} bytes, not {entry.size}"))
+    return manifest.size_bytes
+
+
+def _readable_size(path: Path) -> int:
+    size = path.stat().st_size
+    if not os.access(path, os.R_OK):
+        raise PermissionError(13, "Permission denied", str(path))
+    return size
+
+
+def _sight(tag: ModelTag, info: ModelYaml | None, reason: str | None, size: int = 0) -> VersionSight:
+    if info is None:
+        return VersionSight(tag.version, reason=reason)
+    manifest = info.manifest
+    return VersionSight(
+        version=tag.version,
+        digest=manifest.digest if manifest else None,
+        size_bytes=manifest.size_bytes if manifest else size,
+        created=info.created,
+        reason=reason,
+    )
+
+
+def _stamp_if_there(path: Path) -> Stamp | None:
+    try:
+        return stamp_of(path.stat())
+    except FileNotFoundError:
+        return None
+
+
+def _may_change_unseen(key: Iterable[Stamp | None]) -> bool:
+    now = time.time_ns()
+    return any(stamp is not None and abs(now - stamp[3]) < _SAME_TICK_NS for stamp in key)

@@ -1,0 +1,110 @@
+"""The model store, read and never written: which versions there are, and which of them are whole.
+
+BentoML's own `Store` is not used here: it shows half-copied models as valid, matches version prefixes,
+takes an empty `latest` for an error, and writes `latest` back.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from hotswap.artifact import ModelSight, Settling, Unsettled, VersionSight
+from hotswap.manifest import ModelConfig
+from hotswap.tags import BadTag, ModelTag, check_word
+from models_import import reasons
+from models_import.pointer import read_pointer
+from models_import.settling import Settler, inside
+from models_import.sight import Check, SightReader
+
+
+def check_family(config: ModelConfig) -> None:
+    """Raise `BadManifest` when no family can run this config."""
+    from runners.families import check_config
+
+    check_config(config)
+
+
+class ModelStore:
+    """`$BENTOML_HOME/models` as a `hotswap.source.Source`. Cheap enough to be asked twice a second."""
+
+    def __init__(
+        self, models: Path, *, clock: Callable[[], float] = time.monotonic, check: Check = check_family
+    ) -> None:
+        self._models = models
+        self._sights = SightReader(check)
+        self._settler = Settler(clock)
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self._models
+
+    @property
+    def operations(self) -> dict[str, int]:
+        """How often a file was parsed or hashed so far; looking again at unchanged files adds nothing."""
+        return {
+            "model.yaml": self._sights.yamls.reads,
+            "config.json": self._sights.configs.reads,
+            "hashed": self._settler.files_hashed,
+        }
+
+    def look(self) -> Mapping[str, ModelSight] | None:
+        """All models by name; None when the store itself cannot be read (away, unmounted)."""
+        seen: set[Path] = set()
+        try:
+            names = list(_folders(self._models))
+        except OSError:
+            return None
+        sights = {entry.name: self._model(entry.name, seen) for entry in names}
+        self._sights.keep_only(seen)
+        self._settler.keep_only(seen)
+        return sights
+
+    def settle(self, tag: ModelTag) -> Settling:
+        """Check every file of one version against its manifest; a second call reads no file again.
+
+        A version without manifest settles when two calls at least 2 s apart saw the same files.
+        """
+        folder = self._models / tag.name / tag.version
+        if not folder.is_dir():
+            return Unsettled(f"{tag} is not in the store")
+        if not inside(self._models, folder):
+            return Unsettled(f"{folder} is a link that leads out of the store; import it instead")
+        return self._settler.settle(tag, folder, self._sights.read(tag, folder))
+
+    def _model(self, name: str, seen: set[Path]) -> ModelSight:
+        folder = self._models / name
+        if folder.is_symlink() and not inside(self._models, folder):
+            return ModelSight(name, None, {}, f"{folder} is a link that leads out of the store")
+        try:
+            versions = {entry.name: self._version(name, entry, seen) for entry in _folders(folder)}
+        except OSError as error:
+            return ModelSight(name, None, {}, reasons.unreadable(folder, error))
+        latest, wrong = read_pointer(folder, versions)
+        return ModelSight(name, latest, versions, wrong)
+
+    def _version(self, name: str, entry: os.DirEntry[str], seen: set[Path]) -> VersionSight:
+        folder = self._models / name / entry.name
+        if entry.is_symlink() and not inside(self._models, folder):
+            why = f"{folder} is a link that leads out of the store; import it instead"
+            return VersionSight(entry.name, reason=why)
+        seen.add(folder)
+        return self._sights.read(ModelTag(name, entry.name), folder).sight
+
+
+def _folders(place: Path) -> Iterator[os.DirEntry[str]]:
+    """The folders in `place` whose names can be part of a tag, by name."""
+    with os.scandir(place) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    return (entry for entry in found if _is_word(entry.name) and entry.is_dir())
+
+
+def _is_word(name: str) -> bool:
+    try:
+        check_word("name", name)
+    except BadTag:
+        return False
+    return name != "latest"
