@@ -1,0 +1,68 @@
+"""Overlap of boxes, and choosing among those that overlap. Boxes are rows x1, y1, x2, y2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotswap.runner import Detection
+from runners.geometry import Floats, Geometry
+
+# Overlap is a table of candidates by candidates: this keeps it at a few megabytes.
+MOST_CANDIDATES = 1000
+
+
+def overlaps(first: Floats, second: Floats) -> Floats:
+    """Intersection over union of every box of [K, 4] with every box of [M, 4], as [K, M]."""
+    top_left = np.maximum(first[:, None, :2], second[None, :, :2])
+    bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.maximum(bottom_right - top_left, 0).prod(axis=2)
+    union = _areas(first)[:, None] + _areas(second)[None, :] - shared
+    result: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return result
+
+
+def _areas(boxes: Floats) -> Floats:
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    area: Floats = sides.prod(axis=1)
+    return area
+
+
+def nms(boxes: Floats, scores: Floats, labels: NDArray[Any], iou: float) -> NDArray[np.intp]:
+    """Greedy choice within each label: indices of the boxes kept, by falling score.
+
+    A box goes when it overlaps a better one of its label by more than `iou`. Only the best
+    `MOST_CANDIDATES` boxes are looked at. Equal scores keep their order.
+    """
+    order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+    boxes, labels = boxes[order], labels[order]
+    rivals = (overlaps(boxes, boxes) > iou) & (labels[:, None] == labels[None, :])
+    alive = np.ones(len(order), dtype=bool)
+    for place in range(len(order)):
+        if alive[place]:
+            alive[place + 1 :] &= ~rivals[place, place + 1 :]
+    return order[alive]
+
+
+def as_detections(
+    boxes: Floats,
+    scores: Floats,
+    label_ids: NDArray[Any],
+    *,
+    labels: Sequence[str],
+    geometry: Geometry,
+    nms_iou: float,
+    limit: int,
+) -> tuple[Detection, ...]:
+    """Candidates in 0..1 of the input become at most `limit` detections in 0..1 of the picture."""
+    kept = nms(boxes, scores, label_ids, nms_iou)
+    restored = geometry.restore(boxes[kept])
+    solid = (restored[:, 2] > restored[:, 0]) & (restored[:, 3] > restored[:, 1])
+    kept, restored = kept[solid][:limit], restored[solid][:limit]
+    rows = zip(restored.tolist(), scores[kept].tolist(), label_ids[kept].tolist(), strict=True)
+    return tuple(
+        Detection(labels[label], label, score, (x1, y1, x2, y2)) for (x1, y1, x2, y2), score, label in rows
+    )

@@ -1,0 +1,32 @@
+"""Weights outside the graph file: they must lie in the version's folder."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hotswap.errors import VersionFailed
+
+# TensorProto.external_data (field 13) holding the pair "location" -> path. Reading these few bytes
+# out of the file is enough to know every path, and needs no ONNX library.
+_LOCATION = re.compile(rb"\x6a[\x00-\xff]{1,3}?\n\x08location\x12([\x01-\x7f])")
+
+
+def check_external_data(weights: Path) -> None:
+    """Raise `VersionFailed` if the graph reads weights from outside its own folder."""
+    folder = weights.parent.resolve()
+    for location in _locations(weights):
+        if not (folder / location).resolve().is_relative_to(folder):
+            raise VersionFailed(f"the graph reads weights from outside its folder: {location!r}")
+
+
+def _locations(weights: Path) -> Iterator[str]:
+    with weights.open("rb") as file:
+        if weights.stat().st_size == 0:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for match in _LOCATION.finditer(data):
+                path = data[match.end() : match.end() + match[1][0]]
+                yield path.decode("utf-8", "replace")

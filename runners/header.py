@@ -1,0 +1,114 @@
+"""What the first bytes of a picture say, read without decoding it."""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+from hotswap.errors import BadPicture, UnsupportedPicture
+
+Format = Literal["JPEG", "PNG", "WebP", "BMP"]
+READ = "JPEG, PNG, WebP and BMP are read"
+
+_ORIENTATION_TAG = 0x0112
+_SHORT, _LONG = 3, 4
+
+# Formats that people do send: naming what came helps more than "not a picture".
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "BigTIFF"),
+    (b"MM\0+", "BigTIFF"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\1\0", "ICO"),
+    (b"8BPS", "PSD"),
+    (b"%PDF", "PDF"),
+    (b"<svg", "SVG"),
+    (b"<?xml", "XML or SVG"),
+    (b"qoif", "QOI"),
+    (b"DDS ", "DDS"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    *((b"P%d\n" % kind, "PNM") for kind in range(1, 8)),
+)
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
+
+
+def sniff(data: bytes) -> Format:
+    """Say which format the bytes begin like; raise `UnsupportedPicture` for known others, `BadPicture` else."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    if data.startswith(b"BM"):
+        return "BMP"
+    raise _refusal(data)
+
+
+def _refusal(data: bytes) -> BadPicture | UnsupportedPicture:
+    if not data:
+        return BadPicture("the picture is empty (0 bytes)")
+    other = _other_format(data)
+    if other is not None:
+        return UnsupportedPicture(f"the picture is {other}; {READ}")
+    return BadPicture(f"the bytes are not a picture; {READ}")
+
+
+def _other_format(data: bytes) -> str | None:
+    if data[4:8] == b"ftyp":
+        return _BRANDS.get(data[8:12], "an ISO media file")
+    return next((name for magic, name in _OTHERS if data.startswith(magic)), None)
+
+
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a WebP's canvas in pixels; None when the header does not tell."""
+    chunk = data[12:16]
+    if len(data) < 30:
+        return None
+    if chunk == b"VP8X":
+        return _three_bytes(data, 24) + 1, _three_bytes(data, 27) + 1
+    if chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if chunk == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _three_bytes(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 3], "little")
+
+
+def orientation(exif: bytes) -> int:
+    """The EXIF orientation, 1..8; 1 (upright) when the block is missing it or cannot be read.
+
+    A broken EXIF block does not make a picture broken: viewers show such pictures too.
+    """
+    body = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(body[:4])
+    if order is None:
+        return 1
+    try:
+        found = _find_orientation(body, order)
+    except struct.error:
+        return 1
+    return found if 1 <= found <= 8 else 1
+
+
+def _find_orientation(body: bytes, order: str) -> int:
+    (first,) = struct.unpack_from(order + "I", body, 4)
+    (count,) = struct.unpack_from(order + "H", body, first)
+    for at in range(first + 2, first + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", body, at)
+        if tag == _ORIENTATION_TAG:
+            letter = {_SHORT: "H", _LONG: "I"}.get(kind, "B")
+            return int(struct.unpack_from(order + letter, body, at + 8)[0])
+    return 1

@@ -1,0 +1,30 @@
+"""From an artifact to a loaded runner."""
+
+from __future__ import annotations
+
+from hotswap.artifact import Artifact
+from hotswap.errors import VersionFailed
+from hotswap.manifest import BadManifest
+from runners.families import check_config, family_of
+from runners.onnx_runner import OnnxRunner
+from runners.session import Session
+
+
+class OnnxLoader:
+    """Loads ONNX models of all families. Implements `hotswap.runner.Loader`."""
+
+    def __init__(self, *, max_pixels: int, thread_cap: int) -> None:
+        """Refuse pictures of more than `max_pixels`; give no model more than `thread_cap` threads."""
+        self._max_pixels = max_pixels
+        self._thread_cap = max(1, thread_cap)
+
+    def load(self, artifact: Artifact) -> OnnxRunner:
+        """See `Loader.load`."""
+        config = artifact.config
+        try:
+            check_config(config)
+        except BadManifest as error:
+            raise VersionFailed(str(error)) from None
+        threads = min(config.resources.threads, self._thread_cap)
+        session = Session(artifact.weights, config, threads)
+        return OnnxRunner(artifact, session, family_of(config), self._max_pixels)

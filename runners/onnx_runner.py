@@ -1,0 +1,116 @@
+"""The runner of every family: decode, pre-process, run the graph, let the family read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hotswap.artifact import Artifact
+from hotswap.errors import ModelFailed, ServingError, VersionFailed
+from hotswap.runner import Options, Picture, Prediction, Predictions, Timings
+from runners.family import Family, Found, Outputs
+from runners.geometry import Geometry
+from runners.picture import Decoded, decode
+from runners.preprocess import Preprocessor
+from runners.session import Session, first_line
+from runners.warm_up import check_pictures
+
+# At the lowest threshold the check also walks through choosing among overlapping boxes.
+_EVERYTHING = Options(threshold=0.0)
+
+
+class OnnxRunner:
+    """One loaded version. Implements `hotswap.runner.Runner`."""
+
+    def __init__(self, artifact: Artifact, session: Session, family: Family[Any], max_pixels: int) -> None:
+        self._artifact = artifact
+        self._family = family
+        self._max_pixels = max_pixels
+        self._names = family.reads(session.outputs)
+        self._preprocessor = Preprocessor(artifact.config.input)
+        self._session: Session | None = session
+        # Exports often call the batch open and fail for more than one: `check` tries it out.
+        self._together = False
+
+    def predict(self, pictures: Sequence[Picture], options: Options) -> Predictions:
+        """See `Runner.predict`. Timings are sums over the pictures of this call."""
+        timings = Timings()
+        size = (self._artifact.config.input.width, self._artifact.config.input.height)
+        with _clock(timings, "decode"):
+            decoded = [decode(picture, size, self._max_pixels) for picture in pictures]
+        found: list[Found] = []
+        step = max(1, len(decoded)) if self._together else 1
+        for start in range(0, len(decoded), step):
+            found += self._answer(decoded[start : start + step], options, timings)
+        rows = zip(decoded, found, strict=True)
+        return Predictions(tuple(self._prediction(one, what) for one, what in rows), timings)
+
+    def check(self) -> None:
+        """See `Runner.check`: warm up on golden or generated pictures; the outputs must be usable."""
+        for name, picture in check_pictures(self._artifact):
+            try:
+                self._try(picture)
+            except ServingError as error:
+                raise VersionFailed(f"self-check on {name}: {error.message}") from None
+
+    def close(self) -> None:
+        """See `Runner.close`."""
+        self._session = None
+
+    def _try(self, picture: Picture) -> None:
+        for _ in range(self._artifact.config.warm_up.runs):
+            self.predict([picture], _EVERYTHING)
+        if self._session is not None and self._session.batch is None:
+            self._together = self._answers_two(picture)
+
+    def _answers_two(self, picture: Picture) -> bool:
+        self._together = True
+        try:
+            self.predict([picture, picture], _EVERYTHING)
+        except ModelFailed:
+            return False
+        return True
+
+    def _answer(self, decoded: Sequence[Decoded], options: Options, timings: Timings) -> list[Found]:
+        """Run the graph once on these pictures."""
+        with _clock(timings, "preprocess"):
+            tensor, geometries = self._preprocessor.make(decoded)
+        with _clock(timings, "inference"):
+            outputs = self._run(tensor)
+        self._preprocessor.give_back(tensor)
+        with _clock(timings, "postprocess"):
+            return [self._read(_of_one(outputs, i), geometries[i], options) for i in range(len(decoded))]
+
+    def _run(self, tensor: NDArray[Any]) -> Outputs:
+        if self._session is None:
+            raise ModelFailed("the model is closed")
+        return self._session.run(tensor, self._names)
+
+    def _read(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
+        try:
+            self._family.check(outputs)
+            return self._family.find(outputs, geometry, options)
+        except ServingError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what odd outputs do to arithmetic is open
+            raise ModelFailed(f"the outputs cannot be read: {first_line(error)}") from None
+
+    def _prediction(self, decoded: Decoded, found: Found) -> Prediction:
+        version = self._artifact.tag.version
+        return Prediction(found.detections, version, decoded.width, decoded.height)
+
+
+def _of_one(outputs: Outputs, index: int) -> Outputs:
+    return {name: array[index] for name, array in outputs.items()}
+
+
+@contextmanager
+def _clock(timings: Timings, stage: str) -> Iterator[None]:
+    """Add the milliseconds that the block takes to one stage."""
+    start = perf_counter()
+    yield
+    setattr(timings, stage, getattr(timings, stage) + (perf_counter() - start) * 1000)

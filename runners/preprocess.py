@@ -1,0 +1,111 @@
+"""From a decoded picture to the tensor that the graph takes, as its config declares."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hotswap.manifest import InputConfig
+from runners.geometry import Geometry, place
+from runners.picture import Decoded
+
+_KERNELS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+# More would only be filled by as many requests at once.
+_KEPT_TENSORS = 16
+
+
+class Preprocessor:
+    """Makes input tensors of one model; may be used from several threads at once.
+
+    The values are `(pixel * scale - mean) / std`, computed as one multiplication and one addition.
+    """
+
+    def __init__(self, config: InputConfig) -> None:
+        self._config = config
+        self._kernel = _KERNELS[config.resize.kernel]
+        self._factor, self._offset = _linear(config)
+        self._plain = not self._offset.any()
+        self._spare: deque[NDArray[Any]] = deque(maxlen=_KEPT_TENSORS)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of one picture's tensor."""
+        config = self._config
+        if config.layout == "NCHW":
+            return (3, config.height, config.width)
+        return (config.height, config.width, 3)
+
+    def make(self, pictures: Sequence[Decoded]) -> tuple[NDArray[Any], list[Geometry]]:
+        """The tensor [N, *shape] of these pictures, and where each lies in it."""
+        tensor = self._take(len(pictures))
+        return tensor, [self._fill(row, one) for row, one in zip(tensor, pictures, strict=True)]
+
+    def give_back(self, tensor: NDArray[Any]) -> None:
+        """Hand over a tensor that nobody reads any more, to be used again.
+
+        Fresh pages for every picture would cost more than the arithmetic.
+        """
+        if len(tensor) == 1:
+            self._spare.append(tensor)
+
+    def _take(self, count: int) -> NDArray[Any]:
+        if count == 1:
+            with suppress(IndexError):
+                return self._spare.pop()
+        return np.empty((count, *self.shape), dtype=self._config.dtype)
+
+    def _fill(self, tensor: NDArray[Any], picture: Decoded) -> Geometry:
+        config = self._config
+        model = (config.width, config.height)
+        geometry = place(config.resize.mode, (picture.width, picture.height), model)
+        channels = tensor if config.layout == "NCHW" else tensor.transpose(2, 0, 1)
+        left, top, right, bottom = geometry.target
+        if (right - left, bottom - top) != model:
+            channels[...] = self._pad()
+        self._scale(self._resize(picture.image, geometry), channels[:, top:bottom, left:right])
+        return geometry
+
+    def _resize(self, image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
+        """The used part at its size in the input, as a view [3, height, width] in the model's order."""
+        left, top, right, bottom = geometry.target
+        x1, y1, x2, y2 = geometry.source
+        box = (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height)
+        small = image.resize((right - left, bottom - top), self._kernel, box)
+        channels = np.asarray(small).transpose(2, 0, 1)
+        return channels[::-1] if self._config.colour_order == "BGR" else channels
+
+    def _scale(self, pixels: NDArray[np.uint8], out: NDArray[Any]) -> None:
+        if self._config.dtype == "uint8":
+            np.copyto(out, pixels)
+            return
+        np.multiply(pixels, self._factor, out=out, dtype=np.float32)
+        if not self._plain:
+            np.add(out, self._offset, out=out)
+
+    def _pad(self) -> NDArray[Any]:
+        if self._config.dtype == "uint8":
+            return np.full((3, 1, 1), self._config.pad, dtype=np.uint8)
+        return self._config.pad * self._factor + self._offset
+
+
+def _linear(config: InputConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factor and offset [3, 1, 1] with `pixel * factor + offset == (pixel * scale - mean) / std`."""
+    mean = np.array(config.mean or [0.0] * 3)
+    std = np.array(config.std or [1.0] * 3)
+    factor, offset = config.scale / std, -mean / std
+    return (
+        factor.astype(np.float32).reshape(3, 1, 1),
+        offset.astype(np.float32).reshape(3, 1, 1),
+    )

@@ -1,0 +1,88 @@
+"""A graph in onnxruntime: checked against its config, quiet, and sparing with threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from hotswap.errors import ModelFailed, VersionFailed
+from hotswap.manifest import ModelConfig
+from runners.contract import Tensor, batch_of, check_input, check_outputs, choose_input
+from runners.external import check_external_data
+
+# Every error reaches us as an exception; on stderr it would only stand twice.
+_FATAL_ONLY = 4
+
+
+class Session:
+    """One loaded graph with one picture input. `run` may be called from several threads at once."""
+
+    def __init__(self, weights: Path, config: ModelConfig, threads: int) -> None:
+        """Load and check the graph; raise `VersionFailed` with the reason."""
+        self._session = _open(weights, threads)
+        graph_input = choose_input(_tensors(self._session.get_inputs()), config.input)
+        check_input(graph_input, config.input)
+        self._input = graph_input.name
+        self.batch = batch_of(graph_input)
+        self.outputs: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
+        check_outputs(self.outputs, config.output.names or (), "output.names")
+
+    def run(self, tensor: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Run the graph on [N, …]; each named output begins with the same N and is finite.
+
+        Raises `ModelFailed` otherwise, and for whatever goes wrong inside onnxruntime.
+        """
+        try:
+            arrays = self._session.run(list(names), {self._input: tensor})
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
+            raise ModelFailed(f"the graph failed: {first_line(error)}") from None
+        outputs = dict(zip(names, arrays, strict=True))
+        for name, array in outputs.items():
+            _check_output(name, array, len(tensor))
+        return outputs
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, shortened for a reason that people read."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _open(weights: Path, threads: int) -> ort.InferenceSession:
+    try:
+        check_external_data(weights)
+        return ort.InferenceSession(
+            str(weights), sess_options=_options(threads), providers=["CPUExecutionProvider"]
+        )
+    except VersionFailed:
+        raise
+    except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
+        raise VersionFailed(f"{weights.name} cannot be loaded: {first_line(error)}") from None
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL_ONLY
+    # Spinning threads take the cores that the other models answer with.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def _tensors(nodes: Sequence[Any]) -> list[Tensor]:
+    return [Tensor(node.name, node.type, tuple(node.shape)) for node in nodes]
+
+
+def _check_output(name: str, array: object, count: int) -> None:
+    if not isinstance(array, np.ndarray) or array.ndim < 1 or len(array) != count:
+        shape = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
+        raise ModelFailed(f"output {name} should hold {count} picture(s), found {shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ModelFailed(f"output {name} holds NaN or infinity")
