@@ -89,7 +89,7 @@ def render(
         "creation_time": created.astimezone(UTC).isoformat(),
     }
     ordered = {key: document[key] for key in (*_blank(), *document)}
-    return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, encoding="utf-8", allow_unicode=True)  # type: ignore[no-any-return]
+    return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, encoding="utf-8", allow_unicode=True)
 
 
 def _blank() -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from hotswap.artifact import VersionSight
-from models_import import reasons
+from hotswap.manifest import BadManifest
+from hotswap.tags import natural_key
+from models_import import model_yaml, reasons
 from models_import.layout import POINTER
+from models_import.staging import FILE_MODE, sync
 
 # Longer than any version may be, so that a file of another kind is not read as a whole.
 _LONGEST = 200
@@ -34,3 +38,32 @@ def newest(versions: Mapping[str, VersionSight]) -> str | None:
     """The version made last, which is what BentoML's `latest` means; None where none can be read."""
     dated = [(sight.created, name) for name, sight in versions.items() if sight.created is not None]
     return max(dated)[1] if dated else None
+
+
+def newest_on_disk(folder: Path, fresh: str | None) -> str | None:
+    """The version in `folder` that was made last; of two made at once, `fresh`, else the one pointed at."""
+    now = _named(folder)
+    found = []
+    for version in (each for each in folder.iterdir() if each.is_dir()):
+        with suppress(BadManifest, OSError):
+            created = model_yaml.read(version).created
+            name = version.name
+            found.append((created, name == fresh, name == now, natural_key(name), name))
+    return max(found)[-1] if found else None
+
+
+def _named(folder: Path) -> str | None:
+    with suppress(OSError), (folder / POINTER).open("rb") as file:
+        return file.read(_LONGEST).decode("utf-8", "replace").strip()
+    return None
+
+
+def point(folder: Path, version: str, scratch: Path) -> None:
+    """Make `latest` name `version` in one step; `scratch` is a free name on the same disk."""
+    if _named(folder) == version:
+        return
+    scratch.write_text(version)
+    scratch.chmod(FILE_MODE)
+    sync(scratch)
+    scratch.rename(folder / POINTER)
+    sync(folder)

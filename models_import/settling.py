@@ -34,11 +34,11 @@ class Settler:
         """How many files were read in full so far."""
         return self._hashes.reads
 
-    def keep_only(self, folders: set[Path]) -> None:
+    def keep_only(self, folders: set[str]) -> None:
         """Forget every version whose folder is not among these."""
         self._hashes.keep_only(folders)
-        for folder in self._at_rest.keys() - folders:
-            del self._at_rest[folder]
+        for folder in [folder for folder in list(self._at_rest) if str(folder) not in folders]:
+            self._at_rest.pop(folder, None)
 
     def settle(self, tag: ModelTag, folder: Path, reading: Reading) -> Settling:
         """Hash what was not hashed yet and say whether the version is whole."""

@@ -57,25 +57,26 @@ class SightReader:
 
         self.yamls = ParsedFiles(model_yaml.parse)
         self.configs = ParsedFiles(checked)
-        self._known: dict[Path, tuple[tuple[Stamp, Stamp | None], Reading]] = {}
+        # By path as text: a path object costs more than the two looks at the disk.
+        self._known: dict[str, tuple[tuple[Stamp, Stamp | None], Reading]] = {}
 
-    def read(self, tag: ModelTag, folder: Path) -> Reading:
+    def read(self, name: str, version: str, folder: str) -> Reading:
         """The version as it is now."""
         try:
-            key = stamp_of(folder.stat()), _stamp_if_there(folder / MODEL_YAML)
+            key = stamp_of(os.stat(folder)), _stamp_if_there(f"{folder}/{MODEL_YAML}")  # noqa: PTH116
             known = self._known.get(folder)
             if known is None or known[0] != key or not known[1].lasting or _may_change_unseen(key):
-                known = self._known[folder] = key, self._judge(tag, folder)
+                known = self._known[folder] = key, self._judge(ModelTag(name, version), Path(folder))
         except OSError as error:
-            return Reading(_sight(tag, None, reasons.unreadable(folder, error)))
+            return Reading(VersionSight(version, reason=reasons.unreadable(Path(folder), error)))
         return known[1]
 
-    def keep_only(self, folders: set[Path]) -> None:
+    def keep_only(self, folders: set[str]) -> None:
         """Forget every version whose folder is not among these."""
-        self.yamls.keep_only(folders)
-        self.configs.keep_only(folders)
-        for folder in self._known.keys() - folders:
-            del self._known[folder]
+        self.yamls.keep_only({f"{folder}/{MODEL_YAML}" for folder in folders})
+        self.configs.keep_only({f"{folder}/{CONFIG_FILE}" for folder in folders})
+        for folder in [folder for folder in list(self._known) if folder not in folders]:
+            self._known.pop(folder, None)
 
     def _judge(self, tag: ModelTag, folder: Path) -> Reading:
         info: ModelYaml | None = None
@@ -169,9 +170,9 @@ def _sight(tag: ModelTag, info: ModelYaml | None, reason: str | None, size: int 
     )
 
 
-def _stamp_if_there(path: Path) -> Stamp | None:
+def _stamp_if_there(path: str) -> Stamp | None:
     try:
-        return stamp_of(path.stat())
+        return stamp_of(os.stat(path))  # noqa: PTH116
     except FileNotFoundError:
         return None
 

@@ -51,10 +51,10 @@ class HashedFiles:
         self._known[path] = (before, found)
         return found
 
-    def keep_only(self, folders: set[Path]) -> None:
+    def keep_only(self, folders: set[str]) -> None:
         """Forget the files that lie below none of these folders."""
-        for path in [path for path in self._known if folders.isdisjoint(path.parents)]:
-            del self._known[path]
+        for path in [path for path in list(self._known) if folders.isdisjoint(map(str, path.parents))]:
+            self._known.pop(path, None)
 
 
 class ParsedFiles(Generic[T]):
@@ -82,7 +82,7 @@ class ParsedFiles(Generic[T]):
         except ValueError as error:
             return error
 
-    def keep_only(self, folders: set[Path]) -> None:
-        """Forget the files that lie directly in none of these folders."""
-        for path in [path for path in self._known if path.parent not in folders]:
-            del self._known[path]
+    def keep_only(self, paths: set[str]) -> None:
+        """Forget every other file."""
+        for path in [path for path in list(self._known) if str(path) not in paths]:
+            self._known.pop(path, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hotswap.artifact import ModelSight, Settling, Unsettled, VersionSight
@@ -36,6 +36,7 @@ class ModelStore:
         self._models = models
         self._sights = SightReader(check)
         self._settler = Settler(clock)
+        self._seen: set[str] = set()
 
     @property
     def path(self) -> Path:
@@ -53,14 +54,16 @@ class ModelStore:
 
     def look(self) -> Mapping[str, ModelSight] | None:
         """All models by name; None when the store itself cannot be read (away, unmounted)."""
-        seen: set[Path] = set()
+        seen: set[str] = set()
         try:
-            names = list(_folders(self._models))
+            names = _folders(self._models)
         except OSError:
             return None
-        sights = {entry.name: self._model(entry.name, seen) for entry in names}
-        self._sights.keep_only(seen)
-        self._settler.keep_only(seen)
+        sights = {entry.name: self._model(entry, seen) for entry in names}
+        if seen != self._seen:
+            self._seen = seen
+            self._sights.keep_only(seen)
+            self._settler.keep_only(seen)
         return sights
 
     def settle(self, tag: ModelTag) -> Settling:
@@ -72,13 +75,13 @@ class ModelStore:
         if not folder.is_dir():
             return Unsettled(f"{tag} is not in the store")
         if not inside(self._models, folder):
-            return Unsettled(f"{folder} is a link that leads out of the store; import it instead")
-        return self._settler.settle(tag, folder, self._sights.read(tag, folder))
+            return Unsettled(_leads_out(folder))
+        return self._settler.settle(tag, folder, self._sights.read(tag.name, tag.version, str(folder)))
 
-    def _model(self, name: str, seen: set[Path]) -> ModelSight:
-        folder = self._models / name
-        if folder.is_symlink() and not inside(self._models, folder):
-            return ModelSight(name, None, {}, f"{folder} is a link that leads out of the store")
+    def _model(self, found: os.DirEntry[str], seen: set[str]) -> ModelSight:
+        name, folder = found.name, Path(found.path)
+        if found.is_symlink() and not inside(self._models, folder):
+            return ModelSight(name, None, {}, _leads_out(folder))
         try:
             versions = {entry.name: self._version(name, entry, seen) for entry in _folders(folder)}
         except OSError as error:
@@ -86,20 +89,22 @@ class ModelStore:
         latest, wrong = read_pointer(folder, versions)
         return ModelSight(name, latest, versions, wrong)
 
-    def _version(self, name: str, entry: os.DirEntry[str], seen: set[Path]) -> VersionSight:
-        folder = self._models / name / entry.name
-        if entry.is_symlink() and not inside(self._models, folder):
-            why = f"{folder} is a link that leads out of the store; import it instead"
-            return VersionSight(entry.name, reason=why)
-        seen.add(folder)
-        return self._sights.read(ModelTag(name, entry.name), folder).sight
+    def _version(self, name: str, entry: os.DirEntry[str], seen: set[str]) -> VersionSight:
+        if entry.is_symlink() and not inside(self._models, Path(entry.path)):
+            return VersionSight(entry.name, reason=_leads_out(Path(entry.path)))
+        seen.add(entry.path)
+        return self._sights.read(name, entry.name, entry.path).sight
 
 
-def _folders(place: Path) -> Iterator[os.DirEntry[str]]:
+def _leads_out(folder: Path) -> str:
+    return f"{folder} is a link that leads out of the store; import what it leads to instead"
+
+
+def _folders(place: Path) -> list[os.DirEntry[str]]:
     """The folders in `place` whose names can be part of a tag, by name."""
     with os.scandir(place) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    return (entry for entry in found if _is_word(entry.name) and entry.is_dir())
+        found = [entry for entry in entries if _is_word(entry.name) and entry.is_dir()]
+    return sorted(found, key=lambda entry: entry.name)
 
 
 def _is_word(name: str) -> bool:

@@ -1,0 +1,21 @@
+"""Programs of ours that run in a process of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """This process's environment, in which a child finds our modules wherever it starts."""
+    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    found = os.pathsep.join(path for path in paths if path)
+    return os.environ | {"PYTHONPATH": found, "BENTOML_DO_NOT_TRACK": "True"} | changes
+
+
+def last_words(stderr: bytes) -> str:
+    """The last line that says something, of what a child said before it ended."""
+    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1][:500] if lines else "it ended without a word"

@@ -1,0 +1,238 @@
+"""How a version comes into the store: whole, checked, and in one step.
+
+The steps of one import stand in `STEPS`, in order. A process that is killed between any two of them
+leaves the store as it was before or as it is after; what it left in staging the next import removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from hotswap.manifest import FileEntry, Manifest, ModelConfig, digest_of
+from hotswap.tags import ModelTag
+from models_import import archive, model_yaml, sources
+from models_import.checks import check_config_file, check_declared, compare_with_stored
+from models_import.copying import copy_hashed
+from models_import.errors import ImportRefused
+from models_import.layout import MODEL_YAML, POINTER, pick_weights
+from models_import.pointer import newest_on_disk, point
+from models_import.probe import LIMIT, Probe, Task, probe
+from models_import.report import SILENT, Report
+from models_import.sources import Candidate, Opened
+from models_import.staging import FOLDER_MODE, Staging, open_modes, sync, sync_tree
+
+#: Beyond the files themselves: names, `model.yaml`, `latest`.
+_SPARE_BYTES = 10_000_000
+
+Hook = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a version. `latest` is what BentoML's pointer names now."""
+
+    tag: ModelTag
+    digest: str
+    outcome: Literal["imported", "unchanged"]
+    latest: str | None
+
+
+class Importer:
+    """Brings versions into the store of one home; several processes may do so at once."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        report: Report = SILENT,
+        probe: Probe = probe,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        free_bytes: Callable[[], int] | None = None,
+        at: Hook = lambda _step: None,
+    ) -> None:
+        """`at` is told the name of each step before it begins, and `done` in the end."""
+        self.home = home
+        self.report = report
+        self.probe = probe
+        self.now = now
+        self.at = at
+        self.staging = Staging(home)
+        self.free_bytes = free_bytes or self.staging.free_bytes
+
+    def run(self, candidate: Candidate) -> Imported:
+        """Import one version, or raise `ImportRefused` with the store unchanged."""
+        with ExitStack() as owned:
+            one = _Import(self, candidate, owned)
+            try:
+                return one.run()
+            except OSError as error:
+                where = error.filename or self.home
+                raise ImportRefused(f"{candidate.path}: {where}: {error.strerror or error}") from error
+
+
+class _Import:
+    """One version on its way in."""
+
+    def __init__(self, shop: Importer, candidate: Candidate, owned: ExitStack) -> None:
+        self.shop = shop
+        self.candidate = candidate
+        self.owned = owned
+        self.unchanged = False
+
+    room: Path
+    opened: Opened
+    config: ModelConfig
+    entries: dict[str, FileEntry]
+    manifest: Manifest
+    latest: str | None
+
+    @property
+    def tag(self) -> ModelTag:
+        return self.opened.tag
+
+    @property
+    def staged(self) -> Path:
+        """The version as it will stand in the store."""
+        return self.room / "version"
+
+    @property
+    def shelf(self) -> Path:
+        """The model's folder in the store."""
+        return self.shop.home / "models" / self.tag.name
+
+    def run(self) -> Imported:
+        for name, step, needed_if_unchanged in STEPS:
+            if self.unchanged and not needed_if_unchanged:
+                continue
+            self.shop.at(name)
+            self.shop.report.step(name)
+            step(self)
+        self.shop.at("done")
+        outcome: Literal["imported", "unchanged"] = "unchanged" if self.unchanged else "imported"
+        return Imported(self.tag, self.manifest.digest, outcome, self.latest)
+
+    def lock(self) -> None:
+        self.owned.enter_context(self.shop.staging.locked(self.shop.report))
+
+    def sweep(self) -> None:
+        self.shop.staging.sweep()
+        self.room = self.owned.enter_context(self.shop.staging.room())
+
+    def open(self) -> None:
+        path, wanted = self.candidate.path, self.candidate.wanted
+        if self.candidate.is_archive:
+            # Packed bytes are fewer than unpacked ones, and BentoML writes those twice.
+            self._need(2 * path.stat().st_size)
+            self.opened = sources.open_folder(archive.unpack(path, self.room), wanted, path)
+        elif path.is_file():
+            self.opened = sources.open_onnx(path, wanted)
+        else:
+            self.opened = sources.open_folder(path, wanted, path)
+
+    def check(self) -> None:
+        self.config = check_config_file(self.opened, self.candidate.path)
+
+    def space(self) -> None:
+        self._need(self._total())
+
+    def copy(self) -> None:
+        done, total = 0, self._total()
+        self.entries = {}
+        for name, source in self.opened.files.items():
+            for count, entry in copy_hashed(source, self.staged / name):
+                done += count
+                self.shop.report.progress(done, total)
+                if entry is not None:
+                    self.entries[name] = entry
+        check_declared(self.opened, self.entries, self.candidate.path)
+
+    def compare(self) -> None:
+        weights = pick_weights(self.entries)
+        self.manifest = Manifest(digest=digest_of(self.entries), weights=weights, files=self.entries)
+        self.unchanged = compare_with_stored(self.shelf / self.tag.version, self.tag, self.manifest.digest)
+
+    def try_out(self) -> None:
+        task = Task(
+            folder=self.staged,
+            name=self.tag.name,
+            version=self.tag.version,
+            weights=self.manifest.weights,
+            digest=self.manifest.digest,
+            size_bytes=self.manifest.size_bytes,
+            limit=LIMIT,
+        )
+        try:
+            measured = self.shop.probe(task)
+        except ImportRefused as refused:
+            raise ImportRefused(f"{self.candidate.path}: {refused}") from None
+        self.manifest = self.manifest.model_copy(update={"measured": measured})
+
+    def describe(self) -> None:
+        created = self.opened.created or self.config.created or self.shop.now()
+        text = model_yaml.render(self.tag.name, self.tag.version, created, self.manifest, self.opened.base)
+        (self.staged / MODEL_YAML).write_bytes(text)
+
+    def modes(self) -> None:
+        open_modes(self.staged)
+
+    def sync(self) -> None:
+        sync_tree(self.staged)
+
+    def make_shelf(self) -> None:
+        self.shelf.mkdir(exist_ok=True)
+        self.shelf.chmod(FOLDER_MODE)
+        sync(self.shelf.parent)
+
+    def publish(self) -> None:
+        self.staged.rename(self.shelf / self.tag.version)
+        sync(self.shelf)
+
+    def move_pointer(self) -> None:
+        fresh = None if self.unchanged else self.tag.version
+        self.latest = newest_on_disk(self.shelf, fresh)
+        if self.latest is not None:
+            point(self.shelf, self.latest, self.room / POINTER)
+
+    def clean(self) -> None:
+        self.owned.close()
+
+    def _total(self) -> int:
+        return sum(path.stat().st_size for path in self.opened.files.values())
+
+    def _need(self, size: int) -> None:
+        free = self.shop.free_bytes()
+        if free < size + _SPARE_BYTES:
+            raise ImportRefused(
+                f"{self.candidate.path}: it needs {_mega(size + _SPARE_BYTES)} MB in {self.shop.home}, "
+                f"{_mega(free)} MB are free: remove versions that nobody needs with `okawari remove`"
+            )
+
+
+def _mega(size: int) -> int:
+    return -(-size // 1_000_000)
+
+
+#: Name, what it does, and whether it is needed too when the store has the version already.
+STEPS: tuple[tuple[str, Callable[[_Import], None], bool], ...] = (
+    ("lock", _Import.lock, True),
+    ("sweep", _Import.sweep, True),
+    ("open", _Import.open, True),
+    ("check", _Import.check, True),
+    ("space", _Import.space, True),
+    ("copy", _Import.copy, True),
+    ("compare", _Import.compare, True),
+    ("try", _Import.try_out, False),
+    ("describe", _Import.describe, False),
+    ("modes", _Import.modes, False),
+    ("sync", _Import.sync, False),
+    ("shelf", _Import.make_shelf, False),
+    ("publish", _Import.publish, False),
+    # Also mends what an import left that was killed before it.
+    ("latest", _Import.move_pointer, True),
+    ("clean", _Import.clean, True),
+)
