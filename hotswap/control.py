@@ -31,7 +31,7 @@ class Changes:
 
     def __init__(self, reconciler: Reconciler) -> None:
         self._waiters: set[Callable[[], None]] = set()
-        reconciler.on_step = self._tell
+        reconciler.on_step.append(self._tell)
 
     def _tell(self) -> None:
         for wake in tuple(self._waiters):

@@ -61,7 +61,7 @@ class Reconciler:
         self.trouble: str | None = None
         self.begun = 0
         self.steps = 0
-        self.on_step: Callable[[], None] = lambda: None
+        self.on_step: list[Callable[[], None]] = []
 
     # --- what others may ask for -------------------------------------------------------------
 
@@ -98,7 +98,8 @@ class Reconciler:
             logger.error("cannot bring about the desired state, trying on: %s", trouble)
         self.trouble = trouble
         self.steps += 1
-        self.on_step()
+        for listener in self.on_step:
+            listener()
 
     def _turn(self) -> None:
         while self._forgive:

@@ -70,14 +70,15 @@ class RunFolder:
         self.path = home / "run"
         self._lock = self.path / "service.lock"
         self._pid = self.path / "service.pid"
-        self._reload = self.path / "reload"
+        self.asked = self.path / "asked"
+        self._reload = self.asked / "reload"
         self.workers = self.path / "workers"
         self.metrics = self.path / "metrics"
         self._held: int | None = None
 
     def claim(self) -> None:
         """Take the home for this process until it ends; raise `AlreadyRunning` naming the holder."""
-        self.workers.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
         if not _try_lock(handle):
             os.close(handle)
@@ -89,8 +90,12 @@ class RunFolder:
         self._sweep()
         write_atomically(self._pid, f"{os.getpid()}\n".encode())
 
+    def prepare(self) -> None:
+        """Make the folders."""
+        for folder in (self.workers, self.metrics, self.asked):
+            folder.mkdir(parents=True, exist_ok=True)
+
     def _sweep(self) -> None:
-        self.metrics.mkdir(exist_ok=True)
         for left in (*self.workers.iterdir(), *self.metrics.iterdir()):
             left.unlink(missing_ok=True)
         self._reload.unlink(missing_ok=True)
@@ -119,7 +124,7 @@ class RunFolder:
 
     def ask_reload(self) -> int:
         """Ask every worker to look again now and clear its back-off; return the asking's number."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         number = self.reload_asked() + 1
         write_atomically(self._reload, f"{number}\n".encode())
         return number

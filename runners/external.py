@@ -9,9 +9,11 @@ from pathlib import Path
 
 from hotswap.errors import VersionFailed
 
-# TensorProto.external_data (field 13) holding the pair "location" -> path. Reading these few bytes
-# out of the file is enough to know every path, and needs no ONNX library.
-_LOCATION = re.compile(rb"\x6a[\x00-\xff]{1,3}?\n\x08location\x12([\x01-\x7f])")
+# TensorProto.external_data (field 13) holding the pair "location" -> path, whose length is one or two
+# bytes of seven bits. These few bytes tell every path, and reading them needs no ONNX library.
+_LOCATION = re.compile(rb"\x6a[\x00-\xff]{1,3}?\n\x08location\x12([\x80-\xff]?[\x01-\x7f])")
+# A search holds the interpreter; others answer requests meanwhile, so it pauses every so many bytes.
+_STEP, _OVERLAP = 1 << 20, 64
 
 
 def check_external_data(weights: Path) -> None:
@@ -27,6 +29,11 @@ def _locations(weights: Path) -> Iterator[str]:
         if weights.stat().st_size == 0:
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for match in _LOCATION.finditer(data):
-                path = data[match.end() : match.end() + match[1][0]]
-                yield path.decode("utf-8", "replace")
+            for start in range(0, len(data), _STEP):
+                for match in _LOCATION.finditer(data, start, start + _STEP + _OVERLAP):
+                    path = data[match.end() : match.end() + _length(match[1])]
+                    yield path.decode("utf-8", "replace")
+
+
+def _length(varint: bytes) -> int:
+    return sum((byte & 0x7F) << (7 * place) for place, byte in enumerate(varint))

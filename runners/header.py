@@ -40,7 +40,10 @@ _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b
 
 
 def sniff(data: bytes) -> Format:
-    """Say which format the bytes begin like; raise `UnsupportedPicture` for known others, `BadPicture` else."""
+    """Say which format the bytes begin like.
+
+    Raises `UnsupportedPicture` for formats known by their first bytes, `BadPicture` for anything else.
+    """
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -49,21 +49,25 @@ class OnnxRunner:
         rows = zip(decoded, found, strict=True)
         return Predictions(tuple(self._prediction(one, what) for one, what in rows), timings)
 
+    def warm(self) -> None:
+        """See `Runner.warm`: the first of the check's pictures, as often as the config says."""
+        name, picture = check_pictures(self._artifact)[0]
+        with _refusing(f"warm-up on {name}"):
+            for _ in range(self._artifact.config.warm_up.runs):
+                self.predict([picture], _EVERYTHING)
+
     def check(self) -> None:
-        """See `Runner.check`: warm up on golden or generated pictures; the outputs must be usable."""
+        """See `Runner.check`: golden or generated pictures; the outputs must be usable."""
         for name, picture in check_pictures(self._artifact):
-            try:
+            with _refusing(f"self-check on {name}"):
                 self._try(picture)
-            except ServingError as error:
-                raise VersionFailed(f"self-check on {name}: {error.message}") from None
 
     def close(self) -> None:
         """See `Runner.close`."""
         self._session = None
 
     def _try(self, picture: Picture) -> None:
-        for _ in range(self._artifact.config.warm_up.runs):
-            self.predict([picture], _EVERYTHING)
+        self.predict([picture], _EVERYTHING)
         if self._session is not None and self._session.batch is None:
             self._together = self._answers_two(picture)
 
@@ -106,6 +110,15 @@ class OnnxRunner:
 
 def _of_one(outputs: Outputs, index: int) -> Outputs:
     return {name: array[index] for name, array in outputs.items()}
+
+
+@contextmanager
+def _refusing(where: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside into the refusal of the version."""
+    try:
+        yield
+    except ServingError as error:
+        raise VersionFailed(f"{where}: {error.message}") from None
 
 
 @contextmanager

@@ -45,8 +45,9 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _DCT_SCALES = (8, 4, 2)
-# A progressive JPEG can name each scan in a few bytes and cost a pass over all pixels for each.
-_MOST_SCANS = 100
+# A progressive JPEG can name a scan in a few bytes, and each costs a pass over all pixels. Encoders
+# write about ten; this many passes over a picture at the pixel limit are allowed.
+_MOST_PASSES = 20
 _RUN_LENGTH = (1, 2)
 
 
@@ -117,7 +118,7 @@ def _from_bytes(kind: Format, data: bytes, model_input: Size, max_pixels: int) -
         _check_size(webp_size(data) or (1, 1), max_pixels)
     image = _OPEN[kind](BytesIO(data))
     _check_size(image.size, max_pixels)
-    _check_cost(kind, image, data)
+    _check_cost(kind, image, data, max_pixels)
     size, wanted = image.size, (2 * model_input[0], 2 * model_input[1])
     if isinstance(image, JpegImageFile):
         _draft(image, wanted)
@@ -133,10 +134,12 @@ def _check_size(size: Size, max_pixels: int) -> None:
         )
 
 
-def _check_cost(kind: Format, image: ImageFile, data: bytes) -> None:
+def _check_cost(kind: Format, image: ImageFile, data: bytes, max_pixels: int) -> None:
     """Refuse the few encodings in which small files cost seconds."""
-    if kind == "JPEG" and "progressive" in image.info and data.count(b"\xff\xda") > _MOST_SCANS:
-        raise BadPicture(f"the JPEG has more than {_MOST_SCANS} scans")
+    if kind == "JPEG" and "progressive" in image.info:
+        scans = data.count(b"\xff\xda")
+        if scans * image.width * image.height > _MOST_PASSES * max_pixels:
+            raise BadPicture(f"the JPEG has {scans} scans, too many for its size")
     if kind == "BMP" and image.info.get("compression") in _RUN_LENGTH:
         raise UnsupportedPicture("the BMP is run-length coded; uncompressed ones are read")
 

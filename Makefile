@@ -1,0 +1,65 @@
+# Two commands are all that a fresh machine needs: `make run` and `make test`.
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.run
+DEV     := $(VENV)/.dev
+PORT    ?= 3000
+WORKERS ?= 1
+
+export PORT WORKERS
+export BENTOML_DO_NOT_TRACK := True
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev run test check lint types prove bench demo bento lock schema clean
+
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: $(STAMP) ## build .venv with what the service needs
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@scripts/install $(BIN) requirements.lock
+	@touch $(STAMP)
+
+dev: $(DEV)
+
+$(DEV): requirements-dev.lock $(STAMP)
+	@scripts/install $(BIN) requirements-dev.lock
+	@touch $(DEV)
+
+run: setup ## seed the demo models and serve on 127.0.0.1:$(PORT)
+	@$(BIN)/okawari init
+	@exec $(BIN)/bentoml serve service:Okawari --host 127.0.0.1 --port $(PORT)
+
+test: dev ## all tests at their everyday size
+	@$(BIN)/python -m pytest -m "not full"
+
+lint: dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: dev
+	@$(BIN)/mypy
+
+check: lint types ## lint, strict types, import matrix, all tests once, coverage: what CI runs
+	@scripts/check $(BIN)
+
+prove: dev ## the reliability suite at its full size (long)
+	@OKAWARI_PROVE=1 $(BIN)/python -m pytest -m "e2e or full" -p no:cacheprovider tests
+
+bench: dev ## measure against the limit of the machine; table and JSON under bench-results/
+	@$(BIN)/python -m benchmarks.run
+
+demo: setup ## the tutorial's swap, shown on your terminal
+	@$(BIN)/python -m examples.demo
+
+bento: setup ## build the versioned Bento
+	@$(BIN)/python -m scripts.build_bento
+
+lock: ## resolve the dependencies anew
+	@scripts/lock $(BIN)
+
+clean: ## remove what the targets made, but no home with models
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage* bench-results

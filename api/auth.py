@@ -1,0 +1,50 @@
+"""Who may change what is served."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from api.errors import AdminTokenRequired, Forbidden, Unauthorized
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Guards changing calls. `exposed` says whether the listening socket is bound beyond loopback."""
+
+    token: str | None
+    exposed: bool
+    insecure: bool = False
+
+    def check(self, request: Request) -> str:
+        """The actor of a permitted call; raises `Unauthorized`, `Forbidden` or `AdminTokenRequired`."""
+        if self.token is None:
+            return self._without_token()
+        kind, _, sent = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not sent:
+            raise Unauthorized("send the admin token as 'Authorization: Bearer <token>'")
+        if not hmac.compare_digest(sent.strip().encode(), self.token.encode()):
+            raise Forbidden("the admin token is wrong")
+        return "admin"
+
+    def _without_token(self) -> str:
+        if self.exposed and not self.insecure:
+            raise AdminTokenRequired(
+                "the service listens beyond this machine: set OKAWARI_ADMIN_TOKEN and send it, "
+                "or set OKAWARI_INSECURE=true to let anybody change what is served"
+            )
+        return "anonymous"
+
+
+def is_exposed(listener: socket.socket | None) -> bool:
+    """Whether a listening socket takes connections from elsewhere; an unknown one counts as exposed."""
+    if listener is None:
+        return True
+    address = listener.getsockname()
+    if not isinstance(address, tuple):
+        return False  # a socket in the file system
+    return not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback

@@ -1,0 +1,35 @@
+"""What one HTTP request carries through every layer, the framework's own included."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from hotswap.errors import ServingError
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request. `deadline` is a moment of `time.monotonic()`."""
+
+    request_id: str
+    deadline: float
+    received: float = field(default_factory=time.perf_counter)
+    problem: ServingError | None = None
+    #: Set when the response already has our error shape.
+    shaped: bool = False
+    #: Set when the body is not read to its end and the client may still be sending.
+    linger: bool = False
+
+
+current: ContextVar[RequestContext] = ContextVar("okawari_request")
+
+
+def request_id(sent: str | None) -> str:
+    """The caller's id if it is harmless in logs and headers, else a new one."""
+    return sent if sent is not None and _SAFE_ID.fullmatch(sent) else uuid.uuid4().hex

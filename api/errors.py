@@ -1,0 +1,109 @@
+"""Errors on HTTP: one table of statuses, one shape `{"error": {"code", "message", "request_id"}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+from starlette.responses import Response
+
+from api import context
+from hotswap import errors
+from hotswap.errors import ServingError
+
+
+class BodyTooLarge(errors.BadRequest):
+    """The request body has more bytes than the service takes."""
+
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(errors.BadRequest):
+    """The body's Content-Type is none that the route reads."""
+
+    code = "unsupported_media_type"
+
+
+class Unauthorized(ServingError):
+    """A changing call came without the admin token."""
+
+    code = "unauthorized"
+
+
+class Forbidden(ServingError):
+    """A changing call came with a wrong admin token."""
+
+    code = "forbidden"
+
+
+class AdminTokenRequired(ServingError):
+    """The service listens beyond loopback and has no admin token: nobody may change anything."""
+
+    code = "admin_token_required"
+
+
+#: The most special class first: the first that fits gives the status.
+HTTP: tuple[tuple[type[ServingError], int], ...] = (
+    (errors.PictureTooLarge, 422),
+    (errors.UnsupportedPicture, 415),
+    (UnsupportedMediaType, 415),
+    (BodyTooLarge, 413),
+    (errors.BadRequest, 400),
+    (Unauthorized, 401),
+    (Forbidden, 403),
+    (AdminTokenRequired, 403),
+    (errors.ModelNotFound, 404),
+    (errors.VersionNotFound, 404),
+    (errors.VersionNotLoaded, 409),
+    (errors.Conflict, 409),
+    (errors.VersionFailed, 409),
+    (errors.Overloaded, 429),
+    (errors.ModelNotReady, 503),
+    (errors.ShuttingDown, 503),
+    (errors.DeadlineExceeded, 504),
+)
+
+#: What a status that the framework made by itself is called in our shape.
+FRAMEWORK: Mapping[int, tuple[str, str]] = {
+    400: ("invalid_argument", "the request cannot be read"),
+    404: ("not_found", "there is no such path; GET /docs.json lists them"),
+    405: ("method_not_allowed", "the path does not take this method; the header Allow lists those it takes"),
+    413: ("body_too_large", "the body is too large"),
+    415: ("unsupported_media_type", "the path does not take this Content-Type"),
+    429: ("overloaded", "no room for one more request right now; try again shortly"),
+    503: ("unavailable", "the service cannot answer right now; try again shortly"),
+    504: ("deadline_exceeded", "no answer within the request's time"),
+}
+_INTERNAL = ("internal_error", "something went wrong in the service; its log has the request id")
+
+
+def status_of(error: ServingError) -> int:
+    """The HTTP status of an error; 500 for those that are the service's own fault."""
+    return next((status for kind, status in HTTP if isinstance(error, kind)), 500)
+
+
+def body(code: str, message: str, request_id: str) -> bytes:
+    """The one error shape."""
+    return orjson.dumps({"error": {"code": code, "message": message, "request_id": request_id}})
+
+
+def framework_body(status: int, request_id: str) -> bytes:
+    """The error shape for a status that the framework made by itself."""
+    code, message = FRAMEWORK.get(status, _INTERNAL)
+    return body(code, message, request_id)
+
+
+def response(error: ServingError) -> Response:
+    """The response that tells of an error. Marks the request as answered in our shape."""
+    state = context.current.get()
+    state.shaped = True
+    state.problem = error
+    status = status_of(error)
+    headers = {"Retry-After": "1"} if status in (429, 503) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 413:
+        state.linger = True
+        headers["Connection"] = "close"
+    text = body(error.code, error.message, state.request_id)
+    return Response(text, status, headers, "application/json")

@@ -1,0 +1,159 @@
+"""The outermost layer of ours round every HTTP request: id, health, limits, error shape, figures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import body, context, errors
+from api.context import RequestContext
+from hotswap.errors import ServingError
+
+logger = logging.getLogger("bentoml.okawari.http")
+
+LINGER_SECONDS = 1.0
+Health = Callable[[], str | None]
+
+
+class HttpObserver(Protocol):
+    """Where the figures of HTTP go."""
+
+    def request(self, method: str, path: str, status: int, seconds: float) -> None:
+        """One request was answered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayParts:
+    """What the gateway is made of. `not_ready` gives the reason, None when ready."""
+
+    max_body_bytes: int
+    request_timeout: float
+    not_ready: Health
+    draining: Callable[[], bool]
+    observer: HttpObserver
+
+
+class Gateway:
+    """ASGI middleware. Lifespan passes untouched: an error there would leave a service without its parts."""
+
+    def __init__(self, app: ASGIApp, parts: GatewayParts) -> None:
+        self._app = app
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection event stream."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        state = RequestContext(
+            request_id=context.request_id(request.headers.get("x-request-id")),
+            deadline=time.monotonic() + self._parts.request_timeout,
+        )
+        context.current.set(state)
+        exchange = _Exchange(self._parts, scope, receive, send, state)
+        await exchange.run(self._health(scope) or self._app)
+
+    def _health(self, scope: Scope) -> ASGIApp | None:
+        if scope["method"] not in ("GET", "HEAD"):
+            return None
+        path = scope["path"]
+        if path in ("/livez", "/healthz"):
+            return Response(orjson.dumps({"ok": True, "team": None}), media_type="application/json")
+        if path == "/readyz":
+            return self._readiness()
+        return None
+
+    def _readiness(self) -> Response:
+        reason = self._parts.not_ready()
+        if reason is None:
+            return Response(orjson.dumps({"ready": True}), media_type="application/json")
+        state = context.current.get()
+        state.shaped = True
+        text = errors.body("not_ready", reason, state.request_id)
+        return Response(text, 503, {"Retry-After": "1"}, "application/json")
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(
+        self, parts: GatewayParts, scope: Scope, receive: Receive, send: Send, state: RequestContext
+    ) -> None:
+        self._parts = parts
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._state = state
+        self._status = 0
+        self._replaced = False
+
+    async def run(self, app: ASGIApp) -> None:
+        """Let `app` answer; whatever it does, the client gets an answer of our shape."""
+        limited = body.bounded(self._scope, self._receive, self._parts.max_body_bytes)
+        try:
+            await app(self._scope, limited, self._on_message)
+        except ServingError as error:
+            await self._fail(errors.response(error))
+        except Exception:
+            logger.exception("request %s", self._state.request_id)
+            text = errors.framework_body(500, self._state.request_id)
+            self._state.shaped = True
+            await self._fail(Response(text, 500, media_type="application/json"))
+        finally:
+            seconds = time.perf_counter() - self._state.received
+            self._parts.observer.request(
+                self._scope["method"], self._scope["path"], self._status or 499, seconds
+            )
+
+    async def _fail(self, response: Response) -> None:
+        if self._status == 0:
+            await response(self._scope, self._receive, self._on_message)
+
+    async def _on_message(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            await self._send(self._dressed(message))
+        elif message["type"] == "http.response.body":
+            await self._on_body(message)
+        else:
+            await self._send(message)
+
+    def _dressed(self, message: MutableMapping[str, Any]) -> Message:
+        """The response's start with our headers; an error that is not of our shape is replaced."""
+        headers = MutableHeaders(scope=message)
+        headers["X-Request-ID"] = self._state.request_id
+        if self._parts.draining():
+            headers["Connection"] = "close"
+        self._replaced = self._status >= 400 and not self._state.shaped
+        if self._replaced:
+            headers["Content-Type"] = "application/json"
+            headers["Content-Length"] = str(len(self._own_body()))
+        return message
+
+    def _own_body(self) -> bytes:
+        return errors.framework_body(self._status, self._state.request_id)
+
+    async def _on_body(self, message: Message) -> None:
+        last = not message.get("more_body", False)
+        if self._replaced:
+            if not last:
+                return
+            without = self._scope["method"] == "HEAD"
+            message = {"type": "http.response.body", "body": b"" if without else self._own_body()}
+        if last and self._state.linger:
+            # The client may still be sending: closing at once would reset it before it reads this.
+            await self._send({**message, "more_body": True})
+            await body.drain(self._receive, LINGER_SECONDS)
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)

@@ -1,0 +1,218 @@
+"""The service's own figures, right over all workers and after a killed one. Names: docs/08."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from hotswap.dataplane import Answer
+from hotswap.hooks import Swap
+from hotswap.reconciler import Reconciler
+from hotswap.tags import ModelTag
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+_MOST_VERSIONS = 500
+_OTHER = "other"
+_ROUTES = (
+    (re.compile(r"/models/[^/]+"), "/models/{name}"),
+    (re.compile(r"/models/[^/]+/target"), "/models/{name}/target"),
+    (re.compile(r"/static_content/.*"), "/static_content"),
+)
+_HEALTH = ("/livez", "/readyz", "/healthz", "/metrics")
+_PAGES = ("/", "/docs.json", "/schema.json")
+_FIXED = frozenset({"/predict", "/models", "/api/v1/reload", *_HEALTH, *_PAGES})
+
+
+def route_of(path: str) -> str:
+    """The route's template: a bounded label, whatever clients ask for."""
+    if path in _FIXED:
+        return path
+    return next((name for pattern, name in _ROUTES if pattern.fullmatch(path)), _OTHER)
+
+
+class Metrics:
+    """All figures of one worker. With PROMETHEUS_MULTIPROC_DIR they lie in files that outlive it."""
+
+    def __init__(self, folder: Path, info: dict[str, str]) -> None:
+        self._folder = folder
+        self._info = info
+        self._versions: set[tuple[str, str]] = set()
+        registry = CollectorRegistry()
+        self.http_requests = Counter(
+            "http_requests_total", "Requests", ("method", "route", "status"), registry=registry
+        )
+        self.http_seconds = Histogram(
+            "http_request_duration_seconds", "Whole requests", ("route",), buckets=_FAST, registry=registry
+        )
+        self.inferences = Counter(
+            "inference_requests_total",
+            "Predictions by the version that served",
+            ("model", "version", "status"),
+            registry=registry,
+        )
+        self.inference_seconds = Histogram(
+            "inference_duration_seconds",
+            "Model runs, without decoding and queueing",
+            ("model", "version"),
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.detections = Histogram(
+            "detections_per_image",
+            "Found in one picture",
+            ("model",),
+            buckets=(0, 1, 2, 5, 10, 20, 50, 100),
+            registry=registry,
+        )
+        self.load_seconds = Histogram(
+            "model_load_time_seconds",
+            "Settling, loading, warming and checking one version",
+            ("model",),
+            buckets=(*_FAST, 60.0, 120.0),
+            registry=registry,
+        )
+        self.load_failures = Counter(
+            "model_load_failures_total", "Versions refused", ("model",), registry=registry
+        )
+        self.swaps = Counter("model_swaps_total", "Publications", ("model",), registry=registry)
+        self.closed_generations = Counter(
+            "model_generations_closed_total", "Versions freed", ("model",), registry=registry
+        )
+        self.generation = Gauge(
+            "model_generation",
+            "Number of the generation that serves",
+            ("model",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.generations = Gauge(
+            "model_generations",
+            "Generations by state, over all workers",
+            ("model", "state"),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.leases = Gauge(
+            "model_leases",
+            "Requests that hold a generation, sampled at every look",
+            ("model",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+    # --- HttpObserver ----------------------------------------------------------------------------
+
+    def request(self, method: str, path: str, status: int, seconds: float) -> None:
+        """One request was answered."""
+        route = route_of(path)
+        self.http_requests.labels(method if method in _METHODS else _OTHER, route, str(status)).inc()
+        self.http_seconds.labels(route).observe(seconds)
+
+    # --- hotswap.hooks.Observer ------------------------------------------------------------------
+
+    def loaded(self, tag: ModelTag, seconds: float) -> None:
+        """A version may answer now."""
+        self.load_seconds.labels(tag.name).observe(seconds)
+
+    def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:  # noqa: ARG002
+        """A version was refused."""
+        self.load_failures.labels(tag.name).inc()
+
+    def swapped(self, swap: Swap) -> None:
+        """Another version answers."""
+        self.swaps.labels(swap.name).inc()
+        self.generation.labels(swap.name).set(swap.generation)
+
+    def closed(self, tag: ModelTag) -> None:
+        """A version was freed."""
+        self.closed_generations.labels(tag.name).inc()
+
+    # --- the data plane --------------------------------------------------------------------------
+
+    def answered(self, answer: Answer) -> None:
+        """A version answered."""
+        model, version = self._labels(answer.model, answer.version)
+        self.inferences.labels(model, version, "ok").inc()
+        self.inference_seconds.labels(model, version).observe(answer.stages.inference / 1e3)
+        for prediction in answer.predictions:
+            self.detections.labels(model).observe(len(prediction.detections))
+
+    def refused(self, model: str | None, code: str) -> None:
+        """A prediction was not made; `model` is one that exists, or None."""
+        self.inferences.labels(model or "none", "none", code).inc()
+
+    def _labels(self, model: str, version: str) -> tuple[str, str]:
+        pair = (model, version)
+        if pair in self._versions:
+            return pair
+        if len(self._versions) >= _MOST_VERSIONS:
+            return model, _OTHER
+        self._versions.add(pair)
+        return pair
+
+    def sample(self, reconciler: Reconciler) -> None:
+        """Note what can only be seen by looking."""
+        for name, slot in list(reconciler.slots.items()):
+            generations = list(slot)
+            self.leases.labels(name).set(sum(each.leases for each in generations))
+            for state in ("serving", "draining"):
+                count = sum(1 for each in generations if each.state == state)
+                self.generations.labels(name, state).set(count)
+
+    # --- exposition ------------------------------------------------------------------------------
+
+    def exposition(self) -> bytes:
+        """All workers' figures in Prometheus' text format."""
+        sweep(self._folder)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        registry.register(_Machine(self._info))
+        return generate_latest(registry)
+
+
+class _Machine(Collector):
+    """What is read at the moment of asking."""
+
+    def __init__(self, info: dict[str, str]) -> None:
+        self._info = info
+
+    def collect(self) -> Iterator[Metric]:
+        memory = GaugeMetricFamily("system_memory_available_bytes", "As the kernel estimates it")
+        memory.add_metric([], available_bytes())
+        yield memory
+        info = GaugeMetricFamily("service_info", "Always 1", labels=list(self._info))
+        info.add_metric(list(self._info.values()), 1)
+        yield info
+
+
+def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
+    """Memory that can be used without swapping; NaN where the system does not tell."""
+    try:
+        lines = meminfo.read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(
+        (float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), float("nan")
+    )
+
+
+def sweep(folder: Path) -> None:
+    """Forget the live gauges of workers that have died; nobody else does."""
+    for pid in _pids(folder.glob("gauge_live*.db")):
+        if not Path(f"/proc/{pid}").exists() and pid != os.getpid():
+            multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+
+
+def _pids(files: Iterable[Path]) -> set[int]:
+    words = {file.stem.rpartition("_")[2] for file in files}
+    return {int(word) for word in words if word.isdecimal()}

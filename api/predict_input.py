@@ -1,0 +1,60 @@
+"""The input of the generated predict API, as BentoML sees it.
+
+Only this file of the room knows BentoML. Its own image type turns a broken JPEG into a 500, fetches
+URLs that stand in form fields and has no limits; so the request is read here, by our own rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import bentoml
+from pydantic import Field
+from starlette.requests import Request
+
+from api import body, context, fields
+from api.answers import PredictBody
+from hotswap.errors import ServingError
+
+
+class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
+    """`image` with optional fields, in a form, as raw bytes with a query, or as JSON with base64."""
+
+    #: Set by the composition root: raises `Overloaded` before a body is read in vain.
+    before_reading: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
+
+    image: Path = Field(description="JPEG, PNG, WebP or BMP")
+    model: str | None = Field(default=None, description="left out: the default model")
+    version: str | None = Field(default=None, description="left out: what serves; an integer n means vn")
+    threshold: float | None = Field(default=None, ge=0, le=1, description="left out: the model's own")
+    max_detections: int = Field(default=100, ge=1, le=1000)
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> PredictInput:  # noqa: ARG003
+        """Read the request by our rules; leave a problem in the context: BentoML would log a crash."""
+        state = context.current.get()
+        try:
+            read = await cls._read(request)
+        except ServingError as problem:
+            state.problem = problem
+            read = fields.PredictFields(image=b"")
+        checked: PredictInput = cls.model_construct(
+            image=read.image,
+            model=read.model,
+            version=read.version,
+            threshold=read.threshold,
+            max_detections=read.max_detections,
+        )
+        return checked
+
+    @classmethod
+    async def _read(cls, request: Request) -> fields.PredictFields:
+        cls.before_reading()
+        data = await body.read(request)
+        return fields.parse(request.headers.get("content-type", ""), request.query_params, data)
+
+
+class PredictOutput(PredictBody, bentoml.IODescriptor):  # type: ignore[misc]
+    """The answer, as BentoML's documents and its generated client see it."""

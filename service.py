@@ -1,0 +1,169 @@
+"""The image service: the composition root of the server.
+
+`bentoml serve service:Okawari` imports this file in the master and in every worker. The master only
+claims the home and seeds the desired state; each worker builds a `Worker` when it starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+from registry.run_folder import AlreadyRunning, RunFolder
+from settings import Settings
+
+SETTINGS = Settings()
+RUN = RunFolder(SETTINGS.home)
+# BentoML's own folder lies under BENTOML_HOME and is wiped whenever any service starts there. It must
+# be set before prometheus_client is imported.
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(RUN.metrics)
+
+import bentoml
+from starlette.responses import Response
+
+from api import answers, context, errors, logs, openapi, routes
+from api.gateway import Gateway, GatewayParts
+from api.predict_input import PredictInput, PredictOutput
+from hotswap.dataplane import PredictRequest
+from hotswap.desired import BadServe, seed
+from hotswap.errors import ServingError
+from hotswap.runner import Options, Picture
+from registry.desired_file import DesiredFile, StateDamaged
+from wiring import Worker, version
+
+logger = logging.getLogger(f"{logs.ROOT}.service")
+
+_worker: Worker | None = None
+
+
+def worker() -> Worker:
+    """The parts of this process, once it has started."""
+    if _worker is None:
+        raise RuntimeError("the worker has not started")
+    return _worker
+
+
+# BentoML's own time limit answers in its own shape, outside our layers, and is 60 s when left out:
+# ours is `request_timeout`. Its metrics label by raw path, its traces are not collected.
+@bentoml.service(
+    name="okawari",
+    workers=SETTINGS.workers,
+    traffic={"timeout": 24 * 3600},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+)
+class Okawari:
+    """An image-inference service whose models are exchanged while it answers."""
+
+    @bentoml.on_deployment
+    @staticmethod
+    def claim() -> None:
+        """In the master, before any worker: take the home, apply the environment's wishes."""
+        try:
+            RUN.claim()
+            DesiredFile(SETTINGS.home).edit(seed(SETTINGS.serve, SETTINGS.default_model))
+        except (AlreadyRunning, BadServe, StateDamaged, OSError) as error:
+            raise SystemExit(f"okawari: {error}") from None
+        _take_over_hangup()
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """In each worker: build the parts and wait until what is wanted serves, or `start_timeout`."""
+        global _worker  # noqa: PLW0603 - one worker, one process
+        _worker = Worker(SETTINGS, RUN)
+        PredictInput.before_reading = staticmethod(_worker.check_room)
+        await _worker.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """After the last answer: end the threads."""
+        if _worker is not None:
+            await _worker.stop()
+
+    @bentoml.api(route="/predict", input_spec=PredictInput, output_spec=PredictOutput)
+    async def predict(
+        self,
+        image: Path,
+        model: str | None = None,
+        version: str | None = None,
+        threshold: float | None = None,
+        max_detections: int = 100,
+    ) -> Response:
+        """Detections, scores and the version that made them, for one picture."""
+        state = context.current.get()
+        try:
+            if state.problem is not None:
+                raise state.problem
+            request = PredictRequest(
+                request_id=state.request_id,
+                pictures=(Picture(encoded=_encoded(image)),),
+                deadline=state.deadline,
+                model=model,
+                version=version,
+                options=Options(threshold, max_detections),
+                received=state.received,
+            )
+            return answers.predicted(await worker().data_plane.predict(request))
+        except ServingError as error:
+            worker().refused(state.request_id, model, error)
+            return errors.response(error)
+
+
+def _encoded(image: Any) -> bytes:
+    """The picture's bytes: BentoML is told of a file, our input type hands over what it read."""
+    if not isinstance(image, bytes):
+        raise TypeError("PredictInput hands over bytes")
+    return image
+
+
+def _take_over_hangup() -> None:
+    """SIGHUP means look again now. BentoML's own reaction replaces all workers and loses requests."""
+    import signal
+
+    from circus.sighandler import SysHandler
+
+    def look_again(*_: object) -> None:
+        RUN.ask_reload()
+
+    SysHandler.handle_hup = look_again
+    # Until the process manager has set its own handlers, the default would end the process.
+    signal.signal(signal.SIGHUP, look_again)
+
+
+def _documents() -> dict[str, Any]:
+    return openapi.document(SERVICE.openapi_spec.asdict(), version())
+
+
+def _not_ready() -> str | None:
+    return "the worker starts" if _worker is None else _worker.not_ready()
+
+
+def _draining() -> bool:
+    return _worker is not None and _worker.draining
+
+
+class _Observer:
+    def request(self, method: str, path: str, status: int, seconds: float) -> None:
+        """One request was answered; before the worker has started nobody counts."""
+        if _worker is not None:
+            _worker.metrics.request(method, path, status, seconds)
+
+
+# The decorator has made a service of the class, which the type checker cannot see.
+SERVICE: Any = Okawari
+SERVICE.add_asgi_middleware(
+    Gateway,
+    parts=GatewayParts(
+        max_body_bytes=SETTINGS.max_body_bytes,
+        request_timeout=SETTINGS.request_timeout,
+        not_ready=_not_ready,
+        draining=_draining,
+        observer=_Observer(),
+    ),
+)
+SERVICE.mount_asgi_app(routes.build(lambda: worker().route_parts, _documents), path="/", name="okawari")

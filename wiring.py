@@ -1,0 +1,235 @@
+"""The parts of one worker process, put together: the other half of the composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import platform
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+from types import FrameType
+from typing import Any
+
+from models_import.watcher import Watcher
+
+from api import logs
+from api.auth import Guard, is_exposed
+from api.metrics import Metrics
+from api.routes import RouteParts
+from hotswap import status
+from hotswap.admission import Admission
+from hotswap.background import LoaderThread
+from hotswap.control import Control
+from hotswap.dataplane import Answer, DataPlane, PredictRequest
+from hotswap.errors import Overloaded, ServingError
+from hotswap.hooks import NoHooks
+from hotswap.pool import Pool
+from hotswap.reconciler import Reconciler, ReconcilerThread
+from models_import.store import ModelStore
+from registry.desired_file import DesiredFile
+from registry.run_folder import RunFolder
+from runners.loader import OnnxLoader
+from settings import Settings
+
+logger = logging.getLogger(f"{logs.ROOT}.service")
+
+_GRACE = 10.0
+
+
+def version() -> str:
+    """The version of the package that runs."""
+    try:
+        return package_version("okawari")
+    except PackageNotFoundError:
+        return "0.1.0"
+
+
+class Worker:
+    """Everything one process needs to answer; `start` and `stop` own every thread."""
+
+    def __init__(self, settings: Settings, run: RunFolder) -> None:
+        run.prepare()
+        logs.configure(settings.home / "logs", _worker_number(), settings.log_level)
+        self._settings = settings
+        self.metrics = Metrics(run.metrics, _info())
+        store, desired = ModelStore(settings.models), DesiredFile(settings.home)
+        loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.load_threads)
+        self._background = LoaderThread()
+        self.reconciler = Reconciler(store, desired, loader, self._background, observer=self.metrics)
+        self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
+        self._admission = Admission(settings.max_concurrent_requests)
+        self._pool = Pool(settings.thread_count)
+        self.data_plane = DataPlane(self.reconciler, self._admission, self._pool, _Hooks(self.metrics))
+        watched = [settings.models, settings.home / "state", run.asked]
+        self._watcher = Watcher(watched, self.reconciler.wake)
+        listener = listening_socket()
+        self._report = Report(self.reconciler, run, listener)
+        self.route_parts = RouteParts(
+            reconciler=self.reconciler,
+            control=Control(self.reconciler, desired, store),
+            guard=Guard(settings.admin_token, is_exposed(listener), settings.insecure),
+            metrics=self.metrics,
+            swap_timeout=settings.swap_timeout,
+        )
+        self.draining = False
+
+    async def start(self) -> None:
+        """Start every thread; return when what is wanted serves, or after `start_timeout`."""
+        _end_with_parent()
+        self._watch_for_the_end()
+        self.reconciler.on_step += [self._report.write, lambda: self.metrics.sample(self.reconciler)]
+        self._turning.start()
+        self._watcher.start()
+        await self.route_parts.control.changes.until(self._settled, self._settings.start_timeout)
+        logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
+
+    def _settled(self) -> bool:
+        """Whether a look has ended and nothing more is about to serve by itself."""
+        return self.reconciler.steps > 0 and self.reconciler.idle
+
+    async def stop(self) -> None:
+        """End every thread. Work that outlives the grace is left to the end of the process."""
+        self._watcher.stop()
+        await asyncio.to_thread(self._turning.stop, _GRACE)
+        await asyncio.to_thread(self._pool.close, _GRACE)
+        await asyncio.to_thread(self._background.close, _GRACE)
+        self._report.remove()
+
+    def not_ready(self) -> str | None:
+        """Why the worker is not ready; None when every required model serves."""
+        if status.ready(self.reconciler):
+            return None
+        required = self.reconciler.document.required
+        missing = [
+            name
+            for name in required or ()
+            if (slot := self.reconciler.slots.get(name)) is None or slot.current is None
+        ]
+        if required is None:
+            return "no model serves yet: import one with `okawari import` or `bentoml models import`"
+        return f"nothing serves yet for {', '.join(missing)}; GET /models tells why"
+
+    def check_room(self) -> None:
+        """Raise `Overloaded` when a request would be refused anyway."""
+        if self._admission.full:
+            raise Overloaded(f"all {self._admission.capacity} places are taken; try again shortly")
+
+    def refused(self, request_id: str, model: str | None, error: ServingError) -> None:
+        """A prediction was not made: count it, log it."""
+        known = model if model is not None and status.known(self.reconciler, model) else None
+        self.metrics.refused(known, error.code)
+        logs.refused(request_id, known, error.code, error.message)
+
+    def _watch_for_the_end(self) -> None:
+        """From the signal on, answers carry `Connection: close`; then the server ends as before."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+
+            def drain(received: int, frame: FrameType | None, then: Any = before) -> None:
+                self.draining = True
+                if callable(then):
+                    then(received, frame)
+
+            with suppress(ValueError):  # not in the main thread: somebody else's process, as in a test
+                signal.signal(number, drain)
+
+
+class _Hooks(NoHooks):
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def after_predict(self, request: PredictRequest, answer: Answer) -> None:  # noqa: ARG002
+        self._metrics.answered(answer)
+        logs.answered(answer)
+
+
+class Report:
+    """Keeps this worker's file in the run folder true."""
+
+    def __init__(self, reconciler: Reconciler, run: RunFolder, listener: socket.socket | None) -> None:
+        self._reconciler = reconciler
+        self._run = run
+        self._fixed = {"pid": os.getpid(), "started": time.time(), **_address(listener)}
+        self._reload_seen = self._reload_pending = run.reload_asked()
+        self._written: dict[str, Any] = {}
+
+    def write(self) -> None:
+        """Called after every look: write what has changed, pass on who asked for another look."""
+        self._reload_seen = self._reload_pending
+        state = {**self._fixed, **self._state()}
+        if state != self._written:
+            with suppress(OSError):  # a full disk must not end the looking; it is written next time
+                self._run.write_worker(state)
+                self._written = state
+        asked = self._run.reload_asked()
+        if asked > self._reload_pending:
+            self._reload_pending = asked
+            self._reconciler.retry()
+
+    def remove(self) -> None:
+        """The worker has ended."""
+        self._run.remove_worker(os.getpid())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "ready": status.ready(self._reconciler),
+            "reload_seen": self._reload_seen,
+            "models": {each.name: _model(each) for each in status.models(self._reconciler)},
+        }
+
+
+def _model(found: status.ModelStatus) -> dict[str, Any]:
+    return {
+        "target": found.target,
+        "serving": found.serving,
+        "generation": found.generation,
+        "revision": found.revision,
+        "generations": [
+            {"version": each.version, "state": each.state, "digest": each.digest, "reason": each.reason}
+            for each in found.versions
+            if each.state != status.AVAILABLE
+        ],
+    }
+
+
+def listening_socket() -> socket.socket | None:
+    """The socket that this worker takes connections from, as its command line names it."""
+    try:
+        number = int(sys.argv[sys.argv.index("--fd") + 1])
+        return socket.socket(fileno=os.dup(number))
+    except (ValueError, IndexError, OSError):
+        return None
+
+
+def _address(listener: socket.socket | None) -> dict[str, Any]:
+    if listener is None or not isinstance(listener.getsockname(), tuple):
+        return {"host": None, "port": None}
+    host, port = listener.getsockname()[:2]
+    return {"host": host, "port": port}
+
+
+def _worker_number() -> int:
+    try:
+        return int(sys.argv[sys.argv.index("--worker-id") + 1])
+    except (ValueError, IndexError):
+        return 1
+
+
+def _info() -> dict[str, str]:
+    names = ("bentoml", "onnxruntime")
+    versions = {name: package_version(name) for name in names}
+    return {"version": version(), "python": platform.python_version(), **versions}
+
+
+def _end_with_parent() -> None:
+    """Drain and end when the master dies, even by SIGKILL: an orphan would hold the port (Linux)."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
