@@ -40,11 +40,14 @@ def newest(versions: Mapping[str, VersionSight]) -> str | None:
     return max(dated)[1] if dated else None
 
 
-def newest_on_disk(folder: Path, fresh: str | None) -> str | None:
-    """The version in `folder` that was made last; of two made at once, `fresh`, else the one pointed at."""
+def newest_on_disk(folder: Path, fresh: str | None, without: str | None = None) -> str | None:
+    """The version in `folder` that was made last, `without` left out.
+
+    Of two made at once it is `fresh`, else the one pointed at.
+    """
     now = _named(folder)
     found = []
-    for version in (each for each in folder.iterdir() if each.is_dir()):
+    for version in (each for each in folder.iterdir() if each.is_dir() and each.name != without):
         with suppress(BadManifest, OSError):
             created = model_yaml.read(version).created
             name = version.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 #: How long a folder that is missing or was exchanged goes unwatched, at most.
@@ -76,10 +77,8 @@ class Watcher:
         return tuple(found for path in self._paths if (found := _identity(path)) is not None)
 
     def _tell(self) -> None:
-        try:
+        with suppress(Exception):  # whoever is woken looks again by itself
             self._wake()
-        except Exception:  # noqa: BLE001, S110 - whoever is woken looks again by itself
-            pass
 
 
 def _identity(path: Path) -> tuple[Path, int, int] | None:

@@ -1,0 +1,95 @@
+"""A version leaves the store as an archive that `bentoml models import` takes.
+
+`python -m models_import.exporter TAG TARGET` exports from the BENTOML_HOME that it is given.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from hotswap.artifact import Artifact
+from hotswap.tags import ModelTag
+from models_import.child import child_environment, last_words
+from models_import.errors import ImportRefused
+from models_import.store import ModelStore
+
+_ENDINGS = (".bentomodel", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
+
+
+def export(store: ModelStore, tag: ModelTag, target: Path | None) -> Path:
+    """Write an archive of the kind that `target`'s ending says; return its path.
+
+    A target that is a folder, or none, gets the name `<name>-<version>.bentomodel`. An existing file is
+    never replaced, and a damaged version is not passed on. Raises `ImportRefused`.
+    """
+    target = _named(tag, target)
+    _check(store, tag)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".okawari-") as scratch:
+        made = Path(scratch) / target.name
+        _export(store.path, tag, made, Path(scratch))
+        # A link is made only where nothing is, so that nobody's file is replaced.
+        try:
+            target.hardlink_to(made)
+        except FileExistsError:
+            raise _exists(target) from None
+    return target
+
+
+def _named(tag: ModelTag, target: Path | None) -> Path:
+    target = (target or Path.cwd()).absolute()
+    if target.is_dir():
+        target /= f"{tag.name}-{tag.version}.bentomodel"
+    if target.exists():
+        raise _exists(target)
+    if not target.name.endswith(_ENDINGS):
+        raise ImportRefused(f"{target.name}: an archive's name ends with one of {', '.join(_ENDINGS)}")
+    if not target.parent.is_dir():
+        raise ImportRefused(f"{target.parent} is no folder")
+    return target
+
+
+def _exists(target: Path) -> ImportRefused:
+    return ImportRefused(f"{target} exists; choose another name or remove it")
+
+
+def _check(store: ModelStore, tag: ModelTag) -> None:
+    sight = (store.look() or {}).get(tag.name)
+    found = sight.versions.get(tag.version) if sight else None
+    if found is None:
+        raise ImportRefused(f"{tag} is not in {store.path}; `okawari models` lists what is")
+    if found.created is None:
+        raise ImportRefused(f"{tag}: {found.reason}")
+    if found.digest is None:
+        return
+    settled = store.settle(tag)
+    if not isinstance(settled, Artifact):
+        raise ImportRefused(f"{tag}: {settled.reason}")
+
+
+def _export(models: Path, tag: ModelTag, target: Path, scratch: Path) -> None:
+    # BentoML makes folders in its home, and a store may be read-only: it gets a home with a link.
+    home = scratch / "home"
+    home.mkdir()
+    (home / "models").symlink_to(models, target_is_directory=True)
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, str(tag), str(target)],
+        env=child_environment(BENTOML_HOME=str(home), TMPDIR=str(scratch)),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ImportRefused(f"BentoML cannot export {tag}: {last_words(done.stderr)}")
+
+
+def main() -> None:
+    """Export from this process's home."""
+    import bentoml
+
+    bentoml.models.export_model(sys.argv[1], sys.argv[2])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The catalogue: models that are fetched by name, each known by the sha256 of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl
+
+from hotswap.manifest import CONFIG_FILE, FileEntry, digest_of
+from hotswap.tags import ModelTag, as_version, natural_key
+from models_import.errors import ImportRefused
+from models_import.layout import WEIGHTS_FILE
+from models_import.report import SILENT, Report
+from models_import.stamps import sha256_of
+
+CATALOGUE = Path(__file__).parent / "catalogue"
+
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+Client = Callable[[], httpx.Client]
+
+
+class Entry(BaseModel):
+    """One model version that can be fetched."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    description: str
+    url: HttpUrl
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(gt=0)
+    licence: str
+    source: HttpUrl
+    created: AwareDatetime
+    config: str
+    quality: str
+
+    @property
+    def tag(self) -> ModelTag:
+        """What it is called in the store."""
+        return ModelTag(self.name, self.version)
+
+
+class _Index(BaseModel):
+    format: int
+    about: str
+    models: list[Entry]
+
+
+def entries(catalogue: Path = CATALOGUE) -> list[Entry]:
+    """Every model of the catalogue."""
+    return _Index.model_validate_json((catalogue / "index.json").read_bytes()).models
+
+
+def choose(found: list[Entry], name: str, version: str | None) -> Entry:
+    """The entry that is meant, without `version` the newest; else `ImportRefused` naming what there is."""
+    named = sorted((each for each in found if each.name == name), key=lambda each: natural_key(each.version))
+    if not named:
+        known = ", ".join(sorted({each.name for each in found}))
+        raise ImportRefused(f"the catalogue has no {name!r}; it has {known}")
+    if version is None:
+        return named[-1]
+    versions = {each.version: each for each in named}
+    wanted = as_version(version, versions)
+    if wanted not in versions:
+        raise ImportRefused(f"the catalogue has no version {wanted} of {name}; it has {', '.join(versions)}")
+    return versions[wanted]
+
+
+def small_files(entry: Entry, catalogue: Path = CATALOGUE) -> Mapping[str, bytes]:
+    """All files of the version but its weights; the same bytes every time."""
+    config = json.loads((catalogue / entry.config).read_bytes())
+    config["created"] = entry.created.isoformat()
+    return {
+        CONFIG_FILE: json.dumps(config, indent=1).encode() + b"\n",
+        "README.md": _readme(entry).encode(),
+    }
+
+
+def _readme(entry: Entry) -> str:
+    return (
+        f"# {entry.tag}\n\n{entry.description}.\n\n"
+        f"- Licence: {entry.licence}\n- Source: {entry.source}\n- Weights: {entry.url}\n"
+        f"- Quality, as measured: {entry.quality}\n"
+    )
+
+
+def digest_before_fetching(entry: Entry, catalogue: Path = CATALOGUE) -> str:
+    """The digest that the version will have in the store."""
+    files = {WEIGHTS_FILE: FileEntry(sha256=entry.sha256, size=entry.size)}
+    for name, data in small_files(entry, catalogue).items():
+        files[name] = FileEntry(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    return digest_of(files)
+
+
+def assemble(
+    entry: Entry,
+    folder: Path,
+    *,
+    mirror: Path | None = None,
+    report: Report = SILENT,
+    client: Client = lambda: httpx.Client(timeout=_TIMEOUT, follow_redirects=True),
+    catalogue: Path = CATALOGUE,
+) -> Path:
+    """Make the version's folder below `folder`; its weights come from `mirror`, else from the network."""
+    home = folder / entry.name / entry.version
+    home.mkdir(parents=True)
+    weights = home / WEIGHTS_FILE
+    if mirror is None:
+        _download(entry, weights, report, client)
+    else:
+        shutil.copyfile(_in_mirror(entry, mirror), weights)
+    for name, data in small_files(entry, catalogue).items():
+        (home / name).write_bytes(data)
+    return home
+
+
+def _in_mirror(entry: Entry, mirror: Path) -> Path:
+    """The file below `mirror` that is the weights, whatever it is called."""
+    for path in sorted(mirror.rglob("*")):
+        if path.is_file() and path.stat().st_size == entry.size and sha256_of(path) == entry.sha256:
+            return path
+    raise ImportRefused(f"{mirror} holds no file with the sha256 {entry.sha256} of {entry.tag}")
+
+
+def _download(entry: Entry, target: Path, report: Report, client: Client) -> None:
+    report.step("download")
+    digest, size = hashlib.sha256(), 0
+    try:
+        with client() as http, http.stream("GET", str(entry.url)) as answer, target.open("wb") as file:
+            answer.raise_for_status()
+            for block in answer.iter_bytes(1 << 16):
+                size += len(block)
+                _check_size(entry, size)
+                digest.update(block)
+                file.write(block)
+                report.progress(size, entry.size)
+    except httpx.HTTPError as error:
+        raise _unfetched(entry, str(error) or type(error).__name__) from None
+    if digest.hexdigest() != entry.sha256:
+        raise _unfetched(entry, f"{size} bytes came, and their sha256 is not the catalogue's")
+
+
+def _check_size(entry: Entry, size: int) -> None:
+    # Whoever answers there may send without end.
+    if size > entry.size:
+        raise _unfetched(entry, f"more than the {entry.size} bytes came that the catalogue knows")
+
+
+def _unfetched(entry: Entry, why: str) -> ImportRefused:
+    return ImportRefused(
+        f"{entry.url}: {why}; a copy in a folder is taken with `okawari get {entry.name} --mirror DIR`"
+    )
