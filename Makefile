@@ -32,7 +32,7 @@ $(DEV): requirements-dev.lock $(STAMP)
 
 run: setup ## seed the demo models and serve on 127.0.0.1:$(PORT)
 	@$(BIN)/okawari init
-	@exec $(BIN)/bentoml serve service:Okawari --host 127.0.0.1 --port $(PORT)
+	@BENTOML_HOME="$$($(BIN)/python -c "from settings import Settings; print(Settings().store_home)")" exec $(BIN)/bentoml serve service:Okawari --host 127.0.0.1 --port $(PORT)
 
 test: dev ## all tests at their everyday size
 	@$(BIN)/python -m pytest -m "not full"

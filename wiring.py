@@ -17,8 +17,6 @@ from importlib.metadata import version as package_version
 from types import FrameType
 from typing import Any
 
-from models_import.watcher import Watcher
-
 from api import logs
 from api.auth import Guard, is_exposed
 from api.metrics import Metrics
@@ -33,6 +31,7 @@ from hotswap.hooks import NoHooks
 from hotswap.pool import Pool
 from hotswap.reconciler import Reconciler, ReconcilerThread
 from models_import.store import ModelStore
+from models_import.watcher import Watcher
 from registry.desired_file import DesiredFile
 from registry.run_folder import RunFolder
 from runners.loader import OnnxLoader

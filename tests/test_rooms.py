@@ -1,0 +1,62 @@
+"""Who may import whom: the house's table, held against every import statement of the code."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = {"api", "cli", "hotswap", "models_import", "registry", "runners", "service", "settings", "wiring"}
+ALL = ROOMS
+#: What each room may import: our rooms, and libraries of others (any room may use pydantic).
+TABLE: dict[str, tuple[set[str], set[str]]] = {
+    "hotswap": (set(), {"numpy"}),
+    "runners": ({"hotswap"}, {"onnxruntime", "PIL", "numpy", "onnx"}),
+    "models_import": ({"hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
+    "registry": ({"hotswap"}, set()),
+    "api": (
+        {"hotswap", "registry"},
+        {"starlette", "prometheus_client", "orjson", "python_multipart", "anyio"},
+    ),
+    "settings": (set(), {"pydantic_settings"}),
+    "wiring": (ALL, {"prometheus_client"}),
+    "service": (ALL, {"bentoml", "starlette", "circus"}),
+    "cli": (ALL, {"click", "rich", "bentoml"}),
+}
+#: Files that may import more than their room: one driver, one file.
+EXTRA = {"api/predict_input.py": {"bentoml"}, "models_import/probe.py": {"numpy", "onnxruntime"}}
+
+
+def _files() -> Iterator[tuple[str, Path]]:
+    for room in sorted(ROOMS):
+        single = ROOT / f"{room}.py"
+        paths = [single] if single.exists() else sorted((ROOT / room).rglob("*.py"))
+        yield from ((room, path) for path in paths)
+
+
+def _imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize(("room", "path"), list(_files()), ids=lambda value: str(value).removeprefix(f"{ROOT}/"))
+def test_a_room_imports_only_what_the_table_allows(room: str, path: Path) -> None:
+    rooms, libraries = TABLE[room]
+    allowed = rooms | libraries | {room, "settings", "pydantic"} | set(sys.stdlib_module_names)
+    allowed |= EXTRA.get(str(path.relative_to(ROOT)), set())
+    assert _imported(path) - allowed == set()
+
+
+def test_the_table_would_notice_a_forbidden_import(tmp_path: Path) -> None:
+    file = tmp_path / "slot.py"
+    file.write_text("import bentoml\nfrom api.errors import HTTP\n")
+    assert _imported(file) - TABLE["hotswap"][0] - TABLE["hotswap"][1] == {"bentoml", "api"}
