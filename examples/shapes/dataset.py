@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .decoding import shrink
-from .drawing import Rng, numbered_scene
+from .drawing import numbered_scene
+from .textures import Rng
 
 MOST_SHAPES = 5
 

@@ -45,7 +45,8 @@ def overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     shared = sides.prod(axis=1)
     areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
     union = (box[2:] - box[:2]).prod() + areas - shared
-    return shared / np.maximum(union, 1e-9)
+    ratio: np.ndarray = shared / np.maximum(union, 1e-9)
+    return ratio
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, limit: float) -> list[int]:

@@ -1,6 +1,6 @@
 """Draws pictures of shapes with their true boxes: the same seed gives the same picture.
 
-    python -m examples.shapes.drawing --out /tmp/drawn --index 0 1 2
+Run as `python -m examples.shapes.drawing --out drawn --index 0 1 2`.
 """
 
 import argparse
@@ -43,7 +43,8 @@ def unit_outline(rng: Rng, label: int) -> np.ndarray:
         points[1::2] *= rng.uniform(0.38, 0.52)
     turn = rng.uniform(0, 2 * np.pi)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    return points * [1, rng.uniform(0.8, 1)] @ rotation
+    turned: np.ndarray = points * [1, rng.uniform(0.8, 1)] @ rotation
+    return turned
 
 
 def place(rng: Rng, outline: np.ndarray, size: Size) -> np.ndarray:
@@ -52,7 +53,8 @@ def place(rng: Rng, outline: np.ndarray, size: Size) -> np.ndarray:
     side = min(size) * 0.12 * 5 ** rng.uniform(0, 1)
     scaled = (outline - (low + high) / 2) * side / (high - low).max()
     margin = side * (0.35 if rng.random() < 0.15 else 0.5)
-    return scaled + rng.uniform([margin, margin], np.array(size) - margin)
+    placed: np.ndarray = scaled + rng.uniform([margin, margin], np.array(size) - margin)
+    return placed
 
 
 def bar(rng: Rng, size: Size) -> np.ndarray:

@@ -1,8 +1,6 @@
 """Scores an ONNX file on held-out drawings: AP50 of each label and their mean.
 
-    python -m examples.shapes.evaluate weights.onnx
-
-Needs onnxruntime, numpy and Pillow only.
+Run as `python -m examples.shapes.evaluate weights.onnx`. Needs onnxruntime, numpy and Pillow only.
 """
 
 import argparse
@@ -33,7 +31,8 @@ class Detector:
     def raw(self, scene: Scene) -> np.ndarray:
         """The network's output for one picture, [8,16,16]."""
         image = to_input(shrink(scene.picture)[None])
-        return np.asarray(self._session.run(["predictions"], {"image": image})[0])[0]
+        answers: list[np.ndarray] = self._session.run(["predictions"], {"image": image})[0]
+        return answers[0]
 
     def find(self, scene: Scene, threshold: float) -> list[Detection]:
         """The shapes found in one picture, best first."""
@@ -88,7 +87,7 @@ def main() -> None:
     """Score an ONNX file on held-out drawings."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--scenes", type=int, default=800)
+    parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
     wanted = parser.parse_args()
     detector = Detector(wanted.weights)

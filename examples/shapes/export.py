@@ -1,7 +1,7 @@
 """Writes trained parameters as a plain ONNX file and proves that it answers as jax does."""
 
-import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +16,7 @@ from .network import LAYERS, JaxOps, Params, kernel, predictions
 OPSET = 17
 IR_VERSION = 8
 CLOSE = 1e-3
+NEAREST = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
 class OnnxOps:
@@ -42,11 +43,10 @@ class OnnxOps:
 
     def double(self, value: str) -> str:
         scales = self._constant("double", np.array([1, 1, 2, 2], np.float32))
-        modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
-        return self._node("Resize", [value, "", scales], nearest_mode="floor", **modes)
+        return self._node("Resize", [value, "", scales], mode="nearest", **NEAREST)
 
     def softplus(self, value: str, scale: float) -> str:
-        factor = self._constant("finest", np.array(scale, np.float32))
+        factor = self._constant("distance_unit", np.array(scale, np.float32))
         return self._node("Mul", [self._node("Softplus", [value]), factor])
 
     def sigmoid(self, value: str) -> str:
@@ -59,7 +59,7 @@ class OnnxOps:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def _node(self, kind: str, inputs: list[str], output: str = "", **attributes: object) -> str:
+    def _node(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
         output = output or f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
         return output
@@ -69,7 +69,10 @@ def to_onnx(params: Params) -> onnx.ModelProto:
     """The trained network as a checked ONNX model, any batch size."""
     ops = OnnxOps(params)
     output = predictions(ops, "image")
-    shapes = {"image": ["N", 3, SIDE, SIDE], output: ["N", 4 + len(LABELS), GRID, GRID]}
+    shapes: dict[str, list[str | int | None]] = {
+        "image": ["N", 3, SIDE, SIDE],
+        output: ["N", 4 + len(LABELS), GRID, GRID],
+    }
     image, answer = (
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()
     )
@@ -96,4 +99,4 @@ def write(params: Params, weights: Path) -> None:
     onnx.save(to_onnx(params), fresh)
     if (apart := difference(params, fresh)) >= CLOSE:
         raise ValueError(f"onnxruntime answers differently from jax, by {apart:.2g}")
-    os.replace(fresh, weights)
+    fresh.replace(weights)

@@ -44,6 +44,7 @@ class Learner:
 
     def learn(self, batch: Batch) -> jax.Array:
         """Improve on one batch; what it cost before."""
+        price: jax.Array
         self.params, self._memory, price = self._step(self.params, self._memory, batch)
         return price
 

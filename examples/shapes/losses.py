@@ -6,7 +6,7 @@ import optax
 
 from .decoding import GRID, cell_centres
 from .drawing import LABELS
-from .network import FINEST, JaxOps, Params, detector
+from .network import DISTANCE_UNIT, JaxOps, Params, detector
 
 REACH = 1.5 / GRID
 BOX_WEIGHT = 2.0
@@ -40,20 +40,22 @@ def fit(found: jax.Array, true: jax.Array) -> tuple[jax.Array, jax.Array]:
 def surface(distances: jax.Array) -> jax.Array:
     """The area of a box given as left, top, right and bottom distances."""
     left, top, right, bottom = jnp.moveaxis(distances, -1, 0)
-    return (left + right) * (top + bottom)
+    product: jax.Array = (left + right) * (top + bottom)
+    return product
 
 
 def score_loss(raw: jax.Array, wanted: jax.Array) -> jax.Array:
     """Cross entropy that counts most where the score is farthest from the wanted one."""
     distance = jnp.abs(wanted - jax.nn.sigmoid(raw))
-    return jnp.square(distance) * optax.sigmoid_binary_cross_entropy(raw, wanted)
+    entropy: jax.Array = optax.sigmoid_binary_cross_entropy(raw, wanted)
+    return jnp.square(distance) * entropy
 
 
 def loss(params: Params, pixels: jax.Array, boxes: jax.Array, labels: jax.Array) -> jax.Array:
     """The price per answering cell of a batch of RGB bytes [N,128,128,3]."""
     raw, scores = detector(JaxOps(params), pixels.astype(jnp.float32) / 255)
     count = len(pixels)
-    found = (jax.nn.softplus(raw) * FINEST).reshape(count, -1, 4)
+    found = (jax.nn.softplus(raw) * DISTANCE_UNIT).reshape(count, -1, 4)
     answers, kinds, true = jax.vmap(assign)(boxes, labels)
     iou, generalised = fit(found, jnp.where(answers[..., None], true, found))
     # A score learns how well its box fits, so that the best placed box survives suppression.

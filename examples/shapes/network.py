@@ -8,7 +8,8 @@ import numpy as np
 
 T = TypeVar("T")
 Params = dict[str, dict[str, jax.Array]]
-FINEST = 0.25
+# Softplus is about 1 in the middle of its range: distances are learnt in quarters of the picture.
+DISTANCE_UNIT = 0.25
 
 
 class Conv(NamedTuple):
@@ -74,7 +75,7 @@ def detector(ops: Ops[T], image: T) -> tuple[T, T]:
 def predictions(ops: Ops[T], image: T) -> T:
     """What the served network answers: distances >= 0, then scores in 0..1."""
     distances, scores = detector(ops, image)
-    return ops.join(ops.softplus(distances, FINEST), ops.sigmoid(scores))
+    return ops.join(ops.softplus(distances, DISTANCE_UNIT), ops.sigmoid(scores))
 
 
 def kernel(params: dict[str, jax.Array]) -> jax.Array:
@@ -131,7 +132,8 @@ def fresh_params(seed: int) -> Params:
         shape = (layer.kernel, layer.kernel, layer.inputs, layer.outputs)
         bias = {"scores": -4.0, "distances": -1.0}.get(name, 0.0)
         params[name] = {
-            "weight": jax.random.normal(key, shape),
+            # Small, so that a step turns them far: only their direction counts, not their size.
+            "weight": 0.05 * jax.random.normal(key, shape),
             "gain": jnp.full(layer.outputs, np.sqrt(2.0), jnp.float32),
             "bias": jnp.full(layer.outputs, bias, jnp.float32),
         }

@@ -17,7 +17,7 @@ def any_colour(rng: Rng) -> Colour:
     return red, green, blue
 
 
-def near_colour(rng: Rng, colour: np.ndarray, distance: float) -> Colour:
+def near_colour(rng: Rng, colour: Colour | np.ndarray, distance: float) -> Colour:
     """A colour at most `distance` away from `colour`, exactly so unless 0..255 cuts it short."""
     step = rng.standard_normal(3)
     moved = np.asarray(colour) + distance * step / np.linalg.norm(step)
@@ -36,11 +36,12 @@ def slope(rng: Rng, size: Size) -> np.ndarray:
     """A plane rising from 0 to 1 across the picture in any direction."""
     width, height = size
     angle = rng.uniform(0, 2 * np.pi)
-    rise = np.add.outer(
+    rise: np.ndarray = np.add.outer(
         np.linspace(-1, 1, height, dtype=np.float32) * np.float32(np.sin(angle)),
         np.linspace(-1, 1, width, dtype=np.float32) * np.float32(np.cos(angle)),
     )
-    return (rise - rise.min()) / (rise.max() - rise.min())
+    level: np.ndarray = (rise - rise.min()) / (rise.max() - rise.min())
+    return level
 
 
 def gradient(rng: Rng, size: Size) -> Image.Image:

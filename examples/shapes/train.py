@@ -1,6 +1,6 @@
 """Trains the demo detector on drawn pictures and writes it as ONNX.
 
-    python -m examples.shapes.train --out weights.onnx --scenes 1500 --steps 400
+Run as `python -m examples.shapes.train --out weights.onnx`.
 """
 
 import argparse
