@@ -1,0 +1,1 @@
+"""`okawari`: the composition root of the command line."""

@@ -1,0 +1,52 @@
+"""How the command line speaks: colours and bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import click
+
+from settings import Settings
+
+
+def settings() -> Settings:
+    """What environment and `okawari.toml` say."""
+    return Settings()
+
+
+def say(text: str) -> None:
+    """A line on stdout."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """A line on stderr that is no refusal."""
+    click.echo(text, err=True)
+
+
+def complain(text: str) -> None:
+    """A refusal beside others, in the shape of all refusals."""
+    click.echo(f"okawari: {' '.join(text.split())}", err=True)
+
+
+def say_json(document: Any) -> None:
+    """A document for programs."""
+    click.echo(json.dumps(document, indent=2, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def mega(size: int) -> str:
+    """A size for people."""
+    if size < 1_000_000:
+        return f"{max(1, round(size / 1000))} kB" if size else "-"
+    return f"{size / 1_000_000:.1f} MB"
+
+
+def short(digest: str | None) -> str:
+    """Enough of a digest to tell two apart."""
+    return "-" if digest is None else digest.removeprefix("sha256:")[:12]

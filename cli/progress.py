@@ -1,0 +1,76 @@
+"""Progress of imports, downloads and swaps; drawn on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from cli.console import note
+from models_import.report import Report
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+#: Only steps that may take long are worth a word.
+_SAID = {
+    "download": "downloading",
+    "open": "unpacking",
+    "copy": "copying",
+    "try": "trying the model",
+    "sync": "writing to disk",
+}
+
+
+class TerminalReport(Report):
+    """A bar per version on a terminal; elsewhere only what somebody must know."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = _bar() if sys.stderr.isatty() else None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> TerminalReport:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def waiting(self, what: str) -> None:
+        note(f"waiting for {what}")
+
+    def step(self, name: str) -> None:
+        if self._progress is None or name not in _SAID:
+            return
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(_SAID[name], total=None)
+
+    def progress(self, done: int, total: int) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
