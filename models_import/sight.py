@@ -50,13 +50,9 @@ class SightReader:
     """Reads version folders. What was parsed once is not parsed again until its file changes."""
 
     def __init__(self, check: Check) -> None:
-        def checked(text: bytes) -> ModelConfig:
-            config = parse_config(text)
-            check(config)
-            return config
-
+        self._check = check
         self.yamls = ParsedFiles(model_yaml.parse)
-        self.configs = ParsedFiles(checked)
+        self.configs = ParsedFiles(parse_config)
         # By path as text: a path object costs more than the two looks at the disk.
         self._known: dict[str, tuple[tuple[Stamp, Stamp | None], Reading]] = {}
 
@@ -104,21 +100,26 @@ class SightReader:
 
     def _config(self, tag: ModelTag, info: ModelYaml, folder: Path) -> ModelConfig:
         try:
-            return self.configs.get(folder / CONFIG_FILE)
+            config = self.configs.get(folder / CONFIG_FILE)
+            if info.manifest is None:
+                # Ours was checked when it was imported; and checking needs libraries that load slowly.
+                self._check(config)
         except FileNotFoundError:
             if info.manifest is None:
                 raise _Unfit(reasons.foreign(folder, f"no {CONFIG_FILE}"), lasting=True) from None
             raise _Unfit(reasons.interrupted(tag, f"no {CONFIG_FILE}"), waits=True) from None
         except BadManifest as error:
-            raise self._bad_config(tag, info, folder, error) from None
+            raise _bad_config(tag, info, folder, error) from None
+        return config
 
-    def _bad_config(self, tag: ModelTag, info: ModelYaml, folder: Path, error: BadManifest) -> _Unfit:
-        if info.manifest is None:
-            return _Unfit(reasons.foreign(folder, str(error)), waits=True)
-        declared = info.manifest.files[CONFIG_FILE].size
-        if (folder / CONFIG_FILE).stat().st_size < declared:
-            return _Unfit(reasons.interrupted(tag, f"{CONFIG_FILE} is not whole"), waits=True)
-        return _Unfit(reasons.damaged(tag, str(error)))
+
+def _bad_config(tag: ModelTag, info: ModelYaml, folder: Path, error: BadManifest) -> _Unfit:
+    if info.manifest is None:
+        return _Unfit(reasons.foreign(folder, str(error)), waits=True)
+    declared = info.manifest.files[CONFIG_FILE].size
+    if (folder / CONFIG_FILE).stat().st_size < declared:
+        return _Unfit(reasons.interrupted(tag, f"{CONFIG_FILE} is not whole"), waits=True)
+    return _Unfit(reasons.damaged(tag, str(error)))
 
 
 def _fits(tag: ModelTag, info: ModelYaml, config: ModelConfig, folder: Path) -> int:
