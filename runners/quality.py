@@ -29,7 +29,7 @@ class _Hit:
 
 def iou(first: Box, second: Box) -> float:
     """Intersection over union of two boxes, 0..1."""
-    return float(overlaps(np.array([first]), np.array([second]))[0, 0])
+    return float(overlaps(np.array([first], dtype=float), np.array([second], dtype=float))[0, 0])
 
 
 def ap50(found: Sequence[Sequence[Detection]], truths: Sequence[Sequence[Truth]]) -> Mapping[str, float]:

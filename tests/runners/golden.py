@@ -1,0 +1,190 @@
+"""Loading the reference models and comparing with the reference answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from hotswap.artifact import Artifact
+from hotswap.manifest import ModelConfig, parse_config
+from hotswap.runner import Box, Detection, Options, Picture, Prediction
+from hotswap.tags import ModelTag
+from runners.loader import OnnxLoader
+from runners.onnx_runner import OnnxRunner
+from runners.quality import Truth, iou, mean_ap50
+
+CATALOGUE = Path(__file__).parents[2] / "models_import" / "catalogue"
+SAME_PLACE = 0.6
+SLACK = 0.02
+
+
+def catalogue_config(version: str) -> ModelConfig:
+    """The catalogue's config of `fastestdet`."""
+    return parse_config((CATALOGUE / f"fastestdet-{version}.json").read_bytes())
+
+
+def load_model(weights: Path, config: ModelConfig) -> OnnxRunner:
+    """Load a reference model; one thread, as its figures were taken."""
+    version = Artifact(
+        tag=ModelTag("reference", "v1"),
+        path=weights.parent,
+        weights=weights,
+        digest="sha256:" + "0" * 64,
+        config=config,
+        created=datetime(2024, 1, 1, tzinfo=UTC),
+        size_bytes=weights.stat().st_size,
+    )
+    return OnnxLoader(max_pixels=50_000_000, thread_cap=1).load(version)
+
+
+def fastestdet(data: Path, version: str, **parameters: float) -> OnnxRunner:
+    """The catalogue's detector, its output parameters perhaps replaced."""
+    config = catalogue_config(version)
+    if parameters:
+        output = config.output.model_copy(update={"parameters": parameters})
+        config = config.model_copy(update={"output": output})
+    return load_model(data / "models" / "fastestdet" / f"fastestdet_{version}.onnx", config)
+
+
+def answer(runner: OnnxRunner, file: Path, **options: Any) -> Prediction:
+    """What the model says of one file."""
+    return runner.predict([Picture(encoded=file.read_bytes())], Options(**options)).items[0]
+
+
+def answers(runner: OnnxRunner, files: Sequence[Path]) -> Sequence[Prediction]:
+    """What the model says of several files in one call."""
+    return runner.predict([Picture(encoded=file.read_bytes()) for file in files], Options()).items
+
+
+def full_size(file: Path) -> Picture:
+    """The file decoded without our help."""
+    return Picture(pixels=np.array(Image.open(file).convert("RGB")))
+
+
+@dataclass(frozen=True)
+class Match:
+    """How an implementation's detections compare with the reference."""
+
+    stable: int = 0
+    found: int = 0
+    ours: int = 0
+    unknown: int = 0
+
+    def plus(self, more: Match) -> Match:
+        """The sum of both."""
+        return Match(
+            self.stable + more.stable,
+            self.found + more.found,
+            self.ours + more.ours,
+            self.unknown + more.unknown,
+        )
+
+    @property
+    def good(self) -> bool:
+        """At least 98 % of the stable ones found, at most 10 % of ours unknown to the reference."""
+        return self.found >= 0.98 * self.stable and self.unknown <= 0.1 * self.ours
+
+
+def compare(data: Path, model: str, runner: OnnxRunner) -> Match:
+    """Run the model over the reference's pictures."""
+    total = Match()
+    for item in json.loads((data / "golden" / "detections.json").read_bytes())["items"]:
+        if item["model"] == model:
+            total = total.plus(_compare_one(item, answer(runner, data / item["image"])))
+    return total
+
+
+def _compare_one(item: Mapping[str, Any], ours: Prediction) -> Match:
+    assert (ours.width, ours.height) == (item["width"], item["height"])
+    listed = [_relative_box(one, ours) for one in item["detections"]]
+    known = listed + [_relative_box(one, ours) for one in item["borderline"]]
+    stable = [one for one in listed if one["stable"]]
+    return Match(
+        stable=len(stable),
+        found=sum(
+            any(_same(mine, one) and _in_range(mine, one) for mine in ours.detections) for one in stable
+        ),
+        ours=len(ours.detections),
+        unknown=sum(not any(_same(mine, one) for one in known) for mine in ours.detections),
+    )
+
+
+def _relative_box(one: Mapping[str, Any], picture: Prediction) -> dict[str, Any]:
+    """The reference's detection with its box in 0..1 of the picture."""
+    x1, y1, x2, y2 = one["box"]
+    width, height = picture.width, picture.height
+    return {**one, "box": (x1 / width, y1 / height, x2 / width, y2 / height)}
+
+
+def _same(mine: Detection, one: Mapping[str, Any]) -> bool:
+    right = (mine.label, mine.label_id) == (one["label"], one["class_id"])
+    return right and mine.bbox is not None and iou(mine.bbox, one["box"]) >= SAME_PLACE
+
+
+def _in_range(mine: Detection, one: Mapping[str, Any]) -> bool:
+    return bool(one["score_min"] - SLACK <= mine.score <= one["score_max"] + SLACK)
+
+
+def photographs(data: Path) -> Iterator[tuple[Path, list[Truth]]]:
+    """Each annotated photograph and what is in it."""
+    table = json.loads((data / "images" / "instances.json").read_bytes())
+    names = {one["id"]: one["name"] for one in table["categories"]}
+    for image in table["images"]:
+        objects = [one for one in table["annotations"] if one["image_id"] == image["id"]]
+        truths = [Truth(names[one["category_id"]], _relative(one["bbox"], image)) for one in objects]
+        yield data / "images" / "coco" / image["file_name"], truths
+
+
+def _relative(bbox: list[float], image: Mapping[str, Any]) -> Box:
+    left, top, width, height = bbox
+    across, down = image["width"], image["height"]
+    return (left / across, top / down, (left + width) / across, (top + height) / down)
+
+
+def measure_ap50(data: Path, runner: OnnxRunner) -> float:
+    """AP50 of a detector on the annotated photographs."""
+    files, truths = zip(*photographs(data), strict=True)
+    found = [answer(runner, file, threshold=0.001, max_detections=1000).detections for file in files]
+    return mean_ap50(found, truths)
+
+
+def reference_entry(data: Path, model: str) -> dict[str, Any]:
+    """What the reference's manifest says of a model."""
+    models = json.loads((data / "models" / "manifest.json").read_bytes())["models"]
+    return next(one for one in models if one["name"] == model)
+
+
+def classifier_config(data: Path, model: str) -> ModelConfig:
+    """A config of one of the reference's uint8 classifiers, made from its manifest."""
+    entry = reference_entry(data, model)
+    (given,) = entry["onnx"]["inputs"]
+    labels = (data / "models" / entry["labels_file"]).read_text().splitlines()
+    document = {
+        "task": "image-classification",
+        "family": "classifier",
+        "input": {
+            "name": given["name"],
+            "width": given["shape"][2],
+            "height": given["shape"][1],
+            "layout": "NHWC",
+            "dtype": "uint8",
+        },
+        "output": {"parameters": {"scores": "probabilities"}},
+        "labels": labels[: entry["num_labels"]],
+        "thresholds": {"score": 0.0},
+    }
+    return parse_config(json.dumps(document))
+
+
+def recoloured(config: ModelConfig) -> ModelConfig:
+    """The config with the wrong colour order."""
+    order = "RGB" if config.input.colour_order == "BGR" else "BGR"
+    given = config.input.model_copy(update={"colour_order": order})
+    return config.model_copy(update={"input": given})
