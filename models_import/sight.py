@@ -56,16 +56,18 @@ class SightReader:
         # By path as text: a path object costs more than the two looks at the disk.
         self._known: dict[str, tuple[tuple[Stamp, Stamp | None], Reading]] = {}
 
-    def read(self, name: str, version: str, folder: str) -> Reading:
-        """The version as it is now."""
+    def read(self, name: str, version: str, folder: str, *, anew: bool = False) -> Reading:
+        """The version as it is now; `anew` looks at every file, not only at the two that tell most."""
         try:
             key = stamp_of(os.stat(folder)), _stamp_if_there(f"{folder}/{MODEL_YAML}")  # noqa: PTH116
             known = self._known.get(folder)
-            if known is None or known[0] != key or not known[1].lasting or _may_change_unseen(key):
-                known = self._known[folder] = key, self._judge(ModelTag(name, version), Path(folder))
+            if known is not None and known[0] == key and not anew and _lasts(known[1], key):
+                return known[1]
+            reading = self._judge(ModelTag(name, version), Path(folder))
         except OSError as error:
             return Reading(VersionSight(version, reason=reasons.unreadable(Path(folder), error)))
-        return known[1]
+        self._known[folder] = key, reading
+        return reading
 
     def keep_only(self, folders: set[str]) -> None:
         """Forget every version whose folder is not among these."""
@@ -178,6 +180,8 @@ def _stamp_if_there(path: str) -> Stamp | None:
         return None
 
 
-def _may_change_unseen(key: Iterable[Stamp | None]) -> bool:
+def _lasts(reading: Reading, key: Iterable[Stamp | None]) -> bool:
+    """Whether equal stamps prove that nothing has changed."""
     now = time.time_ns()
-    return any(stamp is not None and abs(now - stamp[3]) < _SAME_TICK_NS for stamp in key)
+    fresh = any(stamp is not None and abs(now - stamp[3]) < _SAME_TICK_NS for stamp in key)
+    return reading.lasting and not fresh

@@ -76,7 +76,8 @@ class ModelStore:
             return Unsettled(f"{tag} is not in the store")
         if not inside(self._models, folder):
             return Unsettled(_leads_out(folder))
-        return self._settler.settle(tag, folder, self._sights.read(tag.name, tag.version, str(folder)))
+        reading = self._sights.read(tag.name, tag.version, str(folder), anew=True)
+        return self._settler.settle(tag, folder, reading)
 
     def _model(self, found: os.DirEntry[str], seen: set[str]) -> ModelSight:
         name, folder = found.name, Path(found.path)
