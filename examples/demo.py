@@ -129,8 +129,14 @@ def _drawn(picture: Image.Image, detections: list[dict[str, Any]]) -> Image.Imag
         box = (x1 * picture.width, y1 * picture.height, x2 * picture.width, y2 * picture.height)
         colour = COLOURS[found["label"]]
         draw.rectangle(box, outline=colour, width=3)
-        draw.text((box[0] + 4, box[1] + 4), f"{found['label']} {found['score']:.2f}", fill=colour)
+        _label(draw, (box[0], box[1]), f"{found['label']} {found['score']:.2f}", colour)
     return picture
+
+
+def _label(draw: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, colour: str) -> None:
+    x1, y1, x2, y2 = draw.textbbox((corner[0] + 6, corner[1] + 4), text)
+    draw.rectangle((x1 - 5, y1 - 3, x2 + 5, y2 + 4), fill=colour)
+    draw.text((corner[0] + 6, corner[1] + 4), text, fill="black")
 
 
 def show(traffic: Traffic) -> None:

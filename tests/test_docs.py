@@ -1,0 +1,72 @@
+"""What the documents say is held against the code: tables of settings, errors, metrics, the schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import Counter, Gauge, Histogram
+
+from api import errors as wire
+from api.metrics import Metrics
+from hotswap import errors
+from hotswap.errors import ServingError
+from runners.families import json_schema
+from settings import Settings
+
+ROOT = Path(__file__).parent.parent
+CHAPTER_8 = (ROOT / "docs" / "08-crosscutting-concepts.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def _rows(text: str, first: str) -> list[list[str]]:
+    """The cells of all table rows whose first cell matches."""
+    lines = (line for line in text.splitlines() if line.startswith("|"))
+    rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return [row for row in rows if re.fullmatch(first, row[0])]
+
+
+def test_the_published_schema_is_the_one_that_configs_are_read_by() -> None:
+    published = json.loads((ROOT / "docs" / "config.schema.json").read_text())
+    assert published == json_schema(), "run: okawari schema > docs/config.schema.json"
+
+
+def test_every_setting_stands_in_the_readme_and_nothing_else() -> None:
+    plain = {"port", "grpc_port", "workers", "okawari_home", "bentoml_home"}
+    fields = {name.upper() if name in plain else f"OKAWARI_{name.upper()}" for name in Settings.model_fields}
+    assert {row[0].strip("`") for row in _rows(README, r"`[A-Z_]+`")} == fields
+
+
+def test_every_error_code_stands_in_chapter_8_with_its_status() -> None:
+    documented = {
+        (int(row[0]), code) for row in _rows(CHAPTER_8, r"\d{3}") for code in re.findall(r"`(\w+)`", row[1])
+    }
+    classes = [each for module in (errors, wire) for each in vars(module).values()]
+    kinds = {each for each in classes if isinstance(each, type) and issubclass(each, ServingError)}
+    made = {(wire.status_of(kind("")), kind.code) for kind in kinds}
+    assert made <= documented
+    framework = {(status, code) for status, (code, _) in wire.FRAMEWORK.items()}
+    by_hand = {(500, "internal_error"), (503, "not_ready")}
+    assert documented - made - framework - by_hand == set()
+
+
+def test_every_metric_stands_in_chapter_8_with_its_type_and_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    documented = {
+        row[0].strip("`"): (row[1], tuple(re.findall(r"`(\w+)`", row[2])))
+        for row in _rows(CHAPTER_8, r"`\w+`")
+        if row[1] in ("counter", "gauge", "histogram")
+    }
+    kinds = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
+    made = {
+        f"{metric._name}_total" if kind == "counter" else metric._name: (kind, metric._labelnames)
+        for metric in vars(Metrics(tmp_path, {})).values()
+        if (kind := kinds.get(type(metric)))
+    }
+    machine = {"system_memory_available_bytes", "service_info"}
+    assert {name: row for name, row in documented.items() if name not in machine} == made
+    assert machine <= documented.keys()
