@@ -96,10 +96,13 @@ class DataPlane:
         def work() -> Predictions:
             return generation.runner.predict(request.pictures, request.options)
 
+        limit = asyncio.timeout(request.deadline - time.monotonic())
         try:
-            async with asyncio.timeout(request.deadline - time.monotonic()):
+            async with limit:
                 result, waited = await self.pool.run(work, give_back)
         except TimeoutError:
+            if not limit.expired():
+                raise  # the runner's own
             raise DeadlineExceeded("no answer within the request's time; send fewer at once") from None
         return Answer(
             request_id=request.request_id,
@@ -141,7 +144,7 @@ class DataPlane:
     def _known_version(self, name: str, asked: str) -> str:
         sight = self._reconciler.sights.get(name)
         slot = self._reconciler.slots.get(name)
-        known = {*(sight.versions if sight else ()), *(slot.generations if slot else ())}
+        known = {*(sight.versions if sight else ()), *(each.tag.version for each in slot or ())}
         if not known and slot is None:
             self._wanted(name)
         version = as_version(asked, known)

@@ -39,6 +39,9 @@ class _Job(Generic[T]):
             result = self.work()
         except BaseException as caught:  # noqa: BLE001 - it belongs to the caller, not to the thread
             error = caught
+        if isinstance(error, StopIteration):
+            # No future takes one: its caller would wait for ever.
+            error = RuntimeError(f"the work raised {error!r}")
         self.give_back()
         # The loop is closed when the process ends under running work: nobody waits any more.
         with suppress(RuntimeError):

@@ -1,0 +1,84 @@
+"""What an artifact says of itself."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from hotswap.manifest import BadManifest, FileEntry, as_utc, digest_of, parse_config, parse_manifest
+
+WHOLE: dict[str, Any] = {
+    "task": "object-detection",
+    "family": "yolox",
+    "input": {"width": 640, "height": 640},
+    "labels": ["a"],
+}
+
+
+def entry(letter: str, size: int = 1) -> FileEntry:
+    return FileEntry(sha256=letter * 64, size=size)
+
+
+def test_a_small_config_is_enough_and_the_rest_has_defaults() -> None:
+    config = parse_config(json.dumps(WHOLE))
+    assert (config.thresholds.score, config.input.colour_order, config.warm_up.runs) == (0.5, "RGB", 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"task": "guessing"}, ["task", "'guessing'", "'object-detection' or 'image-classification'"]),
+        ({"thresholds": {"score": 1.5}}, ["thresholds.score", "1.5", "less than or equal to 1"]),
+        ({"input": {"width": 0, "height": 1}}, ["input.width", "found 0", "greater than or equal to 1"]),
+        ({"input": {"width": 1, "height": 1, "std": [1, 0, 1]}}, ["input.std", "[1", "greater than 0"]),
+        ({"labels": []}, ["labels", "found []", "at least 1 item"]),
+        ({"colour": "red"}, ["colour", "'red'", "not permitted"]),
+        ({"golden": [{"file": "../x.jpg"}]}, ["golden.0.file", "'../x.jpg'", "inside the version's folder"]),
+        ({"created": "2024-01-01T00:00:00"}, ["created", "2024-01-01", "timezone"]),
+    ],
+)
+def test_a_refused_config_names_field_value_and_what_is_allowed(
+    change: dict[str, Any], parts: list[str]
+) -> None:
+    with pytest.raises(BadManifest) as refused:
+        parse_config(json.dumps(WHOLE | change))
+    assert [part for part in ["config.json", *parts] if part not in str(refused.value)] == []
+
+
+def test_a_missing_field_is_named_without_the_whole_document() -> None:
+    with pytest.raises(BadManifest) as refused:
+        parse_config(json.dumps({key: WHOLE[key] for key in ("task", "input", "labels")}))
+    assert str(refused.value) == "config.json: family: Field required"
+
+
+def test_a_config_that_is_no_json_is_refused_in_one_short_line() -> None:
+    with pytest.raises(BadManifest) as refused:
+        parse_config("{" * 5000)
+    assert len(str(refused.value)) < 300
+
+
+def test_a_refused_manifest_names_its_place_in_model_yaml() -> None:
+    with pytest.raises(BadManifest, match=r"model.yaml metadata.okawari: digest: .*found 'md5:1'"):
+        parse_manifest({"digest": "md5:1", "weights": "w", "files": {}})
+
+
+def test_the_digest_covers_names_and_contents_but_neither_order_nor_tag() -> None:
+    one = digest_of({"weights.onnx": entry("a"), "config.json": entry("b")})
+    assert one == digest_of({"config.json": entry("b"), "weights.onnx": entry("a")})
+    assert one != digest_of({"weights.onnx": entry("a"), "config.json": entry("c")})
+    assert one != digest_of({"other.onnx": entry("a"), "config.json": entry("b")})
+
+
+def test_a_manifest_s_size_is_that_of_all_its_files() -> None:
+    files = {"a": entry("a", 3), "b": entry("b", 4)}
+    found = {"digest": digest_of(files), "weights": "a", "files": files}
+    assert parse_manifest({**found, "files": {k: v.model_dump() for k, v in files.items()}}).size_bytes == 7
+
+
+def test_moments_without_zone_are_utc() -> None:
+    noon = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    assert as_utc(datetime(2024, 1, 1, 12)) == noon
+    assert as_utc(datetime(2024, 1, 1, 14, tzinfo=timezone(timedelta(hours=2)))) == noon

@@ -1,0 +1,118 @@
+"""Who answers, and who may borrow whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from hotswap.errors import ModelNotReady, VersionNotLoaded
+from hotswap.generation import Generation, State
+from hotswap.slot import Routing, Slot
+from hotswap.tags import ModelTag
+from tests.hotswap.fakes import FakeRunner, artifact
+
+
+class Made:
+    """A slot and the generations made for it."""
+
+    def __init__(self) -> None:
+        self.slot = Slot("m")
+        self.drained: list[Generation] = []
+
+    def generation(self, version: str, number: int = 1) -> Generation:
+        """An open one."""
+        tag = ModelTag("m", version)
+        made = Generation(artifact(tag), FakeRunner(tag, number), self.drained.append)
+        made.open(number)
+        return made
+
+
+@pytest.fixture
+def made() -> Made:
+    return Made()
+
+
+def test_an_empty_slot_is_not_ready(made: Made) -> None:
+    with pytest.raises(ModelNotReady):
+        made.slot.lease()
+
+
+def test_a_published_generation_answers_with_and_without_its_version(made: Made) -> None:
+    fresh = made.generation("v1")
+    assert made.slot.publish(fresh) == ()
+    assert made.slot.lease().generation is fresh
+    assert made.slot.lease("v1").generation is fresh
+    assert dict(made.slot.generations) == {"v1": fresh}
+
+
+def test_publishing_hands_back_what_served_and_lets_nobody_borrow_it(made: Made) -> None:
+    old, fresh = made.generation("v1"), made.generation("v2")
+    made.slot.publish(old)
+    assert made.slot.publish(fresh) == (old,)
+    assert (old.state, old.borrow(), made.slot.draining) == (State.DRAINING, False, (old,))
+    with pytest.raises(VersionNotLoaded):
+        made.slot.lease("v1")
+
+
+def test_publishing_nobody_empties_the_slot(made: Made) -> None:
+    made.slot.publish(made.generation("v1"))
+    made.slot.publish(None)
+    assert made.slot.current is None
+
+
+def test_a_drained_generation_is_told_once_and_forgotten_when_asked(made: Made) -> None:
+    old = made.generation("v1")
+    made.slot.publish(old)
+    lease = made.slot.lease()
+    made.slot.publish(made.generation("v2"))
+    assert made.drained == []
+    lease.release()
+    assert made.drained == [old]
+    made.slot.forget(old)
+    assert made.slot.draining == ()
+
+
+class StoppedSlot(Slot):
+    """Swaps between the reading of the table and the borrowing, once."""
+
+    between: Generation | None = None
+
+    def _choose(self, version: str | None) -> Generation:
+        chosen = super()._choose(version)
+        fresh, self.between = self.between, None
+        if fresh is not None:
+            self.publish(fresh)
+        return chosen
+
+
+def test_a_lease_that_meets_a_swap_after_reading_the_table_ends_on_the_new_generation(made: Made) -> None:
+    slot = made.slot = StoppedSlot("m")
+    old, fresh = made.generation("v1"), made.generation("v2")
+    slot.publish(old)
+    slot.between = fresh
+    lease = slot.lease()
+    assert lease.generation is fresh
+    assert (old.leases, fresh.leases) == (0, 1)
+    assert made.drained == [old]
+
+
+def test_a_lease_of_a_version_that_retires_just_then_says_that_it_is_not_loaded(made: Made) -> None:
+    slot = made.slot = StoppedSlot("m")
+    slot.publish(made.generation("v1"))
+    slot.between = made.generation("v2")
+    with pytest.raises(VersionNotLoaded):
+        slot.lease("v1")
+
+
+def test_requests_are_routed_by_their_point_in_the_shares(made: Made) -> None:
+    one, two = made.generation("v1"), made.generation("v2")
+    routing = Routing(((one, 0.25), (two, 0.75)))
+    points = [0.0, 0.2499, 0.25, 0.9, 1.0]
+    assert [routing.pick(at) for at in points] == [one, one, two, two, two]
+    assert routing.find("v2") is two
+    assert routing.find("v3") is None
+
+
+def test_a_share_of_nothing_gets_nothing(made: Made) -> None:
+    shadow, main = made.generation("v1"), made.generation("v2")
+    assert Routing(((shadow, 0.0), (main, 1.0))).pick() is main
+    assert Routing().pick() is None

@@ -1,0 +1,109 @@
+"""One process of the service without its wires: a reconciler and all that it moves, turned by the test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hotswap.admission import Admission
+from hotswap.background import LoaderThread
+from hotswap.control import Control
+from hotswap.dataplane import DataPlane, PredictRequest
+from hotswap.desired import DesiredStore, set_target
+from hotswap.pool import Pool
+from hotswap.reconciler import Reconciler, ReconcilerThread
+from hotswap.runner import Picture
+from registry.desired_memory import DesiredMemory
+from tests.hotswap.fakes import FakeClock, FakeLoader, FakeObserver, FakeSource, StepBackground
+
+
+def asked(model: str | None = "m", version: str | None = None, seconds: float = 30.0) -> PredictRequest:
+    """A request for one picture, due in `seconds`."""
+    deadline = time.monotonic() + seconds
+    return PredictRequest("r", (Picture(encoded=b"picture"),), deadline, model, version)
+
+
+class World:
+    """Everything stands still until `step`, `background.run` or `settle` is called."""
+
+    def __init__(self, *tags: str, store: DesiredStore | None = None) -> None:
+        self.source = FakeSource()
+        for tag in tags:
+            self.source.add(tag)
+        self.loader = FakeLoader()
+        self.background = StepBackground()
+        self.store = store or DesiredMemory()
+        self.clock = FakeClock()
+        self.observer = FakeObserver()
+        self.reconciler = Reconciler(
+            self.source,
+            self.store,
+            self.loader,
+            self.background,
+            observer=self.observer,
+            clock=self.clock,
+        )
+
+    def step(self) -> None:
+        """One turn of the reconciler."""
+        self.reconciler.step()
+
+    def settle(self) -> None:
+        """Turn until nothing more happens by itself."""
+        for _ in range(20):
+            self.step()
+            self.background.run_all()
+            if self.reconciler.idle:
+                return
+        raise AssertionError("it never comes to rest")
+
+    def aim(self, name: str, target: str) -> None:
+        """Edit the desired state, as a management call does."""
+        self.store.edit(set_target(name, target, "test", None))
+
+    def swap(self, name: str, target: str) -> None:
+        """Aim and come to rest."""
+        self.aim(name, target)
+        self.settle()
+
+    def serving(self, name: str = "m") -> str | None:
+        """The version that answers."""
+        slot = self.reconciler.slots.get(name)
+        return slot.current.tag.version if slot and slot.current else None
+
+    def number(self, name: str = "m") -> int:
+        """The number of the generation that answers."""
+        current = self.reconciler.slots[name].current
+        assert current is not None
+        return current.number
+
+
+class LiveWorld(World):
+    """A world that turns by itself, in the threads that the service has."""
+
+    def __init__(self, *tags: str, capacity: int = 100, threads: int = 4) -> None:
+        super().__init__(*tags)
+        self.loading = LoaderThread(niceness=0)
+        self.reconciler = Reconciler(
+            self.source, self.store, self.loader, self.loading, observer=self.observer, clock=self.clock
+        )
+        # Only a call of `wake` makes it look: a forgotten one shows as a test that hangs.
+        self.turning = ReconcilerThread(self.reconciler, interval=60.0)
+        self.control = Control(self.reconciler, self.store, self.source)
+        self.pool = Pool(threads)
+        self.data_plane = DataPlane(self.reconciler, Admission(capacity), self.pool)
+
+
+@contextmanager
+def live(*tags: str, capacity: int = 100, threads: int = 4) -> Iterator[LiveWorld]:
+    """A world that turns by itself; all its threads have ended afterwards."""
+    world = LiveWorld(*tags, capacity=capacity, threads=threads)
+    world.turning.start()
+    try:
+        yield world
+    finally:
+        world.turning.stop(5.0)
+        assert world.pool.close(5.0)
+        world.loading.close(5.0)
+    assert world.loader.misused == []
