@@ -32,8 +32,10 @@ class Staging:
     @contextmanager
     def locked(self, report: Report) -> Iterator[None]:
         """Wait for the lock and hold it; it ends with the process, however that ends."""
-        for folder in (self._models, self._folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        if not self._models.is_dir():
+            self._models.mkdir(parents=True, exist_ok=True)
+            self._models.chmod(FOLDER_MODE)
+        self._folder.mkdir(exist_ok=True)
         self._check_same_disk()
         handle = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, FILE_MODE)
         try:

@@ -1,0 +1,37 @@
+"""A home of its own for every test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models_import.store import ModelStore
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where this test's store lies."""
+    return tmp_path / "home"
+
+
+class Clock:
+    """A clock that stands still until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The store's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def store(home: Path, clock: Clock) -> ModelStore:
+    """A reader of this test's store."""
+    return ModelStore(home / "models", clock=clock)

@@ -1,0 +1,369 @@
+"""What the reader of the store says of versions that are whole, half there, broken or away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hotswap.artifact import Artifact, ModelSight, Unservable, Unsettled, VersionSight
+from hotswap.tags import ModelTag
+from models_import.store import ModelStore
+from tests.builders import write_version
+from tests.models_import.shop import bring, day, stock, tree
+
+V1 = ModelTag("code", "v1")
+
+
+def model(store: ModelStore, name: str = "code") -> ModelSight:
+    sights = store.look()
+    assert sights is not None
+    return sights[name]
+
+
+def version(store: ModelStore, name: str = "v1") -> VersionSight:
+    return model(store).versions[name]
+
+
+def reason(store: ModelStore, name: str = "v1") -> str:
+    found = version(store, name).reason
+    assert found is not None
+    return found
+
+
+def test_an_imported_version_is_seen_and_settles(home: Path, tmp_path: Path, store: ModelStore) -> None:
+    folder = stock(home, tmp_path, "code", "v1", 7, created=day(1))
+    sight = model(store)
+    settled = store.settle(V1)
+    assert (sight.latest, sight.pointer) == ("v1", None)
+    assert isinstance(settled, Artifact)
+    assert sight.versions["v1"] == VersionSight("v1", settled.digest, settled.size_bytes, day(1), None)
+    assert (settled.path, settled.weights, settled.created) == (folder, folder / "weights.onnx", day(1))
+    assert settled.config.family == "classifier"
+
+
+def test_looking_and_settling_write_nothing(home: Path, tmp_path: Path, store: ModelStore) -> None:
+    stock(home, tmp_path, "code", "v1")
+    (home / "models/code/latest").unlink()
+    before = tree(home)
+    store.look()
+    store.settle(V1)
+    assert tree(home) == before
+
+
+def test_a_store_that_is_away_is_none_and_comes_back(home: Path, tmp_path: Path, store: ModelStore) -> None:
+    assert store.look() is None
+    stock(home, tmp_path, "code", "v1")
+    before = store.look()
+    (home / "models").rename(home / "away")
+    assert store.look() is None
+    assert isinstance(store.settle(V1), Unsettled)
+    (home / "away").rename(home / "models")
+    assert store.look() == before
+
+
+def test_an_empty_store_is_no_store_that_is_away(home: Path, store: ModelStore) -> None:
+    (home / "models").mkdir(parents=True)
+    assert store.look() == {}
+
+
+class TestLatest:
+    """BentoML's pointer, which BentoML itself truncates before it writes it."""
+
+    @pytest.fixture
+    def pointer(self, home: Path, tmp_path: Path) -> Path:
+        stock(home, tmp_path, "code", "v1", created=day(1))
+        stock(home, tmp_path, "code", "v2", created=day(2))
+        return home / "models/code/latest"
+
+    @pytest.mark.parametrize("text", ["", "\n", "v9", "latest", "../v1", "v", "\x00\xff"])
+    def test_one_that_names_no_version_is_said_and_mended(
+        self, pointer: Path, store: ModelStore, text: str
+    ) -> None:
+        pointer.write_text(text)
+        sight = model(store)
+        assert sight.latest is None
+        assert sight.pointer is not None
+        assert set(sight.versions) == {"v1", "v2"}
+        subprocess.run(["sh", "-c", sight.pointer.split("`")[1]], check=True)
+        assert (model(store).latest, model(store).pointer) == ("v2", None)
+
+    def test_a_missing_one_is_said(self, pointer: Path, store: ModelStore) -> None:
+        pointer.unlink()
+        assert model(store).latest is None
+        assert "is missing" in str(model(store).pointer)
+
+    def test_white_space_around_the_version_does_no_harm(self, pointer: Path, store: ModelStore) -> None:
+        pointer.write_text("\n v1 \n")
+        assert model(store).latest == "v1"
+
+    def test_a_model_without_versions_says_so(self, home: Path, store: ModelStore) -> None:
+        (home / "models/code").mkdir(parents=True)
+        assert model(store) == ModelSight("code", None, {}, model(store).pointer)
+        assert "import a version" in str(model(store).pointer)
+
+
+def test_versions_are_never_matched_by_prefix(home: Path, tmp_path: Path, store: ModelStore) -> None:
+    shutil.rmtree(stock(home, tmp_path, "code", "v1"))
+    stock(home, tmp_path, "code", "v10")
+    assert set(model(store).versions) == {"v10"}
+    assert isinstance(store.settle(V1), Unsettled)
+
+
+def test_what_can_be_no_tag_is_not_there(home: Path, tmp_path: Path, store: ModelStore) -> None:
+    stock(home, tmp_path, "code", "v1")
+    for name in (".staging", "UPPER", "a b", "code/.staging-v2", "code/V3", "code/-v4", "code/latest.d-"):
+        (home / "models" / name).mkdir()
+    (home / "models/file").touch()
+    (home / "models/code/v5").touch()
+    sights = store.look()
+    assert sights is not None
+    assert set(sights) == {"code"}
+    assert set(sights["code"].versions) == {"v1"}
+
+
+class TestHalfCopied:
+    """`bentoml models import` makes the folder first, then copies file by file."""
+
+    @pytest.fixture
+    def whole(self, home: Path, tmp_path: Path) -> Path:
+        stock(tmp_path / "other", tmp_path, "code", "v1", 3)
+        (home / "models/code/v1").mkdir(parents=True)
+        return tmp_path / "other/models/code/v1"
+
+    def test_it_is_not_settled_until_the_last_byte_is_there(
+        self, whole: Path, home: Path, store: ModelStore
+    ) -> None:
+        target = home / "models/code/v1"
+        assert "no model.yaml" in reason(store)
+        assert isinstance(store.settle(V1), Unsettled)
+        for name in ("model.yaml", "config.json", "README.md", "weights.onnx"):
+            data = (whole / name).read_bytes()
+            for end in (0, 1, len(data) // 2, len(data) - 1):
+                (target / name).write_bytes(data[:end])
+                assert reason(store)
+                assert isinstance(store.settle(V1), Unsettled), f"{name} with {end} bytes"
+            (target / name).write_bytes(data)
+        assert version(store).reason is None
+        assert isinstance(store.settle(V1), Artifact)
+
+    def test_it_names_the_command_that_clears_it_away(
+        self, whole: Path, home: Path, store: ModelStore
+    ) -> None:
+        shutil.copy(whole / "model.yaml", home / "models/code/v1")
+        assert "`okawari remove code v1`" in reason(store)
+
+
+class TestChangedAfterImport:
+    """Files that are not what was imported are never loaded."""
+
+    @pytest.fixture
+    def folder(self, home: Path, tmp_path: Path) -> Path:
+        return stock(home, tmp_path, "code", "v1", 3)
+
+    @pytest.mark.parametrize("name", ["weights.onnx", "README.md", "config.json"])
+    def test_a_flipped_byte_is_found_though_the_time_was_put_back(
+        self, folder: Path, store: ModelStore, name: str
+    ) -> None:
+        assert isinstance(store.settle(V1), Artifact)
+        path = folder / name
+        before, data = path.stat(), bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        settled = store.settle(V1)
+        assert isinstance(settled, Unservable)
+        assert name in settled.reason
+        assert "`okawari remove code v1`" in settled.reason
+
+    def test_truncated_weights_are_not_settled(self, folder: Path, store: ModelStore) -> None:
+        os.truncate(folder / "weights.onnx", 100)
+        assert "weights.onnx has 100 of 314 bytes" in reason(store)
+        assert isinstance(store.settle(V1), Unsettled)
+
+    def test_longer_weights_are_unservable(self, folder: Path, store: ModelStore) -> None:
+        with (folder / "weights.onnx").open("ab") as file:
+            file.write(b"x")
+        assert isinstance(store.settle(V1), Unservable)
+
+    def test_a_missing_file_is_not_settled(self, folder: Path, store: ModelStore) -> None:
+        (folder / "weights.onnx").unlink()
+        assert isinstance(store.settle(V1), Unsettled)
+
+    def test_an_added_file_is_unservable(self, folder: Path, store: ModelStore) -> None:
+        (folder / "weights.onnx.data").write_bytes(b"more weights")
+        settled = store.settle(V1)
+        assert isinstance(settled, Unservable)
+        assert "weights.onnx.data was added" in settled.reason
+
+    def test_another_digest_in_the_manifest_is_unservable(self, folder: Path, store: ModelStore) -> None:
+        text = (folder / "model.yaml").read_text()
+        start = text.index("digest: sha256:") + len("digest: sha256:")
+        (folder / "model.yaml").write_text(text[:start] + "0" * 64 + text[start + 64 :])
+        settled = store.settle(V1)
+        assert isinstance(settled, Unservable)
+        assert "digest" in settled.reason
+
+    def test_a_version_copied_to_another_name_is_unservable(self, folder: Path, store: ModelStore) -> None:
+        shutil.copytree(folder, folder.parent / "v2")
+        assert "code:v1" in reason(store, "v2")
+        assert isinstance(store.settle(ModelTag("code", "v2")), Unservable)
+
+    @pytest.mark.parametrize("path", ["../v2/weights.onnx", "/etc/passwd", "a/../b", "./a"])
+    def test_a_manifest_that_leads_out_of_the_folder_is_unservable(
+        self, folder: Path, store: ModelStore, path: str
+    ) -> None:
+        text = (folder / "model.yaml").read_text()
+        (folder / "model.yaml").write_text(text.replace("README.md:", f"{path}:"))
+        assert "not a plain path" in reason(store)
+        assert not isinstance(store.settle(V1), Artifact)
+
+
+def test_a_settled_version_is_not_read_again(home: Path, tmp_path: Path, store: ModelStore) -> None:
+    stock(home, tmp_path, "code", "v1")
+    first = store.settle(V1)
+    hashed = store.operations["hashed"]
+    assert hashed == 3
+    assert store.settle(V1) == first
+    assert store.operations["hashed"] == hashed
+
+
+class TestLinks:
+    """Nothing outside the store is served because a link leads there."""
+
+    @pytest.fixture
+    def outside(self, home: Path, tmp_path: Path) -> Path:
+        stock(home, tmp_path, "code", "v2")
+        return stock(tmp_path / "other", tmp_path, "code", "v1")
+
+    def test_a_version_that_is_a_link_out_is_not_followed(
+        self, outside: Path, home: Path, store: ModelStore
+    ) -> None:
+        (home / "models/code/v1").symlink_to(outside)
+        assert "leads out of the store" in reason(store)
+        assert isinstance(store.settle(V1), Unsettled)
+
+    def test_a_model_that_is_a_link_out_is_not_followed(
+        self, outside: Path, home: Path, store: ModelStore
+    ) -> None:
+        (home / "models/linked").symlink_to(outside.parent)
+        assert model(store, "linked").versions == {}
+        assert isinstance(store.settle(ModelTag("linked", "v1")), Unsettled)
+
+    def test_a_file_that_is_a_link_out_is_not_followed(
+        self, outside: Path, home: Path, store: ModelStore
+    ) -> None:
+        folder = home / "models/code/v2"
+        (folder / "weights.onnx").unlink()
+        (folder / "weights.onnx").symlink_to(outside / "weights.onnx")
+        settled = store.settle(ModelTag("code", "v2"))
+        assert isinstance(settled, Unservable)
+        assert "link" in settled.reason
+
+
+class TestForeign:
+    """Versions that BentoML imported and that carry no manifest of ours."""
+
+    @pytest.fixture
+    def folder(self, home: Path, tmp_path: Path) -> Path:
+        folder = home / "models/code/v1"
+        shutil.copytree(write_version(tmp_path, "code", "v1", 5), folder)
+        (folder / "model.yaml").write_text(
+            "name: code\nversion: v1\nmodule: ''\nlabels: {}\noptions: {}\nmetadata: {}\n"
+            "context: {framework_name: '', framework_versions: {}, bentoml_version: 1.4.39, "
+            "python_version: 3.11.7}\nsignatures: {}\napi_version: v1\ncreation_time: '2026-01-02T00:00:00'\n"
+        )
+        return folder
+
+    def test_it_settles_when_two_looks_two_seconds_apart_agree(
+        self, folder: Path, store: ModelStore, clock: object
+    ) -> None:
+        assert isinstance(store.settle(V1), Unsettled)
+        clock.now = 1.9  # type: ignore[attr-defined]
+        assert isinstance(store.settle(V1), Unsettled)
+        assert store.operations["hashed"] == 0
+        clock.now = 2.0  # type: ignore[attr-defined]
+        settled = store.settle(V1)
+        assert isinstance(settled, Artifact)
+        assert settled.weights == folder / "weights.onnx"
+        assert settled.created == day(1)
+
+    def test_a_change_begins_the_wait_anew(self, folder: Path, store: ModelStore, clock: object) -> None:
+        store.settle(V1)
+        clock.now = 1.5  # type: ignore[attr-defined]
+        (folder / "weights.onnx").write_bytes(b"other")
+        assert isinstance(store.settle(V1), Unsettled)
+        clock.now = 3.0  # type: ignore[attr-defined]
+        assert isinstance(store.settle(V1), Unsettled)
+        clock.now = 3.5  # type: ignore[attr-defined]
+        assert isinstance(store.settle(V1), Artifact)
+
+    def test_it_has_the_digest_that_our_import_would_give_it(
+        self, folder: Path, store: ModelStore, clock: object, tmp_path: Path
+    ) -> None:
+        ours = bring(tmp_path / "other", tmp_path / "code/v1")
+        store.settle(V1)
+        clock.now = 2.0  # type: ignore[attr-defined]
+        settled = store.settle(V1)
+        assert isinstance(settled, Artifact)
+        assert settled.digest == ours.digest
+
+    def test_without_config_it_is_unservable_and_names_the_command(
+        self, folder: Path, store: ModelStore
+    ) -> None:
+        (folder / "config.json").unlink()
+        assert "pre-processing is never guessed" in reason(store)
+        assert f"`okawari import {folder} --config config.json --version NEW`" in reason(store)
+        assert isinstance(store.settle(V1), Unservable)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ('"classifier"', '"nonsense"', "family"),
+            ('"width": 32', '"width": -1', "input.width"),
+            ('"labels"', '"lables"', "lables"),
+        ],
+    )
+    def test_a_bad_config_is_named_by_field(
+        self, folder: Path, store: ModelStore, old: str, new: str, said: str
+    ) -> None:
+        config = folder / "config.json"
+        config.write_text(config.read_text().replace(old, new))
+        assert said in reason(store)
+        assert not isinstance(store.settle(V1), Artifact)
+
+    def test_a_config_mended_in_place_is_seen(self, folder: Path, store: ModelStore) -> None:
+        good = (folder / "config.json").read_text()
+        (folder / "config.json").write_text(good.replace("classifier", "nonsense"))
+        assert reason(store)
+        (folder / "config.json").write_text(good)
+        assert version(store).reason is None
+
+    def test_two_models_in_one_version_are_not_guessed_between(self, folder: Path, store: ModelStore) -> None:
+        (folder / "weights.onnx").rename(folder / "a.onnx")
+        shutil.copy(folder / "a.onnx", folder / "b.onnx")
+        assert "2 .onnx files" in reason(store)
+
+
+def test_unchanged_versions_are_not_parsed_again(home: Path, store: ModelStore, tmp_path: Path) -> None:
+    source = stock(home, tmp_path, "code", "v0")
+    for number in range(1, 1000):
+        folder = source.parent / f"v{number}"
+        folder.mkdir()
+        for name in ("README.md", "weights.onnx"):
+            (folder / name).hardlink_to(source / name)
+        shutil.copy(source / "config.json", folder)
+        text = (source / "model.yaml").read_text().replace("version: v0", f"version: v{number}")
+        (folder / "model.yaml").write_text(text)
+    first = model(store)
+    assert len(first.versions) == 1000
+    assert all(sight.reason is None for sight in first.versions.values())
+    read = store.operations
+    assert model(store) == first
+    assert store.operations == read
+    shutil.rmtree(source.parent / "v7")
+    assert len(model(store).versions) == 999
+    assert store.operations == read
