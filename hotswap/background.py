@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -9,11 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+logger = logging.getLogger("bentoml.okawari.hotswap")
+
 Task = Callable[[], None]
 
 
 class Background(Protocol):
-    """Takes tasks and runs them one after the other. A task must not raise."""
+    """Takes tasks and runs them one after the other. What a task raises is logged and ends only that task."""
 
     def submit(self, task: Task) -> None:
         """Run `task` some time soon."""
@@ -48,5 +51,8 @@ class LoaderThread:
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while (task := self._tasks.get()) is not None:
-            task()
+            try:
+                task()
+            except Exception:
+                logger.exception("a task of the loader's thread")
             del task

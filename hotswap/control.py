@@ -82,7 +82,8 @@ class Control:
         await self.changes.until(lambda: looked() and self._decided(name, target), seconds)
         if self._serves(name, target):
             return True
-        failure = self._failure(name, target)
+        # Without a look that began after the edit, a failure is that of an earlier try.
+        failure = self._failure(name, target) if looked() else None
         if failure is None:
             return False
         await asyncio.to_thread(self._desired.edit, put_back(name, before, revision))
@@ -95,8 +96,7 @@ class Control:
 
     def _look_again(self, tag: ModelTag | None) -> Callable[[], bool]:
         """Ask for a look; the result tells whether one that *began* after now has ended."""
-        needed = self._reconciler.begun + 1
-        self._reconciler.retry(tag)
+        needed = self._reconciler.retry(tag)
         return lambda: self._reconciler.steps >= needed
 
     def _checked_target(self, change: TargetChange) -> str:

@@ -142,7 +142,8 @@ def _apply(document: Desired, targets: Mapping[str, str] | None) -> Desired:
 
 
 def _forget(models: Mapping[str, Wish]) -> dict[str, Wish]:
-    return {name: Wish(last_good=wish.last_good, generation=wish.generation) for name, wish in models.items()}
+    kept = ("last_good", "last_digest", "generation")
+    return {name: Wish(**{field: getattr(wish, field) for field in kept}) for name, wish in models.items()}
 
 
 def _kept_default(document: Desired) -> str | None:
@@ -175,7 +176,10 @@ def put_back(name: str, before: Wish | None, made: int) -> Edit:
             return document
         revision = document.revision + 1
         served = {"last_good": now.last_good, "last_digest": now.last_digest, "generation": now.generation}
-        wish = (before or Wish()).model_copy(update={**served, "revision": revision})
+        wish = (before or Wish()).model_copy(update=served)
+        if _with(document, name, wish, revision).wish(name) is not None:
+            # A model that was not wanted keeps revision 0: any other would make it wanted.
+            wish = wish.model_copy(update={"revision": revision})
         return _with(document, name, wish, revision)
 
     return change

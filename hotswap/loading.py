@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from hotswap.generation import Generation, State
 from hotswap.runner import Loader, Runner
 from hotswap.source import Source
 from hotswap.tags import ModelTag
+
+logger = logging.getLogger("bentoml.okawari.hotswap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,17 @@ class Gate:
             runner.check()
         except Exception as error:  # noqa: BLE001 - whatever a bad version raises, it is refused
             if runner is not None:
-                runner.close()
+                _free(runner)
             return Failed(artifact.tag, _reason(error), digest=artifact.digest)
         return Loaded(Generation(artifact, runner, self._on_drained), time.perf_counter() - begun)
+
+
+def _free(runner: Runner) -> None:
+    """Close a refused runner; the reason that counts is why it was refused."""
+    try:
+        runner.close()
+    except Exception:
+        logger.exception("closing a version that was refused")
 
 
 def _reason(error: Exception) -> str:

@@ -49,9 +49,10 @@ class Reconciler:
         self._hooks = hooks or NoHooks()
         self._observer = observer or NoObserver()
         self._gate = Gate(source, loader, self._drained)
-        self._outcomes: deque[tuple[ModelTag, Outcome]] = deque()
+        self._outcomes: deque[tuple[ModelTag, VersionSight | None, Outcome]] = deque()
         self._wake = threading.Event()
         self._forgive: deque[ModelTag | None] = deque()
+        self._again: set[ModelTag] = set()
         self.backoff = Backoff(clock)
         self.loading: dict[ModelTag, State] = {}
         self.slots: dict[str, Slot] = {}
@@ -69,10 +70,15 @@ class Reconciler:
         """Look again soon; any number of calls between two looks is one."""
         self._wake.set()
 
-    def retry(self, tag: ModelTag | None = None) -> None:
-        """Look again now and try what failed (None: everything) without waiting."""
+    def retry(self, tag: ModelTag | None = None) -> int:
+        """Look again now and try what failed (None: everything) without waiting.
+
+        Return what `steps` will be when a look that began after this call, and forgave, has ended.
+        """
         self._forgive.append(tag)
+        needed = self.begun + 1
         self.wake()
+        return needed
 
     def wait(self, timeout: float) -> None:
         """Sleep until somebody wakes us, at most `timeout` seconds."""
@@ -81,8 +87,11 @@ class Reconciler:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being loaded and no outcome waits to be taken in."""
-        return not self.loading and not self._outcomes
+        """Whether nothing is being loaded, no outcome waits to be taken in, and no step is under way."""
+        steps = self.steps
+        quiet = not self.loading and not self._outcomes
+        # A step that is half done has taken an outcome in and not yet acted on it.
+        return quiet and self.begun == steps
 
     # --- one turn ------------------------------------------------------------------------------
 
@@ -98,19 +107,23 @@ class Reconciler:
             logger.error("cannot bring about the desired state, trying on: %s", trouble)
         self.trouble = trouble
         self.steps += 1
-        for listener in self.on_step:
-            listener()
+        for listener in tuple(self.on_step):
+            _tell(listener)
 
     def _turn(self) -> None:
         while self._forgive:
-            tag = self._forgive.popleft()
-            self.backoff.forgive_all() if tag is None else self.backoff.forgive(tag)
+            self._forgiven(self._forgive.popleft())
         self._look()
         wants = self._wants()
         while self._outcomes:
             self._take_in(*self._outcomes.popleft(), wants)
         for action in plan(wants.values(), {name: self._actual(name) for name in {*self.slots, *wants}}):
             self._do(action)
+
+    def _forgiven(self, tag: ModelTag | None) -> None:
+        """What failed may be tried now; what is being tried may be tried once more if it fails."""
+        self.backoff.forgive_all() if tag is None else self.backoff.forgive(tag)
+        self._again.update(each for each in tuple(self.loading) if tag in (None, each))
 
     def _look(self) -> None:
         sights = self._source.look()
@@ -119,7 +132,16 @@ class Reconciler:
             self.sights = sights
         self.document = self._store.read()
         if self.document.default is None and self.sights:
-            self.document = self._store.edit(settle_default(sorted(self.sights)))
+            self._settle_default()
+
+    def _settle_default(self) -> None:
+        """Store the default if it can be told. A state that can't be written must not stop a swap."""
+        change = settle_default(sorted(self.sights))
+        try:
+            self.document = self._store.edit(change)
+        except Exception as error:  # noqa: BLE001 - see the promise above
+            logger.debug("cannot remember the default model: %s", error)
+            self.document = change(self.document)
 
     def _wants(self) -> dict[str, Want]:
         names = {*self.sights, *self.slots, *self.document.models}
@@ -157,40 +179,49 @@ class Reconciler:
             self._publish(self.slots[action.name], None)
             return
         tag = ModelTag(action.name, action.version)
+        # What is seen now is what will be tried: files that change meanwhile deserve another try.
+        seen = self._sight(tag)
         self.loading[tag] = State.LOADING
-        self._background.submit(lambda: self._bring(tag))
+        self._background.submit(lambda: self._bring(tag, seen))
 
-    def _bring(self, tag: ModelTag) -> None:
+    def _bring(self, tag: ModelTag, seen: VersionSight | None) -> None:
         def progress(state: State) -> None:
             self.loading[tag] = state
 
-        self._outcomes.append((tag, self._gate.bring(tag, progress)))
+        self._outcomes.append((tag, seen, self._gate.bring(tag, progress)))
         self.wake()
 
-    def _take_in(self, tag: ModelTag, outcome: Outcome, wants: Mapping[str, Want]) -> None:
+    def _take_in(
+        self, tag: ModelTag, seen: VersionSight | None, outcome: Outcome, wants: Mapping[str, Want]
+    ) -> None:
         self.loading.pop(tag, None)
+        again = tag in self._again
+        self._again.discard(tag)
         if isinstance(outcome, Failed):
-            self._failed(outcome)
+            if again:
+                logger.info("%s failed: %s; tried again at once, as asked", tag, outcome.reason)
+            else:
+                self._failed(outcome, seen)
         elif may_publish(tag.version, wants.get(tag.name), self._actual(tag.name)):
             self._loaded(outcome)
         else:
             logger.info("%s is no longer wanted; it is closed without having served", tag)
             self._drained(outcome.generation)
 
-    def _failed(self, failed: Failed) -> None:
+    def _failed(self, failed: Failed, seen: VersionSight | None) -> None:
         known = self.backoff.failures.get(failed.tag)
-        delay = self.backoff.record(failed, self._sight(failed.tag))
+        delay = self.backoff.record(failed, seen)
         if failed.settling:
             if known is None or known.reason != failed.reason:
                 logger.info("%s is not settled: %s", failed.tag, failed.reason)
             return
         logger.warning("%s failed: %s; next try in %.0f s", failed.tag, failed.reason, delay)
-        self._observer.failed(failed.tag, failed.reason, delay)
+        _tell(self._observer.failed, failed.tag, failed.reason, delay)
 
     def _loaded(self, loaded: Loaded) -> None:
         generation = loaded.generation
         self.backoff.forgive(generation.tag)
-        self._observer.loaded(generation.tag, loaded.seconds)
+        _tell(self._observer.loaded, generation.tag, loaded.seconds)
         slot = self.slots.setdefault(generation.tag.name, Slot(generation.tag.name))
         generation.open(self._number(slot, generation))
         self._publish(slot, generation)
@@ -220,11 +251,8 @@ class Reconciler:
             reason=wish.reason,
         )
         logger.info("%s: %s -> %s, generation %d", swap.name, swap.before, swap.after, swap.generation)
-        self._observer.swapped(swap)
-        try:
-            self._hooks.after_swap(swap)
-        except Exception:
-            logger.exception("after_swap")
+        _tell(self._observer.swapped, swap)
+        _tell(self._hooks.after_swap, swap)
 
     # --- endings ---------------------------------------------------------------------------------
 
@@ -240,8 +268,16 @@ class Reconciler:
         memory.release()
         if slot is not None:
             slot.forget(generation)
-        self._observer.closed(generation.tag)
+        _tell(self._observer.closed, generation.tag)
         self.wake()
+
+
+def _tell(listener: Callable[..., None], *facts: object) -> None:
+    """Tell a listener. What it raises is logged and changes nothing."""
+    try:
+        listener(*facts)
+    except Exception:
+        logger.exception("%s", getattr(listener, "__qualname__", listener))
 
 
 class ReconcilerThread:

@@ -76,7 +76,8 @@ def known(reconciler: Reconciler, name: str) -> bool:
 
 def ready(reconciler: Reconciler) -> bool:
     """Every required model has a serving version; where none is named, at least one model has."""
-    serving = {name for name, slot in reconciler.slots.items() if slot.current is not None}
+    slots = list(reconciler.slots.items())  # the reconciler's thread may add one while we read
+    serving = {name for name, slot in slots if slot.current is not None}
     required = reconciler.document.required
     return bool(serving) if required is None else serving.issuperset(required)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from hotswap.admission import Admission
@@ -96,9 +96,10 @@ class LiveWorld(World):
 
 
 @contextmanager
-def live(*tags: str, capacity: int = 100, threads: int = 4) -> Iterator[LiveWorld]:
+def live(*tags: str, codes: Mapping[str, int] | None = None, threads: int = 4) -> Iterator[LiveWorld]:
     """A world that turns by itself; all its threads have ended afterwards."""
-    world = LiveWorld(*tags, capacity=capacity, threads=threads)
+    world = LiveWorld(*tags, threads=threads)
+    world.loader.codes.update(codes or {})
     world.turning.start()
     try:
         yield world

@@ -1,0 +1,177 @@
+"""Edits of the desired state: pure functions from one document to the next."""
+
+from __future__ import annotations
+
+import pytest
+
+from hotswap.desired import (
+    BadServe,
+    Desired,
+    Wish,
+    parse_serve,
+    put_back,
+    record_serving,
+    seed,
+    set_target,
+    settle_default,
+)
+
+
+def seeded(*texts: tuple[str, str | None], start: Desired | None = None) -> Desired:
+    """The document after starts with these texts, one after the other."""
+    document = start or Desired()
+    for serve, default in texts:
+        document = seed(serve, default)(document)
+    return document
+
+
+def pinned(document: Desired, name: str, target: str) -> Desired:
+    return set_target(name, target, "ann", "because")(document)
+
+
+# --- OKAWARI_SERVE --------------------------------------------------------------------------------
+
+
+def test_serve_is_read_as_targets_by_name_in_the_order_written() -> None:
+    assert parse_serve("b:v2, a ,c:3,d:latest") == {"b": "v2", "a": "latest", "c": "v3", "d": "latest"}
+    assert list(parse_serve("b,a") or ()) == ["b", "a"]
+    assert parse_serve(" * ") is None
+
+
+@pytest.mark.parametrize("text", ["", " , ", "*,a", "a:b:c", "a:-", ":v1", "A b"])
+def test_a_serve_that_cannot_be_read_is_refused_saying_so(text: str) -> None:
+    with pytest.raises(BadServe, match="OKAWARI_SERVE"):
+        parse_serve(text)
+
+
+def test_a_first_start_applies_the_text_as_actor_environment() -> None:
+    document = seeded(("a:v1,b", None))
+    wish = document.models["a"]
+    assert document.required == ("a", "b")
+    assert (wish.target, wish.actor, wish.revision, document.revision) == ("v1", "environment", 1, 1)
+
+
+def test_only_named_models_are_wanted_and_with_a_star_every_one() -> None:
+    named, all_of_them = seeded(("a:v1", None)), seeded(("*", None))
+    assert named.wish("other") is None
+    assert all_of_them.wish("other") == Wish()
+
+
+def test_the_same_text_again_changes_nothing_and_keeps_what_people_changed() -> None:
+    document = pinned(seeded(("a:v1", None)), "a", "v2")
+    assert seeded(("a:v1", None), start=document) == document
+
+
+def test_a_changed_text_replaces_what_was_wanted_and_remembers_what_served() -> None:
+    document = pinned(seeded(("a:v1,b:v1", None)), "a", "v2")
+    document = record_serving("a", "v2", "sha256:2")(document)
+    document = seeded(("a:v3,c", None), start=document)
+    wish = document.models["a"]
+    assert (wish.target, wish.actor, wish.last_good, wish.generation) == ("v3", "environment", "v2", 1)
+    assert document.required == ("a", "c")
+    assert document.wish("b") is None
+
+
+def test_a_changed_text_does_not_count_what_serves_on_as_something_new() -> None:
+    serving = record_serving("a", "v2", "sha256:2")
+    document = serving(seeded(("a:v2", None)))
+    assert serving(seeded(("a:v2,b", None), start=document)).models["a"].generation == 1
+
+
+def test_a_star_after_names_follows_latest_everywhere() -> None:
+    document = seeded(("*", None), start=pinned(seeded(("a:v1", None)), "b", "v2"))
+    assert document.required is None
+    assert [document.wish(name).target for name in ("a", "b", "c")] == ["latest"] * 3  # type: ignore[union-attr]
+
+
+def test_a_first_start_with_a_star_keeps_what_was_pinned_before_it() -> None:
+    document = seeded(("*", None), start=pinned(Desired(), "a", "v1"))
+    assert document.models["a"].target == "v1"
+
+
+# --- the default model ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "default"),
+    [
+        ([("b,a", None)], "b"),
+        ([("b,a", "a")], "a"),
+        ([("*", "a")], "a"),
+        ([("*", None)], None),
+        ([("b,a", "a"), ("b,a", None)], "b"),
+        ([("*", "a"), ("*", None)], None),
+        ([("*", "a"), ("*", "c")], "c"),
+    ],
+)
+def test_the_default_is_the_one_told_else_the_first_named(
+    texts: list[tuple[str, str | None]], default: str | None
+) -> None:
+    assert seeded(*texts).default == default
+
+
+@pytest.mark.parametrize(
+    ("names", "default"), [([], None), (["a"], "a"), (["a", "b"], None), (["a", "shapes"], "shapes")]
+)
+def test_else_it_is_shapes_or_the_only_one(names: list[str], default: str | None) -> None:
+    assert settle_default(names)(seeded(("*", None))).default == default
+
+
+def test_a_default_once_stored_is_never_moved() -> None:
+    document = settle_default(["a"])(seeded(("*", None)))
+    assert settle_default(["shapes"])(document) == document
+    assert seeded(("*", None), start=document).default == "a"
+
+
+# --- management calls ------------------------------------------------------------------------------
+
+
+def test_setting_a_target_makes_the_model_wanted_and_says_who_and_why() -> None:
+    document = pinned(seeded(("a:v1", None)), "b", "v2")
+    wish = document.wish("b")
+    assert wish is not None
+    assert (wish.target, wish.actor, wish.reason, wish.revision) == ("v2", "ann", "because", 2)
+    assert wish.changed is not None
+
+
+def test_setting_a_target_ends_an_unloading() -> None:
+    document = Desired(models={"a": Wish(unloaded=True)})
+    assert pinned(document, "a", "v1").models["a"].unloaded is False
+
+
+def test_putting_back_restores_the_wish_but_what_served_since_is_kept() -> None:
+    before = pinned(seeded(("*", None)), "a", "v1")
+    changed = record_serving("a", "v2", "sha256:2")(pinned(before, "a", "v2"))
+    back = put_back("a", before.models["a"], changed.models["a"].revision)(changed)
+    wish = back.models["a"]
+    assert (wish.target, wish.last_good, wish.generation) == ("v1", "v2", 1)
+    assert back.revision == wish.revision == changed.revision + 1
+
+
+def test_putting_back_leaves_alone_what_somebody_changed_since() -> None:
+    before = pinned(Desired(), "a", "v1")
+    mine = pinned(before, "a", "v2")
+    theirs = pinned(mine, "a", "v3")
+    assert put_back("a", before.models["a"], mine.models["a"].revision)(theirs) == theirs
+
+
+def test_putting_back_a_model_that_was_not_wanted_leaves_it_unwanted() -> None:
+    before = seeded(("a:v1", None))
+    mine = pinned(before, "b", "v2")
+    back = put_back("b", before.models.get("b"), mine.models["b"].revision)(mine)
+    assert back.wish("b") is None
+
+
+def test_what_serves_is_counted_only_when_version_or_files_change() -> None:
+    document = Desired()
+    numbers = []
+    for version, digest in [("v1", "x"), ("v1", "x"), ("v2", "x"), ("v2", "y"), ("v1", "x")]:
+        document = record_serving("a", version, digest)(document)
+        numbers.append(document.models["a"].generation)
+    assert numbers == [1, 1, 2, 3, 4]
+    assert (document.models["a"].last_good, document.revision) == ("v1", 0)
+
+
+def test_serving_a_model_does_not_make_it_wanted() -> None:
+    document = record_serving("b", "v1", "x")(seeded(("a:v1", None)))
+    assert document.wish("b") is None

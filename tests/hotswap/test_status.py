@@ -1,0 +1,125 @@
+"""What is, as every wire tells it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hotswap import status
+from hotswap.artifact import Unsettled
+from hotswap.desired import seed
+from hotswap.errors import VersionFailed
+from hotswap.generation import Generation
+from hotswap.reconciler import Reconciler
+from hotswap.slot import Slot
+from hotswap.tags import ModelTag
+from tests.hotswap.world import World
+
+
+def states(world: World) -> dict[str, str]:
+    """State by version, in the order told."""
+    return {each.version: each.state for each in status.model(world.reconciler, "m").versions}
+
+
+def test_every_version_has_a_state_in_natural_order() -> None:
+    world = World("m:v1", "m:v2", "m:v10", "m:v11")
+    world.swap("m", "v1")
+    lease = world.reconciler.slots["m"].lease()
+    world.swap("m", "v2")
+    world.loader.fails["v10"] = {"load": VersionFailed("no")}
+    world.swap("m", "v10")
+    world.aim("m", "v11")
+    world.step()
+    assert list(states(world).items()) == [
+        ("v1", "draining"),
+        ("v2", "serving"),
+        ("v10", "failed"),
+        ("v11", "loading"),
+    ]
+    lease.release()
+    world.settle()
+    assert states(world) == {"v1": "available", "v2": "available", "v10": "failed", "v11": "serving"}
+
+
+def test_a_version_that_is_not_whole_is_unservable_and_says_why() -> None:
+    world = World("m:v1")
+    world.source.settled[ModelTag("m", "v1")] = Unsettled("weights.onnx is missing")
+    world.settle()
+    (version,) = status.model(world.reconciler, "m").versions
+    assert (version.state, version.reason) == ("unservable", "weights.onnx is missing")
+
+
+def test_a_version_whose_files_are_gone_is_listed_as_long_as_it_serves() -> None:
+    world = World("m:v1")
+    world.settle()
+    world.source.remove("m:v1")
+    world.settle()
+    (version,) = status.model(world.reconciler, "m").versions
+    assert (version.version, version.state, version.digest) == ("v1", "serving", "sha256:1")
+
+
+def test_a_model_tells_its_target_what_serves_and_the_revision_of_its_wish() -> None:
+    world = World("m:v1", "m:v2")
+    world.swap("m", "v1")
+    found = status.model(world.reconciler, "m")
+    assert (found.target, found.serving, found.generation, found.revision) == ("v1", "v1", 1, 1)
+
+
+def test_a_required_model_that_is_nowhere_is_listed_and_known() -> None:
+    world = World("m:v1")
+    world.store.edit(seed("m:v1,absent", None))
+    world.settle()
+    assert [each.name for each in status.models(world.reconciler)] == ["absent", "m"]
+    assert status.known(world.reconciler, "absent")
+    assert not status.known(world.reconciler, "nobody")
+
+
+@pytest.mark.parametrize(
+    ("serve", "tags", "ready"),
+    [
+        ("*", (), False),
+        ("*", ("a:v1",), True),
+        ("a:v1,b:v1", ("a:v1",), False),
+        ("a:v1,b:v1", ("a:v1", "b:v1"), True),
+        ("a:v1", ("b:v1",), False),
+    ],
+)
+def test_ready_is_who_serves_every_required_model_or_any_where_none_is_named(
+    serve: str, tags: tuple[str, ...], ready: bool
+) -> None:
+    world = World(*tags)
+    world.store.edit(seed(serve, None))
+    world.settle()
+    assert status.ready(world.reconciler) is ready
+
+
+def test_readiness_does_not_fall_while_a_candidate_loads_or_fails() -> None:
+    world = World("m:v1")
+    world.settle()
+    world.source.add("m:v2")
+    world.loader.fails["v2"] = {"check": VersionFailed("no")}
+    for _ in range(4):
+        world.step()
+        assert status.ready(world.reconciler)
+        world.background.run_all()
+        assert status.ready(world.reconciler)
+
+
+class SlotThatMakesAnother(Slot):
+    """While somebody looks at it, the reconciler's thread adds a model."""
+
+    reconciler: Reconciler
+
+    @property
+    def current(self) -> Generation | None:
+        """Whoever reads this is interrupted just here."""
+        self.reconciler.slots[f"new-{len(self.reconciler.slots)}"] = Slot("new")
+        return super().current
+
+
+def test_readiness_can_be_read_while_a_model_is_added() -> None:
+    world = World("m:v1")
+    world.settle()
+    stopped = SlotThatMakesAnother("m")
+    stopped.reconciler = world.reconciler
+    world.reconciler.slots["n"] = stopped
+    assert status.ready(world.reconciler)
