@@ -17,17 +17,25 @@ MOST_CANDIDATES = 1000
 
 def overlaps(first: Floats, second: Floats) -> Floats:
     """Intersection over union of every box of [K, 4] with every box of [M, 4], as [K, M]."""
-    top_left = np.maximum(first[:, None, :2], second[None, :, :2])
-    bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.maximum(bottom_right - top_left, 0).prod(axis=2)
+    shared = _shared(first, second, 0)
+    shared *= _shared(first, second, 1)
     union = _areas(first)[:, None] + _areas(second)[None, :] - shared
-    result: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    # Boxes without area share nothing, and nothing by anything is 0.
+    result: Floats = np.divide(shared, np.maximum(union, np.finfo(union.dtype).tiny), out=shared)
+    return result
+
+
+def _shared(first: Floats, second: Floats, axis: int) -> Floats:
+    """The length that each pair shares along x (0) or y (1), as [K, M]."""
+    low = np.maximum(first[:, axis, None], second[None, :, axis])
+    length = np.minimum(first[:, axis + 2, None], second[None, :, axis + 2])
+    length -= low
+    result: Floats = np.maximum(length, 0, out=length)
     return result
 
 
 def _areas(boxes: Floats) -> Floats:
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    area: Floats = sides.prod(axis=1)
+    area: Floats = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
     return area
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from hotswap.errors import BadPicture, BadRequest, PictureTooLarge, UnsupportedPicture
 from runners import picture as picture_module
+from runners.header import webp_size
 from tests.runners.pictures import encode, exif, noise, read, smooth
 
 LIMIT = 1_000_000
@@ -152,6 +153,25 @@ def test_a_huge_size_is_refused_by_its_header_alone(data):
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_huge_webp_is_not_even_opened(monkeypatch):
+    monkeypatch.setitem(picture_module._OPEN, "WebP", None)
+    with pytest.raises(PictureTooLarge, match="16000001x201"):
+        read(_big_webp(), max_pixels=100_000_000)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lossless": True}, {"exif": exif(1)}, {"lossless": True, "exif": exif(1)}]
+)
+@pytest.mark.parametrize("size", [(1, 1), (100, 50), (129, 300), (5000, 3)])
+def test_the_size_of_a_webp_stands_in_its_header(size, options):
+    assert webp_size(encode(smooth(*size), "WEBP", **options)) == size
+
+
+@pytest.mark.parametrize("length", [0, 12, 16, 29])
+def test_a_cut_webp_header_tells_no_size(length):
+    assert webp_size(SEEDS["webp"][:length]) is None
 
 
 def test_a_jpeg_of_a_thousand_scans_is_refused():

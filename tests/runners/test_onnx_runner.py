@@ -97,6 +97,13 @@ def _one_only() -> onnx.ModelProto:
     return as_model(helper.make_graph(nodes, "one", [image], [scores], weights))
 
 
+def test_the_input_tensor_is_kept_for_the_next_picture(tmp_path):
+    runner = load(tmp_path, constant_graph(SCORES), CLASSIFIER)
+    for _ in range(3):
+        runner.predict([PICTURE], Options())
+    assert len(runner._preprocessor._spare) == 1
+
+
 def test_no_pictures_no_answers(tmp_path):
     runner = load(tmp_path, constant_graph(SCORES), CLASSIFIER)
     assert runner.predict([], Options()).items == ()
