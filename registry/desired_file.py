@@ -20,7 +20,7 @@ class DesiredFile:
     def __init__(self, home: Path) -> None:
         self._path = home / "state" / "desired.json"
         self._lock = home / "state" / "desired.lock"
-        self._seen: tuple[tuple[int, int, int], Desired] | None = None
+        self._seen: tuple[bytes, Desired] | None = None
 
     @property
     def path(self) -> Path:
@@ -30,12 +30,13 @@ class DesiredFile:
     def read(self) -> Desired:
         """The document as it is now; an empty one where there is none. Raises `StateDamaged`."""
         try:
-            stamp = self._stamp()
+            text = self._path.read_bytes()
         except FileNotFoundError:
             return Desired()
+        # Compared by content: inode, time and size may all come again when a file is replaced twice.
         seen = self._seen
-        if seen is None or seen[0] != stamp:
-            self._seen = seen = (stamp, self._parse(self._path.read_bytes()))
+        if seen is None or seen[0] != text:
+            self._seen = seen = (text, self._parse(text))
         return seen[1]
 
     def edit(self, change: Edit) -> Desired:
@@ -46,11 +47,6 @@ class DesiredFile:
             if after != before:
                 write_atomically(self._path, after.model_dump_json(indent=1).encode())
         return after
-
-    def _stamp(self) -> tuple[int, int, int]:
-        # A replaced file has another inode, even within one tick of its clock.
-        status = self._path.stat()
-        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _parse(self, text: bytes) -> Desired:
         try:
