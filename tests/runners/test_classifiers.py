@@ -14,7 +14,7 @@ from hotswap.runner import Detection, Options, Picture
 from runners import exposure_graph
 from runners.families import family_of
 from runners.geometry import place
-from tests.runners.graphs import CLASSIFIER, load
+from tests.runners.graphs import CLASSIFIER, SHAPES, load
 
 WHOLE = place("stretch", (8, 8), (8, 8))
 
@@ -81,6 +81,15 @@ def test_the_output_is_found_by_name():
         _family().reads(["embedding", "p"])
     with pytest.raises(VersionFailed, match=r"scores: the graph has embedding, p, found 'q'"):
         _family({"scores": "q"}).reads(["embedding", "p"])
+
+
+@pytest.mark.parametrize(("base", "usual"), [(exposure_graph.config(), "scores"), (SHAPES, "predictions")])
+def test_our_own_graphs_have_a_usual_output_which_the_config_may_replace(base, usual):
+    left_out = family_of(parse_config(json.dumps(base | {"output": {}})))
+    assert left_out.reads(["other", usual]) == (usual,)
+    assert left_out.reads(["other"]) == ("other",)
+    named = family_of(parse_config(json.dumps(base | {"output": {"names": ["other"]}})))
+    assert named.reads(["other", usual]) == ("other",)
 
 
 @pytest.fixture(scope="module")

@@ -97,6 +97,32 @@ def _one_only() -> onnx.ModelProto:
     return as_model(helper.make_graph(nodes, "one", [image], [scores], weights))
 
 
+def test_an_answer_for_fewer_pictures_than_sent_is_no_answer(tmp_path, monkeypatch):
+    scores = numpy_helper.from_array(np.array([[0.5, 0.25, 0.125]], np.float32), "fixed")
+    model = as_model(
+        helper.make_graph(
+            [helper.make_node("Identity", ["fixed"], ["scores"])],
+            "fixed",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 8, 8])],
+            [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, 3])],
+            [scores],
+        )
+    )
+    runner = load(tmp_path, model, CLASSIFIER)
+    runner._together = True
+    with pytest.raises(ModelFailed, match=r"scores should hold 2 picture\(s\), found \[1, 3\]"):
+        runner.predict(_frames(2), Options())
+    runner.check()
+    assert len(runner.predict(_frames(2), Options()).items) == 2
+
+
+def test_whatever_a_family_stumbles_on_is_the_models_failure(tmp_path, monkeypatch):
+    runner = load(tmp_path, constant_graph(SCORES), CLASSIFIER)
+    monkeypatch.setattr(runner._family, "find", lambda *_: 1 // 0)
+    with pytest.raises(ModelFailed, match=r"cannot be read: .*division"):
+        runner.predict([PICTURE], Options())
+
+
 def test_the_input_tensor_is_kept_for_the_next_picture(tmp_path):
     runner = load(tmp_path, constant_graph(SCORES), CLASSIFIER)
     for _ in range(3):
