@@ -91,7 +91,9 @@ class Worker:
 
     def _settled(self) -> bool:
         """Whether a look has ended and nothing more is about to serve by itself."""
-        return self.reconciler.steps > 0 and self.reconciler.idle
+        settling = (tag for tag, why in list(self.reconciler.backoff.failures.items()) if why.settling)
+        waits = any(status.model(self.reconciler, tag.name).serving is None for tag in settling)
+        return self.reconciler.steps > 0 and self.reconciler.idle and not waits
 
     async def stop(self) -> None:
         """End every thread. Work that outlives the grace is left to the end of the process."""
