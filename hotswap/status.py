@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hotswap.artifact import ModelSight, VersionSight
 from hotswap.backoff import Failure
-from hotswap.generation import Generation
+from hotswap.generation import Generation, State
 from hotswap.reconciler import Reconciler
 from hotswap.slot import Slot
 from hotswap.tags import ModelTag, natural_key
@@ -86,7 +86,8 @@ def _versions(
     reconciler: Reconciler, name: str, sight: ModelSight | None, slot: Slot | None
 ) -> list[VersionStatus]:
     sights = dict(sight.versions) if sight else {}
-    live = {each.tag.version: each for each in reversed(list(slot or ()))}
+    # A closed one is on its way out of the list; its version is available again.
+    live = {each.tag.version: each for each in reversed(list(slot or ())) if each.state is not State.CLOSED}
     failures = {
         tag.version: why for tag, why in list(reconciler.backoff.failures.items()) if tag.name == name
     }
@@ -131,7 +132,7 @@ def _state(
     if live is not None:
         return str(live.state), None
     if failure is not None:
-        return (UNSERVABLE if failure.settling else "failed"), failure.reason
+        return (UNSERVABLE if failure.settling or sight.reason else "failed"), failure.reason
     return (UNSERVABLE, sight.reason) if sight.reason else (AVAILABLE, None)
 
 

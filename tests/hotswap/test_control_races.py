@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from anyio import wait_all_tasks_blocked
+from anyio.lowlevel import checkpoint
 
 from hotswap.control import Control, TargetChange
 from hotswap.desired import set_target
@@ -45,11 +47,11 @@ async def failed(world: LiveWorld) -> None:
     world.loader.fails.clear()
 
 
-async def edited(world: LiveWorld) -> None:
-    """Wait until the call has written its wish."""
+async def asked_to_look(world: LiveWorld) -> None:
+    """Wait until the call has written its wish and asked for a look."""
     async with asyncio.timeout(5.0):
-        while target(world) != "v2":
-            await asyncio.sleep(0)
+        while target(world) != "v2" or not world.reconciler._forgive:
+            await checkpoint()
 
 
 async def test_a_step_under_way_when_the_edit_comes_does_not_report_an_old_failure() -> None:
@@ -59,8 +61,14 @@ async def test_a_step_under_way_when_the_edit_comes_does_not_report_an_old_failu
         world.reconciler.wake()
         await asyncio.to_thread(look.hold.reached)
         call = asyncio.create_task(world.control.set_target(V2, 5.0))
-        await edited(world)
+        await asked_to_look(world)
+        ended = Hold()
+        world.reconciler.on_step.append(ended.stop_here)
         look.hold.let_go()
+        await asyncio.to_thread(ended.reached)
+        await wait_all_tasks_blocked()
+        assert not call.done()
+        ended.let_go()
         assert await call
         assert world.serving() == "v2"
 
@@ -91,7 +99,7 @@ async def test_a_try_that_began_before_the_call_does_not_answer_for_it() -> None
         call = asyncio.create_task(world.control.set_target(V2, 5.0))
         async with asyncio.timeout(5.0):
             while world.store.read().models["m"].actor != "ann" or not world.reconciler._again:
-                await asyncio.sleep(0)
+                await checkpoint()
         world.loader.before_load = lambda _: world.loader.fails.clear()
         hold.let_go()
         assert await call

@@ -147,7 +147,9 @@ async def test_an_idle_thread_keeps_nothing_of_the_last_work_alive(pool: Pool) -
     seen = weakref.ref(model)
     await pool.run(lambda model=model: None, Back())
     del model
-    await pool.run(lambda: None, Back())  # the thread has gone round once more
+    async with asyncio.timeout(PATIENCE):
+        while pool.running:
+            await checkpoint()
     gc.collect()
     assert seen() is None
 

@@ -223,6 +223,20 @@ def test_listeners_that_raise_stop_neither_a_swap_nor_the_looking() -> None:
     assert told[-1] == world.reconciler.steps
 
 
+def test_whoever_watches_is_told_when_a_version_has_been_closed() -> None:
+    world = World("m:v1")
+    world.settle()
+    world.source.add("m:v2")
+    world.settle()
+    world.reconciler.wait(0)
+    lease = world.reconciler.slots["m"].lease()
+    world.swap("m", "v1")
+    world.reconciler.wait(0)
+    lease.release()
+    world.background.run_all()
+    assert world.reconciler._wake.is_set()
+
+
 def test_a_model_that_cannot_be_closed_is_forgotten_all_the_same() -> None:
     world = World("m:v1")
     world.loader.fails["v1"] = {"close": OSError("stuck")}

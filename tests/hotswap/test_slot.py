@@ -116,3 +116,12 @@ def test_a_share_of_nothing_gets_nothing(made: Made) -> None:
     shadow, main = made.generation("v1"), made.generation("v2")
     assert Routing(((shadow, 0.0), (main, 1.0))).pick() is main
     assert Routing().pick() is None
+
+
+def test_nothing_retires_before_its_successor_can_be_borrowed(made: Made) -> None:
+    old, fresh = made.generation("v1"), made.generation("v2")
+    successors: list[Generation] = []
+    old._on_drained = lambda _: successors.append(made.slot.lease().generation)
+    made.slot.publish(old)
+    made.slot.publish(fresh)
+    assert successors == [fresh]

@@ -40,6 +40,17 @@ def test_every_version_has_a_state_in_natural_order() -> None:
     assert states(world) == {"v1": "available", "v2": "available", "v10": "failed", "v11": "serving"}
 
 
+def test_a_closed_version_is_available_again_even_before_it_is_forgotten() -> None:
+    world = World("m:v1")
+    world.settle()
+    seen: list[dict[str, str]] = []
+    world.observer.closed = lambda _: seen.append(states(world))  # type: ignore[method-assign]
+    world.reconciler.slots["m"].forget = lambda _: seen.append(states(world))  # type: ignore[method-assign]
+    world.source.add("m:v2")
+    world.settle()
+    assert seen == [{"v1": "available", "v2": "serving"}] * 2
+
+
 def test_a_version_that_is_not_whole_is_unservable_and_says_why() -> None:
     world = World("m:v1")
     world.source.settled[ModelTag("m", "v1")] = Unsettled("weights.onnx is missing")
