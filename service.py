@@ -24,6 +24,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(RUN.metrics)
 
 import bentoml
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from api import answers, context, errors, logs, openapi, routes
 from api.gateway import Gateway, GatewayParts
@@ -40,11 +41,28 @@ logger = logging.getLogger(f"{logs.ROOT}.service")
 _worker: Worker | None = None
 
 
+def _without_bentoml_timers() -> None:
+    """Leave BentoML's time limit out of the layers.
+
+    It starts a timer for every request and never ends it: with a limit of a day, a day's requests
+    would stay in memory. No setting takes it away.
+    """
+    from bentoml._internal.server.http import traffic
+
+    def no_layer(app: ASGIApp, timeout: float) -> ASGIApp:  # noqa: ARG001 - the layer's own signature
+        return app
+
+    vars(traffic)["TimeoutMiddleware"] = no_layer
+
+
 def worker() -> Worker:
     """The parts of this process, once it has started."""
     if _worker is None:
         raise RuntimeError("the worker has not started")
     return _worker
+
+
+_without_bentoml_timers()
 
 
 # BentoML's own time limit answers in its own shape, outside our layers, and is 60 s when left out:
@@ -77,6 +95,8 @@ class Okawari:
         global _worker  # noqa: PLW0603 - one worker, one process
         _worker = Worker(SETTINGS, RUN)
         PredictInput.before_reading = staticmethod(_worker.check_room)
+        # BentoML would inspect and wrap the method anew for every request.
+        vars(self)["predict"] = self.predict
         await _worker.start()
 
     @bentoml.on_shutdown

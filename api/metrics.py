@@ -6,8 +6,17 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    values,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -47,6 +56,8 @@ class Metrics:
         self._folder = folder
         self._info = info
         self._versions: set[tuple[str, str]] = set()
+        self._children: dict[tuple[object, ...], Any] = {}
+        _ask_for_pid_once()
         registry = CollectorRegistry()
         self.http_requests = Counter(
             "http_requests_total", "Requests", ("method", "route", "status"), registry=registry
@@ -115,8 +126,8 @@ class Metrics:
     def request(self, method: str, path: str, status: int, seconds: float) -> None:
         """One request was answered."""
         route = route_of(path)
-        self.http_requests.labels(method if method in _METHODS else _OTHER, route, str(status)).inc()
-        self.http_seconds.labels(route).observe(seconds)
+        self._of(self.http_requests, method if method in _METHODS else _OTHER, route, str(status)).inc()
+        self._of(self.http_seconds, route).observe(seconds)
 
     # --- hotswap.hooks.Observer ------------------------------------------------------------------
 
@@ -142,14 +153,22 @@ class Metrics:
     def answered(self, answer: Answer) -> None:
         """A version answered."""
         model, version = self._labels(answer.model, answer.version)
-        self.inferences.labels(model, version, "ok").inc()
-        self.inference_seconds.labels(model, version).observe(answer.stages.inference / 1e3)
+        self._of(self.inferences, model, version, "ok").inc()
+        self._of(self.inference_seconds, model, version).observe(answer.stages.inference / 1e3)
         for prediction in answer.predictions:
-            self.detections.labels(model).observe(len(prediction.detections))
+            self._of(self.detections, model).observe(len(prediction.detections))
 
     def refused(self, model: str | None, code: str) -> None:
         """A prediction was not made; `model` is one that exists, or None."""
         self.inferences.labels(model or "none", "none", code).inc()
+
+    def _of(self, metric: Counter | Histogram, *labels: str) -> Any:
+        """The metric's child with these labels, which the library would look up slowly every time."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
 
     def _labels(self, model: str, version: str) -> tuple[str, str]:
         pair = (model, version)
@@ -193,6 +212,13 @@ class _Machine(Collector):
         info = GaugeMetricFamily("service_info", "Always 1", labels=list(self._info))
         info.add_metric(list(self._info.values()), 1)
         yield info
+
+
+def _ask_for_pid_once() -> None:
+    """Let the library ask at its start who this process is, not at every count: it never forks."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        pid = os.getpid()
+        values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
 
 
 def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
