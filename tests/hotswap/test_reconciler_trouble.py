@@ -1,0 +1,90 @@
+"""Disks, listeners and models that fail around the reconciler: it goes on."""
+
+from __future__ import annotations
+
+from hotswap.desired import Desired, Edit
+from registry.desired_memory import DesiredMemory
+from tests.hotswap.world import World
+
+
+class BrokenStore(DesiredMemory):
+    """Cannot be written, or neither written nor read, as long as the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unreadable = self.read_only = False
+
+    def read(self) -> Desired:
+        """Raise if told to."""
+        if self.unreadable:
+            raise OSError("the disk is gone")
+        return super().read()
+
+    def edit(self, change: Edit) -> Desired:
+        """Raise if told to."""
+        if self.read_only:
+            raise OSError("no space left")
+        return super().edit(change)
+
+
+def test_a_desired_state_that_cannot_be_read_unloads_nothing_and_is_read_later() -> None:
+    store = BrokenStore()
+    world = World("m:v1", store=store)
+    world.settle()
+    store.unreadable = True
+    world.source.add("m:v2")
+    world.settle()
+    assert (world.serving(), world.reconciler.trouble) == ("v1", "OSError: the disk is gone")
+    store.unreadable = False
+    world.settle()
+    assert (world.serving(), world.reconciler.trouble) == ("v2", None)
+
+
+def test_a_desired_state_that_cannot_be_written_stops_no_swap() -> None:
+    store = BrokenStore()
+    store.read_only = True
+    world = World("m:v1", store=store)
+    world.settle()
+    assert (world.serving(), world.reconciler.document.default) == ("v1", "m")
+    world.source.add("m:v2")
+    world.settle()
+    assert (world.serving(), world.number()) == ("v2", 2)
+
+
+def test_listeners_that_raise_stop_neither_a_swap_nor_the_looking() -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no")
+
+    world = World("m:v1")
+    for name in ("loaded", "swapped", "closed", "failed"):
+        setattr(world.observer, name, broken)
+    told: list[int] = []
+    world.reconciler.on_step += [broken, lambda: told.append(world.reconciler.steps)]
+    world.settle()
+    world.source.add("m:v2")
+    world.settle()
+    assert (world.serving(), world.loader.of("v1").closed, len(world.loader.made)) == ("v2", 1, 2)
+    assert told[-1] == world.reconciler.steps
+
+
+def test_whoever_watches_is_told_when_a_version_has_been_closed() -> None:
+    world = World("m:v1")
+    world.settle()
+    world.source.add("m:v2")
+    world.settle()
+    world.reconciler.wait(0)
+    lease = world.reconciler.slots["m"].lease()
+    world.swap("m", "v1")
+    world.reconciler.wait(0)
+    lease.release()
+    world.background.run_all()
+    assert world.reconciler._wake.is_set()
+
+
+def test_a_model_that_cannot_be_closed_is_forgotten_all_the_same() -> None:
+    world = World("m:v1")
+    world.loader.fails["v1"] = {"close": OSError("stuck")}
+    world.settle()
+    world.source.add("m:v2")
+    world.settle()
+    assert (world.serving(), world.reconciler.slots["m"].draining) == ("v2", ())
