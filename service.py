@@ -82,12 +82,13 @@ class Okawari:
     @staticmethod
     def claim() -> None:
         """In the master, before any worker: take the home, apply the environment's wishes."""
+        # Before the home names this process: the default for a hangup would end it.
+        _take_over_hangup()
         try:
             RUN.claim()
             DesiredFile(SETTINGS.home).edit(seed(SETTINGS.serve, SETTINGS.default_model))
         except (AlreadyRunning, BadServe, StateDamaged, OSError) as error:
             raise SystemExit(f"okawari: {error}") from None
-        _take_over_hangup()
 
     @bentoml.on_startup
     async def start(self) -> None:

@@ -87,12 +87,18 @@ class Control:
         if failure is None:
             return False
         await asyncio.to_thread(self._desired.edit, put_back(name, before, revision))
-        self._reconciler.wake()
+        await self._seen()
         raise VersionFailed(f"{name}:{target} was refused and the target put back: {failure}")
 
     async def reload(self) -> None:
         """Look again now and clear every back-off; returns after that look."""
         await self.changes.until(self._look_again(None), seconds=5.0)
+
+    async def _seen(self) -> None:
+        """Wait for a look that begins now, so that nobody is told a target that was put back."""
+        needed = self._reconciler.begun + 1
+        self._reconciler.wake()
+        await self.changes.until(lambda: self._reconciler.steps >= needed, seconds=5.0)
 
     def _look_again(self, tag: ModelTag | None) -> Callable[[], bool]:
         """Ask for a look; the result tells whether one that *began* after now has ended."""

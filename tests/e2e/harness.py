@@ -1,0 +1,258 @@
+"""The real service in processes of its own: started, asked, ended, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from registry.run_folder import RunFolder, WorkerState
+from tests.e2e.pictures import picture
+from tests.e2e.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+_OURS = ("OKAWARI_", "BENTOML_", "PROMETHEUS_")
+_PLAIN = ("PORT", "WORKERS", "GRPC_PORT")
+_JPEG = picture()
+
+
+def environment(store: Path, home: Path, **changes: str) -> dict[str, str]:
+    """This process's environment without any setting of the service, and with the given ones."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(_OURS) and name not in _PLAIN
+    }
+    ours = {"BENTOML_HOME": str(store), "OKAWARI_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    return kept | ours | changes
+
+
+class Service:
+    """`bentoml serve service:Okawari` on a free port.
+
+    `through` is a program that starts it, `serve` what is served: the checkout, or a Bento's folder.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        store: Path | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        through: Sequence[str] = (),
+        serve: str = "service:Okawari",
+        **settings: str,
+    ) -> None:
+        self.home = home
+        self.store = store or home
+        self.host = host
+        self.port = port
+        self.run = RunFolder(home)
+        self.log = home.parent / f"{home.name}-{len(list(home.parent.glob(f'{home.name}-*.log')))}.log"
+        self._settings = settings
+        self._through = through
+        self._serve = serve
+        self._master: subprocess.Popen[bytes] | None = None
+        self._seen: dict[int, float] = {}
+        self._client: httpx.Client | None = None
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def launch(self) -> Service:
+        """Start the processes and wait for nothing."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        serve = [str(BIN / "bentoml"), "serve", self._serve]
+        command = [*self._through, *serve, "--host", self.host, "--port", str(self.port)]
+        with self.log.open("wb") as log:
+            self._master = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment(self.store, self.home, **self._settings),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def start(self) -> Service:
+        """Start and wait until /livez answers, from every worker."""
+        self.launch()
+        until(self._is_up, f"{self.home} answers")
+        return self
+
+    def ready(self) -> Service:
+        """Start and wait until it is ready."""
+        self.start()
+        until(lambda: self.get("/readyz").status_code == 200, f"{self.home} is ready")
+        return self
+
+    def _is_up(self) -> bool:
+        if self.master.poll() is not None:
+            raise AssertionError(f"the service ended with {self.master.returncode}:\n{self.tail()}")
+        states = self.workers()
+        if len(states) < int(self._settings.get("WORKERS", "1")):
+            return False
+        self.port = states[0].port or 0
+        with suppress(httpx.TransportError):
+            return self.get("/livez").status_code == 200
+        return False
+
+    @property
+    def master(self) -> subprocess.Popen[bytes]:
+        """The process that was started."""
+        if self._master is None:
+            raise AssertionError("the service was not started")
+        return self._master
+
+    @property
+    def pid(self) -> int:
+        """The master's pid, as the run folder tells operators."""
+        return int((self.home / "run" / "service.pid").read_text())
+
+    def workers(self) -> list[WorkerState]:
+        """What every living worker says of itself."""
+        states = self.run.worker_states()
+        for state in states:
+            with suppress(psutil.NoSuchProcess):
+                self._seen[state.pid] = psutil.Process(state.pid).create_time()
+        return states
+
+    def worker(self) -> int:
+        """The pid of the only worker."""
+        (state,) = self.workers()
+        return state.pid
+
+    def resident(self) -> int:
+        """Bytes of memory that the only worker holds."""
+        return int(psutil.Process(self.worker()).memory_info().rss)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the master."""
+        os.kill(self.master.pid, number)
+
+    def stop(self) -> int:
+        """End by SIGTERM; the exit code."""
+        if self.master.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for the end of the master; its exit code."""
+        until(lambda: self.master.poll() is not None, f"the end of {self.home}")
+        return self.master.returncode
+
+    def gone(self) -> bool:
+        """Whether every worker ever seen has ended."""
+        return not any(self._is_same(pid, began) for pid, began in self._seen.items())
+
+    @staticmethod
+    def _is_same(pid: int, began: float) -> bool:
+        try:
+            process = psutil.Process(pid)
+            return process.create_time() == began and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def destroy(self) -> None:
+        """Leave nothing behind, whatever state it is in."""
+        self.hang_up()
+        if self._master is None:
+            return
+        with suppress(OSError):
+            self.workers()
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self._master.pid).children(recursive=True):
+                self._seen[child.pid] = child.create_time()
+        with suppress(ProcessLookupError):
+            os.killpg(self._master.pid, signal.SIGKILL)
+        self._master.wait()
+        for pid, began in self._seen.items():
+            if self._is_same(pid, began):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def tail(self, lines: int = 30) -> str:
+        """The end of what it said, without the line that every inference writes."""
+        if not self.log.exists():
+            return "(no log)"
+        told = [line for line in self.lines() if '"logger":"okawari.inference"' not in line]
+        return "\n".join(told[-lines:])
+
+    def lines(self) -> list[str]:
+        """What it said, line by line."""
+        return self.log.read_text(errors="replace").splitlines()
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> httpx.Client:
+        """One client with keep-alive."""
+        if self._client is None or str(self._client.base_url).rstrip("/") != self.url:
+            self.hang_up()
+            self._client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        return self._client
+
+    def hang_up(self) -> None:
+        """Drop kept connections; the next request makes a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """GET."""
+        return self.client.get(path, **options)
+
+    def predict(self, image: bytes = _JPEG, **query: str | int) -> httpx.Response:
+        """POST a picture as raw bytes."""
+        return self.client.post(
+            "/predict", params=query, content=image, headers={"content-type": "image/jpeg"}
+        )
+
+    def version(self, model: str = "m") -> str:
+        """The version that answers now."""
+        answer = self.predict(model=model)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["model_version"])
+
+    def model(self, name: str = "m") -> dict[str, Any]:
+        """One model as /models shows it."""
+        found = self.get(f"/models/{name}")
+        assert found.status_code == 200, found.text
+        return dict(found.json())
+
+    def states(self, name: str = "m") -> Mapping[str, dict[str, Any]]:
+        """What /models says of each version."""
+        return {each["version"]: each for each in self.model(name)["versions"]}
+
+    def target(self, target: str | int, model: str = "m", **more: Any) -> httpx.Response:
+        """PUT a model's target."""
+        return self.client.put(f"/models/{model}/target", json={"target": target, **more})
+
+    def serves(self, version: str | None, model: str = "m") -> None:
+        """Wait until this version serves."""
+        until(lambda: self._served(model) == version, f"{model}:{version} serves")
+
+    def _served(self, model: str) -> str | None:
+        models = self.get("/models").json()["models"]
+        return next((each["serving"] for each in models if each["name"] == model), None)
+
+    def figure(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels; 0 without any."""
+        families = text_string_to_metric_families(self.get("/metrics").text)
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())

@@ -1,0 +1,38 @@
+"""How big the reliability tests are. One setting: OKAWARI_PROVE.
+
+Unset they have their everyday size; `1` is the full size, a fraction such as `0.1` that part of it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from tests import builders
+
+_PROVE = float(os.environ.get("OKAWARI_PROVE") or 0)
+
+
+def _size(everyday: int, full: int) -> int:
+    return max(everyday, round(full * _PROVE))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the tests ask for."""
+
+    requests: int = _size(1_500, 20_000)
+    swaps: int = _size(10, 100)
+    memory_swaps: int = _size(20, 200)
+    memory_bytes: int = builders.HEAVY
+    fuzz: int = _size(300, 3_000)
+    overload_rounds: int = _size(4, 20)
+
+
+SIZES = Sizes()
+
+#: Seconds that one test may take; more at the larger sizes.
+LIMIT = _size(120, 3600)
+
+#: Seconds within which anything that should happen has happened, on any machine.
+SOON = 60.0

@@ -1,0 +1,78 @@
+"""What the first answer after a start is, whatever happened before it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.harness import Service
+from tests.e2e.reporting import Start
+from tests.e2e.sizes import LIMIT
+from tests.e2e.stores import Store
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+
+
+def _first_answers(service: Service, **expected: str) -> None:
+    """Start, and ask each model before anything else is done."""
+    service.start()
+    for model, version in expected.items():
+        answer = service.predict(model=model)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model_version"] == version
+
+
+def test_a_pin_outlives_a_restart(make_service: Start, store: Store) -> None:
+    for model in ("m", "other"):
+        store.add("v1", 1, model)
+        store.add("v2", 2, model)
+    service = make_service(store.home)
+    _first_answers(service, m="v2", other="v2")
+    assert service.target(1, reason="v2 sees ghosts").status_code == 200
+    before = service.model()
+    assert service.stop() == 0
+    _first_answers(service, m="v1", other="v2")
+    after = service.model()
+    assert {key: after[key] for key in ("target", "serving", "generation", "revision")} == {
+        key: before[key] for key in ("target", "serving", "generation", "revision")
+    }
+    assert service.target("latest").status_code == 200
+    assert service.version() == "v2"
+    assert service.model()["generation"] == before["generation"] + 1
+
+
+def test_when_the_target_is_broken_what_served_last_answers(make_service: Start, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home)
+    _first_answers(service, m="v1")
+    service.destroy()
+    folder = store.source("v2", 2)
+    store.take(folder)
+    weights = store.models / "m" / "v2" / "weights.onnx"
+    weights.write_bytes(weights.read_bytes()[:100])
+    _first_answers(service, m="v1")
+    assert service.get("/readyz").status_code == 200
+    assert "100 of" in service.states()["v2"]["reason"]
+    assert service.model()["target"] == "latest"
+    # As soon as its files are whole, it serves.
+    weights.write_bytes((folder / "weights.onnx").read_bytes())
+    service.serves("v2")
+    assert service.version() == "v2"
+
+
+def test_the_environment_seeds_the_targets_and_again_when_its_text_changes(
+    make_service: Start, store: Store
+) -> None:
+    for version in (1, 2, 3):
+        store.add(f"v{version}", version)
+    seeded = make_service(store.home, OKAWARI_SERVE="m:v1")
+    _first_answers(seeded, m="v1")
+    assert seeded.target("v3").status_code == 200
+    assert seeded.stop() == 0
+
+    same = make_service(store.home, OKAWARI_SERVE="m:v1")
+    _first_answers(same, m="v3")
+    assert same.stop() == 0
+
+    edited = make_service(store.home, OKAWARI_SERVE="m:2")
+    _first_answers(edited, m="v2")
+    assert edited.stop() == 0

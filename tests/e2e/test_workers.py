@@ -1,0 +1,54 @@
+"""Figures are right over two workers, and stay so when one of them is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.e2e.harness import Service
+from tests.e2e.load import Load
+from tests.e2e.reporting import Start
+from tests.e2e.sizes import LIMIT
+from tests.e2e.stores import Store
+from tests.e2e.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+
+
+def test_figures_survive_a_killed_worker(make_service: Start, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    until(lambda: _serving(service) == 2, "both workers serve")
+    first = _shoot(service, 300)
+    assert _counted(service) == first
+    killed = service.workers()[0].pid
+    os.kill(killed, signal.SIGKILL)
+    service.hang_up()
+    until(lambda: _serving(service) == 1, "the dead worker's generation is no longer counted")
+    assert _counted(service) == first
+    second = _shoot(service, 100)
+    assert _counted(service) == first + second
+    until(lambda: len(service.workers()) == 2, "the worker is replaced")
+    until(lambda: _serving(service) == 2, "both workers serve again")
+    third = _shoot(service, 100)
+    assert _counted(service) == first + second + third
+    assert service.figure("inference_requests_total", model="m", status="ok") == first + second + third
+    assert service.figure("detections_per_image_count", model="m") == first + second + third
+    assert killed not in [state.pid for state in service.workers()]
+
+
+def _shoot(service: Service, count: int) -> int:
+    with Load(service, kept=2, fresh=3) as load:
+        load.reach(count)
+    assert load.failures == []
+    return len(load.shots)
+
+
+def _counted(service: Service) -> float:
+    return service.figure("inference_duration_seconds_count", model="m", version="v1")
+
+
+def _serving(service: Service) -> float:
+    return service.figure("model_generations", model="m", state="serving")
