@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import platform
@@ -29,7 +30,8 @@ from hotswap.dataplane import Answer, DataPlane, PredictRequest
 from hotswap.errors import Overloaded, ServingError
 from hotswap.hooks import NoHooks
 from hotswap.pool import Pool
-from hotswap.reconciler import Reconciler, ReconcilerThread
+from hotswap.reconciler import Reconciler
+from hotswap.turning import ReconcilerThread
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
 from registry.desired_file import DesiredFile
@@ -87,6 +89,9 @@ class Worker:
         self._turning.start()
         self._watcher.start()
         await self.route_parts.control.changes.until(self._settled, self._settings.start_timeout)
+        # What was imported stays for good: collections after a swap need not walk through it.
+        gc.collect()
+        gc.freeze()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
 
     def _settled(self) -> bool:

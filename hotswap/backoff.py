@@ -55,6 +55,11 @@ class Backoff:
         failure = self._failures.get(tag)
         return failure is not None and failure.seen == seen and self._clock() < failure.retry_at
 
+    def keep(self, known: Callable[[ModelTag], bool]) -> None:
+        """Forget the failures of versions that are no longer known."""
+        for tag in [tag for tag in self._failures if not known(tag)]:
+            del self._failures[tag]
+
     def forgive(self, tag: ModelTag) -> None:
         """The version may be tried now."""
         self._failures.pop(tag, None)

@@ -86,9 +86,9 @@ class Control:
         failure = self._failure(name, target) if looked() else None
         if failure is None:
             return False
-        await asyncio.to_thread(self._desired.edit, put_back(name, before, revision))
+        back = await asyncio.to_thread(self._desired.edit, put_back(name, before, revision))
         await self._seen()
-        raise VersionFailed(f"{name}:{target} was refused and the target put back: {failure}")
+        raise VersionFailed(f"{name}:{target} was refused: {failure}; the target is {_target(back, name)}")
 
     async def reload(self) -> None:
         """Look again now and clear every back-off; returns after that look."""
@@ -112,7 +112,7 @@ class Control:
         sight = sights.get(change.name)
         if sight is None and not status.known(self._reconciler, change.name):
             raise ModelNotFound(f"there is no model {change.name!r}; GET /models lists them")
-        if change.target == LATEST:
+        if change.target.strip().lower() == LATEST:
             return LATEST
         versions = sight.versions if sight else {}
         target = self._word(as_version(change.target, versions))
@@ -160,3 +160,8 @@ class Control:
             return None
         failure = status.failure_of(self._reconciler, ModelTag(name, wanted))
         return failure.reason if failure is not None and not failure.settling else None
+
+
+def _target(document: Desired, name: str) -> str:
+    wish = document.wish(name)
+    return wish.target if wish is not None else "none: the model is not wanted"

@@ -88,6 +88,8 @@ def parse_serve(text: str) -> dict[str, str] | None:
     targets: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, _, target = part.partition(":")
+        if name in targets:
+            raise BadServe(f"OKAWARI_SERVE names {name} twice")
         targets[_named(name, part)] = _target(target or LATEST, part)
     if not targets:
         raise BadServe("OKAWARI_SERVE is empty: write * or name:target[,name:target…]")

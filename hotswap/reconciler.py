@@ -130,6 +130,7 @@ class Reconciler:
         self.store_away = sights is None
         if sights is not None:
             self.sights = sights
+            self.backoff.keep(lambda tag: self._sight(tag) is not None)
         self.document = self._store.read()
         if self.document.default is None and self.sights:
             self._settle_default()
@@ -153,7 +154,9 @@ class Reconciler:
         }
 
     def _want(self, name: str, wish: Wish) -> Want:
-        return Want(name, resolve(wish.target, self.sights.get(name)).version, wish.last_good)
+        sight = self.sights.get(name)
+        there = sight is not None and wish.last_good in sight.versions
+        return Want(name, resolve(wish.target, sight).version, wish.last_good if there else None)
 
     def _actual(self, name: str) -> Actual:
         slot = self.slots.get(name)
@@ -188,7 +191,10 @@ class Reconciler:
         def progress(state: State) -> None:
             self.loading[tag] = state
 
-        self._outcomes.append((tag, seen, self._gate.bring(tag, progress)))
+        outcome = self._gate.bring(tag, progress)
+        if isinstance(outcome, Failed) and outcome.digest is not None:
+            memory.release()  # it was loaded, at least in part
+        self._outcomes.append((tag, seen, outcome))
         self.wake()
 
     def _take_in(
@@ -278,28 +284,3 @@ def _tell(listener: Callable[..., None], *facts: object) -> None:
         listener(*facts)
     except Exception:
         logger.exception("%s", getattr(listener, "__qualname__", listener))
-
-
-class ReconcilerThread:
-    """Turns a reconciler: a look at least every `interval` seconds, and whenever it is woken."""
-
-    def __init__(self, reconciler: Reconciler, interval: float) -> None:
-        self._reconciler = reconciler
-        self._interval = interval
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._turn, name="okawari-reconciler", daemon=True)
-
-    def start(self) -> None:
-        """Begin with a look at once."""
-        self._thread.start()
-
-    def stop(self, timeout: float) -> None:
-        """End after the look that is under way."""
-        self._ending.set()
-        self._reconciler.wake()
-        self._thread.join(timeout)
-
-    def _turn(self) -> None:
-        while not self._ending.is_set():
-            self._reconciler.step()
-            self._reconciler.wait(self._interval)

@@ -12,8 +12,9 @@ from hotswap.control import Control
 from hotswap.dataplane import DataPlane, PredictRequest
 from hotswap.desired import DesiredStore, set_target
 from hotswap.pool import Pool
-from hotswap.reconciler import Reconciler, ReconcilerThread
+from hotswap.reconciler import Reconciler
 from hotswap.runner import Picture
+from hotswap.turning import ReconcilerThread
 from registry.desired_memory import DesiredMemory
 from tests.hotswap.fakes import FakeClock, FakeLoader, FakeObserver, FakeSource, StepBackground
 
