@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-from models_import.child import child_environment, last_words
+from models_import import child
 from models_import.errors import ImportRefused
 
 #: Endings that BentoML does not take for what they are.
@@ -22,13 +21,10 @@ def unpack(archive: Path, room: Path) -> Path:
     home, scratch = room / "home", room / "scratch"
     for folder in (home, scratch):
         folder.mkdir()
-    command = [sys.executable, "-m", __name__, str(archive), _FORMATS.get(archive.suffix, "")]
-    environment = child_environment(BENTOML_HOME=str(home), TMPDIR=str(scratch))
-    done = subprocess.run(
-        command, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL
-    )
+    kind = _FORMATS.get(archive.suffix, "")
+    done = child.run_module(__name__, str(archive), kind, BENTOML_HOME=str(home), TMPDIR=str(scratch))
     if done.returncode != 0:
-        raise ImportRefused(f"{archive}: BentoML cannot unpack it: {last_words(done.stderr)}")
+        raise ImportRefused(f"{archive}: BentoML cannot unpack it: {child.last_words(done.stderr)}")
     return _only_version(home, archive)
 
 

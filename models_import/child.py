@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -13,6 +15,17 @@ def child_environment(**changes: str) -> dict[str, str]:
     paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
     found = os.pathsep.join(path for path in paths if path)
     return os.environ | {"PYTHONPATH": found, "BENTOML_DO_NOT_TRACK": "True"} | changes
+
+
+def run_module(module: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess[bytes]:
+    """Run `python -m module arguments` to its end, its environment changed by `changes`."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=child_environment(**changes),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
 
 
 def last_words(stderr: bytes) -> str:

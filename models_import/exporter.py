@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from hotswap.artifact import Artifact
 from hotswap.tags import ModelTag
-from models_import.child import child_environment, last_words
+from models_import import child
 from models_import.errors import ImportRefused
 from models_import.store import ModelStore
 
@@ -74,14 +73,9 @@ def _export(models: Path, tag: ModelTag, target: Path, scratch: Path) -> None:
     home = scratch / "home"
     home.mkdir()
     (home / "models").symlink_to(models, target_is_directory=True)
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, str(tag), str(target)],
-        env=child_environment(BENTOML_HOME=str(home), TMPDIR=str(scratch)),
-        capture_output=True,
-        check=False,
-    )
+    done = child.run_module(__name__, str(tag), str(target), BENTOML_HOME=str(home), TMPDIR=str(scratch))
     if done.returncode != 0:
-        raise ImportRefused(f"BentoML cannot export {tag}: {last_words(done.stderr)}")
+        raise ImportRefused(f"BentoML cannot export {tag}: {child.last_words(done.stderr)}")
 
 
 def main() -> None:

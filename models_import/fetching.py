@@ -141,6 +141,9 @@ def _download(entry: Entry, target: Path, report: Report, client: Client) -> Non
                 digest.update(block)
                 file.write(block)
                 report.progress(size, entry.size)
+    except httpx.HTTPStatusError as error:
+        answer = error.response
+        raise _unfetched(entry, f"the server says {answer.status_code} {answer.reason_phrase}") from None
     except httpx.HTTPError as error:
         raise _unfetched(entry, str(error) or type(error).__name__) from None
     if digest.hexdigest() != entry.sha256:

@@ -81,7 +81,7 @@ def _tree(path: Path) -> Iterator[Path]:
 
 def _folders(path: Path) -> list[Path]:
     found = [each for each in path.iterdir() if each.is_dir() and not each.name.startswith(".")]
-    return sorted(found, key=lambda folder: natural_key(folder.name))
+    return sorted(found, key=lambda folder: natural_key(as_version(folder.name)))
 
 
 def _is_version(folder: Path) -> bool:

@@ -24,11 +24,13 @@ class Watcher:
     def __init__(self, paths: Iterable[Path], wake: Callable[[], None]) -> None:
         self._paths = tuple(paths)
         self._wake = wake
+        self._known: _Identity = ()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="okawari-watcher", daemon=True)
 
     def start(self) -> None:
         """Begin to watch."""
+        self._known = self._there()
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -38,12 +40,11 @@ class Watcher:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        known: _Identity | None = None
         while not self._ending.is_set():
             there = self._there()
-            if known is not None and there != known:
+            if there != self._known:
                 self._tell()  # something came or went while nobody watched
-            known = there
+            self._known = there
             try:
                 self._watch(there)
             except Exception:  # noqa: BLE001 - a hint that fails is no hint; the next look comes anyway

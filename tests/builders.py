@@ -126,7 +126,7 @@ def write_version(
     home.mkdir(parents=True)
     model = graph(code, bytes_of_ballast=bytes_of_ballast, best=best)
     (home / "weights.onnx").write_bytes(model.SerializeToString())
-    document = config_document(created=created, **(config or {}))
+    document = config_document(created=created) | (config or {})
     (home / "config.json").write_text(json.dumps(document, indent=1) + "\n")
     (home / "README.md").write_text(f"# {name}:{version}\n\nAnswers every picture with code {code}.\n")
     return home

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from models_import.store import ModelStore
+from tests.models_import.bentoml_server import BentoML
 
 
 @pytest.fixture
@@ -35,3 +37,11 @@ def clock() -> Clock:
 def store(home: Path, clock: Clock) -> ModelStore:
     """A reader of this test's store."""
     return ModelStore(home / "models", clock=clock)
+
+
+@pytest.fixture(scope="session")
+def bentoml() -> Iterator[BentoML]:
+    """BentoML's own command line: `bentoml(home, "models", "list")`."""
+    server = BentoML()
+    yield server
+    server.close()

@@ -1,10 +1,8 @@
-"""What the tests of this room share: importing without a child process, BentoML's own command line."""
+"""What the tests of this room share."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -65,16 +63,3 @@ def environment(home: Path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "COLUMNS": "200",
     }
-
-
-def bentoml(home: Path, *arguments: str) -> str:
-    """What BentoML's own command line says; it must not fail."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bentoml", *arguments],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -1,0 +1,287 @@
+"""Archives: out through us or BentoML, in through us or BentoML, always the same version."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from hotswap.artifact import Artifact, Unservable
+from hotswap.tags import ModelTag
+from models_import import child
+from models_import.errors import ImportRefused
+from models_import.exporter import export
+from models_import.model_yaml import read
+from models_import.sources import Wanted
+from models_import.store import ModelStore
+from tests.models_import.bentoml_server import BentoML
+from tests.models_import.shop import bring, day, stock, tree
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+V1 = ModelTag("code", "v1")
+KINDS = ["bentomodel", "tar", "tar.gz", "tar.xz", "tar.bz2", "zip"]
+
+
+@pytest.fixture(autouse=True)
+def _quick_children(bentoml: BentoML, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children import BentoML, which takes a second: they are forked from one that has done so."""
+    monkeypatch.setattr(child, "run_module", bentoml.run_module)
+
+
+@pytest.fixture
+def version(home: Path, tmp_path: Path) -> Path:
+    """A version in this test's store."""
+    return stock(home, tmp_path, "code", "v1", 7, created=day(1))
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another home, empty yet."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    return folder
+
+
+def digest(store: ModelStore) -> str:
+    settled = store.settle(V1)
+    assert isinstance(settled, Artifact)
+    return settled.digest
+
+
+class TestBentoML:
+    """BentoML's own commands take our versions for its own."""
+
+    def test_it_lists_gets_and_deletes_them(self, version: Path, home: Path, bentoml: BentoML) -> None:
+        assert "code:v1" in bentoml(home, "models", "list")
+        got = bentoml(home, "models", "get", "code:latest")
+        assert "version: v1" in got
+        assert "creation_time: '2026-01-02T00:00:00+00:00'" in got
+        bentoml(home, "models", "delete", "code:v1", "--yes")
+        assert not (home / "models/code").exists()
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_its_export_and_import_keep_the_manifest(
+        self, version: Path, other: Path, store: ModelStore, bentoml: BentoML, kind: str
+    ) -> None:
+        archive = other / f"code.{kind}"
+        bentoml(store.path.parent, "models", "export", "code:v1", archive)
+        bentoml(other, "models", "import", archive)
+        there = ModelStore(other / "models")
+        settled = there.settle(V1)
+        assert isinstance(settled, Artifact)
+        assert (settled.digest, settled.created) == (digest(store), day(1))
+        sights = there.look()
+        assert sights is not None
+        assert sights["code"].latest == "v1"
+
+
+class TestOurs:
+    """Our import takes what BentoML exports, and our export what BentoML imports."""
+
+    @pytest.mark.parametrize("kind", [*KINDS, "tgz", "txz"])
+    def test_every_kind_of_archive_keeps_digest_and_time(
+        self, version: Path, other: Path, store: ModelStore, bentoml: BentoML, kind: str
+    ) -> None:
+        archive = other / f"code.{kind.replace('tgz', 'tar.gz').replace('txz', 'tar.xz')}"
+        bentoml(store.path.parent, "models", "export", "code:v1", archive)
+        archive = archive.rename(other / f"renamed.{kind}")
+        done = bring(other, archive)
+        assert (done.outcome, done.digest) == ("imported", digest(store))
+        assert read(other / "models/code/v1").created == day(1)
+        assert [left.name for left in (other / "staging").iterdir()] == ["import.lock"]
+
+    def test_an_exported_folder_keeps_them_too(
+        self, version: Path, tmp_path: Path, store: ModelStore
+    ) -> None:
+        shutil.copytree(version, tmp_path / "anything")
+        assert bring(tmp_path / "other", tmp_path / "anything").digest == digest(store)
+        assert read(tmp_path / "other/models/code/v1").created == day(1)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_our_export_is_one_that_bentoml_imports(
+        self, version: Path, other: Path, store: ModelStore, bentoml: BentoML, kind: str
+    ) -> None:
+        archive = export(store, V1, other / f"out.{kind}")
+        bentoml(other, "models", "import", archive)
+        assert digest(ModelStore(other / "models")) == digest(store)
+
+    def test_exporting_changes_nothing_in_the_home(
+        self, version: Path, home: Path, tmp_path: Path, store: ModelStore
+    ) -> None:
+        before = tree(home)
+        (tmp_path / "out").mkdir()
+        made = export(store, V1, tmp_path / "out")
+        assert made == tmp_path / "out/code-v1.bentomodel"
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [made.name]
+        assert tree(home) == before
+
+    def test_an_archive_imported_twice_is_unchanged(
+        self, version: Path, home: Path, tmp_path: Path, store: ModelStore
+    ) -> None:
+        archive = export(store, V1, tmp_path / "code.tar")
+        assert bring(home, archive).outcome == "unchanged"
+
+    def test_name_and_version_may_be_others(
+        self, version: Path, home: Path, tmp_path: Path, store: ModelStore, bentoml: BentoML
+    ) -> None:
+        archive = export(store, V1, tmp_path / "code.tar")
+        done = bring(home, archive, Wanted(name="again", version="2"))
+        assert (str(done.tag), done.digest) == ("again:v2", digest(store))
+        assert "version: v2" in bentoml(home, "models", "get", "again:v2")
+
+
+class TestRefusedExports:
+    def test_an_existing_file_is_never_replaced(
+        self, version: Path, tmp_path: Path, store: ModelStore
+    ) -> None:
+        (tmp_path / "mine.tar").write_text("mine")
+        with pytest.raises(ImportRefused, match=r"mine\.tar exists"):
+            export(store, V1, tmp_path / "mine.tar")
+        assert (tmp_path / "mine.tar").read_text() == "mine"
+
+    def test_a_damaged_version_is_not_passed_on(
+        self, version: Path, tmp_path: Path, store: ModelStore
+    ) -> None:
+        (version / "weights.onnx").write_bytes(b"x" * 314)
+        with pytest.raises(ImportRefused, match=r"weights\.onnx does not match"):
+            export(store, V1, tmp_path / "out.tar")
+
+    @pytest.mark.parametrize(
+        ("target", "said"), [("out.rar", "ends with one of"), ("no/out.tar", "is no folder")]
+    )
+    def test_a_target_that_cannot_be(
+        self, version: Path, tmp_path: Path, store: ModelStore, target: str, said: str
+    ) -> None:
+        with pytest.raises(ImportRefused, match=said):
+            export(store, V1, tmp_path / target)
+
+    def test_a_version_is_never_matched_by_prefix(
+        self, version: Path, tmp_path: Path, store: ModelStore
+    ) -> None:
+        with pytest.raises(ImportRefused, match="code:v is not in"):
+            export(store, ModelTag("code", "v"), tmp_path / "out.tar")
+
+
+class TestForeign:
+    """Archives of models that BentoML made without us."""
+
+    @pytest.fixture
+    def archive(self, tmp_path: Path, version: Path) -> Path:
+        """A model with labels and metadata of its own, and no config.json."""
+        folder = tmp_path / "foreign"
+        folder.mkdir()
+        shutil.copy(version / "weights.onnx", folder / "saved_model.onnx")
+        (folder / "model.yaml").write_text(
+            "name: theirs\nversion: abcd1234\nmodule: bentoml.onnx\nlabels: {team: vision}\noptions: {}\n"
+            "metadata: {accuracy: 0.5}\ncontext: {framework_name: onnx, framework_versions: {onnx: 1.17.0}, "
+            "bentoml_version: 1.4.0, python_version: 3.11.7}\nsignatures: {run: {batchable: true}}\n"
+            "api_version: v2\ncreation_time: '2020-05-05T05:05:05.000001+00:00'\n"
+        )
+        with tarfile.open(tmp_path / "theirs.tar", "w") as tar:
+            tar.add(folder, ".")
+        return tmp_path / "theirs.tar"
+
+    def test_without_config_it_is_refused(self, archive: Path, home: Path) -> None:
+        with pytest.raises(ImportRefused, match=r"no config\.json, and pre-processing is never guessed"):
+            bring(home, archive)
+
+    def test_with_one_it_comes_in_and_keeps_what_it_says(
+        self, archive: Path, home: Path, version: Path, store: ModelStore, bentoml: BentoML
+    ) -> None:
+        done = bring(home, archive, Wanted(config=version / "config.json"))
+        assert str(done.tag) == "theirs:abcd1234"
+        document = read(home / "models/theirs/abcd1234").document
+        assert document["labels"] == {"team": "vision"}
+        assert document["metadata"]["accuracy"] == 0.5
+        assert document["creation_time"] == "2020-05-05T05:05:05.000001+00:00"
+        assert isinstance(store.settle(done.tag), Artifact)
+        assert "team: vision" in bentoml(home, "models", "get", "theirs:abcd1234")
+
+    def test_imported_by_bentoml_its_reason_names_a_command_that_works(
+        self, archive: Path, home: Path, version: Path, store: ModelStore, bentoml: BentoML
+    ) -> None:
+        bentoml(home, "models", "import", archive)
+        refused = store.settle(ModelTag("theirs", "abcd1234"))
+        assert isinstance(refused, Unservable)
+        folder = home / "models/theirs/abcd1234"
+        assert f"`okawari import {folder} --config config.json --version NEW`" in refused.reason
+        done = bring(home, folder, Wanted(config=version / "config.json", version="new"))
+        assert isinstance(store.settle(done.tag), Artifact)
+
+
+class TestBroken:
+    """Archives that nobody should trust."""
+
+    @pytest.fixture(autouse=True)
+    def _nothing_comes_in_or_stays(self, home: Path, version: Path, tmp_path: Path) -> object:
+        before = tree(home / "models")
+        yield
+        assert tree(home / "models") == before
+        assert [left.name for left in (home / "staging").iterdir()] == ["import.lock"]
+        assert not (tmp_path / "escaped").exists()
+
+    def pack(self, tmp_path: Path, version: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+        path = tmp_path / "bad.tar"
+        with tarfile.open(path, "w") as tar:
+            for file in version.iterdir():
+                info = tarfile.TarInfo(f"./{file.name}")
+                data = file.read_bytes().replace(b"version: v1", b"version: v2")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+            for info, data in members:
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return path
+
+    @pytest.mark.parametrize("name", ["../escaped", "../../../../escaped", "golden/../../escaped"])
+    def test_members_that_climb_out(self, home: Path, tmp_path: Path, version: Path, name: str) -> None:
+        archive = self.pack(tmp_path, version, (tarfile.TarInfo(name), b"escaped"))
+        with pytest.raises(ImportRefused):
+            bring(home, archive)
+        assert not list(tmp_path.rglob("escaped"))
+
+    @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+    @pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../../../etc/passwd"])
+    def test_links_that_lead_out(
+        self, home: Path, tmp_path: Path, version: Path, kind: bytes, target: str
+    ) -> None:
+        info = tarfile.TarInfo("secret")
+        info.type, info.linkname = kind, target
+        with pytest.raises(ImportRefused):
+            bring(home, self.pack(tmp_path, version, (info, b"")))
+
+    def test_zip_members_that_climb_out(self, home: Path, tmp_path: Path, version: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+            for file in version.iterdir():
+                archive.writestr(file.name, file.read_bytes().replace(b"version: v1", b"version: v2"))
+            archive.writestr("../escaped", b"escaped")
+        with pytest.raises(ImportRefused):
+            bring(home, tmp_path / "bad.zip")
+        assert not list(tmp_path.rglob("escaped"))
+
+    @pytest.mark.parametrize("name", ["not.bentomodel", "not.zip", "not.tar.gz", "weights.pt"])
+    def test_files_that_are_no_archive(self, home: Path, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_bytes(b"nothing of the kind")
+        with pytest.raises(ImportRefused, match="BentoML cannot unpack it"):
+            bring(home, tmp_path / name)
+
+    def test_a_truncated_archive(self, home: Path, tmp_path: Path, store: ModelStore) -> None:
+        archive = export(store, V1, tmp_path / "code.bentomodel")
+        archive.write_bytes(archive.read_bytes()[:-400])
+        with pytest.raises(ImportRefused, match="BentoML cannot unpack it"):
+            bring(home, archive)
+
+    def test_a_file_that_differs_from_the_manifest(self, home: Path, tmp_path: Path, version: Path) -> None:
+        copy = tmp_path / "copy"
+        shutil.copytree(version, copy)
+        data = bytearray((copy / "weights.onnx").read_bytes())
+        data[100] ^= 1
+        (copy / "weights.onnx").write_bytes(data)
+        archive = self.pack(tmp_path, copy)
+        with pytest.raises(ImportRefused, match=r"damaged: weights\.onnx does not match"):
+            bring(home, archive)

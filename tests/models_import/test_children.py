@@ -1,0 +1,43 @@
+"""The same round trip as in `test_archives`, with the child processes that users get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hotswap.tags import ModelTag
+from models_import.child import child_environment, last_words
+from models_import.errors import ImportRefused
+from models_import.exporter import export
+from models_import.store import ModelStore
+from tests.models_import.shop import bring, day, stock
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+def test_out_and_in_again(
+    home: Path, tmp_path: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Children must find our modules wherever the command was typed.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    stock(home, tmp_path, "code", "v1", 7, created=day(1))
+    archive = export(store, ModelTag("code", "v1"), None)
+    assert archive == tmp_path / "code-v1.bentomodel"
+    assert bring(home, archive).outcome == "unchanged"
+    archive.write_bytes(b"no archive")
+    with pytest.raises(ImportRefused, match="BentoML cannot unpack it"):
+        bring(home, archive)
+
+
+def test_children_send_no_usage_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BENTOML_DO_NOT_TRACK", raising=False)
+    assert child_environment()["BENTOML_DO_NOT_TRACK"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("said", "last"), [(b"", "it ended without a word"), (b"a\nb\n \n", "b"), (b"\xff", "\ufffd")]
+)
+def test_the_last_words_of_a_child(said: bytes, last: str) -> None:
+    assert last_words(said) == last
