@@ -26,11 +26,6 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def complain(text: str) -> None:
-    """A refusal beside others, in the shape of all refusals."""
-    click.echo(f"okawari: {' '.join(text.split())}", err=True)
-
-
 def say_json(document: Any) -> None:
     """A document for programs."""
     click.echo(json.dumps(document, indent=2, default=_plain))

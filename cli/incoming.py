@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from cli.console import complain, note, say, settings, short
+from cli.console import note, say, settings, short
 from cli.progress import TerminalReport
+from cli.refusal import Refused, complain
 from hotswap.artifact import Artifact
 from hotswap.tags import ModelTag
 from models_import.errors import ImportRefused
@@ -115,7 +116,7 @@ def get_command(name: str, version: str | None, mirror: Path | None) -> None:
     entry = choose(entries(), name, version)
     home = settings().store_home
     if _digest_in_store(home, entry.tag) == digest_before_fetching(entry):
-        raise ImportRefused(f"{entry.tag} is in the store already, with the same files; nothing was changed")
+        raise Refused(f"{entry.tag} is in the store already, with the same files; nothing was changed")
     note(f"{entry.tag}: {entry.description}; licence {entry.licence}, from {entry.source}")
     with TerminalReport() as report, tempfile.TemporaryDirectory() as scratch:
         folder = assemble(entry, Path(scratch), mirror=mirror, report=report)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.console import mega, say, say_json, settings, short
+from cli.refusal import Refused
 from cli.view import ModelView, VersionView, views
 from hotswap.desired import Desired
 from models_import.store import ModelStore
@@ -55,7 +56,7 @@ def models_command(names: tuple[str, ...], as_json: bool) -> None:
     seen = look(configured)
     found = [model for model in seen.models if not names or model.name in names]
     if missing := set(names) - {model.name for model in found}:
-        raise click.ClickException(f"there is no model {', '.join(sorted(missing))}")
+        raise Refused(f"there is no model {', '.join(sorted(missing))}")
     if as_json:
         say_json(_document(seen, found))
     elif found:
@@ -97,16 +98,26 @@ def _row(model: ModelView, version: VersionView) -> tuple[str, ...]:
 
 
 def _print(table: Table, found: list[ModelView]) -> None:
-    import sys
-
     from rich.console import Console
 
-    # Into a pipe every line is whole; only a terminal has a width.
-    console = Console() if sys.stdout.isatty() else Console(width=100_000, no_color=True)
-    console.print(table)
+    console = Console()
+    if console.is_terminal:
+        console.print(table)
+    else:
+        say(_plain(table))
     for model in found:
         if model.reason is not None:
             say(f"{model.name}: {model.reason}")
+
+
+def _plain(table: Table) -> str:
+    """The table where there is no terminal: without colours, every row one line."""
+    from rich.console import Console
+
+    console = Console(width=100_000, no_color=True)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 @click.command("status")

@@ -11,6 +11,8 @@ from importlib import import_module
 
 import click
 
+from cli.refusal import Refused
+
 # Every process of ours inherits it; BentoML would send usage data otherwise.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
@@ -29,15 +31,6 @@ COMMANDS = {
     "families": ("cli.formats", "List the model families."),
     "schema": ("cli.formats", "Print the JSON Schema of config.json."),
 }
-
-
-class Refused(click.ClickException):
-    """What was asked for was not done; the reason goes to stderr in one line."""
-
-    exit_code = 1
-
-    def show(self, file: object = None) -> None:  # noqa: ARG002 - the base class's signature
-        click.echo(f"okawari: {' '.join(self.message.split())}", err=True)
 
 
 class Commands(click.Group):

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.refusal import Refused
 from hotswap.artifact import ModelSight
 from hotswap.tags import ModelTag, as_version, natural_key
-from models_import.errors import ImportRefused
 from models_import.store import ModelStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -21,25 +21,25 @@ def VERSION_ARGUMENTS(command: Command) -> Command:  # noqa: N802 - a decorator 
 
 
 def sight_of(store: ModelStore, name: str) -> ModelSight:
-    """A model of the store; `ImportRefused` naming what there is."""
+    """A model of the store; `Refused` naming what there is."""
     sights = store.look()
     if sights is None:
-        raise ImportRefused(f"the store {store.path} cannot be read: is it there, and may you read it?")
+        raise Refused(f"the store {store.path} cannot be read: is it there, and may you read it?")
     if name not in sights:
         known = ", ".join(sorted(sights)) or "nothing"
-        raise ImportRefused(f"there is no model {name!r} in {store.path}; there is {known}")
+        raise Refused(f"there is no model {name!r} in {store.path}; there is {known}")
     return sights[name]
 
 
 def one_version(store: ModelStore, name: str, version: str) -> ModelTag:
-    """A version of the store, named exactly; `ImportRefused` naming what there is."""
+    """A version of the store, named exactly; `Refused` naming what there is."""
     return version_of(sight_of(store, name), version)
 
 
 def version_of(sight: ModelSight, version: str) -> ModelTag:
-    """A version of one model, named exactly; `ImportRefused` naming what there is."""
+    """A version of one model, named exactly; `Refused` naming what there is."""
     word = as_version(version, sight.versions)
     if word not in sight.versions:
         known = ", ".join(sorted(sight.versions, key=natural_key)) or "none"
-        raise ImportRefused(f"there is no version {word} of {sight.name}; there is {known}")
+        raise Refused(f"there is no version {word} of {sight.name}; there is {known}")
     return ModelTag(sight.name, word)

@@ -8,8 +8,8 @@ import click
 
 from cli.console import note, say, settings
 from cli.naming import VERSION_ARGUMENTS, one_version
+from cli.refusal import Refused
 from hotswap.tags import ModelTag
-from models_import.errors import ImportRefused
 from models_import.store import ModelStore
 from settings import Settings
 
@@ -64,13 +64,13 @@ def _refuse_wanted(configured: Settings, tag: ModelTag) -> None:
 
     wish = DesiredFile(configured.home).read().models.get(tag.name)
     if wish is not None and wish.target == tag.version:
-        raise ImportRefused(
+        raise Refused(
             f"{tag.name} is pinned to {tag.version}: first `okawari follow {tag.name} latest` or pin another"
         )
     for worker in RunFolder(configured.home).worker_states():
         model = worker.models.get(tag.name)
         for one in model.generations if model else ():
             if one.version == tag.version and one.state not in ASLEEP:
-                raise ImportRefused(
+                raise Refused(
                     f"{tag} is {one.state} in the service (pid {worker.pid}): first pin another version"
                 )

@@ -10,11 +10,11 @@ import click
 
 from cli.console import note, say, settings
 from cli.naming import sight_of, version_of
+from cli.refusal import Refused
 from cli.waiting import SwapFailed, Watch
 from hotswap.desired import Desired, Edit, Wish, put_back, set_target
 from hotswap.source import resolve
 from hotswap.tags import LATEST
-from models_import.errors import ImportRefused
 from models_import.store import ModelStore
 from registry.desired_file import DesiredFile
 from registry.run_folder import RunFolder
@@ -45,7 +45,7 @@ def pin_command(name: str, version: str, reason: str | None, timeout: float) -> 
     sight = sight_of(ModelStore(configured.models), name)
     tag = version_of(sight, version)
     if why := sight.versions[tag.version].reason:
-        raise ImportRefused(f"{tag} cannot be served: {why}")
+        raise Refused(f"{tag} cannot be served: {why}")
     change = _Change(configured.home, name, tag.version, tag.version)
     say(change.make(reason, timeout))
 
@@ -65,7 +65,7 @@ def follow_command(name: str, target: str, reason: str | None, timeout: float) -
     configured = settings()
     resolved = resolve(target, sight_of(ModelStore(configured.models), name))
     if resolved.version is None:
-        raise ImportRefused(f"{name}: {resolved.reason}")
+        raise Refused(f"{name}: {resolved.reason}")
     change = _Change(configured.home, name, target, resolved.version)
     say(change.make(reason, timeout))
 
@@ -82,7 +82,7 @@ class _Change:
         self._before: Wish | None = None
 
     def make(self, reason: str | None, timeout: float) -> str:
-        """Write the wish and wait until it is so; return what to say, or raise `ImportRefused`."""
+        """Write the wish and wait until it is so; return what to say, or raise `Refused`."""
         revision = self._state.edit(self._edit(reason)).models[self._name].revision
         told = (
             f"{self._name} follows {self._target}"
@@ -95,7 +95,7 @@ class _Change:
             up = Watch(self._run, timeout).until_serving(self._name, self._version)
         except SwapFailed as failed:
             self._state.edit(put_back(self._name, self._before, revision))
-            raise ImportRefused(
+            raise Refused(
                 f"{self._name}:{self._version} was refused and the target put back: {failed}"
             ) from None
         return f"{told}; {self._version} serves" if up else f"{told}; the service ended meanwhile"

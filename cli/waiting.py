@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from models_import.errors import ImportRefused
+from cli.refusal import Refused
 from registry.run_folder import RunFolder, WorkerState
 
 _EVERY = 0.05
@@ -36,7 +36,7 @@ class Watch:
     def until_serving(self, name: str, version: str) -> bool:
         """Wait until every worker serves `version`; False if the service ended meanwhile.
 
-        Raises `SwapFailed`, or `ImportRefused` when it takes too long (the wish stands then).
+        Raises `SwapFailed`, or `Refused` when it takes too long (the wish stands then).
         """
         # Asking clears the wait after earlier failures: a failure seen after it is of this try.
         asked = self._run.ask_reload()
@@ -67,7 +67,7 @@ class Watch:
                 if workers and holds(workers):
                     return True
                 if self._clock() >= deadline:
-                    raise ImportRefused(f"after {self._timeout:g} s {late()}; `okawari status` tells more")
+                    raise Refused(f"after {self._timeout:g} s {late()}; `okawari status` tells more")
                 self._sleep(_EVERY)
         return False
 

@@ -1,0 +1,103 @@
+"""What holds for every command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import COMMANDS, main
+from registry.desired_file import DesiredFile
+from tests.cli.conftest import Okawari
+from tests.models_import.shop import ROOT
+
+
+def child(*arguments: str, home: Path, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    program = ["-c", code] if code else ["-m", "cli"]
+    return subprocess.run(
+        [sys.executable, *program, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "BENTOML_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_an_example(okawari: Okawari, name: str) -> None:
+    text = okawari(name, "--help").stdout
+    assert "Example" in text
+    assert f"okawari {name}" in text
+
+
+def test_help_lists_every_command(okawari: Okawari) -> None:
+    text = okawari("--help").stdout
+    assert all(f"  {name} " in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["import"], ["pin", "code"], ["follow", "code", "v1"], ["models", "--nope"]]
+)
+def test_what_is_not_understood_ends_with_2(okawari: Okawari, arguments: list[str]) -> None:
+    assert "Usage:" in okawari(*arguments, exit_code=2).stderr
+
+
+def test_a_refusal_is_one_line(okawari: Okawari) -> None:
+    text = okawari("pin", "nope", "v1", exit_code=1).stderr
+    assert text.startswith("okawari: ")
+    assert text.count("\n") == 1
+
+
+def test_a_setting_that_cannot_be_is_a_refusal(okawari: Okawari, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKERS", "many")
+    text = okawari("models", exit_code=1).stderr
+    assert text.startswith("okawari: ")
+    assert "many" in text
+
+
+def test_a_damaged_state_is_a_refusal_that_names_the_file(okawari: Okawari, desired: DesiredFile) -> None:
+    desired.path.parent.mkdir(parents=True)
+    desired.path.write_text("{")
+    assert str(desired.path) in okawari("models", exit_code=1).stderr
+
+
+def test_a_fault_of_ours_is_not_dressed_as_a_refusal(
+    okawari: Okawari, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cli.listing
+
+    def broken() -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(cli.listing, "settings", broken)
+    result = CliRunner().invoke(main, ["models"])
+    assert isinstance(result.exception, LookupError)
+
+
+@pytest.mark.parametrize("command", ["--help", "models", "status"])
+def test_looking_imports_nothing_heavy(home: Path, command: str) -> None:
+    code = (
+        "import sys\nfrom cli.main import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit as end: print(end.code)\n"
+        "print(sorted({'bentoml', 'onnxruntime', 'numpy', 'PIL', 'httpx'} & set(sys.modules)))"
+    )
+    lines = child(command, home=home, code=code).stdout.splitlines()
+    assert lines[-2:] == ["0", "[]"]
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+def test_the_module_is_the_command(home: Path, tmp_path: Path) -> None:
+    done = child("init", home=home)
+    assert done.returncode == 0, done.stderr
+    assert "imported exposure:v1" in done.stdout
+    # Nothing but plain lines where there is no terminal.
+    assert "\x1b" not in done.stdout + done.stderr
+    assert child("init", home=home).stdout == ""
+    assert "exposure" in child("models", home=home).stdout
+    refused = child("remove", "exposure", "v2", home=home)
+    assert (refused.returncode, refused.stderr[:9]) == (1, "okawari: ")
