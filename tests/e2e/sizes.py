@@ -26,7 +26,7 @@ class Sizes:
     memory_swaps: int = _size(20, 200)
     memory_bytes: int = builders.HEAVY
     fuzz: int = _size(300, 3_000)
-    overload_rounds: int = _size(4, 20)
+    overload_rounds: int = _size(3, 20)
 
 
 SIZES = Sizes()

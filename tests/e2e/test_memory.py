@@ -1,0 +1,36 @@
+"""A heavy model goes back and forth, and memory comes back each time."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.harness import Service
+from tests.e2e.reporting import Start
+from tests.e2e.sizes import LIMIT, SIZES
+from tests.e2e.stores import Store
+from tests.e2e.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+
+
+def test_swapping_a_heavy_model_holds_no_memory(make_service: Start, store: Store) -> None:
+    for version in (1, 2):
+        store.add(f"v{version}", version, bytes_of_ballast=SIZES.memory_bytes)
+    service = make_service(store.home).ready()
+    assert service.version() == "v2"
+    without = _resident_after_swap(service, 1, "v1")
+    seen = [without]
+    for swap in range(2, SIZES.memory_swaps + 1):
+        seen.append(_resident_after_swap(service, swap, "v2" if swap % 2 == 0 else "v1"))
+    grown = seen[-1] - without
+    print(f"{without / 1e6:.1f} MB after the 1st swap, {seen[-1] / 1e6:.1f} after {len(seen)}")
+    assert grown <= 0.05 * SIZES.memory_bytes, [round(each / 1e6) for each in seen]
+
+
+def _resident_after_swap(service: Service, swap: int, version: str) -> int:
+    """Swap, use what serves now, and wait until what served before is freed."""
+    answer = service.target(version)
+    assert answer.status_code == 200, answer.text
+    assert service.version() == version
+    until(lambda: service.figure("model_generations_closed_total", model="m") == swap, "the old one is freed")
+    return service.resident()

@@ -1,0 +1,90 @@
+"""More work than the service takes, and work that takes too long: refused at once, and forgotten."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+
+from tests.e2e.harness import Service
+from tests.e2e.pictures import grey
+from tests.e2e.reporting import Start
+from tests.e2e.sizes import LIMIT, SIZES
+from tests.e2e.slow_model import Asked, Pace, add_slow
+from tests.e2e.stores import Store
+from tests.e2e.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+
+
+def test_a_full_service_refuses_at_once_and_runs_no_more_than_its_threads(
+    make_service: Start, store: Store
+) -> None:
+    add_slow(store)
+    settings = {"OKAWARI_MAX_CONCURRENT_REQUESTS": "3", "OKAWARI_THREADS": "1"}
+    service = make_service(store.home, **settings).ready()
+    image = Pace(service).picture(1)
+    for _ in range(SIZES.overload_rounds):
+        began = time.monotonic()
+        answers = _at_once(service, image, 7)
+        took = time.monotonic() - began
+        good = [answer for answer in answers if answer.status_code == 200]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        # All places, and no more, were free: none leaked in the rounds before.
+        assert (len(good), len(refused)) == (3, 4), [answer.text for answer in answers]
+        assert {answer.json()["error"]["code"] for answer in refused} == {"overloaded"}
+        assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+        assert all(answer.elapsed < min(each.elapsed for each in good) for answer in refused)
+        # One thread: the runs lie one after the other, so their sum fits in the time that passed.
+        assert sum(_ran(answer) for answer in good) <= took
+        queued = sorted(answer.json()["timings_ms"]["queue"] / 1000 for answer in good)
+        assert queued[1] >= 0.5 * _ran(good[0])
+    assert service.figure("inference_requests_total", status="overloaded") == 4 * SIZES.overload_rounds
+    assert service.predict(grey(0), model="slow").status_code == 200
+
+
+def test_a_late_answer_is_refused_and_its_place_is_held_until_the_thread_ends(
+    make_service: Start, store: Store
+) -> None:
+    add_slow(store)
+    settings = {"OKAWARI_REQUEST_TIMEOUT": "1", "OKAWARI_MAX_CONCURRENT_REQUESTS": "1"}
+    service = make_service(store.home, **settings).ready()
+    image = Pace(service).picture(4)
+    for _ in range(2):
+        late = Asked(service, image).answer()
+        assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
+        # The thread still runs: its place must not be given away.
+        held = service.predict(grey(0), model="slow")
+        assert (held.status_code, held.json()["error"]["code"]) == (429, "overloaded")
+        until(lambda: service.predict(grey(0), model="slow").status_code == 200, "its place is free again")
+    assert service.figure("inference_requests_total", status="deadline_exceeded") == 2
+
+
+def test_work_that_waits_too_long_is_withdrawn_and_never_runs(make_service: Start, store: Store) -> None:
+    add_slow(store)
+    settings = {"OKAWARI_REQUEST_TIMEOUT": "1", "OKAWARI_THREADS": "1"}
+    service = make_service(store.home, **settings).ready()
+    image = Pace(service).picture(3)
+    running = Asked(service, image)
+    until(lambda: _leases(service) == 1, "the thread is busy")
+    waiting = [Asked(service, image) for _ in range(8)]
+    assert {asked.answer().status_code for asked in (running, *waiting)} == {504}
+    # Were the eight still to run, each for its seconds, the next answer would not come for 24.
+    began = time.monotonic()
+    until(lambda: service.predict(grey(0), model="slow").status_code == 200, "the thread is free again")
+    assert time.monotonic() - began < 12
+
+
+def _at_once(service: Service, image: bytes, count: int) -> list[httpx.Response]:
+    asked = [Asked(service, image) for _ in range(count)]
+    return [each.answer() for each in asked]
+
+
+def _ran(answer: httpx.Response) -> float:
+    return float(answer.json()["timings_ms"]["inference"]) / 1000
+
+
+def _leases(service: Service) -> float:
+    service.client.post("/api/v1/reload")
+    return service.figure("model_leases", model="slow")
