@@ -29,12 +29,17 @@ def export(store: ModelStore, tag: ModelTag, target: Path | None) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".okawari-") as scratch:
         made = Path(scratch) / target.name
         _export(store.path, tag, made, Path(scratch))
-        # A link is made only where nothing is, so that nobody's file is replaced.
-        try:
-            target.hardlink_to(made)
-        except FileExistsError:
-            raise _exists(target) from None
+        _take(target)
+        made.replace(target)
     return target
+
+
+def _take(target: Path) -> None:
+    """Make the file, if nobody has made it meanwhile."""
+    try:
+        target.touch(exist_ok=False)
+    except FileExistsError:
+        raise _exists(target) from None
 
 
 def _named(tag: ModelTag, target: Path | None) -> Path:

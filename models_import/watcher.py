@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 
 #: How long a folder that is missing or was exchanged goes unwatched, at most.
@@ -41,14 +40,17 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            there = self._there()
-            if there != self._known:
-                self._tell()  # something came or went while nobody watched
-            self._known = there
             try:
-                self._watch(there)
+                self._turn()
             except Exception:  # noqa: BLE001 - a hint that fails is no hint; the next look comes anyway
                 self._ending.wait(_RECHECK_MS / 1000)
+
+    def _turn(self) -> None:
+        there = self._there()
+        if there != self._known:
+            self._known = there
+            self._wake()  # something came or went while nobody watched
+        self._watch(there)
 
     def _watch(self, there: _Identity) -> None:
         """Tell of changes until the folders are others than when it began."""
@@ -69,17 +71,13 @@ class Watcher:
             ignore_permission_denied=True,
         ):
             if changes:
-                self._tell()
+                self._wake()
             if self._there() != there:
                 return
 
     def _there(self) -> _Identity:
         """The folders that are there, each with what tells it from another of the same name."""
         return tuple(found for path in self._paths if (found := _identity(path)) is not None)
-
-    def _tell(self) -> None:
-        with suppress(Exception):  # whoever is woken looks again by itself
-            self._wake()
 
 
 def _identity(path: Path) -> tuple[Path, int, int] | None:

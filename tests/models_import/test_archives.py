@@ -12,7 +12,7 @@ import pytest
 
 from hotswap.artifact import Artifact, Unservable
 from hotswap.tags import ModelTag
-from models_import import child
+from models_import import child, exporter
 from models_import.errors import ImportRefused
 from models_import.exporter import export
 from models_import.model_yaml import read
@@ -140,6 +140,18 @@ class TestRefusedExports:
         self, version: Path, tmp_path: Path, store: ModelStore
     ) -> None:
         (tmp_path / "mine.tar").write_text("mine")
+        with pytest.raises(ImportRefused, match=r"mine\.tar exists"):
+            export(store, V1, tmp_path / "mine.tar")
+        assert (tmp_path / "mine.tar").read_text() == "mine"
+
+    def test_nor_one_that_comes_meanwhile(
+        self, version: Path, tmp_path: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def write(models: Path, tag: ModelTag, made: Path, scratch: Path) -> None:
+            made.write_text("ours")
+            (tmp_path / "mine.tar").write_text("mine")
+
+        monkeypatch.setattr(exporter, "_export", write)
         with pytest.raises(ImportRefused, match=r"mine\.tar exists"):
             export(store, V1, tmp_path / "mine.tar")
         assert (tmp_path / "mine.tar").read_text() == "mine"

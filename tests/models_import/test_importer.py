@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import ClassVar
 import pytest
 
 from hotswap.artifact import Artifact
-from hotswap.manifest import Measured
+from hotswap.manifest import FileEntry, Manifest, Measured
 from hotswap.tags import ModelTag
 from models_import import staging
 from models_import.errors import ImportRefused
 from models_import.importer import STEPS
-from models_import.model_yaml import read
+from models_import.model_yaml import parse, read, render
 from models_import.probe import Task
 from models_import.report import Report
 from models_import.sources import Wanted, candidates
@@ -316,6 +315,16 @@ class TestSteps:
         assert list(seen) == [name for name, _, _ in STEPS] + ["done"]
         assert [step for step, there in seen.items() if there] == ["latest", "clean", "done"]
 
+    def test_it_is_published_in_one_step(self, home: Path, tmp_path: Path) -> None:
+        staged = []
+
+        def at(step: str) -> None:
+            if step == "publish":
+                staged.extend(path.stat().st_ino for path in (home / "staging").glob("*/version"))
+
+        bring(home, write_version(tmp_path, "code", "v1", 1), at=at)
+        assert staged == [(home / "models/code/v1").stat().st_ino]
+
     def test_every_byte_is_on_the_disk_before_it_is_published(
         self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -329,6 +338,10 @@ class TestSteps:
         def at(step: str) -> None:
             if step == "publish":
                 assert synced >= {"weights.onnx", "config.json", "README.md", "model.yaml", "version"}
+                synced.clear()
+            if step == "latest":
+                assert synced == {"code"}
+                synced.clear()
             if step == "clean":
                 assert synced >= {"code", "latest"}
 
@@ -376,4 +389,10 @@ def test_model_yaml_is_the_one_that_bentoml_writes(home: Path, tmp_path: Path) -
         "creation_time",
     ]
     assert datetime.fromisoformat(document["creation_time"]) == day(1)
-    assert None not in json.loads(json.dumps(document["metadata"]["okawari"])).values()
+
+
+def test_model_yaml_holds_no_null_which_bentoml_refuses() -> None:
+    digest, entry = "sha256:" + "0" * 64, FileEntry(sha256="0" * 64, size=1)
+    manifest = Manifest(digest=digest, weights="w", files={"w": entry, "config.json": entry})
+    assert b"null" not in render("code", "v1", day(1), manifest)
+    assert parse(render("code", "v1", day(1), manifest)).manifest == manifest

@@ -53,6 +53,13 @@ def test_a_model_that_cannot_answer_is_refused_with_the_reason(
     assert list((home / "models").iterdir()) == []
 
 
+def test_golden_pictures_are_looked_at(home: Path, tmp_path: Path) -> None:
+    folder = write_version(tmp_path, "code", "v1", 1, config={"golden": [{"file": "golden.png"}]})
+    (folder / "golden.png").write_bytes(b"no picture")
+    with pytest.raises(ImportRefused, match=r"golden\.png"):
+        bring(home, folder, probe=probe)
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, 250])
 def test_truncated_weights_are_refused(home: Path, tmp_path: Path, keep: int) -> None:
     folder = write_version(tmp_path, "code", "v1", 1)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from hotswap.artifact import Artifact, ModelSight, Unservable, Unsettled, VersionSight
 from hotswap.tags import ModelTag
+from models_import import sight
 from models_import.store import ModelStore
 from tests.builders import write_version
 from tests.models_import.shop import bring, day, stock, tree
@@ -36,11 +38,11 @@ def reason(store: ModelStore, name: str = "v1") -> str:
 
 def test_an_imported_version_is_seen_and_settles(home: Path, tmp_path: Path, store: ModelStore) -> None:
     folder = stock(home, tmp_path, "code", "v1", 7, created=day(1))
-    sight = model(store)
+    found = model(store)
     settled = store.settle(V1)
-    assert (sight.latest, sight.pointer) == ("v1", None)
+    assert (found.latest, found.pointer) == ("v1", None)
     assert isinstance(settled, Artifact)
-    assert sight.versions["v1"] == VersionSight("v1", settled.digest, settled.size_bytes, day(1), None)
+    assert found.versions["v1"] == VersionSight("v1", settled.digest, settled.size_bytes, day(1), None)
     assert (settled.path, settled.weights, settled.created) == (folder, folder / "weights.onnx", day(1))
     assert settled.config.family == "classifier"
 
@@ -84,11 +86,11 @@ class TestLatest:
         self, pointer: Path, store: ModelStore, text: str
     ) -> None:
         pointer.write_text(text)
-        sight = model(store)
-        assert sight.latest is None
-        assert sight.pointer is not None
-        assert set(sight.versions) == {"v1", "v2"}
-        subprocess.run(["sh", "-c", sight.pointer.split("`")[1]], check=True)
+        found = model(store)
+        assert found.latest is None
+        assert found.pointer is not None
+        assert set(found.versions) == {"v1", "v2"}
+        subprocess.run(["sh", "-c", found.pointer.split("`")[1]], check=True)
         assert (model(store).latest, model(store).pointer) == ("v2", None)
 
     def test_a_missing_one_is_said(self, pointer: Path, store: ModelStore) -> None:
@@ -335,11 +337,33 @@ class TestForeign:
         assert said in reason(store)
         assert not isinstance(store.settle(V1), Artifact)
 
+    def test_a_config_changed_in_place_is_the_one_that_counts(
+        self, folder: Path, store: ModelStore, clock: object
+    ) -> None:
+        assert version(store).reason is None
+        config = folder / "config.json"
+        config.write_text(config.read_text().replace("same scores", "very scores"))
+        store.settle(V1)
+        clock.now = 2.0  # type: ignore[attr-defined]
+        settled = store.settle(V1)
+        assert isinstance(settled, Artifact)
+        assert "very scores" in settled.config.description
+
     def test_a_config_mended_in_place_is_seen(self, folder: Path, store: ModelStore) -> None:
         good = (folder / "config.json").read_text()
         (folder / "config.json").write_text(good.replace("classifier", "nonsense"))
         assert reason(store)
         (folder / "config.json").write_text(good)
+        assert version(store).reason is None
+
+    def test_a_config_that_comes_within_one_tick_of_the_clock_is_seen(
+        self, folder: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = time.time_ns()
+        monkeypatch.setattr(sight, "stamp_of", lambda _status: (1, 1, now, now))
+        config = (folder / "config.json").rename(folder.parent / "config.json")
+        assert "no config.json" in reason(store)
+        config.rename(folder / "config.json")
         assert version(store).reason is None
 
     def test_two_models_in_one_version_are_not_guessed_between(self, folder: Path, store: ModelStore) -> None:
@@ -360,10 +384,20 @@ def test_unchanged_versions_are_not_parsed_again(home: Path, store: ModelStore, 
         (folder / "model.yaml").write_text(text)
     first = model(store)
     assert len(first.versions) == 1000
-    assert all(sight.reason is None for sight in first.versions.values())
+    assert all(each.reason is None for each in first.versions.values())
     read = store.operations
     assert model(store) == first
     assert store.operations == read
     shutil.rmtree(source.parent / "v7")
     assert len(model(store).versions) == 999
     assert store.operations == read
+
+
+def test_what_is_gone_is_forgotten(home: Path, tmp_path: Path, store: ModelStore) -> None:
+    folder = stock(home, tmp_path, "code", "v1")
+    store.look()
+    store.settle(V1)
+    shutil.rmtree(folder)
+    store.look()
+    parts = (store._sights._known, store._sights.yamls._known, store._sights.configs._known)
+    assert not any((*parts, store._settler._hashes._known, store._settler._at_rest))
