@@ -1,0 +1,1 @@
+"""The service beside the limit of the machine: `python -m benchmarks.run`."""

@@ -1,0 +1,81 @@
+"""The results as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Spread
+from benchmarks.remembering import MemoryResult
+from benchmarks.steady import Case, SizeResult
+from benchmarks.swapping import SwapResult
+
+_SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def write(folder: Path, document: dict[str, Any]) -> Path:
+    """Write a results file named after its time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{document['machine']['at'].replace(':', '').replace('+0000', 'Z')}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    return path
+
+
+def steady(results: Iterable[SizeResult]) -> list[dict[str, Any]]:
+    """Throughput and latency."""
+    return [
+        {
+            "pictures": result.size,
+            "limit_per_second": Spread.of([one.rate for one in result.limits]).as_json(),
+            "limit_cpu_ms": Spread.of([one.cpu_ms for one in result.limits]).as_json(),
+            "cases": [_case(case) for case in result.cases],
+        }
+        for result in results
+    ]
+
+
+def _case(case: Case) -> dict[str, Any]:
+    return {
+        "workers": case.workers,
+        "concurrency": case.concurrency,
+        "throughput_of_limit": case.ratio.as_json(),
+        "answers_per_second": case.rate.as_json(),
+        "latency_ms": {name: case.latency(share).as_json() for name, share in _SHARES.items()},
+        "p50_over_alone_ms": case.overhead.as_json(),
+        "cpu_ms": case.cpu_ms.as_json(),
+        "client_cpu_ms": case.client_ms.as_json(),
+        "busiest_worker": case.busiest.as_json(),
+        "failed": case.failed,
+    }
+
+
+def swaps(results: Iterable[SwapResult]) -> list[dict[str, Any]]:
+    """What requests notice of swaps."""
+    return [
+        {
+            "workers": result.workers,
+            "answers": len(result.load.done),
+            "failed": result.load.failed,
+            "steady_ms": {name: round(result.steady_p(share), 3) for name, share in _SHARES.items()},
+            "window_ms": {name: result.window_p(share).as_json() for name, share in _SHARES.items()},
+            "p99_of_steady": result.ratio.as_json(),
+            "p99_of_steady_all_windows": round(result.pooled_ratio, 4),
+            "import_to_first_answer_s": [round(swap.to_first_answer, 3) for swap in result.swaps],
+            "after_import_s": [round(swap.after_import, 3) for swap in result.swaps],
+        }
+        for result in results
+    ]
+
+
+def memory(result: MemoryResult) -> dict[str, Any]:
+    """Memory over swaps, in MB."""
+    return {
+        "model_mb": round(result.size_mb, 1),
+        "resident": [round(value, 1) for value in result.resident],
+        "proportional": [round(value, 1) for value in result.proportional],
+        "swap_seconds": [round(value, 3) for value in result.seconds],
+        "growth_per_swap": round(result.growth_per_swap, 3),
+        "growth_share": round(result.growth_share, 4),
+    }

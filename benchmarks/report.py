@@ -1,0 +1,118 @@
+"""The results on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.aims import Aim
+from benchmarks.figures import Spread, percentile
+from benchmarks.remembering import MemoryResult
+from benchmarks.steady import Case, SizeResult
+from benchmarks.swapping import SwapResult
+
+
+def show_steady(console: Console, results: Iterable[SizeResult]) -> None:
+    """Throughput and latency."""
+    for result in results:
+        rate = Spread.of([one.rate for one in result.limits])
+        alone = Spread.of([percentile(one.milliseconds, 0.5) for one in result.alone])
+        cpu = Spread.of([one.cpu_ms for one in result.limits])
+        console.print(
+            f"\n[bold]{result.size}[/]: LIMIT {rate.text(1)} pictures/s, {cpu.text(2)} ms of processor time; "
+            f"alone in one process p50 {alone.text(2)} ms"
+        )
+        console.print(_steady_table(result.cases))
+
+
+def _steady_table(cases: Sequence[Case]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in (
+        "workers",
+        "at once",
+        "x LIMIT",
+        "/s",
+        "p50 ms",
+        "p95",
+        "p99",
+        "over alone",
+        "CPU ms",
+        "client",
+        "busiest",
+        "failed",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    for case in sorted(cases, key=lambda each: (each.workers, each.concurrency)):
+        table.add_row(
+            str(case.workers),
+            str(case.concurrency),
+            case.ratio.text(2),
+            f"{case.rate.median:.1f}",
+            f"{case.latency(0.5).median:.1f}",
+            f"{case.latency(0.95).median:.1f}",
+            case.latency(0.99).text(0),
+            case.overhead.text(1) if case.concurrency == 1 else "",
+            f"{case.cpu_ms.median:.2f}",
+            f"{case.client_ms.median:.2f}",
+            f"{case.busiest.median:.0%}" if case.workers > 1 else "",
+            str(case.failed),
+        )
+    return table
+
+
+def show_swaps(console: Console, results: Iterable[SwapResult]) -> None:
+    """What requests notice of swaps."""
+    console.print(
+        "\n[bold]Swap under load[/] (window: from the start of the import to the old version's end)"
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in (
+        "workers",
+        "swaps",
+        "steady p50",
+        "p99 ms",
+        "window p50",
+        "p99 ms",
+        "x steady",
+        "pooled",
+        "import to answer s",
+        "failed",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            str(result.workers),
+            str(len(result.swaps)),
+            f"{result.steady_p(0.5):.1f}",
+            f"{result.steady_p(0.99):.1f}",
+            f"{result.window_p(0.5).median:.1f}",
+            f"{result.window_p(0.99).median:.1f}",
+            result.ratio.text(2),
+            f"{result.pooled_ratio:.2f}",
+            Spread.of([swap.to_first_answer for swap in result.swaps]).text(2),
+            str(result.load.failed),
+        )
+    console.print(table)
+
+
+def show_memory(console: Console, result: MemoryResult) -> None:
+    """Memory over swaps."""
+    resident = result.resident
+    proportional = f", PSS {result.proportional[-1]:.0f} MB" if result.proportional else ""
+    took = f"{median(result.seconds):.2f} s each"
+    console.print(f"\n[bold]Memory[/]: {len(resident)} swaps of {result.size_mb:.0f} MB, {took}")
+    console.print(
+        f"RSS {resident[0]:.0f} MB after the first, {resident[-1]:.0f} after the last{proportional}; "
+        f"{result.growth_per_swap:+.2f} MB a swap, {result.growth_share:+.1%} of a model in all"
+    )
+
+
+def show_aims(console: Console, aims: Iterable[Aim]) -> None:
+    """What is aimed at, and what came out."""
+    console.print("\n[bold]Aims[/] (the better number of workers counts)")
+    for aim in aims:
+        mark = "[green]met[/]   " if aim.met else "[yellow]missed[/]"
+        console.print(f"{mark} {aim.text}: {aim.found:.2f} with {aim.workers} worker{'s'[: aim.workers - 1]}")

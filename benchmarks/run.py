@@ -1,0 +1,152 @@
+"""`python -m benchmarks.run`: measure, show a table, write a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks import machine, models, pictures, record, remembering, report, swapping
+from benchmarks.aims import Aim, steady_aims, swap_aims
+from benchmarks.bring import bring
+from benchmarks.limit import Limit
+from benchmarks.models import Subject
+from benchmarks.options import Options, parse
+from benchmarks.remembering import MemoryResult
+from benchmarks.serving import Service, quiet_environment
+from benchmarks.steady import CONCURRENCY, SizeResult, Steady
+from benchmarks.swapping import SwapResult
+from hotswap.tags import ModelTag
+
+_SMALL, _LARGE = "640x480", "12 megapixels"
+_WIDTH = 110
+
+
+class Bench:
+    """One run in a throw-away folder."""
+
+    def __init__(self, options: Options, room: Path, console: Console) -> None:
+        self.options = options
+        self.room = room
+        self.console = console
+        data = models.test_data()
+        self.subject: Subject = models.subject(room, data)
+        self.small = pictures.small(data)
+        self.workers = sorted({1, machine.cores()})
+        self.aims: list[Aim] = []
+        self.document: dict[str, Any] = {
+            "machine": machine.describe(),
+            "model": self.subject.about,
+            "picture_bytes": {_SMALL: [len(each) for each in self.small]},
+        }
+
+    def run(self) -> None:
+        """Measure each part that is wanted and show it at once."""
+        at = self.document["machine"]
+        self.console.print(f"{at['cores']} cores of {at['processor']}, load {at['load_before']}")
+        self.console.print(f"{self.subject.about}, commit {at['commit']}")
+        if "steady" in self.options.parts:
+            self._take_steady()
+        if "swap" in self.options.parts:
+            self._take_swaps()
+        if "memory" in self.options.parts:
+            self._take_memory()
+        report.show_aims(self.console, self.aims)
+        self.console.print(f"\n{record.write(self.options.results, self.document)}")
+
+    def _take_steady(self) -> None:
+        results = self._steady()
+        report.show_steady(self.console, results)
+        self.document["steady"] = record.steady(results)
+        self.aims += steady_aims(results[0])
+
+    def _take_swaps(self) -> None:
+        results = self._swaps()
+        report.show_swaps(self.console, results)
+        self.document["swaps"] = record.swaps(results)
+        self.aims += swap_aims(results)
+
+    def _take_memory(self) -> None:
+        result = self._memory()
+        report.show_memory(self.console, result)
+        self.document["memory"] = record.memory(result)
+
+    def _steady(self) -> list[SizeResult]:
+        large = pictures.large(self.small)
+        self.document["picture_bytes"][_LARGE] = [len(each) for each in large]
+        sets = [self.small, large]
+        sizes = [(_SMALL, self.options.seconds), (_LARGE, self.options.large_seconds)]
+        folder = self.subject.version(self.room / "steady", "v1")
+        homes = [self._home(f"steady-{count}", [folder]) for count in self.workers]
+        tag = ModelTag(self.subject.name, "v1")
+        steps = self.options.rounds * len(sizes) * (1 + len(CONCURRENCY))
+        with ExitStack() as running:
+            limit = running.enter_context(Limit(homes[0], tag, sets, machine.cores()))
+            services = [
+                running.enter_context(Service(*each)) for each in zip(homes, self.workers, strict=True)
+            ]
+            steady = Steady(limit, services, sizes)
+            tell = running.enter_context(self._progress("throughput", steps))
+            for _ in range(self.options.rounds):
+                for step in steady.round(sets):
+                    tell(step)
+            return steady.results
+
+    def _swaps(self) -> list[SwapResult]:
+        names = [f"v{number}" for number in range(1, self.options.swaps + 2)]
+        first, *later = [self.subject.version(self.room / "swap", name) for name in names]
+        results = []
+        with self._progress("swaps", len(self.workers)) as tell:
+            for count in self.workers:
+                tell(f"{self.options.swaps} imports under load, workers: {count}")
+                with Service(self._home(f"swap-{count}", [first]), count) as service:
+                    results.append(swapping.measure(service, later, self.small, self.options.steady_seconds))
+        return results
+
+    def _memory(self) -> MemoryResult:
+        versions = models.heavy(self.room / "memory")
+        swaps = self.options.memory_swaps
+        home = self._home("memory", versions)
+        with self._progress("memory", swaps) as tell, Service(home, 1) as service:
+            return remembering.measure(service, versions, self.small, swaps, tell)
+
+    def _home(self, name: str, folders: list[Path]) -> Path:
+        home = self.room / "homes" / name
+        home.mkdir(parents=True)
+        bring(home, folders)
+        return home
+
+    @contextmanager
+    def _progress(self, what: str, steps: int) -> Iterator[Any]:
+        """A line that says what is being done; gone when it is done."""
+        with Progress(console=self.console, transient=True, refresh_per_second=1) as progress:
+            task = progress.add_task(what, total=steps)
+
+            def tell(step: str) -> None:
+                progress.update(task, description=f"{what}: {step}", advance=1)
+
+            yield tell
+
+
+def _console() -> Console:
+    """A table that is cut off tells nothing: rather let a narrow terminal wrap its lines."""
+    console = Console(highlight=False)
+    console.width = max(_WIDTH, console.width)
+    return console
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = parse()
+    quiet_environment()
+    with tempfile.TemporaryDirectory(prefix="okawari-bench-") as room:
+        Bench(options, Path(room), _console()).run()
+
+
+if __name__ == "__main__":
+    main()
