@@ -26,8 +26,8 @@ _SAME_TICK_NS = 2_000_000_000
 class Reading:
     """What was found in one version's folder.
 
-    `waits` says that time alone may mend it; `lasting` that nothing can change it without changing the
-    stamp of the folder or of `model.yaml`.
+    `waits` says that time alone may mend it; `lasting` that it holds as long as the stamps of the folder
+    and of `model.yaml` stay (bytes that are exchanged in place are found when the version settles).
     """
 
     sight: VersionSight

@@ -15,6 +15,7 @@ import cli.targets
 from cli.main import main
 from cli.waiting import Watch
 from models_import.importer import Importer
+from models_import.store import ModelStore
 from registry.desired_file import DesiredFile
 from registry.run_folder import RunFolder
 from tests.models_import.conftest import bentoml
@@ -115,3 +116,9 @@ def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(cli.targets, "Watch", watch)
     yield played
     played.end()
+
+
+@pytest.fixture
+def store(home: Path) -> ModelStore:
+    """A reader of this test's store."""
+    return ModelStore(home / "models")

@@ -7,12 +7,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import models_import.seeding
 from cli.main import main
+from hotswap.artifact import Artifact
+from hotswap.tags import ModelTag
+from models_import.store import ModelStore
 from registry.desired_file import DesiredFile
 from tests.builders import config_document, write_version
 from tests.cli.conftest import Okawari, Service
+from tests.data import need_data
 from tests.models_import.bentoml_server import BentoML
 from tests.models_import.shop import day
 
@@ -118,6 +123,20 @@ class TestGet:
 
     def test_unknown_ones_are_refused(self, okawari: Okawari, mirror: Path) -> None:
         assert "it has code" in okawari("get", "nope", "--mirror", mirror, exit_code=1).stderr
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+def test_get_brings_both_versions_of_fastestdet(home: Path, store: ModelStore) -> None:
+    mirror = str(need_data() / "models")
+    for arguments in (["fastestdet"], ["fastestdet", "--version", "1"]):
+        result = CliRunner().invoke(main, ["get", *arguments, "--mirror", mirror])
+        assert result.exit_code == 0, result.output
+    for version in ("v1", "v2"):
+        assert isinstance(store.settle(ModelTag("fastestdet", version)), Artifact)
+    sights = store.look()
+    assert sights is not None
+    assert sights["fastestdet"].latest == "v2"
 
 
 def test_init_seeds_once(okawari: Okawari, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

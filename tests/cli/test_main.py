@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 
 from cli.main import COMMANDS, main
 from registry.desired_file import DesiredFile
+from tests.builders import write_version
 from tests.cli.conftest import Okawari
 from tests.models_import.shop import ROOT
 
@@ -101,3 +104,31 @@ def test_the_module_is_the_command(home: Path, tmp_path: Path) -> None:
     assert "exposure" in child("models", home=home).stdout
     refused = child("remove", "exposure", "v2", home=home)
     assert (refused.returncode, refused.stderr[:9]) == (1, "okawari: ")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+def test_colours_and_bars_are_for_terminals(home: Path, tmp_path: Path) -> None:
+    write_version(tmp_path, "code", "v1", 1, bytes_of_ballast=8_000_000)
+    drawn = on_a_terminal("import", str(tmp_path / "code/v1"), home=home)
+    assert "trying the model" in drawn
+    assert "imported code:v1" in drawn
+    assert "\x1b[" in on_a_terminal("models", home=home)
+
+
+def on_a_terminal(*arguments: str, home: Path) -> str:
+    """What a terminal is sent by a command that ends well."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "BENTOML_HOME": str(home), "TERM": "xterm-256color"},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    drawn = b""
+    with suppress(OSError), open(ours, "rb", buffering=0) as terminal:  # noqa: PTH123 - a descriptor
+        while block := terminal.read(4096):
+            drawn += block
+    assert process.wait() == 0, drawn
+    return drawn.decode()

@@ -11,12 +11,12 @@ from typing import ClassVar
 import pytest
 
 from hotswap.artifact import Artifact
-from hotswap.manifest import FileEntry, Manifest, Measured
+from hotswap.manifest import Measured
 from hotswap.tags import ModelTag
 from models_import import staging
 from models_import.errors import ImportRefused
 from models_import.importer import STEPS
-from models_import.model_yaml import parse, read, render
+from models_import.model_yaml import read
 from models_import.probe import Task
 from models_import.report import Report
 from models_import.sources import Wanted, candidates
@@ -389,10 +389,3 @@ def test_model_yaml_is_the_one_that_bentoml_writes(home: Path, tmp_path: Path) -
         "creation_time",
     ]
     assert datetime.fromisoformat(document["creation_time"]) == day(1)
-
-
-def test_model_yaml_holds_no_null_which_bentoml_refuses() -> None:
-    digest, entry = "sha256:" + "0" * 64, FileEntry(sha256="0" * 64, size=1)
-    manifest = Manifest(digest=digest, weights="w", files={"w": entry, "config.json": entry})
-    assert b"null" not in render("code", "v1", day(1), manifest)
-    assert parse(render("code", "v1", day(1), manifest)).manifest == manifest
