@@ -1,0 +1,55 @@
+"""What the compose file promises: a read-only store for the service, the whole home for the importer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """The services of docker-compose.yml by name."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    return found
+
+
+def _mounts(service: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Source and mode by target."""
+    rows = (re.fullmatch(r"(.+?):(/[^:]+)(?::(ro))?", text) for text in service["volumes"])
+    return {row[2]: (row[1], row[3] or "rw") for row in rows if row}
+
+
+def test_the_service_mounts_only_the_models_and_cannot_write_them(services: dict[str, Any]) -> None:
+    mounts = _mounts(services["service"])
+    home = services["service"]["environment"]["BENTOML_HOME"]
+    source, mode = mounts[f"{home}/models"]
+    assert (source.rsplit("/", 1)[1], mode) == ("models", "ro")
+    assert home not in mounts
+    assert mounts[services["service"]["environment"]["OKAWARI_HOME"]][1] == "rw"
+
+
+def test_the_importer_has_staging_and_models_on_one_mount_away_from_the_bento(
+    services: dict[str, Any],
+) -> None:
+    importer = services["import"]
+    mounts = _mounts(importer)
+    home = importer["environment"]["BENTOML_HOME"]
+    assert home in mounts
+    assert not home.startswith("/home/bentoml")
+    assert not any(target.startswith(f"{home}/") for target in mounts)
+    service = _mounts(services["service"])["/home/bentoml/models"][0]
+    assert service == f"{mounts[home][0]}/models"
+
+
+def test_the_service_has_health_grace_and_limits(services: dict[str, Any]) -> None:
+    service = services["service"]
+    assert "/readyz" in str(service["healthcheck"]["test"])
+    assert int(service["stop_grace_period"].removesuffix("s")) > 30
+    assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
