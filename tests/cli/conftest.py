@@ -18,6 +18,7 @@ from models_import.importer import Importer
 from models_import.store import ModelStore
 from registry.desired_file import DesiredFile
 from registry.run_folder import RunFolder
+from tests.data import VARIABLE
 from tests.models_import.conftest import bentoml
 from tests.models_import.shop import not_tried
 
@@ -29,7 +30,8 @@ Okawari = Callable[..., Result]
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One home for store and state."""
-    for name in [name for name in os.environ if name.startswith("OKAWARI_")]:
+    ours = {name for name in os.environ if name.startswith("OKAWARI_")} - {VARIABLE}
+    for name in ours:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
