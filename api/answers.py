@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictInt
 from starlette.responses import Response
 
 from hotswap.dataplane import Answer
@@ -88,8 +88,8 @@ class ModelsBody(BaseModel):
 class TargetBody(BaseModel, extra="forbid"):
     """The body of `PUT /models/{name}/target`."""
 
-    target: str | int = Field(description="`latest` or a version; an integer n means vn")
-    expected_current: str | int | None = Field(default=None, description="refuse if another version serves")
+    target: str | StrictInt = Field(description="`latest` or a version; an integer n means vn")
+    expected_current: str | StrictInt | None = Field(default=None, description="refuse if another serves")
     reason: str | None = Field(default=None, max_length=500)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ class Guard:
         kind, _, sent = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not sent:
             raise Unauthorized("send the admin token as 'Authorization: Bearer <token>'")
-        if not hmac.compare_digest(sent.strip().encode(), self.token.encode()):
+        # Headers reach us as Latin-1, whatever the client wrote: compared are its bytes.
+        if not hmac.compare_digest(sent.strip().encode("latin-1"), os.fsencode(self.token)):
             raise Forbidden("the admin token is wrong")
         return "admin"
 
