@@ -34,7 +34,7 @@ def test_the_service_mounts_only_the_models_and_cannot_write_them(services: dict
     assert mounts[services["service"]["environment"]["OKAWARI_HOME"]][1] == "rw"
 
 
-def test_the_importer_has_staging_and_models_on_one_mount_away_from_the_bento(
+def test_the_importer_has_staging_and_models_on_one_mount(
     services: dict[str, Any],
 ) -> None:
     importer = services["import"]
