@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from hotswap.errors import BadRequest
+
+# What is wrong with a form is told to whoever sent it, and in our line about the refusal.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 _MAX_PARTS = 16
 _MAX_HEADER_BYTES = 8192

@@ -55,6 +55,10 @@ class Wire:
         """Send one piece of a chunked body; an empty one ends it."""
         self.send(b"%x\r\n%b\r\n" % (len(data), data))
 
+    def finish(self) -> None:
+        """Say that nothing more will be sent; answers can still be read."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def wait_for_continue(self) -> None:
         """Wait until the server asks for the body, which tells that it has read the headers."""
         status, _ = self._head()

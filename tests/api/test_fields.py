@@ -1,0 +1,133 @@
+"""The fields of a predict request, wherever they stand."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.errors import UnsupportedMediaType
+from api.fields import PredictFields, parse
+from hotswap.errors import BadRequest, ServingError
+
+_PICTURE = b"\xff\xd8picture"
+_TYPES = ["application/json", "image/jpeg", "application/octet-stream", "multipart/form-data; boundary=x"]
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+def _json(**fields: Any) -> PredictFields:
+    body = {"image": base64.b64encode(_PICTURE).decode(), **fields}
+    return parse("application/json", {}, json.dumps(body).encode())
+
+
+def _form(**fields: str) -> PredictFields:
+    parts = [
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    body = "".join(parts).encode() + b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + _PICTURE
+    return parse("multipart/form-data; boundary=x", {}, body + b"\r\n--x--")
+
+
+def test_left_out_fields_have_their_defaults() -> None:
+    plain = PredictFields(_PICTURE, None, None, None, 100)
+    assert parse("image/jpeg", {}, _PICTURE) == _json() == _form() == plain
+    assert _json(model=None, version=None, threshold=None, max_detections=None) == plain
+    assert _form(model="", version="null", threshold="", max_detections="null") == plain
+
+
+def test_form_values_may_be_json_as_bentomls_client_sends_them() -> None:
+    read = _form(model='"m"', version='"2"', threshold="0.4", max_detections="7")
+    assert read == PredictFields(_PICTURE, "m", "2", 0.4, 7)
+    assert _form(model='"').model == '"'
+    assert _form(model='"a"b"').model == '"a"b"'
+
+
+def test_a_version_may_be_a_number_in_json_and_nothing_else() -> None:
+    assert _json(version=3).version == "3"
+    for wrong in (True, 1.5, [], {}):
+        with pytest.raises(BadRequest, match="version"):
+            _json(version=wrong)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.25, "0.25", "1e-3"])
+def test_thresholds(value: Any) -> None:
+    assert _json(threshold=value).threshold == float(value)
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, "nan", "inf", "1e999", True, [], {}, "0x1", "0,5"])
+def test_thresholds_that_are_none(value: Any) -> None:
+    with pytest.raises(BadRequest, match="threshold"):
+        _json(threshold=value)
+
+
+@pytest.mark.parametrize("value", [0, 1001, -1, 1.5, "1.5", "nan", "1e999", True, [1], 10**30, "9" * 5000])
+def test_counts_that_are_none(value: Any) -> None:
+    with pytest.raises(BadRequest, match="max_detections"):
+        _json(max_detections=value)
+
+
+def test_fields_that_do_not_exist_are_refused_wherever_they_stand() -> None:
+    for refused in (
+        lambda: _json(colour="red"),
+        lambda: _form(colour="red"),
+        lambda: parse("image/jpeg", {"colour": "red"}, _PICTURE),
+        lambda: parse("image/jpeg", {"image": "x"}, _PICTURE),
+    ):
+        with pytest.raises(BadRequest, match="no such field"):
+            refused()
+
+
+def test_a_field_that_comes_twice_in_a_form_is_refused() -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\ny\r\n'
+    for name in (b"model", b"image"):
+        with pytest.raises(BadRequest, match="twice"):
+            parse("multipart/form-data; boundary=x", {}, part % name * 2 + b"--x--")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b'"x"', b"{}", b'{"image": 5}', b'{"image": "*"}', b"[" * 5000]
+)
+def test_json_that_holds_no_picture(body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        parse("application/json", {}, body)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "multipart/mixed; boundary=x", "image", "json"])
+def test_other_content_types(content_type: str) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        parse(content_type, {}, _PICTURE)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.sampled_from(["model", "version", "threshold", "max_detections"]), _JSON))
+def test_whatever_json_says_is_understood_or_refused(fields: dict[str, Any]) -> None:
+    try:
+        read = _json(**fields)
+    except BadRequest:
+        return
+    assert read.threshold is None or (math.isfinite(read.threshold) and 0 <= read.threshold <= 1)
+    assert 1 <= read.max_detections <= 1000
+    assert read.model is None or len(read.model) <= 128
+    assert read.version is None or isinstance(read.version, str)
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(_TYPES),
+    st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=3),
+    st.binary(),
+)
+def test_nothing_but_our_errors_comes_out(content_type: str, query: dict[str, str], body: bytes) -> None:
+    try:
+        parse(content_type, query, body)
+    except ServingError:
+        return
