@@ -104,6 +104,27 @@ def test_a_bad_version_never_answers_and_says_why(make_service: Start, store: St
         load.sees("v4")
 
 
+def test_a_swap_that_takes_longer_is_accepted_and_made_when_it_can_be(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    store.add("v2", 2)
+    service = make_service(store.home, OKAWARI_SWAP_TIMEOUT="0.5").ready()
+    assert service.target("v2").status_code == 200
+    weights = store.models / "m" / "v1" / "weights.onnx"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
+    answer = service.target("v1")
+    assert (answer.status_code, answer.headers["location"]) == (202, "/models/m")
+    assert (answer.json()["target"], answer.json()["serving"]) == ("v1", "v2")
+    assert service.get(answer.headers["location"]).json()["target"] == "v1"
+    assert service.states()["v1"]["state"] == "unservable"
+    assert service.version() == "v2"
+    weights.write_bytes(whole)
+    service.serves("v1")
+    assert service.version() == "v1"
+
+
 def test_a_flipped_byte_is_found(make_service: Start, store: Store) -> None:
     store.add("v1", 1)
     store.add("v2", 2)
