@@ -107,6 +107,7 @@ class Worker:
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
         self._report.remove()
+        logs.flush()
 
     def not_ready(self) -> str | None:
         """Why the worker is not ready; None when every required model serves."""

@@ -3,69 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-import orjson
-
 from api.answers import timings
+from api.log_lines import BoundedFile, Gathered, JsonLines, Stream
 from hotswap.dataplane import Answer
 
 ROOT = "bentoml.okawari"
 _inference = logging.getLogger(f"{ROOT}.inference")
 _BYTES, _FILES = 20_000_000, 3
-
-
-class JsonLines(logging.Formatter):
-    """One line, one object: time, level, logger, message, and what the record carries in `fields`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Render a record; a stack trace becomes one field. A second handler gets the first's line."""
-        known = getattr(record, "json_line", None)
-        if isinstance(known, str):
-            return known
-        record.json_line = line = self._render(record)
-        return line
-
-    def _render(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name.removeprefix("bentoml."),
-            "message": record.getMessage(),
-        }
-        fields = getattr(record, "fields", None)
-        if isinstance(fields, dict):
-            line.update(fields)
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
-
-
-class BoundedFile(RotatingFileHandler):
-    """Rotates by the bytes that it wrote: the base class asks the disk, and renders again, at each line.
-
-    The file is this process's own, so nobody else makes it grow.
-    """
-
-    _size: int | None = None
-
-    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the base class's name
-        """Whether the next line would make the file too long."""
-        if self.stream is None:
-            self.stream = self._open()
-        if self._size is None:
-            self._size = self.stream.seek(0, os.SEEK_END)
-        self._size += len(self.format(record)) + 1
-        return self.maxBytes > 0 and self._size > self.maxBytes
-
-    def doRollover(self) -> None:  # noqa: N802
-        """Begin a new file."""
-        super().doRollover()
-        self._size = None
 
 
 class _Short(logging.Formatter):
@@ -80,12 +27,18 @@ def configure(folder: Path, worker: int, level: str) -> None:
     logger.propagate = False
     for old in logger.handlers[:]:
         logger.removeHandler(old)
-    for handler in _handlers(folder, worker):
-        logger.addHandler(handler)
+        old.close()
+    logger.addHandler(Gathered(_targets(folder, worker)))
 
 
-def _handlers(folder: Path, worker: int) -> list[logging.Handler]:
-    console = logging.StreamHandler(sys.stderr)
+def flush() -> None:
+    """Write what waits to be written; the server's end by a signal would lose it."""
+    for handler in logging.getLogger(ROOT).handlers:
+        handler.flush()
+
+
+def _targets(folder: Path, worker: int) -> list[Stream]:
+    console = Stream(sys.stderr)
     terminal = sys.stderr.isatty()
     console.setFormatter(_Short() if terminal else JsonLines())
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import bentoml
 from pydantic import Field
@@ -17,6 +17,21 @@ from starlette.requests import Request
 from api import body, context, fields
 from api.answers import PredictBody
 from hotswap.errors import ServingError
+
+
+class Read(NamedTuple):
+    """What BentoML calls the API with."""
+
+    image: bytes
+    model: str | None
+    version: str | None
+    threshold: float | None
+    max_detections: int
+
+    @property
+    def model_fields(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return self._fields
 
 
 class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
@@ -32,22 +47,19 @@ class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
     max_detections: int = Field(default=100, ge=1, le=1000)
 
     @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> PredictInput:  # noqa: ARG003
-        """Read the request by our rules; leave a problem in the context: BentoML would log a crash."""
+    async def from_http_request(cls, request: Request, serde: Any) -> Read:  # noqa: ARG003
+        """Read the request by our rules; leave a problem in the context: BentoML would log a crash.
+
+        BentoML takes each of `model_fields` from the result, whatever it is; a model of pydantic would
+        make a warning for every request, because that is read from an instance.
+        """
         state = context.current.get()
         try:
             read = await cls._read(request)
         except ServingError as problem:
             state.problem = problem
             read = fields.PredictFields(image=b"")
-        checked: PredictInput = cls.model_construct(
-            image=read.image,
-            model=read.model,
-            version=read.version,
-            threshold=read.threshold,
-            max_detections=read.max_detections,
-        )
-        return checked
+        return Read(read.image, read.model, read.version, read.threshold, read.max_detections)
 
     @classmethod
     async def _read(cls, request: Request) -> fields.PredictFields:

@@ -1,14 +1,16 @@
-"""Log files: one line a record, written once rendered, and never longer than they may be."""
+"""Log files: one line a record, gathered for a moment, never longer than they may be."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from api.logs import BoundedFile, JsonLines
+from api.log_lines import BoundedFile, Gathered, JsonLines
+from tests.e2e.waiting import until
 
 
 def _record(text: str) -> logging.LogRecord:
@@ -52,3 +54,79 @@ def test_a_second_handler_gets_the_line_that_the_first_one_rendered() -> None:
     first = JsonLines().format(record)
     record.msg = "twice"
     assert JsonLines().format(record) == first
+
+
+class _Held(BoundedFile):
+    """Counts how often it was told to write."""
+
+    writes = 0
+
+    def _write(self, text: str) -> None:
+        self.writes += 1
+        super()._write(text)
+
+
+@pytest.fixture
+def gathered(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gathered, _Held]]:
+    """A handler whose thread gathers for longer than any test lasts."""
+    monkeypatch.setattr("api.log_lines._GATHER_SECONDS", 3600.0)
+    file = _Held(path, delay=True)
+    file.setFormatter(JsonLines())
+    handler = Gathered([file])
+    yield handler, file
+    handler.close()
+
+
+def _messages(path: Path) -> list[str]:
+    return [json.loads(line)["message"] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_lines_that_come_together_are_written_together(gathered: tuple[Gathered, _Held], path: Path) -> None:
+    handler, file = gathered
+    for number in range(5):
+        handler.handle(_record(str(number)))
+    assert _messages(path) == []
+    handler.flush()
+    assert (_messages(path), file.writes) == (list("01234"), 1)
+
+
+def test_a_warning_is_on_disk_at_once_behind_what_came_before(
+    gathered: tuple[Gathered, _Held], path: Path
+) -> None:
+    handler, _ = gathered
+    handler.handle(_record("before"))
+    warning = _record("warning")
+    warning.levelno = logging.WARNING
+    handler.handle(warning)
+    assert _messages(path) == ["before", "warning"]
+
+
+def test_no_more_than_a_bounded_number_of_lines_waits(
+    gathered: tuple[Gathered, _Held], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.log_lines._MOST", 3)
+    handler, _ = gathered
+    for number in range(4):
+        handler.handle(_record(str(number)))
+    assert _messages(path) == ["0", "1", "2"]
+
+
+def test_what_waits_at_the_end_is_written_and_so_is_what_comes_after_it(
+    gathered: tuple[Gathered, _Held], path: Path
+) -> None:
+    handler, _ = gathered
+    handler.handle(_record("waiting"))
+    handler.close()
+    assert _messages(path) == ["waiting"]
+    handler.handle(_record("late"))
+    assert _messages(path) == ["waiting", "late"]
+
+
+def test_the_thread_writes_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.log_lines._GATHER_SECONDS", 0.0)
+    file = _Held(path, delay=True)
+    file.setFormatter(JsonLines())
+    handler = Gathered([file])
+    handler.handle(_record("alone"))
+    until(lambda: _messages(path) == ["alone"], "the line")
+    handler.close()
