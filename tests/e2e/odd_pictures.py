@@ -16,8 +16,9 @@ Make = Callable[[Random], bytes]
 
 
 def odd_picture(random: Random) -> bytes:
-    """The bytes of an odd picture, or of none."""
-    return random.choice(_KINDS)(random)
+    """The bytes of an odd picture, or of none; some with much behind them that nobody reads."""
+    behind = random.choice([0, 0, 100_000])
+    return random.choice(_KINDS)(random) + random.randbytes(behind)
 
 
 def _noise(random: Random) -> bytes:

@@ -15,7 +15,7 @@ from tests.e2e.wire import Reply, Wire
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
-_GROWTH = 16_000_000
+_GROWTH = 8_000_000
 
 # Bytes beyond the announced body are no request: the HTTP server refuses them by itself.
 _NOT_HTTP = b"Invalid HTTP request received."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.harness import Service
+from tests.e2e.heavy_model import add_heavy
 from tests.e2e.reporting import Start
 from tests.e2e.sizes import LIMIT, SIZES
 from tests.e2e.stores import Store
@@ -15,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
 def test_swapping_a_heavy_model_holds_no_memory(make_service: Start, store: Store) -> None:
     for version in (1, 2):
-        store.add(f"v{version}", version, bytes_of_ballast=SIZES.memory_bytes)
+        add_heavy(store, f"v{version}", version, SIZES.memory_bytes)
     service = make_service(store.home).ready()
     assert service.version() == "v2"
     without = _resident_after_swap(service, 1, "v1")

@@ -25,6 +25,7 @@ def test_a_full_service_refuses_at_once_and_runs_no_more_than_its_threads(
     settings = {"OKAWARI_MAX_CONCURRENT_REQUESTS": "3", "OKAWARI_THREADS": "1"}
     service = make_service(store.home, **settings).ready()
     image = Pace(service).picture(1)
+    _fail_in_every_way(service)
     for _ in range(SIZES.overload_rounds):
         began = time.monotonic()
         answers = _at_once(service, image, 7)
@@ -79,6 +80,13 @@ def test_work_that_waits_too_long_is_withdrawn_and_never_runs(make_service: Star
 def _at_once(service: Service, image: bytes, count: int) -> list[httpx.Response]:
     asked = [Asked(service, image) for _ in range(count)]
     return [each.answer() for each in asked]
+
+
+def _fail_in_every_way(service: Service) -> None:
+    """More refusals of each kind than there are places: none may keep its place."""
+    for _ in range(4):
+        for body, wanted in ((b"nothing", {}), (grey(0), {"version": "v9"}), (grey(0), {"model": "none"})):
+            assert service.predict(body, **{"model": "slow", **wanted}).status_code in (400, 404)
 
 
 def _ran(answer: httpx.Response) -> float:

@@ -23,13 +23,14 @@ def test_imports_and_target_changes_under_load_fail_no_request(make_service: Sta
             if swap % 2:
                 store.add(f"v{swap + 1}", swap + 1)
                 load.sees(f"v{swap + 1}")
-                continue_with = "v1"
+                target, version = "v1", "v1"
             else:
-                continue_with = "latest"
+                target, version = "latest", f"v{swap}"
             load.reach(SIZES.requests * swap // (SIZES.swaps + 1))
-            answer = service.target(continue_with)
+            answer = service.target(target)
             assert answer.status_code == 200, answer.text
-            promised.append((time.monotonic(), answer.json()["serving"]))
+            promised.append((time.monotonic(), version))
+            assert answer.json()["serving"] == version
         load.reach(SIZES.requests)
     assert load.failures == []
     assert load.contradictions == []
