@@ -17,7 +17,7 @@ Make = Callable[[Random], bytes]
 
 def odd_picture(random: Random) -> bytes:
     """The bytes of an odd picture, or of none; some with much behind them that nobody reads."""
-    behind = random.choice([0, 0, 100_000])
+    behind = random.choice([0, 200_000])
     return random.choice(_KINDS)(random) + random.randbytes(behind)
 
 

@@ -87,6 +87,10 @@ async def test_a_version_that_fails_is_refused_with_its_reason_and_the_target_pu
         with pytest.raises(VersionFailed, match="scores are NaN"):
             await world.control.set_target(TargetChange("m", "v2", "ann"), 5.0)
         assert (world.serving(), target(world)) == ("v1", "latest")
+        # Whoever asks next is told so, too, and not the target of a moment before.
+        shown = world.reconciler.document.wish("m")
+        assert shown is not None
+        assert shown.target == target(world)
 
 
 async def test_a_failed_target_that_somebody_changed_meanwhile_is_not_put_back() -> None:
