@@ -70,12 +70,13 @@ class Worker:
         self.data_plane = DataPlane(self.reconciler, self._admission, self._pool, _Hooks(self.metrics))
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, self.reconciler.wake)
-        listener = listening_socket()
-        self._report = Report(self.reconciler, run, listener)
+        self._run = run
+        self._listener = listening_socket()
+        self._report = Report(self.reconciler, run, self._listener)
         self.route_parts = RouteParts(
             reconciler=self.reconciler,
             control=Control(self.reconciler, desired, store),
-            guard=Guard(settings.admin_token, is_exposed(listener), settings.insecure),
+            guard=Guard(settings.admin_token, is_exposed(self._listener), settings.insecure),
             metrics=self.metrics,
             swap_timeout=settings.swap_timeout,
         )
@@ -85,6 +86,8 @@ class Worker:
         """Start every thread; return when what is wanted serves, or after `start_timeout`."""
         _end_with_parent()
         self._watch_for_the_end()
+        if self._orphaned():
+            signal.raise_signal(signal.SIGTERM)
         self.reconciler.on_step += [self._report.write, lambda: self.metrics.sample(self.reconciler)]
         self._turning.start()
         self._watcher.start()
@@ -93,6 +96,10 @@ class Worker:
         gc.collect()
         gc.freeze()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
+
+    def _orphaned(self) -> bool:
+        """Whether the master died before this worker asked to end with it: nobody holds the home."""
+        return self._listener is not None and not self._run.is_up()
 
     def _settled(self) -> bool:
         """Whether a look has ended and nothing more is about to serve by itself."""

@@ -127,6 +127,13 @@ class Service:
                 self._seen[state.pid] = psutil.Process(state.pid).create_time()
         return states
 
+    def children(self) -> list[int]:
+        """The pids of the master's children, workers that do not answer yet included."""
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.master.pid).children(recursive=True):
+                self._seen[child.pid] = child.create_time()
+        return list(self._seen)
+
     def worker(self) -> int:
         """The pid of the only worker."""
         (state,) = self.workers()
@@ -170,9 +177,7 @@ class Service:
             return
         with suppress(OSError):
             self.workers()
-        with suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self._master.pid).children(recursive=True):
-                self._seen[child.pid] = child.create_time()
+        self.children()
         with suppress(ProcessLookupError):
             os.killpg(self._master.pid, signal.SIGKILL)
         self._master.wait()

@@ -118,3 +118,15 @@ def test_a_hangup_before_the_workers_are_up_does_not_end_the_service(
         time.sleep(0.05)
     until(service._is_up, "it answers")
     assert service.version() == "v1"
+
+
+def test_a_master_that_is_killed_while_its_worker_starts_leaves_no_orphan(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home).launch()
+    until(service.children, "the worker's process is there")
+    service.signal(signal.SIGKILL)
+    assert service.ended() == -signal.SIGKILL
+    until(service.gone, "the worker ends by itself")
+    assert make_service(store.home).ready().version() == "v1"
