@@ -35,6 +35,11 @@ class Work:
         """Processor time for one picture."""
         return self.cpu_seconds * 1e3 / max(1, len(self.milliseconds))
 
+    @property
+    def cores(self) -> float:
+        """How many cores it had; fewer than there are, when others use them too."""
+        return self.cpu_ms * self.rate / 1e3
+
 
 class Limit:
     """As many processes as cores, each with its own loaded model; they sleep between measurements."""

@@ -17,8 +17,9 @@ examples:
   OKAWARI_TEST_DATA=/data python -m benchmarks.run    real weights (/data/models) and photographs
                                                       (/data/images) instead of generated ones
 
-Let nothing else run meanwhile. What counts are the ratios: each is taken beside the limit of the
-machine in the same round. Nothing fails because it is slow.
+Let nothing else run meanwhile: a neighbour takes more from the limit, which has one thread a core,
+than from the service, which has more, and so flatters the service. The table says when that was so.
+What counts are the ratios, taken beside the limit in the same round. Nothing fails because it is slow.
 """
 
 

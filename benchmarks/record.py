@@ -30,7 +30,11 @@ def steady(results: Iterable[SizeResult]) -> list[dict[str, Any]]:
             "pictures": result.size,
             "limit_per_second": Spread.of([one.rate for one in result.limits]).as_json(),
             "limit_cpu_ms": Spread.of([one.cpu_ms for one in result.limits]).as_json(),
-            "cases": [_case(case) for case in result.cases],
+            "limit_cores": result.cores.as_json(),
+            "cases": [
+                _case(case) | {"throughput_of_limit_by_cpu": round(result.thrift(case), 4)}
+                for case in result.cases
+            ],
         }
         for result in results
     ]

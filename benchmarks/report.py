@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from statistics import median
 
 from rich.console import Console
@@ -10,9 +10,13 @@ from rich.table import Table
 
 from benchmarks.aims import Aim
 from benchmarks.figures import Spread, percentile
+from benchmarks.machine import cores
 from benchmarks.remembering import MemoryResult
-from benchmarks.steady import Case, SizeResult
+from benchmarks.steady import SizeResult
 from benchmarks.swapping import SwapResult
+
+#: The share of the cores that the limit must have had for its throughput to mean something.
+_ENOUGH = 0.9
 
 
 def show_steady(console: Console, results: Iterable[SizeResult]) -> None:
@@ -22,13 +26,16 @@ def show_steady(console: Console, results: Iterable[SizeResult]) -> None:
         alone = Spread.of([percentile(one.milliseconds, 0.5) for one in result.alone])
         cpu = Spread.of([one.cpu_ms for one in result.limits])
         console.print(
-            f"\n[bold]{result.size}[/]: LIMIT {rate.text(1)} pictures/s, {cpu.text(2)} ms of processor time; "
-            f"alone in one process p50 {alone.text(2)} ms"
+            f"\n[bold]{result.size}[/]: LIMIT {rate.text(1)} pictures/s on {result.cores.text(2)} cores, "
+            f"{cpu.text(2)} ms of processor time"
         )
-        console.print(_steady_table(result.cases))
+        console.print(f"the same work alone in one process: p50 {alone.text(2)} ms")
+        console.print(_steady_table(result))
+        if result.cores.median < _ENOUGH * cores():
+            console.print("[yellow]Others used the machine: trust the columns of processor time alone.[/]")
 
 
-def _steady_table(cases: Sequence[Case]) -> Table:
+def _steady_table(result: SizeResult) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in (
         "workers",
@@ -41,11 +48,12 @@ def _steady_table(cases: Sequence[Case]) -> Table:
         "over alone",
         "CPU ms",
         "client",
+        "x LIMIT by CPU",
         "busiest",
         "failed",
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    for case in sorted(cases, key=lambda each: (each.workers, each.concurrency)):
+    for case in sorted(result.cases, key=lambda each: (each.workers, each.concurrency)):
         table.add_row(
             str(case.workers),
             str(case.concurrency),
@@ -53,10 +61,11 @@ def _steady_table(cases: Sequence[Case]) -> Table:
             f"{case.rate.median:.1f}",
             f"{case.latency(0.5).median:.1f}",
             f"{case.latency(0.95).median:.1f}",
-            case.latency(0.99).text(0),
+            f"{case.latency(0.99).median:.1f}",
             case.overhead.text(1) if case.concurrency == 1 else "",
             f"{case.cpu_ms.median:.2f}",
             f"{case.client_ms.median:.2f}",
+            f"{result.thrift(case):.2f}",
             f"{case.busiest.median:.0%}" if case.workers > 1 else "",
             str(case.failed),
         )

@@ -24,7 +24,7 @@ from benchmarks.swapping import SwapResult
 from hotswap.tags import ModelTag
 
 _SMALL, _LARGE = "640x480", "12 megapixels"
-_WIDTH = 110
+_WIDTH = 120
 
 
 class Bench:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from benchmarks.client import Load, LoadGenerator, request
 from benchmarks.figures import Spread, percentile
@@ -109,6 +110,18 @@ class SizeResult:
     cases: list[Case]
     limits: list[Work] = field(default_factory=list)
     alone: list[Work] = field(default_factory=list)
+
+    @property
+    def cores(self) -> Spread:
+        """How many cores the limit had."""
+        return Spread.of([one.cores for one in self.limits])
+
+    def thrift(self, case: Case) -> float:
+        """The limit's processor time for a picture as a share of what an answer costs, client included.
+
+        No neighbour changes it much: the throughput that is to be had on a machine of our own.
+        """
+        return median(one.cpu_ms for one in self.limits) / (case.cpu_ms.median + case.client_ms.median)
 
 
 class Steady:
