@@ -5,8 +5,8 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.run
 DEV     := $(VENV)/.dev
-PORT    ?= 3000
-WORKERS ?= 1
+PORT    := $(or $(PORT),3000)
+WORKERS := $(or $(WORKERS),1)
 
 export PORT WORKERS
 export BENTOML_DO_NOT_TRACK := True

@@ -14,9 +14,9 @@ from typing import Any
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 from registry.run_folder import AlreadyRunning, RunFolder
-from settings import Settings
+from settings import load
 
-SETTINGS = Settings()
+SETTINGS = load()
 RUN = RunFolder(SETTINGS.home)
 # BentoML's own folder lies under BENTOML_HOME and is wiped whenever any service starts there. It must
 # be set before prometheus_client is imported.
@@ -27,6 +27,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from api import answers, context, errors, logs, openapi, routes
+from api.body import Store
 from api.gateway import Gateway, GatewayParts
 from api.predict_input import PredictInput, PredictOutput
 from hotswap.dataplane import PredictRequest
@@ -37,6 +38,8 @@ from registry.desired_file import DesiredFile, StateDamaged
 from wiring import Worker, version
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
+
+BODIES = Store(SETTINGS.max_buffered_bytes)
 
 _worker: Worker | None = None
 
@@ -97,7 +100,7 @@ class Okawari:
     async def start(self) -> None:
         """In each worker: build the parts and wait until what is wanted serves, or `start_timeout`."""
         global _worker  # noqa: PLW0603 - one worker, one process
-        _worker = Worker(SETTINGS, RUN)
+        _worker = Worker(SETTINGS, RUN, BODIES)
         PredictInput.before_reading = staticmethod(_worker.check_room)
         # BentoML would inspect and wrap the method anew for every request.
         vars(self)["predict"] = self.predict
@@ -152,7 +155,11 @@ def _take_over_hangup() -> None:
     from circus.sighandler import SysHandler
 
     def look_again(*_: object) -> None:
-        RUN.ask_reload()
+        try:
+            RUN.ask_reload()
+        except OSError as error:
+            # What escapes from here would end the master, and with it the service.
+            logger.error("cannot pass the hangup on: %s; POST /api/v1/reload does the same", error)
 
     SysHandler.handle_hup = look_again
     # Until the process manager has set its own handlers, the default would end the process.
@@ -184,6 +191,7 @@ SERVICE.add_asgi_middleware(
     Gateway,
     parts=GatewayParts(
         max_body_bytes=SETTINGS.max_body_bytes,
+        bodies=BODIES,
         request_timeout=SETTINGS.request_timeout,
         not_ready=_not_ready,
         draining=_draining,

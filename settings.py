@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -51,9 +51,10 @@ class Settings(BaseSettings):
     start_timeout: Annotated[float, Field(ge=0, le=3600)] = 20.0
     poll_interval: Annotated[float, Field(gt=0, le=60)] = 0.5
     max_body_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
+    max_buffered_bytes: Annotated[int, Field(ge=1_000_000)] = 256_000_000
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     load_threads: Annotated[int, Field(ge=1, le=64)] = 1
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @classmethod
     def settings_customise_sources(
@@ -66,6 +67,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment before `okawari.toml` before defaults."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.max_buffered_bytes < self.max_body_bytes:
+            raise ValueError("max_buffered_bytes must be at least max_body_bytes")
+        if self.admin_token is not None and not self.admin_token.strip():
+            raise ValueError("admin_token is blank")
+        return self
 
     @cached_property
     def home(self) -> Path:
@@ -90,3 +99,18 @@ class Settings(BaseSettings):
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load() -> Settings:
+    """The settings, or the end of the program with one line a finding: variable, value, what is allowed."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"okawari: {_variable(item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise SystemExit("\n".join(lines)) from None
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    name = str(place[0]) if place else "settings"
+    plain = name.isupper() or name.lower() in ("port", "grpc_port", "workers")
+    return name.upper() if plain or not place else f"OKAWARI_{name.upper()}"

@@ -20,9 +20,10 @@ from typing import Any
 
 from api import logs
 from api.auth import Guard, is_exposed
+from api.body import Store
 from api.metrics import Metrics
 from api.routes import RouteParts
-from hotswap import status
+from hotswap import memory, status
 from hotswap.admission import Admission
 from hotswap.background import LoaderThread
 from hotswap.control import Control
@@ -42,6 +43,8 @@ from settings import Settings
 logger = logging.getLogger(f"{logs.ROOT}.service")
 
 _GRACE = 10.0
+#: Bytes of bodies held at once that are worth a heap trim afterwards.
+_FLOOD = 64_000_000
 
 
 def version() -> str:
@@ -55,7 +58,7 @@ def version() -> str:
 class Worker:
     """Everything one process needs to answer; `start` and `stop` own every thread."""
 
-    def __init__(self, settings: Settings, run: RunFolder) -> None:
+    def __init__(self, settings: Settings, run: RunFolder, bodies: Store) -> None:
         run.prepare()
         logs.configure(settings.home / "logs", _worker_number(), settings.log_level)
         self._settings = settings
@@ -71,6 +74,7 @@ class Worker:
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, self.reconciler.wake)
         self._run = run
+        self._bodies = bodies
         self._listener = listening_socket()
         self._report = Report(self.reconciler, run, self._listener)
         self.route_parts = RouteParts(
@@ -88,7 +92,7 @@ class Worker:
         self._watch_for_the_end()
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
-        self.reconciler.on_step += [self._report.write, lambda: self.metrics.sample(self.reconciler)]
+        self.reconciler.on_step += [self._report.write, self._sample, self._return_memory]
         self._turning.start()
         self._watcher.start()
         await self.route_parts.control.changes.until(self._settled, self._settings.start_timeout)
@@ -96,6 +100,14 @@ class Worker:
         gc.collect()
         gc.freeze()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
+
+    def _sample(self) -> None:
+        self.metrics.sample(self.reconciler)
+
+    def _return_memory(self) -> None:
+        """After a flood of pictures, give its memory back; otherwise only the next swap would."""
+        if self._bodies.take_peak() > _FLOOD and self._bodies.held < _FLOOD:
+            self._background.submit(memory.release)
 
     def _orphaned(self) -> bool:
         """Whether the master died before this worker asked to end with it: nobody holds the home."""

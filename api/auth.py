@@ -29,7 +29,7 @@ class Guard:
         if kind.lower() != "bearer" or not sent:
             raise Unauthorized("send the admin token as 'Authorization: Bearer <token>'")
         # Headers reach us as Latin-1, whatever the client wrote: compared are its bytes.
-        if not hmac.compare_digest(sent.strip().encode("latin-1"), os.fsencode(self.token)):
+        if not hmac.compare_digest(sent.strip(" \t").encode("latin-1"), os.fsencode(self.token)):
             raise Forbidden("the admin token is wrong")
         return "admin"
 

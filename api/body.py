@@ -4,31 +4,70 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
 from api import context
 from api.errors import BodyTooLarge
-from hotswap.errors import BadRequest, DeadlineExceeded
+from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
 
 
-def bounded(scope: Scope, receive: Receive, limit: int) -> Receive:
-    """A `receive` that raises `BodyTooLarge` as soon as more than `limit` bytes are known to come."""
-    seen = 0
-    announced = _announced(scope)
+class Store:
+    """Bytes of all bodies that a worker holds at once, whether they are complete or still arriving."""
 
-    async def counted() -> Message:
-        nonlocal seen
-        if announced > limit:
-            raise _too_large(limit)
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise _too_large(limit)
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.held = 0
+        self.peak = 0
+
+    def add(self, size: int) -> None:
+        """Hold `size` bytes more; raise `Overloaded` when that would be too many."""
+        if self.held + size > self.capacity:
+            raise Overloaded("the service holds too many pictures at once; try again shortly")
+        self.held += size
+        self.peak = max(self.peak, self.held)
+
+    def remove(self, size: int) -> None:
+        """Hold `size` bytes less."""
+        self.held -= size
+
+    def take_peak(self) -> int:
+        """The most bytes held since this was last asked."""
+        peak, self.peak = self.peak, self.held
+        return peak
+
+
+class Bounded:
+    """A `receive` that raises `BodyTooLarge` as soon as more than `limit` bytes are known to come.
+
+    What it has let through counts in the store until `release`.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, limit: int, store: Store) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._store = store
+        self._announced = _announced(scope)
+        self._seen = 0
+
+    async def __call__(self) -> Message:
+        """The next message. Raises `BodyTooLarge`, `Overloaded`."""
+        if self._announced > self._limit:
+            raise _too_large(self._limit)
+        message = await self._receive()
+        size = len(message.get("body", b""))
+        if self._seen + size > self._limit:
+            raise _too_large(self._limit)
+        self._store.add(size)
+        self._seen += size
         return message
 
-    return counted
+    def release(self) -> None:
+        """The request has ended: its body is no longer held."""
+        self._store.remove(self._seen)
+        self._seen = 0
 
 
 def _announced(scope: Scope) -> int:
@@ -39,19 +78,40 @@ def _announced(scope: Scope) -> int:
 
 
 def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body has more than {limit} bytes; send a smaller picture")
+    return BodyTooLarge(f"the body has more than {limit} bytes; send less")
 
 
 async def read(request: Request) -> bytes:
     """The whole body, before the request's deadline. Raises `BodyTooLarge`, `DeadlineExceeded`."""
-    deadline = context.current.get().deadline
+    return await _in_time(request.body())
+
+
+async def _in_time(reading: Awaitable[bytes]) -> bytes:
+    state = context.current.get()
     try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            return await request.body()
+        async with asyncio.timeout(state.deadline - time.monotonic()):
+            return await reading
     except TimeoutError:
+        state.close = True
         raise DeadlineExceeded("the body did not arrive within the request's time") from None
     except ClientDisconnect:
         raise BadRequest("the client left before the body was complete") from None
+
+
+async def read_small(request: Request, limit: int) -> bytes:
+    """A body of at most `limit` bytes. Raises as `read` does."""
+    if _announced(request.scope) > limit:
+        raise _too_large(limit)
+    return await _in_time(_few(request, limit))
+
+
+async def _few(request: Request, limit: int) -> bytes:
+    parts: list[bytes] = []
+    async for part in request.stream():
+        parts.append(part)
+        if sum(map(len, parts)) > limit:
+            raise _too_large(limit)
+    return b"".join(parts)
 
 
 async def drain(receive: Receive, seconds: float) -> None:

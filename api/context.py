@@ -25,6 +25,8 @@ class RequestContext:
     shaped: bool = False
     #: Set when the body is not read to its end and the client may still be sending.
     linger: bool = False
+    #: Set when the connection cannot be used again.
+    close: bool = False
 
 
 current: ContextVar[RequestContext] = ContextVar("okawari_request")

@@ -60,6 +60,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.Overloaded, 429),
     (errors.ModelNotReady, 503),
     (errors.ShuttingDown, 503),
+    (errors.StateUnavailable, 503),
     (errors.DeadlineExceeded, 504),
 )
 
@@ -74,6 +75,7 @@ FRAMEWORK: Mapping[int, tuple[str, str]] = {
     503: ("unavailable", "the service cannot answer right now; try again shortly"),
     504: ("deadline_exceeded", "no answer within the request's time"),
 }
+_REFUSED = ("refused", "the request cannot be served as it is")
 _INTERNAL = ("internal_error", "something went wrong in the service; its log has the request id")
 
 
@@ -89,7 +91,7 @@ def body(code: str, message: str, request_id: str) -> bytes:
 
 def framework_body(status: int, request_id: str) -> bytes:
     """The error shape for a status that the framework made by itself."""
-    code, message = FRAMEWORK.get(status, _INTERNAL)
+    code, message = FRAMEWORK.get(status, _INTERNAL if status >= 500 else _REFUSED)
     return body(code, message, request_id)
 
 

@@ -15,6 +15,7 @@ from api.errors import UnsupportedMediaType
 from hotswap.errors import BadRequest
 
 NAMES = ("model", "version", "threshold", "max_detections")
+_LINE_BREAKS = {ord(each): None for each in "\r\n"}
 _ACCEPTED = "multipart/form-data, image/*, application/octet-stream, application/json"
 
 
@@ -98,7 +99,8 @@ def _of_json(body: bytes) -> tuple[bytes, dict[str, object]]:
     if not isinstance(image, str):
         raise BadRequest("image: it must be the picture's bytes in base64, as a string")
     try:
-        return base64.b64decode(image, validate=True), document
+        # Many encoders break lines; anything else that is not base64 is refused.
+        return base64.b64decode(image.translate(_LINE_BREAKS), validate=True), document
     except (binascii.Error, ValueError):
         raise BadRequest("image: it is not base64") from None
 

@@ -37,6 +37,7 @@ class GatewayParts:
     """What the gateway is made of. `not_ready` gives the reason, None when ready."""
 
     max_body_bytes: int
+    bodies: body.Store
     request_timeout: float
     not_ready: Health
     draining: Callable[[], bool]
@@ -100,7 +101,8 @@ class _Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         """Let `app` answer; whatever it does, the client gets an answer of our shape."""
-        limited = body.bounded(self._scope, self._receive, self._parts.max_body_bytes)
+        parts = self._parts
+        limited = body.Bounded(self._scope, self._receive, parts.max_body_bytes, parts.bodies)
         try:
             await app(self._scope, limited, self._on_message)
         except ServingError as error:
@@ -111,6 +113,7 @@ class _Exchange:
             self._state.shaped = True
             await self._fail(Response(text, 500, media_type="application/json"))
         finally:
+            limited.release()
             seconds = time.perf_counter() - self._state.received
             self._parts.observer.request(
                 self._scope["method"], self._scope["path"], self._status or 499, seconds
@@ -133,7 +136,7 @@ class _Exchange:
         """The response's start with our headers; an error that is not of our shape is replaced."""
         headers = MutableHeaders(scope=message)
         headers["X-Request-ID"] = self._state.request_id
-        if self._parts.draining():
+        if self._parts.draining() or self._state.close:
             headers["Connection"] = "close"
         self._replaced = self._status >= 400 and not self._state.shaped
         if self._replaced:

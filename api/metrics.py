@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    mmap_dict,
     multiprocess,
     values,
 )
@@ -26,11 +28,15 @@ from hotswap.hooks import Swap
 from hotswap.reconciler import Reconciler
 from hotswap.tags import ModelTag
 
+logger = logging.getLogger("bentoml.okawari.metrics")
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
-_MOST_VERSIONS = 500
+_MOST_VERSIONS = 200
+#: Bytes of one file of figures, enough for every label that may come; and how many a worker has.
+_FILE_BYTES, _FILES = 1_048_576, 5
 _OTHER = "other"
 _ROUTES = (
     (re.compile(r"/models/[^/]+"), "/models/{name}"),
@@ -57,8 +63,8 @@ class Metrics:
         self._info = info
         self._versions: set[tuple[str, str]] = set()
         self._children: dict[tuple[object, ...], Any] = {}
-        _ask_for_pid_once()
-        registry = CollectorRegistry()
+        self._shared = _share_figures(folder)
+        registry = self._registry = CollectorRegistry()
         self.http_requests = Counter(
             "http_requests_total", "Requests", ("method", "route", "status"), registry=registry
         )
@@ -192,6 +198,10 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All workers' figures in Prometheus' text format."""
+        if not self._shared:
+            machine = CollectorRegistry()
+            machine.register(_Machine(self._info))
+            return generate_latest(self._registry) + generate_latest(machine)
         sweep(self._folder)
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
@@ -214,11 +224,55 @@ class _Machine(Collector):
         yield info
 
 
-def _ask_for_pid_once() -> None:
-    """Let the library ask at its start who this process is, not at every count: it never forks."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        pid = os.getpid()
-        values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
+class _Reserved(mmap_dict.MmapedDict):
+    """A file of figures whose bytes are reserved on the disk before they are mapped.
+
+    The library maps a sparse file; touching a page of it on a full disk would end the process.
+    """
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:
+        if not read_mode:
+            _reserve(Path(filename))
+        super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
+
+
+def _reserve(file: Path) -> None:
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        os.posix_fallocate(handle, 0, _FILE_BYTES)
+    finally:
+        os.close(handle)
+
+
+def _share_figures(folder: Path) -> bool:
+    """Keep figures in files that all workers and later ones read; False where the disk has no room.
+
+    The library asks once who this process is, not at every count: it never forks.
+    """
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return False
+    pid = os.getpid()
+    if not _has_room(folder / f".room-{pid}"):
+        values.ValueClass = values.MutexValue
+        return False
+    vars(values)["MmapedDict"] = _Reserved
+    values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
+    return True
+
+
+def _has_room(trial: Path) -> bool:
+    """Whether the disk takes all files of one worker."""
+    try:
+        handle = os.open(trial, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            os.posix_fallocate(handle, 0, _FILE_BYTES * _FILES)
+        finally:
+            os.close(handle)
+            trial.unlink()
+    except OSError as error:
+        logger.warning("no room for shared figures, this worker shows its own alone: %s", error)
+        return False
+    return True
 
 
 def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
@@ -235,8 +289,18 @@ def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
 def sweep(folder: Path) -> None:
     """Forget the live gauges of workers that have died; nobody else does."""
     for pid in _pids(folder.glob("gauge_live*.db")):
-        if not Path(f"/proc/{pid}").exists() and pid != os.getpid():
+        if not _alive(pid):
             multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _pids(files: Iterable[Path]) -> set[int]:

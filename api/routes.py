@@ -24,6 +24,8 @@ from hotswap.errors import BadRequest, ModelNotFound, ServingError
 from hotswap.manifest import explain
 from hotswap.reconciler import Reconciler
 
+_MOST_BYTES = 65_536
+
 
 @dataclass(slots=True)
 class RouteParts:
@@ -51,7 +53,10 @@ def build(parts: Parts, docs: Callable[[], dict[str, Any]]) -> Starlette:
         Route("/docs.json", routes.docs, methods=["GET"]),
     ]
     handler = cast(ExceptionHandler, _on_error)
-    return Starlette(routes=table, exception_handlers={ServingError: handler})
+    app = Starlette(routes=table, exception_handlers={ServingError: handler})
+    # A redirect would carry whatever Host the client sent.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _on_error(_: Request, error: ServingError) -> Response:
@@ -129,7 +134,7 @@ async def _read(request: Request, kind: type[answers.TargetBody]) -> answers.Tar
     media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media != "application/json":
         raise errors.UnsupportedMediaType(f"Content-Type {media!r}: accepted is application/json")
-    data = await body.read(request)
+    data = await body.read_small(request, _MOST_BYTES)
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from hotswap import status
 from hotswap.desired import Desired, DesiredStore, Wish, put_back, set_target
-from hotswap.errors import BadRequest, Conflict, ModelNotFound, VersionFailed, VersionNotFound
+from hotswap.errors import (
+    BadRequest,
+    Conflict,
+    ModelNotFound,
+    StateUnavailable,
+    VersionFailed,
+    VersionNotFound,
+)
 from hotswap.reconciler import Reconciler
 from hotswap.source import Source, resolve
 from hotswap.tags import LATEST, BadTag, ModelTag, as_version, check_word
@@ -135,7 +142,10 @@ class Control:
             before.append(document.models.get(change.name))
             return set_target(change.name, target, change.actor, change.reason)(document)
 
-        after = self._desired.edit(edit)
+        try:
+            after = self._desired.edit(edit)
+        except OSError as error:
+            raise StateUnavailable(f"nothing was changed: the state cannot be written: {error}") from None
         return before[-1], after
 
     def _expect(self, change: TargetChange) -> None:

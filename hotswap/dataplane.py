@@ -149,7 +149,7 @@ class DataPlane:
             self._wanted(name)
         version = as_version(asked, known)
         if version not in known:
-            raise VersionNotFound(f"there is no version {version} of {name}")
+            raise VersionNotFound(f"there is no version {version[:64]!r} of {name}")
         return version
 
     def _wanted(self, name: str) -> bool:

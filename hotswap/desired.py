@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from hotswap.tags import LATEST, as_version, check_word
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+def _name(text: str) -> str:
+    return check_word("model name", text)
+
+
+def _a_target(text: str) -> str:
+    return text if text == LATEST else check_word("version", text)
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Target = Annotated[str, AfterValidator(_a_target)]
 
 
 class Wish(_Part):
@@ -23,7 +35,7 @@ class Wish(_Part):
     last changed.
     """
 
-    target: str = LATEST
+    target: Target = LATEST
     unloaded: bool = False
     last_good: str | None = None
     last_digest: str | None = None
@@ -42,10 +54,10 @@ class Desired(_Part):
 
     format: int = 1
     revision: int = 0
-    required: tuple[str, ...] | None = None
+    required: tuple[Name, ...] | None = None
     default: str | None = None
     applied: tuple[str, str | None] | None = None
-    models: Mapping[str, Wish] = {}
+    models: Mapping[Name, Wish] = {}
 
     def wish(self, name: str) -> Wish | None:
         """What is wanted of `name`; None when the model is in the store but not wanted."""

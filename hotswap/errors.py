@@ -15,6 +15,7 @@ ServingError
 ├── ModelFailed               the model ran and its outputs cannot be used
 ├── Conflict                  somebody changed the state since it was read
 ├── VersionFailed             the version cannot be loaded or failed its check
+├── StateUnavailable          the desired state cannot be read or written
 └── ShuttingDown              the service takes no new work
 """
 
@@ -107,6 +108,12 @@ class ShuttingDown(ServingError):
 
     code = "shutting_down"
     transient = True
+
+
+class StateUnavailable(ServingError):
+    """The desired state cannot be read or written; what serves goes on."""
+
+    code = "state_unavailable"
 
 
 class ModelFailed(ServingError):

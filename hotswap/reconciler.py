@@ -60,6 +60,8 @@ class Reconciler:
         self.document = Desired()
         self.store_away = False
         self.trouble: str | None = None
+        self._trouble: str | None = None
+        self._was_read = False
         self.begun = 0
         self.steps = 0
         self.on_step: list[Callable[[], None]] = []
@@ -98,14 +100,14 @@ class Reconciler:
     def step(self) -> None:
         """One look, one plan, all its actions. Whatever goes wrong is logged, and tried again."""
         self.begun += 1
-        trouble: str | None = None
+        self._trouble = None
         try:
             self._turn()
         except Exception as error:  # noqa: BLE001 - what serves goes on, and the next look is soon
-            trouble = f"{type(error).__name__}: {error}"
-        if trouble is not None and trouble != self.trouble:
-            logger.error("cannot bring about the desired state, trying on: %s", trouble)
-        self.trouble = trouble
+            self._trouble = f"{type(error).__name__}: {error}"
+        if self._trouble is not None and self._trouble != self.trouble:
+            logger.error("cannot bring about the desired state, trying on: %s", self._trouble)
+        self.trouble = self._trouble
         self.steps += 1
         for listener in tuple(self.on_step):
             _tell(listener)
@@ -131,9 +133,19 @@ class Reconciler:
         if sights is not None:
             self.sights = sights
             self.backoff.keep(lambda tag: self._sight(tag) is not None)
-        self.document = self._store.read()
+        self._read()
         if self.document.default is None and self.sights:
             self._settle_default()
+
+    def _read(self) -> None:
+        """Read what is wanted. Once it was read, damage of the file stops neither serving nor swaps."""
+        try:
+            self.document = self._store.read()
+            self._was_read = True
+        except Exception as error:
+            if not self._was_read:
+                raise
+            self._trouble = f"the desired state cannot be read, the last one holds: {error}"
 
     def _settle_default(self) -> None:
         """Store the default if it can be told. A state that can't be written must not stop a swap."""

@@ -130,10 +130,19 @@ def _state(
     if loading is not None:
         return loading, None
     if live is not None:
-        return str(live.state), None
+        return str(live.state), _drifted(sight, live)
     if failure is not None:
         return (UNSERVABLE if failure.settling or sight.reason else "failed"), failure.reason
     return (UNSERVABLE, sight.reason) if sight.reason else (AVAILABLE, None)
+
+
+def _drifted(sight: VersionSight, live: Generation) -> str | None:
+    """What has happened to the files of a loaded version since; it serves on what it loaded."""
+    if sight.created is None and sight.size_bytes == 0 and sight.digest is None:
+        return sight.reason or "its files are gone from the store; it serves on what it has loaded"
+    if sight.digest is not None and sight.digest != live.artifact.digest:
+        return "the store holds other files under this tag; it serves on what it has loaded"
+    return sight.reason
 
 
 def failure_of(reconciler: Reconciler, tag: ModelTag) -> Failure | None:

@@ -20,7 +20,7 @@ class BadTag(ValueError):
 def check_word(kind: str, text: str) -> str:
     """Return `text` if it can be a name or a version; raise `BadTag` saying what is allowed."""
     if not _WORD.fullmatch(text):
-        raise BadTag(f"{kind} {text!r}: allowed are {_ALLOWED}")
+        raise BadTag(f"{kind} {text[:64]!r}: allowed are {_ALLOWED}")
     return text
 
 

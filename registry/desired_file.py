@@ -7,10 +7,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hotswap.desired import Desired, Edit
+from hotswap.errors import StateUnavailable
 from registry.files import locked, write_atomically
 
 
-class StateDamaged(RuntimeError):
+class StateDamaged(StateUnavailable):
     """The state file is not what we wrote; the message says what to do."""
 
 

@@ -52,7 +52,7 @@ def _request(seconds: float = 60) -> Iterator[None]:
 def _read(receive: Receive, limit: int = 10, seconds: float = 60, **headers: str) -> bytes:
     scope = _scope(**headers)
     with _request(seconds):
-        return asyncio.run(body.read(Request(scope, body.bounded(scope, receive, limit))))
+        return asyncio.run(body.read(Request(scope, body.Bounded(scope, receive, limit, body.Store(10**9)))))
 
 
 def test_a_body_up_to_the_limit_is_read() -> None:

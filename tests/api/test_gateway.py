@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import context
+from api.body import Store
 from api.gateway import Gateway, GatewayParts
 from hotswap.errors import ModelNotFound
 from tests.api.shape import refused
@@ -37,6 +38,7 @@ def _ask(
     observer = _Observer()
     parts = GatewayParts(
         max_body_bytes=10,
+        bodies=Store(100),
         request_timeout=5,
         not_ready=not_ready,
         draining=lambda: draining,
@@ -75,7 +77,7 @@ def test_while_draining_every_answer_closes_its_connection(path: str) -> None:
         (500, "internal_error"),
         (503, "unavailable"),
         (504, "deadline_exceeded"),
-        (418, "internal_error"),
+        (418, "refused"),
     ],
 )
 def test_errors_of_the_framework_get_our_shape(status: int, code: str) -> None:
@@ -110,7 +112,7 @@ def test_an_app_that_breaks_after_it_began_to_answer_is_counted_and_not_answered
 
     sent: list[Message] = []
     observer = _Observer()
-    parts = GatewayParts(10, 5, lambda: None, lambda: False, observer)
+    parts = GatewayParts(10, Store(100), 5, lambda: None, lambda: False, observer)
     asyncio.run(_drive(Gateway(half, parts), sent))
     assert [each["type"] for each in sent] == ["http.response.start", "http.response.body"]
     assert observer.seen == [("GET", "/x", 200)]
@@ -121,7 +123,9 @@ def test_a_client_that_left_is_counted_as_499() -> None:
         return
 
     observer = _Observer()
-    asyncio.run(_drive(Gateway(silent, GatewayParts(10, 5, lambda: None, lambda: False, observer)), []))
+    asyncio.run(
+        _drive(Gateway(silent, GatewayParts(10, Store(100), 5, lambda: None, lambda: False, observer)), [])
+    )
     assert observer.seen == [("GET", "/x", 499)]
 
 
@@ -153,7 +157,7 @@ def test_what_is_no_request_passes_untouched() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         passed.append(scope)
 
-    gateway = Gateway(app, GatewayParts(10, 5, lambda: None, lambda: False, _Observer()))
+    gateway = Gateway(app, GatewayParts(10, Store(100), 5, lambda: None, lambda: False, _Observer()))
     asyncio.run(gateway({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
     assert passed == [{"type": "lifespan"}]
 

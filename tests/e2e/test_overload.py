@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -96,3 +98,32 @@ def _ran(answer: httpx.Response) -> float:
 def _leases(service: Service) -> float:
     service.client.post("/api/v1/reload")
     return service.figure("model_leases", model="slow")
+
+
+def test_bodies_that_never_end_hold_bounded_memory_and_are_refused_beyond_it(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    service = make_service(
+        store.home, OKAWARI_MAX_BUFFERED_BYTES="20000000", OKAWARI_REQUEST_TIMEOUT="5"
+    ).ready()
+    before = service.resident()
+    uploads = [_unfinished(service.port) for _ in range(12)]
+    answers = [upload.recv(4096) for upload in uploads]
+    statuses = sorted(answer.split(b" ", 2)[1] for answer in answers)
+    assert statuses.count(b"429") >= 8
+    assert set(statuses) == {b"429", b"504"}
+    assert service.resident() - before < 100_000_000
+    assert service.version() == "v1"
+    for upload in uploads:
+        upload.close()
+
+
+def _unfinished(port: int) -> socket.socket:
+    """A connection whose request lacks the end of its body."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 9000000\r\n\r\n"
+    connection.sendall(head.encode())
+    with suppress(OSError):
+        connection.sendall(bytes(8_999_000))
+    return connection

@@ -134,3 +134,12 @@ def test_readiness_can_be_read_while_a_model_is_added() -> None:
     stopped.reconciler = world.reconciler
     world.reconciler.slots["n"] = stopped
     assert status.ready(world.reconciler)
+
+
+def test_a_serving_version_whose_files_are_gone_says_that_it_serves_on() -> None:
+    world = World("m:v1")
+    world.settle()
+    world.source.remove("m:v1")
+    world.settle()
+    (only,) = status.model(world.reconciler, "m").versions
+    assert (only.state, "serves on" in str(only.reason)) == ("serving", True)

@@ -110,3 +110,19 @@ def test_fields_of_a_newer_program_do_no_harm(tmp_path: Path) -> None:
     document = json.loads(store.path.read_bytes())
     store.path.write_text(json.dumps(document | {"colour": "red"}))
     assert store.read().models["a"].target == "v1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"required": ["../x"]}',
+        '{"models": {"m": {"target": "V 1"}}}',
+        '{"models": {"": {}}}',
+    ],
+)
+def test_a_state_with_names_that_no_store_could_hold_is_damaged(tmp_path: Path, text: str) -> None:
+    store = DesiredFile(tmp_path)
+    store.path.parent.mkdir(parents=True)
+    store.path.write_text(text)
+    with pytest.raises(StateDamaged, match="move it away"):
+        store.read()
