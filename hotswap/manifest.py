@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -18,8 +18,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 CONFIG_FILE = "config.json"
 MANIFEST_KEY = "okawari"
 
+#: What is told of a value, and of how many findings.
+_SHOWN = 80
+_FINDINGS = 5
+
 Unit = Annotated[float, Field(ge=0, le=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+Label = Annotated[str, Field(max_length=200)]
 
 
 class BadManifest(ValueError):
@@ -120,11 +125,16 @@ class ModelConfig(_Part):
     )
     input: InputConfig
     output: OutputConfig = OutputConfig()
-    labels: list[str] = Field(min_length=1)
+    labels: list[Label] = Field(min_length=1, max_length=100_000)
     thresholds: Thresholds = Thresholds()
     resources: Resources = Resources()
     warm_up: WarmUp = WarmUp()
     golden: list[GoldenPicture] = []
+
+    @field_validator("created")
+    @classmethod
+    def _can_be_told(cls, created: datetime | None) -> datetime | None:
+        return None if created is None else as_utc(created)
 
 
 class FileEntry(_Part):
@@ -185,23 +195,53 @@ def parse_manifest(raw: object) -> Manifest:
 
 
 def explain(what: str, error: ValidationError) -> str:
-    """One line a finding: field, what is wrong (with the values allowed), value found."""
-    return "; ".join(_finding(what, item) for item in error.errors(include_url=False))
+    """The first findings: of each its field, what is wrong (with the values allowed), the value found."""
+    found = error.errors(include_url=False, include_context=False)
+    told = [_finding(what, item) for item in found[:_FINDINGS]]
+    if len(found) > _FINDINGS:
+        told.append(f"and {len(found) - _FINDINGS} more")
+    return "; ".join(told)
 
 
 def _finding(what: str, item: Mapping[str, Any]) -> str:
-    field = ".".join(str(part) for part in item["loc"]) or "(whole document)"
-    found = "" if item["type"] == "missing" else f", found {_short(item['input'])}"
-    return f"{what}: {field}: {item['msg']}{found}"
+    field = ".".join(plain(str(part), _SHOWN) for part in item["loc"]) or "(whole document)"
+    found = "" if item["type"] == "missing" else f", found {shown(item['input'])}"
+    return f"{what}: {field}: {plain(item['msg'], 4 * _SHOWN)}{found}"
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def shown(value: object) -> str:
+    """A value as people are told of it: short, on one line, and never what a container holds."""
+    # A number of many digits or a nested container can take longer to write out than a process lives.
+    if isinstance(value, str | bytes):
+        return _cut(repr(value[: _SHOWN + 1]), _SHOWN)
+    if isinstance(value, Sized):
+        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and value.bit_length() > 4 * _SHOWN:
+        return f"a number of {value.bit_length()} bits"
+    return _cut(repr(value), _SHOWN)
+
+
+def plain(text: str, most: int) -> str:
+    """Text from outside, fit for terminals, logs and JSON: printable, and at most about `most` long."""
+    return _cut("".join(c if c.isprintable() else _escaped(c) for c in text[: most + 1]), most)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def as_utc(moment: datetime) -> datetime:
-    """The same moment in UTC; a moment without zone is taken as UTC, as BentoML writes it."""
+    """The same moment in UTC; a moment without zone is taken as UTC, as BentoML writes it.
+
+    Raises `BadManifest` for one that lies outside the years 1 to 9999 there.
+    """
     from datetime import UTC
 
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise BadManifest(f"{moment.isoformat()} is not within the years 1 to 9999 in UTC") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hotswap.manifest import BadManifest, FileEntry, as_utc, digest_of, parse_config, parse_manifest
+from hotswap.manifest import BadManifest, FileEntry, as_utc, digest_of, parse_config, parse_manifest, shown
 
 WHOLE: dict[str, Any] = {
     "task": "object-detection",
@@ -33,11 +33,18 @@ def test_a_small_config_is_enough_and_the_rest_has_defaults() -> None:
         ({"task": "guessing"}, ["task", "'guessing'", "'object-detection' or 'image-classification'"]),
         ({"thresholds": {"score": 1.5}}, ["thresholds.score", "1.5", "less than or equal to 1"]),
         ({"input": {"width": 0, "height": 1}}, ["input.width", "found 0", "greater than or equal to 1"]),
-        ({"input": {"width": 1, "height": 1, "std": [1, 0, 1]}}, ["input.std", "[1", "greater than 0"]),
-        ({"labels": []}, ["labels", "found []", "at least 1 item"]),
+        (
+            {"input": {"width": 1, "height": 1, "std": [1, 0, 1]}},
+            ["input.std", "list of 3", "greater than 0"],
+        ),
+        ({"labels": []}, ["labels", "found list of 0", "at least 1 item"]),
         ({"colour": "red"}, ["colour", "'red'", "not permitted"]),
         ({"golden": [{"file": "../x.jpg"}]}, ["golden.0.file", "'../x.jpg'", "inside the version's folder"]),
         ({"created": "2024-01-01T00:00:00"}, ["created", "2024-01-01", "timezone"]),
+        ({"created": "0001-01-01T00:00:00+14:00"}, ["created", "0001-01-01", "years 1 to 9999"]),
+        ({"created": "9999-12-31T23:59:59-10:00"}, ["created", "9999-12-31", "years 1 to 9999"]),
+        ({"labels": ["a" * 201]}, ["labels.0", "'aaa", "at most 200"]),
+        ({"labels": ["a"] * 100_001}, ["labels", "at most 100000"]),
     ],
 )
 def test_a_refused_config_names_field_value_and_what_is_allowed(
@@ -58,6 +65,32 @@ def test_a_config_that_is_no_json_is_refused_in_one_short_line() -> None:
     with pytest.raises(BadManifest) as refused:
         parse_config("{" * 5000)
     assert len(str(refused.value)) < 300
+
+
+def test_of_many_findings_five_are_told() -> None:
+    with pytest.raises(BadManifest) as refused:
+        parse_config(json.dumps(WHOLE | {"labels": list(range(1000))}))
+    assert str(refused.value).count("labels.") == 5
+    assert str(refused.value).endswith("; and 995 more")
+
+
+@pytest.mark.parametrize("key", ["x" * 100_000, "\x1b[2J\n", "\u202e"])
+def test_a_field_s_name_is_fit_for_a_terminal(key: str) -> None:
+    with pytest.raises(BadManifest) as refused:
+        parse_config(json.dumps(WHOLE | {key: 1}))
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300
+
+
+def test_what_is_shown_of_a_value_takes_no_time_and_little_room() -> None:
+    bomb: list[object] = ["lol"]
+    for _ in range(50):
+        bomb = [bomb] * 9
+    assert shown(bomb) == "list of 9"
+    assert shown({"a": bomb}) == "dict of 1"
+    assert shown(10**100_000) == "a number of 332193 bits"
+    assert shown("\n" * 1000) == "'" + "\\n" * 38 + "..."
+    assert (shown("a"), shown(7), shown(None)) == ("'a'", "7", "None")
 
 
 def test_a_refused_manifest_names_its_place_in_model_yaml() -> None:
