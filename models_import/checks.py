@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from hotswap.manifest import CONFIG_FILE, BadManifest, FileEntry, ModelConfig, digest_of, parse_config
+from hotswap.manifest import CONFIG_FILE, BadManifest, FileEntry, ModelConfig, digest_of, parse_config, plain
 from hotswap.tags import ModelTag
 from models_import import model_yaml
 from models_import.errors import ImportRefused
 from models_import.layout import MODEL_YAML, LeadsOut, check_golden, files_in, pick_weights
+from models_import.small_files import read_small
 from models_import.sources import Opened
 from models_import.stamps import sha256_of
 from models_import.store import check_family
@@ -17,14 +18,25 @@ from models_import.store import check_family
 
 def check_config_file(opened: Opened, origin: Path) -> ModelConfig:
     """The version's config, which fits its files; else `ImportRefused`."""
+    for name in opened.files:
+        if not _is_utf8(name):
+            raise ImportRefused(f"{origin}: {plain(name, 200)}: a file's name must be UTF-8; rename it")
     try:
-        config = parse_config(opened.files[CONFIG_FILE].read_bytes())
+        config = parse_config(read_small(opened.files[CONFIG_FILE]))
         check_family(config)
         check_golden(config, opened.files)
         pick_weights(opened.files)
     except BadManifest as error:
         raise ImportRefused(f"{origin}: {error}") from None
     return config
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_declared(opened: Opened, entries: Mapping[str, FileEntry], origin: Path) -> None:

@@ -23,6 +23,7 @@ from models_import.layout import MODEL_YAML, POINTER, pick_weights
 from models_import.pointer import newest_on_disk, point
 from models_import.probe import LIMIT, Probe, Task, probe
 from models_import.report import SILENT, Report
+from models_import.small_files import LARGEST
 from models_import.sources import Candidate, Opened
 from models_import.staging import FOLDER_MODE, Staging, open_modes, sync, sync_tree
 
@@ -128,7 +129,8 @@ class _Import:
         if self.candidate.is_archive:
             # Packed bytes are fewer than unpacked ones, and BentoML writes those twice.
             self._need(2 * path.stat().st_size)
-            self.opened = sources.open_folder(archive.unpack(path, self.room), wanted, path)
+            bound = archive.bound_of(path, (self.shop.free_bytes() - _SPARE_BYTES) // 2)
+            self.opened = sources.open_folder(archive.unpack(path, self.room, bound), wanted, path)
         elif path.is_file():
             self.opened = sources.open_onnx(path, wanted)
         else:
@@ -175,6 +177,11 @@ class _Import:
     def describe(self) -> None:
         created = self.opened.created or self.config.created or self.shop.now()
         text = model_yaml.render(self.tag.name, self.tag.version, created, self.manifest, self.opened.base)
+        if len(text) > LARGEST:
+            raise ImportRefused(
+                f"{self.candidate.path}: its {len(self.entries)} files make a {MODEL_YAML} of more than "
+                f"{LARGEST} bytes, which nobody reads: import only what the model needs"
+            )
         (self.staged / MODEL_YAML).write_bytes(text)
 
     def modes(self) -> None:

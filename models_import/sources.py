@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest
+from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, plain
 from hotswap.tags import BadTag, ModelTag, as_version, natural_key
 from models_import import model_yaml
 from models_import.errors import ImportRefused
@@ -131,4 +131,4 @@ def _tag(name: str, version: str) -> ModelTag:
         # BentoML lowers names too.
         return ModelTag(name.lower(), as_version(version))
     except BadTag as error:
-        raise ImportRefused(f"{error}; choose others with --name and --version") from None
+        raise ImportRefused(f"{plain(str(error), 500)}; choose others with --name and --version") from None

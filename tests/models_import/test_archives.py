@@ -12,7 +12,7 @@ import pytest
 
 from hotswap.artifact import Artifact, Unservable
 from hotswap.tags import ModelTag
-from models_import import child, exporter
+from models_import import archive, child, exporter
 from models_import.errors import ImportRefused
 from models_import.exporter import export
 from models_import.model_yaml import read
@@ -281,6 +281,21 @@ class TestBroken:
         (tmp_path / name).write_bytes(b"nothing of the kind")
         with pytest.raises(ImportRefused, match="BentoML cannot unpack it"):
             bring(home, tmp_path / name)
+
+    @pytest.mark.parametrize("kind", ["tar.gz", "bentomodel", "zip"])
+    def test_one_that_would_fill_the_disk(
+        self, home: Path, tmp_path: Path, version: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        copy = shutil.copytree(version, tmp_path / "copy")
+        with (copy / "zeros").open("wb") as file:
+            file.truncate(3_000_000)
+        how = {"tar.gz": "gztar", "zip": "zip"}.get(kind, "xztar")
+        bomb = Path(shutil.make_archive(str(tmp_path / "made"), how, copy)).rename(tmp_path / f"bomb.{kind}")
+        monkeypatch.setattr(archive, "_SMALL_BYTES", 1_000_000)
+        with pytest.raises(ImportRefused, match="at least 3 MB, allowed are 1 MB: if you trust"):
+            bring(home, bomb)
+        with pytest.raises(ImportRefused, match="at least 3 MB, allowed are 0 MB: remove versions"):
+            bring(home, bomb, free_bytes=lambda: 11_000_000)
 
     def test_a_truncated_archive(self, home: Path, tmp_path: Path, store: ModelStore) -> None:
         archive = export(store, V1, tmp_path / "code.bentomodel")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hotswap.tags import ModelTag
+from models_import import archive, child
+from models_import.archive import Bound, unpack
 from models_import.child import child_environment, last_words
 from models_import.errors import ImportRefused
 from models_import.exporter import export
@@ -41,3 +45,20 @@ def test_children_send_no_usage_data(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_last_words_of_a_child(said: bytes, last: str) -> None:
     assert last_words(said) == last
+
+
+def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(archive, "LIMIT", 0.001)
+    (tmp_path / "code.tar").touch()
+    with pytest.raises(ImportRefused, match=r"it was not unpacked within 0\.001 s"):
+        unpack(tmp_path / "code.tar", tmp_path, Bound(1, ""))
+
+
+def test_no_file_of_the_child_that_unpacks_grows_above_the_limit(tmp_path: Path) -> None:
+    script = "import sys; from models_import.archive import _limit_files as limit; limit(1000)\n"
+    script += "open(sys.argv[1], 'wb', 0).write(bytes(999))\n"
+    script += "open(sys.argv[2], 'wb', 0).writelines([bytes(1000)] * 2)"
+    command = [sys.executable, "-c", script, str(tmp_path / "small"), str(tmp_path / "large")]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, check=False)
+    assert "File too large" in child.last_words(done.stderr)
+    assert [(tmp_path / name).stat().st_size for name in ("small", "large")] == [999, 1000]

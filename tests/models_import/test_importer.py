@@ -13,6 +13,7 @@ import pytest
 from hotswap.artifact import Artifact
 from hotswap.manifest import Measured
 from hotswap.tags import ModelTag
+from models_import import importer as importer_module
 from models_import import staging
 from models_import.errors import ImportRefused
 from models_import.importer import STEPS
@@ -42,6 +43,31 @@ class TestWhatComesIn:
             "model.yaml",
             "weights.onnx",
         ]
+
+    def test_a_config_above_one_megabyte_is_not_read(self, home: Path, tmp_path: Path) -> None:
+        folder = write_version(tmp_path, "code", "v1", 1)
+        (folder / "config.json").write_text(" " * 1_000_001)
+        with pytest.raises(ImportRefused, match=r"config\.json is larger than"):
+            bring(home, folder)
+
+    def test_more_files_than_a_readable_model_yaml_names(
+        self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(importer_module, "LARGEST", 500)
+        with pytest.raises(ImportRefused, match=r"its 3 files make a model\.yaml of more than 500 bytes"):
+            bring(home, write_version(tmp_path, "code", "v1", 1))
+
+    def test_a_file_whose_name_is_no_text(self, home: Path, tmp_path: Path) -> None:
+        folder = write_version(tmp_path, "code", "v1", 1)
+        (folder / os.fsdecode(b"\xff")).touch()
+        with pytest.raises(ImportRefused, match="must be UTF-8"):
+            bring(home, folder)
+
+    @pytest.mark.parametrize("created", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-10:00"])
+    def test_a_moment_at_the_limits_of_time(self, home: Path, tmp_path: Path, created: str) -> None:
+        folder = write_version(tmp_path, "code", "v1", 1, config={"created": created})
+        with pytest.raises(ImportRefused, match=r"config\.json: created: .* years 1 to 9999"):
+            bring(home, folder)
 
     def test_a_folder_with_golden_pictures(self, home: Path, tmp_path: Path, store: ModelStore) -> None:
         golden = [{"file": "golden/a.png"}]
