@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig
+from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, plain, shown
 
 MODEL_YAML = "model.yaml"
 WEIGHTS_FILE = "weights.onnx"
@@ -54,14 +54,18 @@ def check_manifest(manifest: Manifest) -> None:
     for path in manifest.files:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or pure.as_posix() != path:
-            raise BadManifest(f"manifest: files: {path!r} is not a plain path inside the version's folder")
+            raise BadManifest(
+                f"manifest: files: {shown(path)} is not a plain path inside the version's folder"
+            )
     for needed in (manifest.weights, CONFIG_FILE):
         if needed not in manifest.files:
-            raise BadManifest(f"manifest: {needed} is not among its files")
+            raise BadManifest(f"manifest: {plain(needed, 200)} is not among its files")
 
 
 def check_golden(config: ModelConfig, paths: Collection[str]) -> None:
     """Raise `BadManifest` naming a golden picture that is not among the files."""
     for golden in config.golden:
         if golden.file not in paths:
-            raise BadManifest(f"{CONFIG_FILE}: golden: {golden.file} is not in the version's folder")
+            raise BadManifest(
+                f"{CONFIG_FILE}: golden: {plain(golden.file, 200)} is not in the version's folder"
+            )

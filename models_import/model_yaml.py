@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hotswap.manifest import MANIFEST_KEY, BadManifest, Manifest, as_utc, parse_manifest
+from hotswap.manifest import MANIFEST_KEY, BadManifest, Manifest, as_utc, parse_manifest, plain, shown
 from models_import.layout import MODEL_YAML, check_manifest
+from models_import.small_files import read_small
 
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+#: What the largest file of an honest model stays below; what lies above can stop or kill the process.
+_DEEPEST = 50
+_MOST_NODES = 100_000
+_MOST_DIRECTIVES = 10
+# A percent sign after whatever ends a line in YAML, among that the last byte of what Unicode adds.
+_DIRECTIVE = re.compile(rb"(?:\A|[\n\r\x85\xa8\xa9])(?:\xef\xbb\xbf)?%")
+_LONGEST_NUMBER = {"int": 20, "float": 40}
+
+
+class _StrictLoader(_Loader):  # type: ignore[misc]
+    """A safe loader that refuses long numbers, which take the square of their length to read."""
+
+    def number(self, node: Any) -> Any:
+        kind = node.tag.rpartition(":")[2]
+        if isinstance(node, yaml.ScalarNode) and len(node.value) > _LONGEST_NUMBER[kind]:
+            raise BadManifest(f"{MODEL_YAML}: {shown(node.value)} is too long for a number")
+        return getattr(self, f"construct_yaml_{kind}")(node)
+
+
+for _kind in _LONGEST_NUMBER:
+    _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _StrictLoader.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +57,35 @@ class ModelYaml:
 def parse(text: bytes) -> ModelYaml:
     """Read a `model.yaml`; raise `BadManifest` saying what is wrong."""
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, the fast one if there is one
-    except yaml.YAMLError as error:
+        _check_shape(text)
+        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a safe loader, the fast one if there is one
+    except BadManifest:
+        raise
+    except Exception as error:  # noqa: BLE001 - the loader lets through what its conversions raise
         raise BadManifest(f"{MODEL_YAML} is not YAML: {_first_line(error)}") from None
     if not isinstance(document, dict):
         raise BadManifest(f"{MODEL_YAML} is empty or no mapping")
     return _understood(document)
 
 
+def _check_shape(text: bytes) -> None:
+    """Raise `BadManifest` for what grows when it is loaded, or kills the loader."""
+    if b"\0" in text or len(_DIRECTIVE.findall(text)) > _MOST_DIRECTIVES:
+        raise BadManifest(f"{MODEL_YAML} is not YAML: it is not UTF-8, or has many directives")
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise BadManifest(
+                f"{MODEL_YAML}: aliases (*{plain(str(event.anchor), 20)}) are refused: write it out"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST or number > _MOST_NODES:
+            raise BadManifest(f"{MODEL_YAML} has more than {_MOST_NODES} parts or {_DEEPEST} levels")
+
+
 def read(folder: Path) -> ModelYaml:
     """Read a version folder's `model.yaml`; raise `BadManifest`, or `OSError` when it cannot be opened."""
-    return parse((folder / MODEL_YAML).read_bytes())
+    return parse(read_small(folder / MODEL_YAML))
 
 
 def _understood(document: dict[str, Any]) -> ModelYaml:
@@ -54,12 +96,16 @@ def _understood(document: dict[str, Any]) -> ModelYaml:
 
 
 def _moment(value: object) -> datetime:
-    if isinstance(value, datetime):
-        return as_utc(value)
     try:
-        return as_utc(datetime.fromisoformat(str(value)))
+        if isinstance(value, datetime):
+            return as_utc(value)
+        if isinstance(value, str | date):
+            return as_utc(datetime.fromisoformat(str(value)))
+    except BadManifest as error:
+        raise BadManifest(f"{MODEL_YAML}: creation_time: {error}") from None
     except ValueError:
-        raise BadManifest(f"{MODEL_YAML}: creation_time: {value!r} is no time in ISO 8601") from None
+        pass
+    raise BadManifest(f"{MODEL_YAML}: creation_time: {shown(value)} is no time in ISO 8601")
 
 
 def _manifest(document: Mapping[str, Any]) -> Manifest | None:
@@ -72,7 +118,8 @@ def _manifest(document: Mapping[str, Any]) -> Manifest | None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    said = str(error).partition("\n")[0]
+    return plain(said if isinstance(error, yaml.YAMLError) else f"{type(error).__name__}: {said}", 200)
 
 
 def render(

@@ -8,30 +8,42 @@ from pathlib import Path
 
 from hotswap.artifact import VersionSight
 from hotswap.manifest import BadManifest
-from hotswap.tags import natural_key
+from hotswap.tags import BadTag, check_word, natural_key
 from models_import import model_yaml, reasons
 from models_import.layout import POINTER
+from models_import.small_files import read_start
 from models_import.staging import FILE_MODE, sync
 
 # Longer than any version may be, so that a file of another kind is not read as a whole.
 _LONGEST = 200
+_LONGEST_VERSION = 63
 
 
 def read_pointer(folder: Path, versions: Mapping[str, VersionSight]) -> tuple[str | None, str | None]:
     """The version that `latest` names, or None and what is wrong and mends it."""
     path = folder / POINTER
     try:
-        with path.open("rb") as file:
-            named = file.read(_LONGEST).decode("utf-8", "replace").strip()
+        named = read_start(path, _LONGEST).decode("utf-8", "replace").strip()
     except FileNotFoundError:
         return None, reasons.pointer(path, "is missing", newest(versions))
     except OSError as error:
         return None, reasons.unreadable(path, error)
+    except BadManifest:
+        what = "is no regular file; remove it first"
+        return None, reasons.pointer(path, what, newest(versions))
     if not named:
         return None, reasons.pointer(path, "is empty", newest(versions))
     if named not in versions:
-        return None, reasons.pointer(path, f"names {named}, which is not there", newest(versions))
+        return None, reasons.pointer(path, f"names {_told(named)}, which is not there", newest(versions))
     return named, None
+
+
+def _told(named: str) -> str:
+    """A version's name as it is; of anything else the beginning, which can do no harm on a terminal."""
+    try:
+        return check_word("version", named)
+    except BadTag:
+        return repr(named[:_LONGEST_VERSION])
 
 
 def newest(versions: Mapping[str, VersionSight]) -> str | None:
@@ -56,8 +68,8 @@ def newest_on_disk(folder: Path, fresh: str | None, without: str | None = None) 
 
 
 def _named(folder: Path) -> str | None:
-    with suppress(OSError), (folder / POINTER).open("rb") as file:
-        return file.read(_LONGEST).decode("utf-8", "replace").strip()
+    with suppress(BadManifest, OSError):
+        return read_start(folder / POINTER, _LONGEST).decode("utf-8", "replace").strip()
     return None
 
 

@@ -54,6 +54,8 @@ class Settler:
             return Unsettled(reasons.interrupted(tag, f"{error.filename} went away"))
         except OSError as error:
             return Unservable(reasons.unreadable(folder, error))
+        except Exception as error:  # noqa: BLE001 - one version can never stop the others
+            return Unservable(reasons.unforeseen(error))
 
     def _check(self, tag: ModelTag, folder: Path, info: ModelYaml, config: ModelConfig) -> Settling:
         files = dict(files_in(folder))

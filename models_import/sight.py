@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotswap.artifact import VersionSight
-from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, parse_config
+from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, parse_config, plain
 from hotswap.tags import ModelTag
 from models_import import model_yaml, reasons
 from models_import.layout import MODEL_YAML, LeadsOut, check_golden, files_in, pick_weights
@@ -66,6 +66,8 @@ class SightReader:
             reading = self._judge(ModelTag(name, version), Path(folder))
         except OSError as error:
             return Reading(VersionSight(version, reason=reasons.unreadable(Path(folder), error)))
+        except Exception as error:  # noqa: BLE001 - one version can never stop the others
+            return Reading(VersionSight(version, reason=reasons.unforeseen(error)))
         self._known[folder] = key, reading
         return reading
 
@@ -96,7 +98,8 @@ class SightReader:
         except BadManifest as error:
             raise _Unfit(reasons.damaged(tag, str(error)), waits=True, lasting=True) from None
         if (info.name, info.version) != (tag.name, tag.version):
-            what = f"its {MODEL_YAML} is that of {info.name}:{info.version}"
+            named = plain(f"{info.name}:{info.version}", 130)
+            what = f"its {MODEL_YAML} is that of {named}"
             raise _Unfit(reasons.damaged(tag, what), lasting=True)
         return info
 
@@ -118,8 +121,8 @@ class SightReader:
 def _bad_config(tag: ModelTag, info: ModelYaml, folder: Path, error: BadManifest) -> _Unfit:
     if info.manifest is None:
         return _Unfit(reasons.foreign(folder, str(error)), waits=True)
-    declared = info.manifest.files[CONFIG_FILE].size
-    if (folder / CONFIG_FILE).stat().st_size < declared:
+    path, declared = folder / CONFIG_FILE, info.manifest.files[CONFIG_FILE].size
+    if path.is_file() and path.stat().st_size < declared:
         return _Unfit(reasons.interrupted(tag, f"{CONFIG_FILE} is not whole"), waits=True)
     return _Unfit(reasons.damaged(tag, str(error)))
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from models_import.small_files import read_small
+
 Stamp = tuple[int, int, int, int]
 T = TypeVar("T")
 
@@ -72,13 +74,14 @@ class ParsedFiles(Generic[T]):
         if known is None or known[0] != stamp:
             known = self._known[path] = (stamp, self._read(path))
         if isinstance(known[1], ValueError):
-            raise known[1]
+            # Else every raising would add to the trace that the one before has left.
+            raise known[1].with_traceback(None)
         return known[1]
 
     def _read(self, path: Path) -> T | ValueError:
         self.reads += 1
         try:
-            return self._parse(path.read_bytes())
+            return self._parse(read_small(path))
         except ValueError as error:
             return error
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hotswap.artifact import ModelSight, Settling, Unsettled, VersionSight
+from hotswap.artifact import ModelSight, Settling, Unservable, Unsettled, VersionSight
 from hotswap.manifest import ModelConfig
 from hotswap.tags import BadTag, ModelTag, check_word
 from models_import import reasons
@@ -59,7 +59,7 @@ class ModelStore:
             names = _folders(self._models)
         except OSError:
             return None
-        sights = {entry.name: self._model(entry, seen) for entry in names}
+        sights = {entry.name: self._guarded(entry, seen) for entry in names}
         if seen != self._seen:
             self._seen = seen
             self._sights.keep_only(seen)
@@ -72,12 +72,24 @@ class ModelStore:
         A version without manifest settles when two calls at least 2 s apart saw the same files.
         """
         folder = self._models / tag.name / tag.version
-        if not folder.is_dir():
-            return Unsettled(f"{tag} is not in the store")
+        try:
+            if not folder.is_dir():
+                return Unsettled(f"{tag} is not in the store")
+        except OSError as error:
+            return Unservable(reasons.unreadable(folder, error))
         if not inside(self._models, folder):
             return Unsettled(_leads_out(folder))
         reading = self._sights.read(tag.name, tag.version, str(folder), anew=True)
         return self._settler.settle(tag, folder, reading)
+
+    def _guarded(self, found: os.DirEntry[str], seen: set[str]) -> ModelSight:
+        """One model can never stop the others."""
+        try:
+            return self._model(found, seen)
+        except OSError as error:
+            return ModelSight(found.name, None, {}, reasons.unreadable(Path(found.path), error))
+        except Exception as error:  # noqa: BLE001 - whatever a folder makes the libraries raise
+            return ModelSight(found.name, None, {}, reasons.unforeseen(error))
 
     def _model(self, found: os.DirEntry[str], seen: set[str]) -> ModelSight:
         name, folder = found.name, Path(found.path)
@@ -104,8 +116,16 @@ def _leads_out(folder: Path) -> str:
 def _folders(place: Path) -> list[os.DirEntry[str]]:
     """The folders in `place` whose names can be part of a tag, by name."""
     with os.scandir(place) as entries:
-        found = [entry for entry in entries if _is_word(entry.name) and entry.is_dir()]
+        found = [entry for entry in entries if _is_word(entry.name) and _may_be_folder(entry)]
     return sorted(found, key=lambda entry: entry.name)
+
+
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link that leads to itself, a disk that fails: whoever opens it is told so.
+        return True
 
 
 def _is_word(name: str) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hotswap.manifest import BadManifest, FileEntry, Manifest
 from models_import.model_yaml import parse, render
@@ -52,8 +55,52 @@ def test_every_way_to_write_a_moment_is_read(text: str) -> None:
             "okawari: digest",
         ),
         (b"!!python/object/apply:os.system ['true']\n", "is not YAML"),
+        (b"creation_time: 2026-13-45\n", "is not YAML: ValueError"),
+        (b"a: !!int abc\n", "is not YAML: ValueError"),
+        (b"a: !!bool zz\n", "is not YAML: KeyError"),
+        (b"a: !!timestamp 'a'\n", "is not YAML: AttributeError"),
+        (b"name: code\nversion: v1\ncreation_time: '0001-01-01T00:00:00+14:00'\n", "years 1 to 9999"),
+        (b"name: code\nversion: v1\ncreation_time: 9999-12-31T23:59:59-10:00\n", "years 1 to 9999"),
+        (b"name: code\nversion: v1\ncreation_time: [2026-01-01]\n", "creation_time: list of 1 is no time"),
+        (b"a: &a [1]\nb: *a\n", r"aliases \(\*a\) are refused"),
+        (b"[" * 100_000, "levels"),
+        (b"a: [" + b"1," * 100_000 + b"]", "parts"),
+        (b"a: 1" + b":59" * 300_000, "too long for a number"),
+        (b"%TAG !a! x\n" * 11 + b"--- a", "directives"),
+        ("name: code\n".encode("utf-16"), "not UTF-8"),
     ],
 )
 def test_anything_else_is_said(text: bytes, said: str) -> None:
     with pytest.raises(BadManifest, match=said):
+        parse(text)
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_grows() -> None:
+    lines = ["a0: &a0 [lol]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
+    text = "\n".join([*lines, "name: code", "version: v1", "creation_time: *a11"])
+    with pytest.raises(BadManifest, match="aliases"):
+        parse(text.encode())
+
+
+_TAGS = [
+    "!!int ",
+    "!!bool ",
+    "!!timestamp ",
+    "!!binary ",
+    "!!set ",
+    "!!omap ",
+    "!!null ",
+    "&a ",
+    "*a",
+    "<<: ",
+]
+_KEYS = ["name: ", "version: ", "creation_time: ", "metadata: ", "okawari: "]
+_VALUES = ["2026-13-45", "0001-01-01", "+14:00", "code", "v1", "1", "1e400"]
+_SIGNS = ["{", "}", "[", "]", ",", "\n", "\n  ", "- ", "? ", ": ", "'", '"', "|", "%"]
+_PARTS = st.sampled_from([*_TAGS, *_KEYS, *_VALUES, *_SIGNS])
+
+
+@given(st.lists(_PARTS, max_size=30).map("".join).map(str.encode) | st.binary(max_size=60))
+def test_nothing_else_is_ever_raised(text: bytes) -> None:
+    with suppress(BadManifest):
         parse(text)

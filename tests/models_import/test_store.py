@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hotswap.artifact import Artifact, ModelSight, Unservable, Unsettled, VersionSight
+from hotswap.manifest import BadManifest
 from hotswap.tags import ModelTag
-from models_import import sight
+from models_import import model_yaml, settling, sight
+from models_import import store as store_module
+from models_import.pointer import newest_on_disk
+from models_import.stamps import ParsedFiles
 from models_import.store import ModelStore
 from tests.builders import write_version
 from tests.models_import.shop import bring, day, stock, tree
@@ -34,6 +43,15 @@ def reason(store: ModelStore, name: str = "v1") -> str:
     found = version(store, name).reason
     assert found is not None
     return found
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):
+        made.bind(path.name)  # the whole path is too long for a socket
+
+
+def a_link_to_a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
 
 
 def test_an_imported_version_is_seen_and_settles(home: Path, tmp_path: Path, store: ModelStore) -> None:
@@ -107,6 +125,21 @@ class TestLatest:
         assert model(store) == ModelSight("code", None, {}, model(store).pointer)
         assert "import a version" in str(model(store).pointer)
 
+    def test_what_it_names_does_no_harm_on_a_terminal(self, pointer: Path, store: ModelStore) -> None:
+        pointer.write_bytes(b"\x1b[2J\xff" + b"x" * 200)
+        said = str(model(store).pointer)
+        assert said.isprintable()
+        assert "x" * 64 not in said
+
+    @pytest.mark.parametrize("odd", [os.mkfifo, a_socket, os.mkdir, a_link_to_a_device])
+    def test_one_that_is_no_file_is_not_waited_for(
+        self, pointer: Path, store: ModelStore, odd: Callable[[Path], object]
+    ) -> None:
+        pointer.unlink()
+        odd(pointer)
+        assert "is no regular file" in str(model(store).pointer)
+        assert newest_on_disk(pointer.parent, None) == "v2"
+
 
 def test_versions_are_never_matched_by_prefix(home: Path, tmp_path: Path, store: ModelStore) -> None:
     shutil.rmtree(stock(home, tmp_path, "code", "v1"))
@@ -125,6 +158,135 @@ def test_what_can_be_no_tag_is_not_there(home: Path, tmp_path: Path, store: Mode
     assert sights is not None
     assert set(sights) == {"code"}
     assert set(sights["code"].versions) == {"v1"}
+
+
+class TestOneAlone:
+    """One version can never stop the others, nor can one model."""
+
+    @pytest.fixture
+    def folder(self, home: Path, tmp_path: Path) -> Path:
+        stock(home, tmp_path, "good", "v1", 1)
+        stock(home, tmp_path, "code", "v2", 2)
+        return stock(home, tmp_path, "code", "v1", 3)
+
+    def check(self, store: ModelStore, said: str = "") -> None:
+        """v1 is refused, all else serves."""
+        assert said in reason(store)
+        assert reason(store).isprintable()
+        assert not isinstance(store.settle(V1), Artifact)
+        assert version(store, "v2").reason is None
+        assert isinstance(store.settle(ModelTag("code", "v2")), Artifact)
+        assert isinstance(store.settle(ModelTag("good", "v1")), Artifact)
+
+    @pytest.mark.parametrize("name", ["model.yaml", "config.json"])
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (b"creation_time: 2026-13-45\n", ""),
+            (b"!!bool zz", ""),
+            (b"[" * 500_000, ""),
+            (b'{"\\u0000": [1e999, {}]}', ""),
+            (b" " * 1_000_001, "larger than"),
+        ],
+    )
+    def test_an_odd_file(self, folder: Path, store: ModelStore, name: str, text: bytes, said: str) -> None:
+        (folder / name).write_bytes(text)
+        self.check(store, said)
+
+    @pytest.mark.parametrize("name", ["model.yaml", "config.json"])
+    @pytest.mark.parametrize("odd", [os.mkfifo, a_socket, os.mkdir, a_link_to_a_device])
+    def test_one_that_is_no_file(
+        self, folder: Path, store: ModelStore, name: str, odd: Callable[[Path], object]
+    ) -> None:
+        (folder / name).unlink()
+        odd(folder / name)
+        self.check(store, "no regular file")
+
+    @pytest.mark.parametrize("path", ["a\\0b", "x" * 5000, "\\e[2J"])
+    def test_an_odd_name_in_the_manifest(self, folder: Path, store: ModelStore, path: str) -> None:
+        text = (folder / "model.yaml").read_text()
+        (folder / "model.yaml").write_text(text.replace("README.md:", f'? "{path}"\n        :'))
+        self.check(store)
+
+    def test_an_added_file_whose_name_is_no_text(self, folder: Path, store: ModelStore) -> None:
+        (folder / os.fsdecode(b"\xff")).touch()
+        settled = store.settle(V1)
+        assert isinstance(settled, Unservable)
+        assert settled.reason.isprintable()
+
+    def test_what_nobody_thought_of(
+        self, folder: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fits(tag: ModelTag, *parts: object) -> int:
+            if tag == V1:
+                raise ZeroDivisionError("odd")
+            return real(tag, *parts)  # type: ignore[arg-type]
+
+        real = sight._fits
+        monkeypatch.setattr(sight, "_fits", fits)
+        self.check(store, "ZeroDivisionError: odd")
+
+    def test_what_nobody_thought_of_in_settling(
+        self, folder: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(settling, "digest_of", lambda _entries: 1 / 0)
+        settled = store.settle(V1)
+        assert isinstance(settled, Unservable)
+        assert "ZeroDivisionError" in settled.reason
+
+    def test_what_nobody_thought_of_in_a_model(
+        self, folder: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def read(place: Path, versions: Mapping[str, VersionSight]) -> tuple[str | None, str | None]:
+            if place.name == "code":
+                raise ZeroDivisionError("odd")
+            return "v1", None
+
+        monkeypatch.setattr(store_module, "read_pointer", read)
+        assert model(store).pointer == "cannot be read: ZeroDivisionError: odd"
+        assert set(model(store, "good").versions) == {"v1"}
+
+    @pytest.mark.parametrize("place", ["code", "code/v1"])
+    def test_a_link_that_leads_to_itself(
+        self, folder: Path, home: Path, store: ModelStore, place: str
+    ) -> None:
+        shutil.rmtree(home / "models" / place)
+        (home / "models" / place).symlink_to(Path(place).name)
+        sights = store.look()
+        assert sights is not None
+        assert "cannot be read" in str(sights["code"].pointer or sights["code"].versions["v1"].reason)
+        assert isinstance(store.settle(ModelTag("good", "v1")), Artifact)
+        assert not isinstance(store.settle(V1), Artifact)
+
+    # The same place is written to again and again.
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+    @given(data=st.data(), odd=st.binary(max_size=12))
+    def test_any_bytes_anywhere(
+        self, folder: Path, store: ModelStore, data: st.DataObject, odd: bytes
+    ) -> None:
+        path = folder / data.draw(st.sampled_from(["model.yaml", "config.json", "../latest"]))
+        before = path.read_bytes()
+        start, end = data.draw(st.integers(0, len(before))), data.draw(st.integers(0, len(before)))
+        try:
+            path.write_bytes(before[:start] + odd + before[end:])
+            version(store)
+            store.settle(V1)
+            assert version(store, "v2").reason is None
+            assert set(model(store, "good").versions) == {"v1"}
+        finally:
+            path.write_bytes(before)
+
+
+def test_a_refusal_that_is_remembered_does_not_grow(tmp_path: Path) -> None:
+    files, path = ParsedFiles(model_yaml.parse), tmp_path / "model.yaml"
+    path.touch()
+    lengths = []
+    for _ in range(3):
+        with pytest.raises(BadManifest) as refused:
+            files.get(path)
+        lengths.append(len(refused.traceback))
+    assert files.reads == 1
+    assert lengths[0] == lengths[-1]
 
 
 class TestHalfCopied:
