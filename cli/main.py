@@ -7,11 +7,13 @@ Heavy libraries are imported inside the commands that need them.
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 
 import click
 
 from cli.refusal import Refused
+from models_import.politeness import give_way
 
 # Every process of ours inherits it; BentoML would send usage data otherwise.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
@@ -92,5 +94,8 @@ def main() -> None:
     """
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """What `okawari` is: the command line as a program. Imports give way before they load anything."""
+    if any(word in ("import", "get", "init") for word in sys.argv[1:2]):
+        give_way()
     main()

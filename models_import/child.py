@@ -9,6 +9,9 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 
+#: How a module of ours is started so that it gives way; it needs `start_new_session`.
+POLITELY = (sys.executable, "-m", "models_import.politeness")
+
 
 def child_environment(**changes: str) -> dict[str, str]:
     """This process's environment, in which a child finds our modules wherever it starts."""
@@ -22,12 +25,14 @@ def run_module(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `python -m module arguments` to its end, its environment changed by `changes`.
 
-    After `timeout` seconds it is killed and `subprocess.TimeoutExpired` raised.
+    It gives way to everybody (see `politeness`), in a session of its own. After `timeout` seconds it is
+    killed and `subprocess.TimeoutExpired` raised.
     """
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [*POLITELY, module, *arguments],
         env=child_environment(**changes),
         stdin=subprocess.DEVNULL,
+        start_new_session=True,
         capture_output=True,
         check=False,
         timeout=timeout,

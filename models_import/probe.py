@@ -22,7 +22,7 @@ from hotswap.errors import ServingError
 from hotswap.manifest import CONFIG_FILE, BadManifest, Measured, parse_config
 from hotswap.runner import Options, Picture
 from hotswap.tags import ModelTag
-from models_import.child import child_environment, last_words
+from models_import.child import POLITELY, child_environment, last_words
 from models_import.errors import ImportRefused
 
 #: Seconds within which a model must load, pass its self-check and answer once.
@@ -56,12 +56,13 @@ Probe = Callable[[Task], Measured]
 
 def probe(task: Task) -> Measured:
     """Load the model in a child, check it, run it once; raise `ImportRefused` with the reason."""
-    command = [sys.executable, "-m", __name__]
+    command = [*POLITELY, __name__]
     try:
         done = subprocess.run(
             command,
             input=task.model_dump_json().encode(),
             env=child_environment(),
+            start_new_session=True,
             capture_output=True,
             timeout=task.limit,
             check=False,
