@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.tags import ModelTag
-from models_import import archive, child
+from models_import import archive
 from models_import.archive import Bound, unpack
 from models_import.child import child_environment, last_words
 from models_import.errors import ImportRefused
@@ -60,5 +60,6 @@ def test_no_file_of_the_child_that_unpacks_grows_above_the_limit(tmp_path: Path)
     script += "open(sys.argv[2], 'wb', 0).writelines([bytes(1000)] * 2)"
     command = [sys.executable, "-c", script, str(tmp_path / "small"), str(tmp_path / "large")]
     done = subprocess.run(command, env=child_environment(), capture_output=True, check=False)
-    assert "File too large" in child.last_words(done.stderr)
+    # Not its last words: what else writes files at its end, as coverage does, fails after it.
+    assert b"File too large" in done.stderr
     assert [(tmp_path / name).stat().st_size for name in ("small", "large")] == [999, 1000]
