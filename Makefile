@@ -47,7 +47,7 @@ check: lint types ## lint, strict types, import matrix, all tests once, coverage
 	@scripts/check $(BIN)
 
 prove: dev ## the reliability suite at its full size (long)
-	@OKAWARI_PROVE=1 $(BIN)/python -m pytest -m "e2e or full" -p no:cacheprovider tests
+	@OKAWARI_PROVE=1 $(BIN)/python -m pytest -m "e2e or full" -rP -p no:cacheprovider tests
 
 bench: dev ## measure against the limit of the machine; table and JSON under bench-results/
 	@$(BIN)/python -m benchmarks.run

@@ -32,6 +32,10 @@ def test_imports_and_target_changes_under_load_fail_no_request(make_service: Sta
             promised.append((time.monotonic(), version))
             assert answer.json()["serving"] == version
         load.reach(SIZES.requests)
+    print(
+        f"{len(load.shots)} requests over {SIZES.swaps} rounds: {len(load.failures)} failures, "
+        f"{len(load.contradictions)} contradictions, {len(readiness.flaps)} flaps of {readiness.asked} looks"
+    )
     assert load.failures == []
     assert load.contradictions == []
     assert readiness.flaps == []
