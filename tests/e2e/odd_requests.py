@@ -88,12 +88,13 @@ def _head(random: Random, query: str, content_type: str) -> bytes:
 
 def _chunked(random: Random, body: bytes) -> bytes:
     pieces = []
-    while body:
-        size = min(len(body), random.choice([1, 7, 500, 100_000, 100_000]))
+    left = memoryview(body)
+    while left:
+        size = min(len(left), random.choice([1, 7, 500, 100_000, 100_000]))
         if len(pieces) > 200:
-            size = len(body)
-        pieces.append(b"%x\r\n%b\r\n" % (size, body[:size]))
-        body = body[size:]
+            size = len(left)
+        pieces.append(b"%x\r\n%b\r\n" % (size, left[:size]))
+        left = left[size:]
     return b"".join(pieces) + b"0\r\n\r\n"
 
 
