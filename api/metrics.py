@@ -27,6 +27,7 @@ from hotswap.dataplane import Answer
 from hotswap.hooks import Swap
 from hotswap.reconciler import Reconciler
 from hotswap.tags import ModelTag
+from registry.run_folder import alive
 
 logger = logging.getLogger("bentoml.okawari.metrics")
 
@@ -289,18 +290,8 @@ def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
 def sweep(folder: Path) -> None:
     """Forget the live gauges of workers that have died; nobody else does."""
     for pid in _pids(folder.glob("gauge_live*.db")):
-        if not _alive(pid):
+        if not alive(pid):
             multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _pids(files: Iterable[Path]) -> set[int]:

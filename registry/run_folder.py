@@ -158,7 +158,7 @@ class RunFolder:
                 state = WorkerState.model_validate_json(path.read_bytes())
             except (OSError, ValueError):
                 continue
-            if _alive(state.pid):
+            if alive(state.pid):
                 yield state
 
 
@@ -174,7 +174,8 @@ def _try_lock(handle: int) -> bool:
     return False
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of that pid exists, whoever owns it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
