@@ -29,7 +29,11 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
-    """What is asked. `deadline` is a moment of `time.monotonic()`."""
+    """What is asked. `deadline` is a moment of `time.monotonic()`.
+
+    `then` takes further what the model found, such as drawing it: after the model, in the same thread,
+    under the same permit and lease; not when the deadline has passed meanwhile.
+    """
 
     request_id: str
     pictures: tuple[Picture, ...]
@@ -38,6 +42,7 @@ class PredictRequest:
     version: str | None = None
     options: Options = field(default_factory=Options)
     received: float = field(default_factory=time.perf_counter)
+    then: Callable[[Predictions], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,12 @@ class DataPlane:
         artifact = generation.artifact
 
         def work() -> Predictions:
-            return generation.runner.predict(request.pictures, request.options)
+            found = generation.runner.predict(request.pictures, request.options)
+            if request.then is not None:
+                if time.monotonic() >= request.deadline:
+                    raise _late()
+                request.then(found)
+            return found
 
         limit = asyncio.timeout(request.deadline - time.monotonic())
         try:
@@ -103,7 +113,7 @@ class DataPlane:
         except TimeoutError:
             if not limit.expired():
                 raise  # the runner's own
-            raise DeadlineExceeded("no answer within the request's time; send fewer at once") from None
+            raise _late() from None
         return Answer(
             request_id=request.request_id,
             model=artifact.tag.name,
@@ -159,3 +169,7 @@ class DataPlane:
             raise ModelNotFound(f"there is no model {name!r}; GET /models lists them")
         wish = document.wish(name)
         return name in required or (wish is not None and not wish.unloaded)
+
+
+def _late() -> DeadlineExceeded:
+    return DeadlineExceeded("no answer within the request's time; send fewer at once")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 from anyio.lowlevel import checkpoint
@@ -18,12 +20,14 @@ from hotswap.errors import (
     ModelNotReady,
     ModelRequired,
     Overloaded,
+    PictureTooLarge,
     ServingError,
     VersionNotFound,
     VersionNotLoaded,
 )
 from hotswap.hooks import NoHooks
 from hotswap.pool import Pool
+from hotswap.runner import Predictions
 from tests.hotswap.fakes import PATIENCE, Hold
 from tests.hotswap.world import World, asked
 
@@ -251,4 +255,48 @@ async def test_a_request_that_comes_too_late_is_told_so_and_leaves_nothing_behin
     late = PredictRequest("r", asked().pictures, time.monotonic() - 1, "m")
     with pytest.raises(DeadlineExceeded):
         await world.plane.predict(late)
+    await world.end()
+
+
+async def test_what_follows_the_model_runs_in_its_thread_with_lease_and_permit() -> None:
+    world = Served("m:v1", capacity=1)
+    world.settle()
+    generation = world.reconciler.slots["m"].current
+    assert generation is not None
+    seen: list[tuple[str, int, int, int]] = []
+
+    def then(found: Predictions) -> None:
+        thread = threading.current_thread().name
+        seen.append((thread, len(found.items), generation.leases, world.admission.inside))
+
+    await world.plane.predict(replace(asked(), then=then))
+    assert seen == [("okawari-run-0", 1, 1, 1)]
+    assert (generation.leases, world.admission.inside) == (0, 0)
+    await world.end()
+
+
+async def test_what_follows_the_model_is_left_out_when_nobody_waits() -> None:
+    world = Served("m:held", capacity=1)
+    world.settle()
+    called: list[Predictions] = []
+    task = asyncio.create_task(world.plane.predict(replace(asked(seconds=0.05), then=called.append)))
+    await asyncio.to_thread(world.hold.reached)
+    with pytest.raises(DeadlineExceeded):
+        await task
+    world.hold.let_go()
+    await asyncio.to_thread(world.pool.close, PATIENCE)
+    assert (called, world.admission.inside) == ([], 0)
+    await world.end()
+
+
+async def test_what_follows_the_model_may_refuse() -> None:
+    world = Served("m:v1", capacity=1)
+    world.settle()
+
+    def refuse(_: Predictions) -> None:
+        raise PictureTooLarge("too wide")
+
+    with pytest.raises(PictureTooLarge, match="too wide"):
+        await world.plane.predict(replace(asked(), then=refuse))
+    assert world.admission.inside == 0
     await world.end()
