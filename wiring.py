@@ -26,6 +26,7 @@ from api.routes import RouteParts
 from hotswap import memory, status
 from hotswap.admission import Admission
 from hotswap.background import LoaderThread
+from hotswap.commits import Alone
 from hotswap.control import Control
 from hotswap.dataplane import Answer, DataPlane, PredictRequest
 from hotswap.errors import Overloaded, ServingError
@@ -35,8 +36,10 @@ from hotswap.reconciler import Reconciler
 from hotswap.turning import ReconcilerThread
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
+from registry.commit_board import CommitBoard
 from registry.desired_file import DesiredFile
 from registry.run_folder import RunFolder
+from registry.seats import Seats
 from runners.loader import OnnxLoader
 from settings import Settings
 
@@ -62,11 +65,22 @@ class Worker:
         run.prepare()
         logs.configure(settings.home / "logs", _worker_number(), settings.log_level)
         self._settings = settings
+        self.seats = Seats(run.board, 2 * settings.workers)
+        self.seat = self.seats.take()
         self.metrics = Metrics(run.metrics, _info())
         store, desired = ModelStore(settings.models), DesiredFile(settings.home)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.load_threads)
         self._background = LoaderThread()
-        self.reconciler = Reconciler(store, desired, loader, self._background, observer=self.metrics)
+        several = settings.workers > 1
+        self.reconciler = Reconciler(
+            store,
+            desired,
+            loader,
+            self._background,
+            observer=self.metrics,
+            commits=CommitBoard(run.commits, self.seats, self.seat.index) if several else Alone(),
+            patience=settings.swap_timeout,
+        )
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = Pool(settings.thread_count)
@@ -79,7 +93,7 @@ class Worker:
         self._report = Report(self.reconciler, run, self._listener)
         self.route_parts = RouteParts(
             reconciler=self.reconciler,
-            control=Control(self.reconciler, desired, store),
+            control=Control(self.reconciler, desired, store, run.ask_reload if several else _nobody),
             guard=Guard(settings.admin_token, is_exposed(self._listener), settings.insecure),
             metrics=self.metrics,
             swap_timeout=settings.swap_timeout,
@@ -88,6 +102,7 @@ class Worker:
 
     async def start(self) -> None:
         """Start every thread; return when what is wanted serves, or after `start_timeout`."""
+        self.seat.start()
         _end_with_parent()
         self._watch_for_the_end()
         if self._orphaned():
@@ -121,6 +136,7 @@ class Worker:
 
     async def stop(self) -> None:
         """End every thread. Work that outlives the grace is left to the end of the process."""
+        self.seat.leave()
         self._watcher.stop()
         await asyncio.to_thread(self._turning.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
@@ -165,6 +181,10 @@ class Worker:
 
             with suppress(ValueError):  # not in the main thread: somebody else's process, as in a test
                 signal.signal(number, drain)
+
+
+def _nobody() -> None:
+    """There is no other worker to tell."""
 
 
 class _Hooks(NoHooks):

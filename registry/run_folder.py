@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -74,6 +75,8 @@ class RunFolder:
         self._reload = self.asked / "reload"
         self.workers = self.path / "workers"
         self.metrics = self.path / "metrics"
+        self.board = self.path / "board"
+        self.commits = self.path / "commits"
         self._held: int | None = None
 
     def claim(self) -> None:
@@ -92,13 +95,14 @@ class RunFolder:
 
     def prepare(self) -> None:
         """Make the folders."""
-        for folder in (self.workers, self.metrics, self.asked):
+        for folder in (self.workers, self.metrics, self.asked, self.board):
             folder.mkdir(parents=True, exist_ok=True)
 
     def _sweep(self) -> None:
-        for left in (*self.workers.iterdir(), *self.metrics.iterdir()):
+        for left in (*self.workers.iterdir(), *self.metrics.iterdir(), *self.board.iterdir()):
             left.unlink(missing_ok=True)
         self._reload.unlink(missing_ok=True)
+        shutil.rmtree(self.commits, ignore_errors=True)
 
     def is_up(self) -> bool:
         """Whether a service holds this home now."""

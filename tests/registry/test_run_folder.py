@@ -124,9 +124,11 @@ def test_claiming_sweeps_away_what_earlier_services_left(tmp_path: Path) -> None
     run.prepare()
     run.write_worker(state(os.getpid()))
     (run.metrics / "counter_1.db").write_bytes(b"old")
+    (run.board / "beats").write_bytes(b"old")
     run.ask_reload()
     run.claim()
-    assert (list(run.workers.iterdir()), list(run.metrics.iterdir()), run.reload_asked()) == ([], [], 0)
+    left = [list(folder.iterdir()) for folder in (run.workers, run.metrics, run.board)]
+    assert (left, run.reload_asked()) == ([[], [], []], 0)
 
 
 def test_what_a_worker_wrote_is_read_while_the_service_is_up(tmp_path: Path) -> None:
