@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
@@ -41,11 +42,14 @@ from registry.desired_file import DesiredFile
 from registry.run_folder import RunFolder
 from registry.seats import Seats
 from runners.loader import OnnxLoader
+from serving.listening import Listening, spread
 from settings import Settings
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
 
 _GRACE = 10.0
+#: Seconds in which a worker that ends still hears who has connected to it, before it hangs up.
+_LAST_WORDS = 0.2
 #: Bytes of bodies held at once that are worth a heap trim afterwards.
 _FLOOD = 64_000_000
 
@@ -67,6 +71,7 @@ class Worker:
         self._settings = settings
         self.seats = Seats(run.board, 2 * settings.workers)
         self.seat = self.seats.take()
+        self._listening = Listening(self.seat, self.seats) if settings.workers > 1 else None
         self.metrics = Metrics(run.metrics, _info())
         store, desired = ModelStore(settings.models), DesiredFile(settings.home)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.load_threads)
@@ -114,6 +119,8 @@ class Worker:
         # What was imported stays for good: collections after a swap need not walk through it.
         gc.collect()
         gc.freeze()
+        if self._listening is not None:
+            spread(self._listening, asyncio.get_running_loop())
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
 
     def _sample(self) -> None:
@@ -171,13 +178,18 @@ class Worker:
 
     def _watch_for_the_end(self) -> None:
         """From the signal on, answers carry `Connection: close`; then the server ends as before."""
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             before = signal.getsignal(number)
 
             def drain(received: int, frame: FrameType | None, then: Any = before) -> None:
                 self.draining = True
-                if callable(then):
+                if not callable(then):
+                    return
+                if self._listening is None:
                     then(received, frame)
+                else:
+                    loop.call_soon_threadsafe(_hand_over, self._listening, then, received)
 
             with suppress(ValueError):  # not in the main thread: somebody else's process, as in a test
                 signal.signal(number, drain)
@@ -185,6 +197,12 @@ class Worker:
 
 def _nobody() -> None:
     """There is no other worker to tell."""
+
+
+def _hand_over(listening: Listening, then: Callable[[int, None], None], received: int) -> None:
+    """Leave new connections to the other workers, and hear out those taken a moment ago."""
+    listening.hand_over()
+    asyncio.get_running_loop().call_later(_LAST_WORDS, then, received, None)
 
 
 class _Hooks(NoHooks):

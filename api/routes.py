@@ -72,6 +72,7 @@ class Routes:
 
     async def models(self, _: Request) -> Response:
         """`GET /models`."""
+        await self._parts().control.fresh()
         reconciler = self._parts().reconciler
         found = answers.ModelsBody(
             default=reconciler.document.default,
@@ -81,6 +82,7 @@ class Routes:
 
     async def model(self, request: Request) -> Response:
         """`GET /models/{name}`."""
+        await self._parts().control.fresh()
         return _json(self._entry(request.path_params["name"]))
 
     async def set_target(self, request: Request) -> Response:

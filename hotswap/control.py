@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hotswap import status
+from hotswap.changes import Changes
 from hotswap.desired import Desired, DesiredStore, Wish, put_back, set_target
 from hotswap.errors import (
     BadRequest,
@@ -33,44 +34,18 @@ class TargetChange:
     reason: str | None = None
 
 
-class Changes:
-    """Lets coroutines wait for the reconciler's next step."""
-
-    def __init__(self, reconciler: Reconciler) -> None:
-        self._waiters: set[Callable[[], None]] = set()
-        reconciler.on_step.append(self._tell)
-
-    def _tell(self) -> None:
-        for wake in tuple(self._waiters):
-            with suppress(RuntimeError):  # the loop ended while we told it
-                wake()
-
-    async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until `holds()`; False when that takes longer than `seconds`."""
-        loop = asyncio.get_running_loop()
-        stepped = asyncio.Event()
-
-        def wake() -> None:
-            loop.call_soon_threadsafe(stepped.set)
-
-        self._waiters.add(wake)
-        try:
-            async with asyncio.timeout(seconds):
-                while not holds():
-                    await stepped.wait()
-                    stepped.clear()
-        except TimeoutError:
-            return holds()
-        finally:
-            self._waiters.discard(wake)
-        return True
-
-
 class Control:
     """The management side of one process; the data plane is its other side."""
 
-    def __init__(self, reconciler: Reconciler, desired: DesiredStore, source: Source) -> None:
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        desired: DesiredStore,
+        source: Source,
+        tell_others: Callable[[], object] = lambda: None,
+    ) -> None:
         self._reconciler = reconciler
+        self._tell_others = tell_others
         self._desired = desired
         self._source = source
         self.changes = Changes(reconciler)
@@ -86,11 +61,11 @@ class Control:
         name, revision = change.name, after.models[change.name].revision
         resolved = resolve(target, self._reconciler.sights.get(name)).version
         looked = self._look_again(ModelTag(name, resolved) if resolved else None)
-        await self.changes.until(lambda: looked() and self._decided(name, target), seconds)
+        await self.changes.until(lambda: looked() and self._decided(name, target, revision), seconds)
         if self._serves(name, target):
             return True
         # Without a look that began after the edit, a failure is that of an earlier try.
-        failure = self._failure(name, target) if looked() else None
+        failure = self._failure(name, target, revision) if looked() else None
         if failure is None:
             return False
         back = await asyncio.to_thread(self._desired.edit, put_back(name, before, revision))
@@ -98,8 +73,24 @@ class Control:
         raise VersionFailed(f"{name}:{target} was refused: {failure}; the target is {_target(back, name)}")
 
     async def reload(self) -> None:
-        """Look again now and clear every back-off; returns after that look."""
+        """Look again now and clear every back-off, in all workers; returns after this worker's look.
+
+        Raises `StateUnavailable` when the others cannot be told.
+        """
+        try:
+            await asyncio.to_thread(self._tell_others)
+        except OSError as error:
+            raise StateUnavailable(f"the other workers cannot be told to look again: {error}") from None
         await self.changes.until(self._look_again(None), seconds=5.0)
+
+    async def fresh(self) -> None:
+        """Take in what was wished through another worker, before anybody is told what is wished."""
+        try:
+            document = await asyncio.to_thread(self._desired.read)
+        except StateUnavailable:
+            return  # the reconciler tells
+        if document != self._reconciler.document:
+            await self._seen()
 
     async def _seen(self) -> None:
         """Wait for a look that begins now, so that nobody is told a target that was put back."""
@@ -157,19 +148,24 @@ class Control:
                 f"{change.name} is served by {serving}, not by {change.expected_current}; nothing was changed"
             )
 
-    def _decided(self, name: str, target: str) -> bool:
-        return self._serves(name, target) or self._failure(name, target) is not None
+    def _decided(self, name: str, target: str, revision: int) -> bool:
+        return self._serves(name, target) or self._failure(name, target, revision) is not None
 
     def _serves(self, name: str, target: str) -> bool:
         wanted = resolve(target, self._reconciler.sights.get(name)).version
         return wanted is not None and status.model(self._reconciler, name).serving == wanted
 
-    def _failure(self, name: str, target: str) -> str | None:
+    def _failure(self, name: str, target: str, revision: int) -> str | None:
+        """Why this worker, or another, cannot serve it."""
         wanted = resolve(target, self._reconciler.sights.get(name)).version
         if wanted is None:
             return None
         failure = status.failure_of(self._reconciler, ModelTag(name, wanted))
-        return failure.reason if failure is not None and not failure.settling else None
+        if failure is not None and not failure.settling:
+            return failure.reason
+        with suppress(OSError):
+            return "; ".join(self._reconciler.commits.refusals(name, wanted, revision)) or None
+        return None
 
 
 def _target(document: Desired, name: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hotswap.admission import Admission
+from hotswap.changes import Changes
 from hotswap.errors import (
     DeadlineExceeded,
     ModelNotFound,
@@ -22,6 +23,7 @@ from hotswap.hooks import Hooks, NoHooks
 from hotswap.pool import Pool
 from hotswap.reconciler import Reconciler
 from hotswap.runner import Options, Picture, Prediction, Predictions, Timings
+from hotswap.slot import NotSwitched
 from hotswap.tags import as_version
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
@@ -71,6 +73,7 @@ class DataPlane:
         self.admission = admission
         self.pool = pool
         self._hooks = hooks or NoHooks()
+        self._changes = Changes(reconciler)
 
     async def predict(self, request: PredictRequest) -> Answer:
         """Answer with the version that serves now.
@@ -81,7 +84,7 @@ class DataPlane:
         name = self.model_name(request.model)
         permit = self.admission.enter()
         try:
-            lease = self.lease(name, request.version)
+            lease = await self._lease(name, request)
         except BaseException:
             permit.release()
             raise
@@ -127,6 +130,21 @@ class DataPlane:
             total_ms=(time.perf_counter() - request.received) * 1e3,
         )
 
+    async def _lease(self, name: str, request: PredictRequest) -> Lease:
+        """Borrow at once; wait only where the other workers went on without this one."""
+        while True:
+            try:
+                return self.lease(name, request.version)
+            except NotSwitched:
+                self._reconciler.wake()
+                seconds = request.deadline - time.monotonic()
+                if not await self._changes.until(lambda: self._switched(name), seconds):
+                    raise
+
+    def _switched(self, name: str) -> bool:
+        slot = self._reconciler.slots.get(name)
+        return slot is not None and slot.catch_up()
+
     def _tell(self, request: PredictRequest, answer: Answer) -> None:
         try:
             self._hooks.after_predict(request, answer)
@@ -141,8 +159,13 @@ class DataPlane:
         return name
 
     def lease(self, name: str, version: str | None) -> Lease:
-        """Borrow the generation that answers for a model, or a certain version of it."""
+        """Borrow the generation that answers for a model, or a certain version of it.
+
+        Raises what `predict` says, and `NotSwitched` where waiting for the reconciler helps.
+        """
         slot = self._reconciler.slots.get(name)
+        if not self._reconciler.in_step(name):
+            raise NotSwitched(f"this worker still loads what {name} has switched to; try again shortly")
         if version is not None:
             version = self._known_version(name, version)
         if slot is not None and slot.current is not None:

@@ -30,8 +30,8 @@ Target = Annotated[str, AfterValidator(_a_target)]
 class Wish(_Part):
     """What is wanted of one model.
 
-    `last_good` is the version that last served (`last_digest` its files) and `generation` counts how
-    often that changed; the reconciler writes them. `revision` is the document's revision when the wish
+    `last_good` is the version that last served (`last_digest` its files) and `generation` the number of
+    the decision that let it; the reconciler writes them. `revision` is the document's revision when the wish
     last changed.
     """
 
@@ -199,15 +199,15 @@ def put_back(name: str, before: Wish | None, made: int) -> Edit:
     return change
 
 
-def record_serving(name: str, version: str, digest: str) -> Edit:
-    """The edit that remembers what serves: `last_good`, and one generation more if that changed."""
+def record_serving(name: str, version: str, digest: str, generation: int) -> Edit:
+    """The edit that remembers what serves as generation `generation`, unless a later one is remembered."""
 
     def change(document: Desired) -> Desired:
         wish = document.models.get(name) or Wish()
-        if (wish.last_good, wish.last_digest) == (version, digest):
+        if wish.generation >= generation:
             return document
         fresh = wish.model_copy(
-            update={"last_good": version, "last_digest": digest, "generation": wish.generation + 1}
+            update={"last_good": version, "last_digest": digest, "generation": generation}
         )
         return _with(document, name, fresh, document.revision)
 

@@ -13,11 +13,12 @@ from hotswap.tags import ModelTag
 
 
 class State(StrEnum):
-    """The lifecycle: loading → warming → checking → serving → draining → closed, or failed."""
+    """The lifecycle: loading → warming → checking → prepared → serving → draining → closed, or failed."""
 
     LOADING = "loading"
     WARMING = "warming"
     CHECKING = "checking"
+    PREPARED = "prepared"
     SERVING = "serving"
     DRAINING = "draining"
     CLOSED = "closed"

@@ -20,11 +20,15 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """What one slot does now. `waiting` are versions that failed and are not to be tried yet."""
+    """What one slot does now. `waiting` are versions that failed and are not to be tried yet.
+
+    `prepared` is loaded and waits for the other workers.
+    """
 
     serving: str | None = None
     loading: frozenset[str] = frozenset()
     waiting: frozenset[str] = frozenset()
+    prepared: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,10 @@ def next_version(want: Want, slot: Actual) -> str | None:
     """The version to load now: the target's, else for an empty slot what served last."""
     if slot.loading:
         return None
-    busy = slot.waiting | {slot.serving}
+    busy = slot.waiting | {slot.serving, slot.prepared}
     if want.version is not None and want.version not in busy:
         return want.version
-    if slot.serving is None and want.last_good not in busy:
+    if slot.serving is None and slot.prepared is None and want.last_good not in busy:
         return want.last_good
     return None
 

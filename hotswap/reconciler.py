@@ -7,26 +7,32 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from hotswap import memory
+from hotswap.agreeing import Agreeing
 from hotswap.artifact import ModelSight, VersionSight
 from hotswap.background import Background
 from hotswap.backoff import Backoff, Clock
+from hotswap.commits import Alone, Commits
 from hotswap.desired import Desired, DesiredStore, Wish, record_serving, settle_default
 from hotswap.generation import Generation, State
 from hotswap.hooks import Hooks, NoHooks, NoObserver, Observer, Swap
 from hotswap.loading import Failed, Gate, Loaded, Outcome
 from hotswap.plan import Actual, Load, Unload, Want, may_publish, plan
 from hotswap.runner import Loader
-from hotswap.slot import Slot
+from hotswap.slot import Slot, Switch
 from hotswap.source import Source, resolve
 from hotswap.tags import ModelTag
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 
+#: Seconds between two looks at what the other workers have prepared, while this one waits for them.
+_OTHERS = 0.01
+
 
 class Reconciler:
-    """Drives the slots of one process towards the desired state.
+    """Drives the slots of one process towards the desired state, in step with the other workers.
 
     `step` is called by one thread only; all slow work goes to `background`, whose outcomes the next
     step takes in. Everything else may be read from any thread.
@@ -41,6 +47,8 @@ class Reconciler:
         *,
         hooks: Hooks | None = None,
         observer: Observer | None = None,
+        commits: Commits | None = None,
+        patience: float = 30.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self._source = source
@@ -48,6 +56,8 @@ class Reconciler:
         self._background = background
         self._hooks = hooks or NoHooks()
         self._observer = observer or NoObserver()
+        self.commits = commits or Alone()
+        self._agreeing = Agreeing(self.commits, patience, clock)
         self._gate = Gate(source, loader, self._drained)
         self._outcomes: deque[tuple[ModelTag, VersionSight | None, Outcome]] = deque()
         self._wake = threading.Event()
@@ -82,16 +92,37 @@ class Reconciler:
         self.wake()
         return needed
 
+    def in_step(self, name: str) -> bool:
+        """Whether this process answers for a model as all workers have decided."""
+        slot = self.slots.get(name)
+        return self.commits.number(name) == 0 if slot is None else slot.catch_up()
+
     def wait(self, timeout: float) -> None:
-        """Sleep until somebody wakes us, at most `timeout` seconds."""
-        self._wake.wait(timeout)
+        """Sleep until somebody wakes us or the other workers have moved, at most `timeout` seconds."""
+        until = time.monotonic() + timeout
+        while (left := until - time.monotonic()) > 0:
+            others = self._expecting()
+            if self._wake.wait(min(left, _OTHERS) if others else left) or any(map(self._moved, others)):
+                break
         self._wake.clear()
+
+    def _expecting(self) -> list[Slot]:
+        return [slot for slot in self.slots.values() if slot.prepared is not None]
+
+    def _moved(self, slot: Slot) -> bool:
+        want = self._wants().get(slot.name)
+        prepared = slot.prepared
+        if prepared is None or not may_publish(prepared.tag.version, want, self._actual(slot.name)):
+            return True
+        return self._advance(slot)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being loaded, no outcome waits to be taken in, and no step is under way."""
+        """Whether nothing is being loaded, waits for others or to be taken in, and no step is under way."""
         steps = self.steps
+        slots = list(self.slots.values())
         quiet = not self.loading and not self._outcomes
+        quiet = quiet and not any(slot.prepared is not None or slot.switches for slot in slots)
         # A step that is half done has taken an outcome in and not yet acted on it.
         return quiet and self.begun == steps
 
@@ -119,8 +150,11 @@ class Reconciler:
         wants = self._wants()
         while self._outcomes:
             self._take_in(*self._outcomes.popleft(), wants)
+        for slot in self._expecting():
+            self._forward(slot, wants.get(slot.name))
         for action in plan(wants.values(), {name: self._actual(name) for name in {*self.slots, *wants}}):
             self._do(action)
+        self._tell_switches()
 
     def _forgiven(self, tag: ModelTag | None) -> None:
         """What failed may be tried now; what is being tried may be tried once more if it fails."""
@@ -140,12 +174,23 @@ class Reconciler:
     def _read(self) -> None:
         """Read what is wanted. Once it was read, damage of the file stops neither serving nor swaps."""
         try:
-            self.document = self._store.read()
+            document = self._store.read()
+            self._forgive_changed(document)
+            self.document = document
             self._was_read = True
         except Exception as error:
             if not self._was_read:
                 raise
             self._trouble = f"the desired state cannot be read, the last one holds: {error}"
+
+    def _forgive_changed(self, document: Desired) -> None:
+        """What is wished anew, maybe through another worker, is tried at once."""
+        for tag in list(self.backoff.failures):
+            before, now = self.document.models.get(tag.name), document.models.get(tag.name)
+            if now is None or now.revision == (before.revision if before else 0):
+                continue
+            if tag.version == resolve(now.target, self.sights.get(tag.name)).version:
+                self.backoff.forgive(tag)
 
     def _settle_default(self) -> None:
         """Store the default if it can be told. A state that can't be written must not stop a swap."""
@@ -158,6 +203,9 @@ class Reconciler:
 
     def _wants(self) -> dict[str, Want]:
         names = {*self.sights, *self.slots, *self.document.models}
+        for name in names.difference(self.slots):
+            if self.commits.number(name):
+                self._slot(name)  # the others answer for it
         wishes = {name: self.document.wish(name) for name in names}
         return {
             name: self._want(name, wish)
@@ -168,20 +216,38 @@ class Reconciler:
     def _want(self, name: str, wish: Wish) -> Want:
         sight = self.sights.get(name)
         there = sight is not None and wish.last_good in sight.versions
-        return Want(name, resolve(wish.target, sight).version, wish.last_good if there else None)
+        version = self._decided(name) or resolve(wish.target, sight).version
+        return Want(name, version, wish.last_good if there else None)
+
+    def _decided(self, name: str) -> str | None:
+        """The version that the others answer with and this process does not, unless it cannot be loaded."""
+        slot = self.slots.get(name)
+        decided = self._agreeing.committed(slot) if slot is not None else None
+        if decided is None or decided.version is None:
+            return None
+        return None if self._waiting(ModelTag(name, decided.version)) else decided.version
 
     def _actual(self, name: str) -> Actual:
         slot = self.slots.get(name)
         current = slot.current if slot else None
+        prepared = slot.prepared if slot else None
         return Actual(
             serving=current.tag.version if current else None,
+            prepared=prepared.tag.version if prepared else None,
             loading=frozenset(tag.version for tag in self.loading if tag.name == name),
             waiting=frozenset(
-                tag.version
-                for tag in self.backoff.failures
-                if tag.name == name and self.backoff.waiting(tag, self._sight(tag))
+                tag.version for tag in self.backoff.failures if tag.name == name and self._waiting(tag)
             ),
         )
+
+    def _waiting(self, tag: ModelTag) -> bool:
+        return self.backoff.waiting(tag, self._sight(tag))
+
+    def _slot(self, name: str) -> Slot:
+        known = self.slots.get(name)
+        if known is None:
+            self.slots[name] = known = Slot(name, self.commits, self.wake)
+        return known
 
     def _sight(self, tag: ModelTag) -> VersionSight | None:
         model = self.sights.get(tag.name)
@@ -191,7 +257,7 @@ class Reconciler:
 
     def _do(self, action: Load | Unload) -> None:
         if isinstance(action, Unload):
-            self._publish(self.slots[action.name], None)
+            self._agreeing.unload(self.slots[action.name], self.document)
             return
         tag = ModelTag(action.name, action.version)
         # What is seen now is what will be tried: files that change meanwhile deserve another try.
@@ -234,43 +300,75 @@ class Reconciler:
                 logger.info("%s is not settled: %s", failed.tag, failed.reason)
             return
         logger.warning("%s failed: %s; next try in %.0f s", failed.tag, failed.reason, delay)
+        wish = self.document.models.get(failed.tag.name) or Wish()
+        with suppress(OSError):
+            self.commits.refuse(failed.tag.name, failed.tag.version, wish.revision, failed.reason)
         _tell(self._observer.failed, failed.tag, failed.reason, delay)
 
     def _loaded(self, loaded: Loaded) -> None:
         generation = loaded.generation
         self.backoff.forgive(generation.tag)
         _tell(self._observer.loaded, generation.tag, loaded.seconds)
-        slot = self.slots.setdefault(generation.tag.name, Slot(generation.tag.name))
-        generation.open(self._number(slot, generation))
-        self._publish(slot, generation)
+        slot = self._slot(generation.tag.name)
+        if slot.prepared is not None:
+            self._withdraw(slot)
+        slot.prepare(generation)
 
-    def _number(self, slot: Slot, fresh: Generation) -> int:
-        """Remember what serves, and count. A state that can't be written must not stop a swap."""
-        last = max((each.number for each in slot), default=0)
-        tag = fresh.tag
+    # --- together with the other workers -----------------------------------------------------
+
+    def _forward(self, slot: Slot, want: Want | None) -> None:
+        """Bring what is prepared to answer, or give it up."""
+        prepared = slot.prepared
+        if prepared is None:
+            return
+        if may_publish(prepared.tag.version, want, self._actual(slot.name)):
+            self._advance(slot)
+        else:
+            self._withdraw(slot)
+
+    def _advance(self, slot: Slot) -> bool:
         try:
-            self.document = self._store.edit(record_serving(tag.name, tag.version, fresh.artifact.digest))
-            return max(last + 1, self.document.models[tag.name].generation)
-        except Exception as error:  # noqa: BLE001 - see the promise above
-            logger.warning("cannot remember that %s serves: %s", tag, error)
-            return last + 1
+            return self._agreeing.advance(slot, self.document)
+        except OSError as error:  # one model's trouble must not stop the others
+            self._trouble = f"{slot.name}: cannot agree with the other workers: {error}"
+            return False
 
-    def _publish(self, slot: Slot, fresh: Generation | None) -> None:
-        before = slot.current
-        slot.publish(fresh)
+    def _withdraw(self, slot: Slot) -> None:
+        given_up = self._agreeing.withdraw(slot)
+        if given_up is not None:
+            logger.info("%s is no longer wanted; it is closed without having served", given_up.tag)
+            self._drained(given_up)
+
+    def _tell_switches(self) -> None:
+        for slot in self.slots.values():
+            while slot.switches:
+                self._tell_switch(slot, slot.switches.popleft())
+
+    def _tell_switch(self, slot: Slot, switch: Switch) -> None:
+        before, after = switch.before, switch.after
+        if after is not None:
+            self._remember(after, switch.number)
         wish = self.document.models.get(slot.name) or Wish()
         swap = Swap(
             name=slot.name,
             before=before.tag.version if before else None,
-            after=fresh.tag.version if fresh else None,
-            generation=fresh.number if fresh else 0,
-            digest=fresh.artifact.digest if fresh else None,
+            after=after.tag.version if after else None,
+            generation=switch.number if after else 0,
+            digest=after.artifact.digest if after else None,
             actor=wish.actor,
             reason=wish.reason,
         )
         logger.info("%s: %s -> %s, generation %d", swap.name, swap.before, swap.after, swap.generation)
         _tell(self._observer.swapped, swap)
         _tell(self._hooks.after_swap, swap)
+
+    def _remember(self, serving: Generation, number: int) -> None:
+        """Store what serves. A state that can't be written must not stop a swap."""
+        tag, digest = serving.tag, serving.artifact.digest
+        try:
+            self.document = self._store.edit(record_serving(tag.name, tag.version, digest, number))
+        except Exception as error:  # noqa: BLE001 - see the promise above
+            logger.warning("cannot remember that %s serves: %s", tag, error)
 
     # --- endings ---------------------------------------------------------------------------------
 

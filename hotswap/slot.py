@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from hotswap.commits import Alone, Commits, Decision
 from hotswap.errors import ModelNotReady, VersionNotLoaded
-from hotswap.generation import Generation, Lease
+from hotswap.generation import Generation, Lease, State
+
+
+class NotSwitched(ModelNotReady):
+    """The others answer with a version that this process has yet to load; waiting helps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
     """Who answers: generations with their shares of the requests, which sum to 1.
 
-    It is never changed, only replaced as a whole. Today there is one entry, with share 1.
+    It is never changed, only replaced as a whole. Today there is one entry, with share 1. `number` is
+    that of the decision behind it.
     """
 
     shares: tuple[tuple[Generation, float], ...] = ()
+    number: int = 0
 
     @classmethod
     def to(cls, generation: Generation) -> Routing:
         """All requests to one generation."""
-        return cls(((generation, 1.0),))
+        return cls(((generation, 1.0),), generation.number)
 
     def pick(self, at: float = 0.0) -> Generation | None:
         """The generation at a point in 0..1 of the shares; None when nobody answers."""
@@ -37,19 +45,48 @@ class Routing:
         return next((each for each, _ in self.shares if each.tag.version == version), None)
 
 
-class Slot:
-    """One model name. Requests lease; only the reconciler publishes."""
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One publication, as the slot remembers it for those who are told of it later."""
 
-    def __init__(self, name: str) -> None:
+    before: Generation | None
+    after: Generation | None
+    number: int
+
+
+class Slot:
+    """One model name. Requests lease; it answers as the workers have decided, at once and by itself.
+
+    `prepared` is loaded, warmed and checked, and waits for that decision.
+    """
+
+    def __init__(
+        self, name: str, commits: Commits | None = None, on_switch: Callable[[], None] | None = None
+    ) -> None:
         self.name = name
+        self.prepared: Generation | None = None
+        self.switches: deque[Switch] = deque()
+        self._commits = commits or Alone()
+        self._on_switch = on_switch or (lambda: None)
         self._routing = Routing()
         self._draining: tuple[Generation, ...] = ()
         self._list = threading.Lock()  # the list of those that drain; leasing never takes it
+        self._switching = threading.Lock()
 
     @property
     def current(self) -> Generation | None:
         """The generation that answers requests which name no version."""
         return self._routing.pick()
+
+    @property
+    def number(self) -> int:
+        """The number of the decision that this process answers by."""
+        return self._routing.number
+
+    @property
+    def behind(self) -> bool:
+        """Whether the others have gone on to a decision that this process has not taken in."""
+        return self._commits.number(self.name) > self._routing.number
 
     @property
     def generations(self) -> Mapping[str, Generation]:
@@ -62,35 +99,86 @@ class Slot:
         return self._draining
 
     def lease(self, version: str | None = None) -> Lease:
-        """Borrow the generation that answers now; raise `ModelNotReady` or `VersionNotLoaded`."""
-        while True:
-            generation = self._choose(version)
-            # It may have been retired since the table was read; then the table has changed, too.
-            if generation.borrow():
-                return Lease(generation)
+        """Borrow the generation that answers now.
 
-    def _choose(self, version: str | None) -> Generation:
-        routing = self._routing
+        Raises `NotSwitched`, `ModelNotReady` or `VersionNotLoaded`.
+        """
+        while True:
+            routing = self._routing
+            chosen = self._choose(routing, version)
+            # It may have been retired since the table was read; then the table has changed, too.
+            if chosen is not None and chosen.borrow():
+                # A process may have been stopped for long just here, while the others went on.
+                if self._commits.number(self.name) <= routing.number:
+                    return Lease(chosen)
+                chosen.give_back()
+            if not self.catch_up():
+                raise NotSwitched(f"this worker still loads what {self.name} has switched to")
+            if chosen is None and routing is self._routing:
+                raise self._refusal(version)
+
+    def _choose(self, routing: Routing, version: str | None) -> Generation | None:
+        return routing.pick() if version is None else routing.find(version)
+
+    def _refusal(self, version: str | None) -> ModelNotReady | VersionNotLoaded:
         if version is None:
-            chosen = routing.pick()
-            if chosen is None:
-                raise ModelNotReady(f"no version of {self.name} serves yet; try again shortly")
-            return chosen
-        chosen = routing.find(version)
-        if chosen is None:
-            raise VersionNotLoaded(
-                f"{self.name}:{version} is not loaded; GET /models/{self.name} tells what serves"
-            )
-        return chosen
+            return ModelNotReady(f"no version of {self.name} serves yet; try again shortly")
+        return VersionNotLoaded(
+            f"{self.name}:{version} is not loaded; GET /models/{self.name} tells what serves"
+        )
+
+    def catch_up(self) -> bool:
+        """Answer as decided, if that can be done at once; False when its version is not loaded here."""
+        if not self.behind:
+            return True
+        with self._switching:
+            number = self._commits.number(self.name)
+            decided = self._commits.decision(self.name, number)
+            return number <= self.number or (decided is not None and self._follow(decided))
+
+    def _follow(self, decided: Decision) -> bool:
+        if decided.version is None:
+            self._route(Routing(number=decided.number))
+            return True
+        current, prepared = self.current, self.prepared
+        if prepared is not None and prepared.tag.version == decided.version:
+            self.prepared = None
+            prepared.open(decided.number)
+            self._route(Routing.to(prepared))
+            return True
+        if current is not None and current.tag.version == decided.version:
+            current.number = decided.number
+            self._routing = Routing.to(current)
+            return True
+        return False
+
+    def prepare(self, fresh: Generation) -> None:
+        """Hold a generation ready for the decision to come."""
+        fresh.state = State.PREPARED
+        self.prepared = fresh
+
+    def drop(self, fresh: Generation) -> bool:
+        """Hold `fresh` no longer; False when it has come to answer meanwhile."""
+        with self._switching:
+            if self.prepared is not fresh:
+                return False
+            self.prepared = None
+            return True
 
     def publish(self, fresh: Generation | None) -> tuple[Generation, ...]:
         """Serve `fresh` (None: nobody) from now on; retire and return those that served before."""
-        retired = tuple(each for each, _ in self._routing.shares)
+        return self._route(Routing(number=self.number) if fresh is None else Routing.to(fresh))
+
+    def _route(self, routing: Routing) -> tuple[Generation, ...]:
+        before = self._routing
+        retired = tuple(each for each, _ in before.shares)
         with self._list:
             self._draining += retired
-        self._routing = Routing() if fresh is None else Routing.to(fresh)
+        self._routing = routing
         for generation in retired:
             generation.retire()
+        self.switches.append(Switch(before.pick(), routing.pick(), routing.number))
+        self._on_switch()
         return retired
 
     def forget(self, generation: Generation) -> None:
@@ -99,5 +187,10 @@ class Slot:
             self._draining = tuple(each for each in self._draining if each is not generation)
 
     def __iter__(self) -> Iterator[Generation]:
-        yield from (each for each, _ in self._routing.shares)
+        prepared = self.prepared
+        serving = tuple(each for each, _ in self._routing.shares)
+        yield from serving
+        # It may have come to serve since it was looked at.
+        if prepared is not None and prepared not in serving:
+            yield prepared
         yield from self._draining

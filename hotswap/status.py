@@ -56,6 +56,7 @@ def model(reconciler: Reconciler, name: str) -> ModelStatus:
     sight = reconciler.sights.get(name)
     slot = reconciler.slots.get(name)
     wish = reconciler.document.wish(name)
+    reconciler.in_step(name)
     current = slot.current if slot else None
     return ModelStatus(
         name=name,

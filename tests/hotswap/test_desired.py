@@ -64,7 +64,7 @@ def test_the_same_text_again_changes_nothing_and_keeps_what_people_changed() -> 
 
 def test_a_changed_text_replaces_what_was_wanted_and_remembers_what_served() -> None:
     document = pinned(seeded(("a:v1,b:v1", None)), "a", "v2")
-    document = record_serving("a", "v2", "sha256:2")(document)
+    document = record_serving("a", "v2", "sha256:2", 1)(document)
     document = seeded(("a:v3,c", None), start=document)
     wish = document.models["a"]
     assert (wish.target, wish.actor, wish.last_good, wish.generation) == ("v3", "environment", "v2", 1)
@@ -73,7 +73,7 @@ def test_a_changed_text_replaces_what_was_wanted_and_remembers_what_served() -> 
 
 
 def test_a_changed_text_does_not_count_what_serves_on_as_something_new() -> None:
-    serving = record_serving("a", "v2", "sha256:2")
+    serving = record_serving("a", "v2", "sha256:2", 1)
     document = serving(seeded(("a:v2", None)))
     assert serving(seeded(("a:v2,b", None), start=document)).models["a"].generation == 1
 
@@ -141,7 +141,7 @@ def test_setting_a_target_ends_an_unloading() -> None:
 
 def test_putting_back_restores_the_wish_but_what_served_since_is_kept() -> None:
     before = pinned(seeded(("*", None)), "a", "v1")
-    changed = record_serving("a", "v2", "sha256:2")(pinned(before, "a", "v2"))
+    changed = record_serving("a", "v2", "sha256:2", 1)(pinned(before, "a", "v2"))
     back = put_back("a", before.models["a"], changed.models["a"].revision)(changed)
     wish = back.models["a"]
     assert (wish.target, wish.last_good, wish.generation) == ("v1", "v2", 1)
@@ -162,16 +162,16 @@ def test_putting_back_a_model_that_was_not_wanted_leaves_it_unwanted() -> None:
     assert back.wish("b") is None
 
 
-def test_what_serves_is_counted_only_when_version_or_files_change() -> None:
+def test_what_serves_is_remembered_unless_a_later_decision_is() -> None:
     document = Desired()
-    numbers = []
-    for version, digest in [("v1", "x"), ("v1", "x"), ("v2", "x"), ("v2", "y"), ("v1", "x")]:
-        document = record_serving("a", version, digest)(document)
-        numbers.append(document.models["a"].generation)
-    assert numbers == [1, 1, 2, 3, 4]
-    assert (document.models["a"].last_good, document.revision) == ("v1", 0)
+    remembered = []
+    for version, number in [("v1", 4), ("v2", 4), ("v2", 6), ("v3", 5), ("v1", 7)]:
+        document = record_serving("a", version, "x", number)(document)
+        remembered.append((document.models["a"].last_good, document.models["a"].generation))
+    assert remembered == [("v1", 4), ("v1", 4), ("v2", 6), ("v2", 6), ("v1", 7)]
+    assert document.revision == 0
 
 
 def test_serving_a_model_does_not_make_it_wanted() -> None:
-    document = record_serving("b", "v1", "x")(seeded(("a:v1", None)))
+    document = record_serving("b", "v1", "x", 1)(seeded(("a:v1", None)))
     assert document.wish("b") is None

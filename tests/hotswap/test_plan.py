@@ -47,6 +47,16 @@ TABLE = {
         [],
     ),
     "a slot loads one version at a time": (Want("m", "v3"), Actual("v1", frozenset({"v2"})), []),
+    "what is loaded and waits for the other workers is not loaded again": (
+        Want("m", "v2", "v1"),
+        Actual("v1", prepared="v2"),
+        [],
+    ),
+    "nothing stands in while the target waits for the other workers": (
+        Want("m", "v2", "v1"),
+        Actual(prepared="v2"),
+        [],
+    ),
     "a model that is not wanted is unloaded": (None, Actual("v1"), [Unload("m")]),
     "a model that is not wanted and serves nothing is left alone": (None, NOTHING, []),
 }

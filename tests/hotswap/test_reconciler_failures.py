@@ -140,7 +140,7 @@ def test_a_version_that_cannot_be_served_or_read_fails_with_its_reason(
 def started(serve: str = "m:v2") -> World:
     """A restart after v1 has served, with v2 as target."""
     world = World("m:v1", "m:v2")
-    world.store.edit(record_serving("m", "v1", "sha256:1"))
+    world.store.edit(record_serving("m", "v1", "sha256:1", 1))
     world.store.edit(seed(serve, None))
     return world
 

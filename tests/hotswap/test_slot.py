@@ -76,8 +76,8 @@ class StoppedSlot(Slot):
 
     between: Generation | None = None
 
-    def _choose(self, version: str | None) -> Generation:
-        chosen = super()._choose(version)
+    def _choose(self, routing: Routing, version: str | None) -> Generation | None:
+        chosen = super()._choose(routing, version)
         fresh, self.between = self.between, None
         if fresh is not None:
             self.publish(fresh)

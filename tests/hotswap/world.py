@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from hotswap.admission import Admission
 from hotswap.background import LoaderThread
+from hotswap.commits import Commits
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane, PredictRequest
 from hotswap.desired import DesiredStore, set_target
@@ -28,8 +29,14 @@ def asked(model: str | None = "m", version: str | None = None, seconds: float = 
 class World:
     """Everything stands still until `step`, `background.run` or `settle` is called."""
 
-    def __init__(self, *tags: str, store: DesiredStore | None = None) -> None:
-        self.source = FakeSource()
+    def __init__(
+        self,
+        *tags: str,
+        store: DesiredStore | None = None,
+        source: FakeSource | None = None,
+        commits: Commits | None = None,
+    ) -> None:
+        self.source = source or FakeSource()
         for tag in tags:
             self.source.add(tag)
         self.loader = FakeLoader()
@@ -43,6 +50,7 @@ class World:
             self.loader,
             self.background,
             observer=self.observer,
+            commits=commits,
             clock=self.clock,
         )
 

@@ -25,7 +25,7 @@ def test_before_the_first_edit_the_document_is_empty(store: DesiredStore) -> Non
 def test_what_was_edited_is_read_whole(store: DesiredStore) -> None:
     store.edit(seed("a:v1,b", "b"))
     store.edit(set_target("a", "v2", "ann", "better boxes"))
-    after = store.edit(record_serving("a", "v2", "sha256:2"))
+    after = store.edit(record_serving("a", "v2", "sha256:2", 1))
     assert store.read() == after
     assert (after.revision, after.models["a"].last_good, after.default) == (2, "v2", "b")
 
