@@ -10,13 +10,19 @@ from runners.classifier import Classifier
 from runners.exposure import Exposure
 from runners.family import Family
 from runners.fastestdet import FastestDet
+from runners.nanodet import NanoDet
 from runners.shapes import Shapes
+from runners.ultraface import UltraFace
+from runners.yolox import YoloX
 
 FAMILIES: Mapping[str, type[Family[Any]]] = {
     "classifier": Classifier,
     "exposure": Exposure,
     "fastestdet": FastestDet,
+    "nanodet": NanoDet,
     "shapes": Shapes,
+    "ultraface": UltraFace,
+    "yolox": YoloX,
 }
 
 

@@ -25,7 +25,10 @@ def test_good_configs_pass(document):
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        (SHAPES | {"family": "yolo9000"}, ["family", "yolo9000", "classifier, exposure, fastestdet, shapes"]),
+        (
+            SHAPES | {"family": "yolo9000"},
+            ["family", "yolo9000", ", ".join(FAMILIES)],
+        ),
         (SHAPES | {"task": "image-classification"}, ["task", "object-detection", "image-classification"]),
         (SHAPES | {"output": {"parameters": {"speed": 3}}}, ["output.parameters", "speed", "3"]),
         (FASTESTDET | {"output": {}}, ["output.parameters", "objectness_exponent", "required"]),

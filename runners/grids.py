@@ -1,0 +1,24 @@
+"""The cells of detectors that lay several grids over the input, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from runners.geometry import Floats
+
+
+def cells_of(width: int, height: int, strides: Sequence[int]) -> tuple[Floats, Floats]:
+    """Column and row [N, 2] of every cell, and the side [N] of its square in pixels of the input.
+
+    Grids come in the order of `strides`, each row by row; a last square may reach beyond the input.
+    """
+    grids = [_cells(-(-width // stride), -(-height // stride)) for stride in strides]
+    sides = [np.full(len(cells), stride, np.float32) for cells, stride in zip(grids, strides, strict=True)]
+    return np.concatenate(grids), np.concatenate(sides)
+
+
+def _cells(columns: int, rows: int) -> Floats:
+    down, across = np.divmod(np.arange(columns * rows), columns)
+    return np.stack([across, down], axis=1).astype(np.float32)
