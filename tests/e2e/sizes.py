@@ -26,6 +26,9 @@ class Sizes:
     memory_swaps: int = _size(20, 200)
     memory_bytes: int = builders.HEAVY
     fuzz: int = _size(300, 3_000)
+    worker_swaps: int = _size(12, 100)
+    new_models: int = _size(2, 10)
+    stops: int = _size(1, 10)
     overload_rounds: int = _size(3, 20)
 
 

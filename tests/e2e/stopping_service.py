@@ -1,0 +1,63 @@
+"""The service, whose workers can be stopped or killed between any two steps of a swap.
+
+A file `<step>.<SIGNAL>` in the folder that TEST_STOPS names arms one stop: the first worker that comes to
+that step takes the file, leaves `<step>.<pid>` behind and sends itself the signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hotswap.slot import Slot
+from registry.commit_board import CommitBoard
+from registry.desired_file import DesiredFile
+from runners.loader import OnnxLoader
+from runners.onnx_runner import OnnxRunner
+from service import Okawari
+
+__all__ = ["STEPS", "Okawari"]
+
+_STOPS = Path(os.environ["TEST_STOPS"])
+
+#: Method → the steps just before and just after it.
+_METHODS: dict[tuple[type, str], tuple[str, str]] = {
+    (OnnxLoader, "load"): ("before-load", "after-load"),
+    (OnnxRunner, "warm"): ("before-warm", "after-warm"),
+    (OnnxRunner, "check"): ("before-check", "after-check"),
+    (CommitBoard, "propose"): ("before-propose", "after-propose"),
+    (CommitBoard, "decide"): ("before-decide", "after-decide"),
+    (CommitBoard, "reach"): ("before-reach", "after-reach"),
+    (Slot, "_route"): ("before-switch", "after-switch"),
+    (DesiredFile, "edit"): ("before-remember", "after-remember"),
+}
+
+#: Every place between two steps of a swap, in their order.
+STEPS = tuple(step for pair in _METHODS.values() for step in pair)
+
+
+def _stop(step: str) -> None:
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        armed = _STOPS / f"{step}.{number.name}"
+        try:
+            armed.rename(_STOPS / f"{step}.{os.getpid()}")
+        except FileNotFoundError:
+            continue
+        os.kill(os.getpid(), number)
+
+
+def _stopping(method: Callable[..., Any], before: str, after: str) -> Callable[..., Any]:
+    def stopping(*words: Any, **named: Any) -> Any:
+        _stop(before)
+        result = method(*words, **named)
+        _stop(after)
+        return result
+
+    return stopping
+
+
+for (kind, name), (before, after) in _METHODS.items():
+    setattr(kind, name, _stopping(getattr(kind, name), before, after))
