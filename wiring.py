@@ -121,6 +121,8 @@ class Worker:
         gc.freeze()
         if self._listening is not None:
             spread(self._listening, asyncio.get_running_loop())
+        with suppress(OSError):  # told to the master, which can do without it
+            self._run.note_up()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
 
     def _sample(self) -> None:

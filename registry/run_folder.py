@@ -76,6 +76,7 @@ class RunFolder:
         self.workers = self.path / "workers"
         self.metrics = self.path / "metrics"
         self.board = self.path / "board"
+        self._came_up = self.board / "came-up"
         self.commits = self.path / "commits"
         self._held: int | None = None
 
@@ -138,6 +139,17 @@ class RunFolder:
         try:
             return int(self._reload.read_text())
         except (OSError, ValueError):
+            return 0
+
+    def note_up(self) -> None:
+        """A worker has come up."""
+        self._came_up.touch()
+
+    def came_up(self) -> int:
+        """Another number whenever a worker has come up since."""
+        try:
+            return self._came_up.stat().st_mtime_ns
+        except OSError:
             return 0
 
     def write_worker(self, state: Mapping[str, Any]) -> None:
