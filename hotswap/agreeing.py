@@ -26,13 +26,17 @@ class Agreeing:
         self._clock = clock
         self._since: dict[str, tuple[Generation, float]] = {}
         self._proposed: dict[str, Decision] = {}
-        self._told: dict[str, Quorum] = {}
+        self._refused: dict[str, tuple[str, ...]] = {}
 
     def committed(self, slot: Slot) -> Decision | None:
         """The decision that this process has still to take in; None when it has."""
         if slot.catch_up():
             return None
         return self._commits.decision(slot.name, self._commits.number(slot.name))
+
+    def expects(self, slot: Slot) -> bool:
+        """Whether something is prepared for which the others may be ready any moment; none refuses it."""
+        return slot.prepared is not None and slot.name not in self._refused
 
     def advance(self, slot: Slot, document: Desired) -> bool:
         """Do the next thing for what is prepared; whether it answers now."""
@@ -59,6 +63,7 @@ class Agreeing:
         """
         fresh = slot.prepared
         proposed = self._proposed.pop(slot.name, None)
+        self._refused.pop(slot.name, None)
         if proposed is not None and proposed.number > self._commits.number(slot.name):
             self._settle(slot, Decision(proposed.number, void=True))
         return fresh if fresh is not None and slot.drop(fresh) else None
@@ -100,13 +105,15 @@ class Agreeing:
         known = self._since.get(slot.name)
         if known is None or known[0] is not fresh:
             self._since[slot.name] = known = (fresh, self._clock())
+        refused = self._refused.pop(slot.name, ())
         if not quorum.missing:
-            self._told.pop(slot.name, None)
             return True
-        if not quorum.refusals and self._clock() - known[1] >= self._patience:
+        if quorum.refusals:
+            self._refused[slot.name] = quorum.refusals
+            if quorum.refusals != refused:
+                logger.warning("%s waits, another worker refuses: %s", fresh.tag, "; ".join(quorum.refusals))
+            return False
+        waited = self._clock() - known[1]
+        if waited >= self._patience:
             logger.warning("%s: workers %s are waited for no longer", fresh.tag, quorum.missing)
-            return True
-        if quorum.refusals and self._told.get(slot.name) != quorum:
-            self._told[slot.name] = quorum
-            logger.warning("%s waits: another worker refuses it: %s", fresh.tag, "; ".join(quorum.refusals))
-        return False
+        return waited >= self._patience

@@ -15,15 +15,17 @@ from hotswap.artifact import ModelSight, VersionSight
 from hotswap.background import Background
 from hotswap.backoff import Backoff, Clock
 from hotswap.commits import Alone, Commits
-from hotswap.desired import Desired, DesiredStore, Wish, record_serving, settle_default
+from hotswap.desired import Desired, DesiredStore, Wish
 from hotswap.generation import Generation, State
-from hotswap.hooks import Hooks, NoHooks, NoObserver, Observer, Swap
+from hotswap.hooks import Hooks, NoHooks, NoObserver, Observer
 from hotswap.loading import Failed, Gate, Loaded, Outcome
+from hotswap.looking import Look, Looking
 from hotswap.plan import Actual, Load, Unload, Want, may_publish, plan
 from hotswap.runner import Loader
-from hotswap.slot import Slot, Switch
+from hotswap.slot import Slot
 from hotswap.source import Source, resolve
 from hotswap.tags import ModelTag
+from hotswap.telling import Teller, tell
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 
@@ -51,11 +53,10 @@ class Reconciler:
         patience: float = 30.0,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._source = source
-        self._store = desired
+        self._looking = Looking(source, desired)
         self._background = background
-        self._hooks = hooks or NoHooks()
         self._observer = observer or NoObserver()
+        self._teller = Teller(desired, self._observer, hooks or NoHooks())
         self.commits = commits or Alone()
         self._agreeing = Agreeing(self.commits, patience, clock)
         self._gate = Gate(source, loader, self._drained)
@@ -71,7 +72,6 @@ class Reconciler:
         self.store_away = False
         self.trouble: str | None = None
         self._trouble: str | None = None
-        self._was_read = False
         self.begun = 0
         self.steps = 0
         self.on_step: list[Callable[[], None]] = []
@@ -107,14 +107,15 @@ class Reconciler:
         self._wake.clear()
 
     def _expecting(self) -> list[Slot]:
-        return [slot for slot in self.slots.values() if slot.prepared is not None]
+        """The slots whose prepared version the other workers may be ready for at any moment."""
+        return [slot for slot in self.slots.values() if self._agreeing.expects(slot)]
 
     def _moved(self, slot: Slot) -> bool:
-        want = self._wants().get(slot.name)
-        prepared = slot.prepared
-        if prepared is None or not may_publish(prepared.tag.version, want, self._actual(slot.name)):
+        """Whether a whole turn has something to do; the next number may be decided on the way."""
+        try:
+            return self._advance(slot) or slot.prepared is None
+        except Exception:  # noqa: BLE001 - the turn meets it again, and tells
             return True
-        return self._advance(slot)
 
     @property
     def idle(self) -> bool:
@@ -141,7 +142,7 @@ class Reconciler:
         self.trouble = self._trouble
         self.steps += 1
         for listener in tuple(self.on_step):
-            _tell(listener)
+            tell(listener)
 
     def _turn(self) -> None:
         while self._forgive:
@@ -150,11 +151,12 @@ class Reconciler:
         wants = self._wants()
         while self._outcomes:
             self._take_in(*self._outcomes.popleft(), wants)
-        for slot in self._expecting():
+        for slot in self.slots.values():
             self._forward(slot, wants.get(slot.name))
         for action in plan(wants.values(), {name: self._actual(name) for name in {*self.slots, *wants}}):
             self._do(action)
-        self._tell_switches()
+        for slot in self.slots.values():
+            self.document = self._teller.tell(slot, self.document)
 
     def _forgiven(self, tag: ModelTag | None) -> None:
         """What failed may be tried now; what is being tried may be tried once more if it fails."""
@@ -162,26 +164,13 @@ class Reconciler:
         self._again.update(each for each in tuple(self.loading) if tag in (None, each))
 
     def _look(self) -> None:
-        sights = self._source.look()
-        self.store_away = sights is None
-        if sights is not None:
-            self.sights = sights
+        seen = self._looking.look(Look(self.sights, self.document))
+        self.store_away, self._trouble = seen.away, seen.trouble
+        self.sights = seen.sights
+        if not seen.away:
             self.backoff.keep(lambda tag: self._sight(tag) is not None)
-        self._read()
-        if self.document.default is None and self.sights:
-            self._settle_default()
-
-    def _read(self) -> None:
-        """Read what is wanted. Once it was read, damage of the file stops neither serving nor swaps."""
-        try:
-            document = self._store.read()
-            self._forgive_changed(document)
-            self.document = document
-            self._was_read = True
-        except Exception as error:
-            if not self._was_read:
-                raise
-            self._trouble = f"the desired state cannot be read, the last one holds: {error}"
+        self._forgive_changed(seen.document)
+        self.document = seen.document
 
     def _forgive_changed(self, document: Desired) -> None:
         """What is wished anew, maybe through another worker, is tried at once."""
@@ -191,15 +180,6 @@ class Reconciler:
                 continue
             if tag.version == resolve(now.target, self.sights.get(tag.name)).version:
                 self.backoff.forgive(tag)
-
-    def _settle_default(self) -> None:
-        """Store the default if it can be told. A state that can't be written must not stop a swap."""
-        change = settle_default(sorted(self.sights))
-        try:
-            self.document = self._store.edit(change)
-        except Exception as error:  # noqa: BLE001 - see the promise above
-            logger.debug("cannot remember the default model: %s", error)
-            self.document = change(self.document)
 
     def _wants(self) -> dict[str, Want]:
         names = {*self.sights, *self.slots, *self.document.models}
@@ -303,12 +283,12 @@ class Reconciler:
         wish = self.document.models.get(failed.tag.name) or Wish()
         with suppress(OSError):
             self.commits.refuse(failed.tag.name, failed.tag.version, wish.revision, failed.reason)
-        _tell(self._observer.failed, failed.tag, failed.reason, delay)
+        tell(self._observer.failed, failed.tag, failed.reason, delay)
 
     def _loaded(self, loaded: Loaded) -> None:
         generation = loaded.generation
         self.backoff.forgive(generation.tag)
-        _tell(self._observer.loaded, generation.tag, loaded.seconds)
+        tell(self._observer.loaded, generation.tag, loaded.seconds)
         slot = self._slot(generation.tag.name)
         if slot.prepared is not None:
             self._withdraw(slot)
@@ -339,37 +319,6 @@ class Reconciler:
             logger.info("%s is no longer wanted; it is closed without having served", given_up.tag)
             self._drained(given_up)
 
-    def _tell_switches(self) -> None:
-        for slot in self.slots.values():
-            while slot.switches:
-                self._tell_switch(slot, slot.switches.popleft())
-
-    def _tell_switch(self, slot: Slot, switch: Switch) -> None:
-        before, after = switch.before, switch.after
-        if after is not None:
-            self._remember(after, switch.number)
-        wish = self.document.models.get(slot.name) or Wish()
-        swap = Swap(
-            name=slot.name,
-            before=before.tag.version if before else None,
-            after=after.tag.version if after else None,
-            generation=switch.number if after else 0,
-            digest=after.artifact.digest if after else None,
-            actor=wish.actor,
-            reason=wish.reason,
-        )
-        logger.info("%s: %s -> %s, generation %d", swap.name, swap.before, swap.after, swap.generation)
-        _tell(self._observer.swapped, swap)
-        _tell(self._hooks.after_swap, swap)
-
-    def _remember(self, serving: Generation, number: int) -> None:
-        """Store what serves. A state that can't be written must not stop a swap."""
-        tag, digest = serving.tag, serving.artifact.digest
-        try:
-            self.document = self._store.edit(record_serving(tag.name, tag.version, digest, number))
-        except Exception as error:  # noqa: BLE001 - see the promise above
-            logger.warning("cannot remember that %s serves: %s", tag, error)
-
     # --- endings ---------------------------------------------------------------------------------
 
     def _drained(self, generation: Generation) -> None:
@@ -384,13 +333,5 @@ class Reconciler:
         memory.release()
         if slot is not None:
             slot.forget(generation)
-        _tell(self._observer.closed, generation.tag)
+        tell(self._observer.closed, generation.tag)
         self.wake()
-
-
-def _tell(listener: Callable[..., None], *facts: object) -> None:
-    """Tell a listener. What it raises is logged and changes nothing."""
-    try:
-        listener(*facts)
-    except Exception:
-        logger.exception("%s", getattr(listener, "__qualname__", listener))

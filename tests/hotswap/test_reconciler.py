@@ -155,9 +155,6 @@ def test_the_default_is_stored_when_it_can_be_told_and_never_moved() -> None:
 
 
 def test_it_is_not_idle_while_a_step_is_half_done() -> None:
-    world = World("m:v1")
-    world.step()
-    world.background.run_all()
     seen: list[tuple[str | None, bool]] = []
 
     class Watched(DesiredMemory):
@@ -165,9 +162,10 @@ def test_it_is_not_idle_while_a_step_is_half_done() -> None:
             seen.append((world.serving(), world.reconciler.idle))
             return super().edit(change)
 
-    world.reconciler._store = Watched(world.store.read())
-    world.step()
-    assert seen == [("v1", False)]
+    world = World("m:v1", store=Watched())
+    world.settle()
+    # The default is settled, what serves is remembered, and between the two it has been loaded.
+    assert seen == [(None, False), ("v1", False)]
     assert (world.serving(), world.reconciler.idle) == ("v1", True)
 
 
