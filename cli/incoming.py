@@ -21,12 +21,19 @@ _PATH = click.Path(exists=True, path_type=Path)
 
 
 @click.command("import")
-@click.argument("paths", nargs=-1, required=True, type=_PATH, metavar="PATH…")
+@click.argument("paths", nargs=-1, type=_PATH, metavar="[PATH…]")
 @click.option("--name", help="The model's name, instead of the one that the path says.")
 @click.option("--version", help="The version; an integer n means vn.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A config.json.")
+@click.option(
+    "--watch",
+    "drop",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Import what is put into DIR, and what lies there already, until a signal ends it.",
+)
 def import_command(
-    paths: tuple[Path, ...], name: str | None, version: str | None, config: Path | None
+    paths: tuple[Path, ...], name: str | None, version: str | None, config: Path | None, drop: Path | None
 ) -> None:
     """Check models and put them into the store, each in one step.
 
@@ -37,13 +44,24 @@ def import_command(
     A version never changes: the same tag with other files is refused. With the same files it is
     refused too when PATH names that one version, and `unchanged` when it was found in a tree.
 
+    With --watch, DIR holds NAME/VERSION folders and archives. Each is imported when it is whole: nothing
+    in it has changed for 2 s (longer for one that failed before) and the model loads. One that cannot
+    be imported for 10 s without a change gets a note, IMPORT-FAILED.txt, beside its files; the note goes
+    away when the version came in. Files that change are tried again. SIGTERM ends it, with exit 0.
+
     \b
     Examples:
       okawari import models/                             # a tree, in natural order: v2 before v10
       okawari import models/detector/v7
       okawari import run7.onnx --config config.json --name detector --version 7
       okawari import detector-v7.bentomodel
+      okawari import --watch /srv/drop                   # then: cp -r detector /srv/drop/
     """
+    if drop is not None:
+        _watch(drop, alone=not paths and (name, version, config) == (None, None, None))
+        return
+    if not paths:
+        raise click.UsageError("Missing argument 'PATH…'.")
     wanted = Wanted(name, version, config.absolute() if config else None)
     for path in paths:
         _check_onnx(path, wanted)
@@ -52,6 +70,17 @@ def import_command(
         outcomes = [_import_path(importer, path, wanted) for path in paths]
     if not all(outcomes):
         raise SystemExit(1)
+
+
+def _watch(drop: Path, *, alone: bool) -> None:
+    if not alone:
+        raise click.UsageError(
+            "--watch DIR goes with no PATH and no other option: DIR says names and versions"
+        )
+    from cli.watching import watch
+
+    configured = settings()
+    watch(drop, configured.store_home, configured.log_level)
 
 
 def _check_onnx(path: Path, wanted: Wanted) -> None:

@@ -1,7 +1,11 @@
-"""The one thing that goes wrong while models come in."""
+"""What goes wrong while models come in."""
 
 from __future__ import annotations
 
 
 class ImportRefused(RuntimeError):
     """Nothing was changed in the store; the message says why, and what to do."""
+
+
+class Hindered(ImportRefused):
+    """The reason is not what the version is but a disk, a right, a mount: the same may go well later."""

@@ -18,7 +18,7 @@ from hotswap.tags import ModelTag
 from models_import import archive, model_yaml, sources
 from models_import.checks import check_config_file, check_declared, compare_with_stored
 from models_import.copying import copy_hashed
-from models_import.errors import ImportRefused
+from models_import.errors import Hindered, ImportRefused
 from models_import.layout import MODEL_YAML, POINTER, pick_weights
 from models_import.pointer import newest_on_disk, point
 from models_import.probe import LIMIT, Probe, Task, probe
@@ -73,7 +73,7 @@ class Importer:
                 return one.run()
             except OSError as error:
                 where = error.filename or self.home
-                raise ImportRefused(f"{candidate.path}: {where}: {error.strerror or error}") from error
+                raise Hindered(f"{candidate.path}: {where}: {error.strerror or error}") from error
 
 
 class _Import:
@@ -214,7 +214,7 @@ class _Import:
     def _need(self, size: int) -> None:
         free = self.shop.free_bytes()
         if free < size + _SPARE_BYTES:
-            raise ImportRefused(
+            raise Hindered(
                 f"{self.candidate.path}: it needs {_mega(size + _SPARE_BYTES)} MB in {self.shop.home}, "
                 f"{_mega(free)} MB are free: remove versions that nobody needs with `okawari remove`"
             )

@@ -12,6 +12,9 @@ MODEL_YAML = "model.yaml"
 WEIGHTS_FILE = "weights.onnx"
 POINTER = "latest"
 
+#: Why a version in a drop folder did not come in. It lies beside its files and is none of them.
+NOTE = "IMPORT-FAILED.txt"
+
 
 class LeadsOut(ValueError):
     """A link that leads out of the folder it lies in."""

@@ -12,7 +12,7 @@ from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, plain
 from hotswap.tags import BadTag, ModelTag, as_version, natural_key
 from models_import import model_yaml
 from models_import.errors import ImportRefused
-from models_import.layout import MODEL_YAML, WEIGHTS_FILE, LeadsOut, files_in
+from models_import.layout import MODEL_YAML, NOTE, WEIGHTS_FILE, LeadsOut, files_in
 
 _ONNX = ".onnx"
 
@@ -58,7 +58,7 @@ def candidates(path: Path, wanted: Wanted) -> list[Candidate]:
     """The versions at `path`, each model's in natural order; none in a tree that holds none."""
     path = path.absolute()
     try:
-        if path.is_file() or _is_version(path):
+        if path.is_file() or is_version(path):
             return [Candidate(path, wanted, named=True)]
         found = list(_tree(path))
     except OSError as error:
@@ -73,10 +73,10 @@ def candidates(path: Path, wanted: Wanted) -> list[Candidate]:
 def _tree(path: Path) -> Iterator[Path]:
     """The version folders below a model's folder or a folder of models."""
     for child in _folders(path):
-        if _is_version(child):
+        if is_version(child):
             yield child
             continue
-        yield from (version for version in _folders(child) if _is_version(version))
+        yield from (version for version in _folders(child) if is_version(version))
 
 
 def _folders(path: Path) -> list[Path]:
@@ -84,7 +84,8 @@ def _folders(path: Path) -> list[Path]:
     return sorted(found, key=lambda folder: natural_key(as_version(folder.name)))
 
 
-def _is_version(folder: Path) -> bool:
+def is_version(folder: Path) -> bool:
+    """Whether a folder holds anything by which a version is known."""
     return any(
         each.suffix == _ONNX or each.name in {CONFIG_FILE, MODEL_YAML}
         for each in folder.iterdir()
@@ -106,7 +107,8 @@ def open_folder(folder: Path, wanted: Wanted, origin: Path) -> Opened:
         files = {name: path for name, path in files_in(folder) if not _is_hidden(name)}
     except (BadManifest, LeadsOut) as error:
         raise ImportRefused(f"{origin}: {error}") from None
-    files.pop(MODEL_YAML, None)
+    for ours in (MODEL_YAML, NOTE):
+        files.pop(ours, None)
     if wanted.config is not None:
         files[CONFIG_FILE] = wanted.config
     if CONFIG_FILE not in files:

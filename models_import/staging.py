@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from models_import.errors import ImportRefused
+from models_import.errors import Hindered
 from models_import.report import Report
 
 _LOCK = "import.lock"
@@ -46,7 +46,7 @@ class Staging:
 
     def _check_same_disk(self) -> None:
         if self._folder.stat().st_dev != self._models.stat().st_dev:
-            raise ImportRefused(
+            raise Hindered(
                 f"{self._folder} and {self._models} are different file systems, so a version cannot appear "
                 "there in one step: mount the whole home as one, not only its models"
             )

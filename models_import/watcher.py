@@ -18,10 +18,24 @@ class Watcher:
 
     Folders may be missing, unreadable, removed or exchanged at any time. Nothing is promised where the
     file system tells no events (network shares, some container mounts).
+
+    `paths` may be asked for, again and again. With `recursive` false only they themselves are watched;
+    else links in them are followed, wherever they lead.
     """
 
-    def __init__(self, paths: Iterable[Path], wake: Callable[[], None]) -> None:
-        self._paths = tuple(paths)
+    def __init__(
+        self,
+        paths: Iterable[Path] | Callable[[], Iterable[Path]],
+        wake: Callable[[], None],
+        *,
+        recursive: bool = True,
+    ) -> None:
+        if callable(paths):
+            self._paths = paths
+        else:
+            fixed = tuple(paths)
+            self._paths = lambda: fixed
+        self._recursive = recursive
         self._wake = wake
         self._known: _Identity = ()
         self._ending = threading.Event()
@@ -68,6 +82,7 @@ class Watcher:
             rust_timeout=_RECHECK_MS,
             yield_on_timeout=True,
             raise_interrupt=False,
+            recursive=self._recursive,
             ignore_permission_denied=True,
         ):
             if changes:
@@ -77,7 +92,7 @@ class Watcher:
 
     def _there(self) -> _Identity:
         """The folders that are there, each with what tells it from another of the same name."""
-        return tuple(found for path in self._paths if (found := _identity(path)) is not None)
+        return tuple(found for path in self._paths() if (found := _identity(path)) is not None)
 
 
 def _identity(path: Path) -> tuple[Path, int, int] | None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.incoming import import_command
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -34,10 +36,9 @@ def test_the_service_mounts_only_the_models_and_cannot_write_them(services: dict
     assert mounts[services["service"]["environment"]["OKAWARI_HOME"]][1] == "rw"
 
 
-def test_the_importer_has_staging_and_models_on_one_mount(
-    services: dict[str, Any],
-) -> None:
-    importer = services["import"]
+@pytest.mark.parametrize("name", ["import", "drop"])
+def test_whoever_imports_has_staging_and_models_on_one_mount(services: dict[str, Any], name: str) -> None:
+    importer = services[name]
     mounts = _mounts(importer)
     home = importer["environment"]["BENTOML_HOME"]
     assert home in mounts
@@ -53,3 +54,26 @@ def test_the_service_has_health_grace_and_limits(services: dict[str, Any]) -> No
     assert int(service["stop_grace_period"].removesuffix("s")) > 30
     assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_the_drop_folder_is_watched_where_it_is_mounted_and_notes_can_be_written(
+    services: dict[str, Any],
+) -> None:
+    drop = services["drop"]
+    source, mode = _mounts(drop)["/models"]
+    assert (source, mode) == ("${OKAWARI_DROP:-./models}", "rw")
+    assert _mounts(services["import"])["/models"] == (source, "ro")
+    words = drop["entrypoint"][drop["entrypoint"].index("cli") + 1 :]
+    assert import_command.make_context("import", words[1:]).params["drop"] == Path("/models")
+    assert words[0] == "import"
+
+
+def test_the_drop_folder_is_tended_with_no_more_rights_than_the_service(services: dict[str, Any]) -> None:
+    drop, service = services["drop"], services["service"]
+    for setting in ("image", "user", "security_opt", "cap_drop", "init", "restart"):
+        assert drop[setting] == service[setting], setting
+    assert drop["network_mode"] == "none"
+    assert "ports" not in drop
+    assert drop["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+    assert _mounts(drop).keys() == {"/models", drop["environment"]["BENTOML_HOME"]}
+    assert drop["depends_on"] == service["depends_on"]

@@ -1,0 +1,213 @@
+"""A look at a drop folder, `NAME/VERSION/…` and archives: what is there, and whether it may be whole.
+
+No file is read and no link followed that leads out. Equal stamps of two looks mean that nothing changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from hotswap.manifest import CONFIG_FILE, BadManifest, plain
+from hotswap.tags import BadTag, ModelTag, as_version, natural_key
+from models_import import reasons
+from models_import.layout import NOTE, LeadsOut, files_in, pick_weights
+from models_import.settling import inside
+from models_import.sources import is_version
+from models_import.stamps import stamp_of
+
+ARCHIVES = (".bentomodel", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".zip")
+
+#: Endings that programs give a file while they copy it.
+_PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".tmp")
+_MOST_FILES = 10_000
+
+_LEADS_OUT = "it is a link that leads out of the watched folder; put there what it leads to"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """One version in a drop folder. An archive alone knows its `tag`; `lacks` says what time may bring."""
+
+    path: Path
+    tag: ModelTag | None
+    stamp: str
+    lacks: str | None = None
+
+    @property
+    def note(self) -> Path:
+        """Where people are told why it did not come in."""
+        if self.tag is None:
+            return self.path.with_name(f"{self.path.name}.{NOTE}")
+        return self.path / NOTE
+
+    def __str__(self) -> str:
+        return plain(str(self.path), 500)
+
+
+@dataclass(frozen=True, slots=True)
+class DropSight:
+    """Versions by path, each model's in natural order; what is none, and why; the folders that were seen."""
+
+    versions: Mapping[str, Dropped]
+    odd: Mapping[str, str]
+    folders: tuple[Path, ...]
+
+
+class _Odd(Exception):
+    """Why something can't be a version, whatever time brings."""
+
+
+def look(root: Path) -> DropSight | None:
+    """What lies in `root`; None when it is away or cannot be read."""
+    versions: dict[str, Dropped] = {}
+    odd: dict[str, str] = {}
+    folders = [root]
+    try:
+        first = _children(root)
+    except OSError:
+        return None
+    for path in _versions(root, first, odd, folders):
+        try:
+            versions[str(path)] = sight_of(root, path)
+        except _Odd as error:
+            odd[str(path)] = str(error)
+        except Exception as error:  # noqa: BLE001 - one version can never stop the others
+            odd[str(path)] = reasons.unforeseen(error)
+    return DropSight(versions, odd, tuple(folders))
+
+
+def _versions(root: Path, first: list[Path], odd: dict[str, str], folders: list[Path]) -> Iterator[Path]:
+    """The archives in `root`, and what lies where versions lie."""
+    for path in first:
+        if _is_archive(path):
+            yield path
+    for model in _folders(root, first, odd):
+        folders.append(model)
+        try:
+            if is_version(model):
+                odd[str(model)] = f"it holds a version, but a version lies in {root}/NAME/VERSION"
+                continue
+            found = list(_folders(root, _children(model), odd))
+        except OSError as error:
+            odd[str(model)] = _reason(model, error)
+            continue
+        folders.extend(found)
+        yield from (path for path in found if not _is_empty(path))
+
+
+def _folders(root: Path, paths: Iterable[Path], odd: dict[str, str]) -> Iterator[Path]:
+    """Those that are folders in `root`. One that is none can never stop the others."""
+    for path in paths:
+        try:
+            if path.is_symlink() and not inside(root, path):
+                odd[str(path)] = _LEADS_OUT
+            elif path.is_dir():
+                yield path
+        except OSError as error:
+            odd[str(path)] = _reason(path, error)
+
+
+def _children(folder: Path) -> list[Path]:
+    """What lies in a folder, without what is hidden."""
+    found = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return sorted(found, key=lambda path: (natural_key(as_version(path.name)), path.name))
+
+
+def _is_archive(path: Path) -> bool:
+    return path.name.endswith(ARCHIVES) and os.path.isfile(path)  # noqa: PTH113 - raises for no path
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing in a folder looks like a version; one that cannot be read may be one."""
+    try:
+        return not is_version(folder)
+    except OSError:
+        return False
+
+
+def sight_of(root: Path, path: Path) -> Dropped:
+    """One version as it is now. Raises `_Odd` for what cannot be one."""
+    if not inside(root, path):
+        raise _Odd(_LEADS_OUT)
+    tag = None if _is_archive(path) else _tag(path)
+    try:
+        files = {path.name: path} if tag is None else _files(path)
+        return Dropped(path, tag, _stamp(files), None if tag is None else _lacks(files))
+    except (OSError, LeadsOut) as error:
+        reason = _reason(path, error)
+        return Dropped(path, tag, reason, reason)
+
+
+def _tag(path: Path) -> ModelTag:
+    try:
+        return ModelTag(path.parent.name.lower(), as_version(path.name))
+    except BadTag as error:
+        raise _Odd(f"{plain(str(error), 500)}; give the folder another name") from None
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file of a version's folder, hidden ones too, but not our own."""
+    os.scandir(folder).close()  # a walk passes over what it may not read
+    found = islice(files_in(folder), _MOST_FILES + 1)
+    return {name: path for name, path in found if name != NOTE and not name.startswith(f".{NOTE}")}
+
+
+def _stamp(files: Mapping[str, Path]) -> str:
+    """One short word for names, sizes and times of all files, however many there are.
+
+    Inodes do not count: some network mounts give a file another one at every look.
+    """
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        digest.update(repr((name, *stamp_of(path.stat())[1:])).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _lacks(files: Mapping[str, Path]) -> str | None:
+    """What a version needs before it can be tried at all."""
+    if len(files) > _MOST_FILES:
+        return f"it holds more than {_MOST_FILES} files: put only what the model needs there"
+    if partial := next((name for name in files if name.endswith(_PARTIAL)), None):
+        return f"{plain(partial, 200)} is, by its name, a file that is still being copied"
+    if CONFIG_FILE not in files:
+        return f"no {CONFIG_FILE}, and pre-processing is never guessed: put one there"
+    try:
+        pick_weights([name for name in files if not name.startswith(".")])
+    except BadManifest as error:
+        return str(error)
+    return None
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return f"it cannot be read by this user: `chmod -R a+rX {plain(str(path), 500)}`"
+    if isinstance(error, OSError):
+        where = plain(str(error.filename or path), 500)
+        return f"it cannot be read: {error.strerror or error} ({where})"
+    return plain(str(error), 500)
+
+
+def unwritten(dropped: Dropped) -> str | None:
+    """Which file has its size but not its last bytes: some programs set the size before they copy."""
+    for path in [dropped.path] if dropped.tag is None else _files(dropped.path).values():
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            size = os.fstat(handle).st_size
+            if size and _ends_in_hole(handle, size):
+                name = plain(path.name, 200)
+                return f"the last bytes of {name} were never written: copy it again, without holes"
+        finally:
+            os.close(handle)
+    return None
+
+
+def _ends_in_hole(handle: int, size: int) -> bool:
+    try:
+        return os.lseek(handle, size - 1, os.SEEK_HOLE) < size
+    except (OSError, AttributeError):
+        return False  # a system, or a file system, that does not tell

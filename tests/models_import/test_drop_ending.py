@@ -1,0 +1,145 @@
+"""A drop folder that is told to end, is killed, or has two who watch it leaves nothing half done."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from hotswap.artifact import Artifact
+from hotswap.manifest import Measured
+from hotswap.tags import ModelTag
+from models_import.ending import Ended, Ending
+from models_import.importer import STEPS
+from models_import.probe import Task
+from models_import.store import ModelStore
+from tests.builders import write_version
+from tests.models_import.drops import QUIET, Drop
+
+NAMES = [name for name, _, _ in STEPS] + ["done"]
+LONG = 8.0
+
+
+@pytest.fixture
+def drop(tmp_path: Path, home: Path) -> Drop:
+    drop = Drop(tmp_path, home)
+    write_version(drop.folder, "code", "v1", 1)
+    (drop.folder / "code/v1/IMPORT-FAILED.txt").touch()
+    return drop
+
+
+def _sound(drop: Drop) -> bool:
+    """Whether the store has the version; if so, it is whole and the pointer names it."""
+    sights = ModelStore(drop.home / "models").look() or {}
+    if "code" not in sights or not sights["code"].versions:
+        return False
+    assert isinstance(ModelStore(drop.home / "models").settle(ModelTag("code", "v1")), Artifact)
+    return True
+
+
+@pytest.mark.parametrize("step", NAMES)
+def test_told_to_end_at_any_step_it_undoes_or_finishes(drop: Drop, step: str) -> None:
+    drop.on_step = lambda name: drop.ending.ask() if name == step else None
+    drop.turns()
+    with pytest.raises(Ended):
+        drop.passes(QUIET)
+    finished = NAMES.index(step) >= NAMES.index("shelf")
+    assert _sound(drop) == finished
+    assert drop.notes() == ([] if finished else ["code/v1/IMPORT-FAILED.txt"])
+    if finished:
+        assert (drop.home / "models/code/latest").read_text() == "v1"
+    if step != "lock":
+        assert [left.name for left in (drop.home / "staging").iterdir()] == ["import.lock"]
+
+    drop.ending, drop.on_step = Ending(), lambda _step: None
+    drop.drop = drop.fresh()
+    drop.settles()
+    assert _sound(drop)
+    assert drop.notes() == []
+
+
+def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path) -> None:
+    """The child itself sends the signal, and would then stay for a minute."""
+    pid = tmp_path / "pid"
+    script = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); "
+    script += f"os.kill(os.getppid(), {int(signal.SIGUSR1)}); time.sleep(60)"
+
+    def child(_: Task) -> Measured:
+        subprocess.run([sys.executable, "-c", script], check=True, start_new_session=True)
+        raise AssertionError("the child was waited for")
+
+    drop = Drop(tmp_path, home, probe=child)
+    write_version(drop.folder, "code", "v1", 1)
+    before = signal.signal(signal.SIGUSR1, drop.ending.ask)
+    try:
+        drop.turns()
+        with pytest.raises(Ended):
+            drop.passes(QUIET)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    assert [left.name for left in (home / "staging").iterdir()] == ["import.lock"]
+    assert drop.store() == []
+
+
+def test_it_ends_once_and_never_while_something_is_held() -> None:
+    ending = Ending()
+    ending.hold()
+    ending.ask()
+    with pytest.raises(Ended):
+        ending.release()
+    ending.ask()
+    ending.release()
+
+
+@pytest.mark.parametrize("step", ["copy", "try", "publish", "latest", "clean", "done"])
+def test_killed_at_a_step_it_leaves_nothing_half_done(drop: Drop, step: str) -> None:
+    def die(name: str) -> None:
+        if name == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch() -> None:
+        drop.on_step = die
+        drop.settles()
+
+    process = multiprocessing.get_context("fork").Process(target=watch)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert _sound(drop) == (NAMES.index(step) > NAMES.index("publish"))
+    drop.drop = drop.fresh()
+    drop.settles()
+    assert _sound(drop)
+    assert drop.notes() == []
+
+
+def test_two_at_once_do_no_harm(drop: Drop, tmp_path: Path, home: Path) -> None:
+    """The second is stopped where it wants to import what the first is about to publish."""
+    other = Drop(tmp_path, home)
+    wants, may_go = threading.Event(), threading.Event()
+
+    def second(name: str) -> None:
+        if name == "lock":
+            wants.set()
+            assert may_go.wait(LONG)
+
+    other.on_step = second
+    other.turns()
+    thread = threading.Thread(target=other.passes, args=(QUIET,))
+    thread.start()
+    assert wants.wait(LONG)
+    drop.on_step = lambda name: may_go.set() if name == "publish" else None
+    drop.settles()
+    thread.join(LONG)
+    assert not thread.is_alive()
+    assert (drop.imports, other.imports) == (1, 1)
+    assert "publish" not in other.steps
+    assert _sound(drop)
+    assert drop.notes() == []
