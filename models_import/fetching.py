@@ -7,27 +7,42 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl
 
-from hotswap.manifest import CONFIG_FILE, FileEntry, digest_of
+from hotswap.manifest import CONFIG_FILE, FileEntry, ModelConfig, digest_of, parse_config
 from hotswap.tags import ModelTag, as_version, natural_key
 from models_import.errors import ImportRefused
 from models_import.layout import WEIGHTS_FILE
 from models_import.report import SILENT, Report
 from models_import.stamps import sha256_of
 
+if TYPE_CHECKING:
+    import httpx
+
 CATALOGUE = Path(__file__).parent / "catalogue"
 
-_TIMEOUT = httpx.Timeout(30.0, connect=10.0)
-Client = Callable[[], httpx.Client]
+Client = Callable[[], "httpx.Client"]
 
 
-class Entry(BaseModel):
-    """One model version that can be fetched."""
-
+class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Quality(_Part):
+    """How good the answers are, as this service measured it."""
+
+    measure: str = Field(description="AP50: average precision at an overlap of 0.5")
+    value: float = Field(ge=0, le=1)
+    how: str = Field(min_length=1, description="over what, on which pictures")
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.value:.3f}"
+
+
+class Entry(_Part):
+    """One model version that can be fetched."""
 
     name: str
     version: str
@@ -39,7 +54,7 @@ class Entry(BaseModel):
     source: HttpUrl
     created: AwareDatetime
     config: str
-    quality: str
+    quality: Quality
 
     @property
     def tag(self) -> ModelTag:
@@ -73,6 +88,11 @@ def choose(found: list[Entry], name: str, version: str | None) -> Entry:
     return versions[wanted]
 
 
+def config_of(entry: Entry, catalogue: Path = CATALOGUE) -> ModelConfig:
+    """The entry's config, not yet held against its family; raise `BadManifest`."""
+    return parse_config(small_files(entry, catalogue)[CONFIG_FILE])
+
+
 def small_files(entry: Entry, catalogue: Path = CATALOGUE) -> Mapping[str, bytes]:
     """All files of the version but its weights; the same bytes every time."""
     config = json.loads((catalogue / entry.config).read_bytes())
@@ -87,7 +107,7 @@ def _readme(entry: Entry) -> str:
     return (
         f"# {entry.tag}\n\n{entry.description}.\n\n"
         f"- Licence: {entry.licence}\n- Source: {entry.source}\n- Weights: {entry.url}\n"
-        f"- Quality, as measured: {entry.quality}\n"
+        f"- Quality, as measured: {entry.quality}, {entry.quality.how}\n"
     )
 
 
@@ -99,13 +119,19 @@ def digest_before_fetching(entry: Entry, catalogue: Path = CATALOGUE) -> str:
     return digest_of(files)
 
 
+def _over_the_network() -> httpx.Client:
+    import httpx
+
+    return httpx.Client(timeout=httpx.Timeout(30.0, connect=10.0), follow_redirects=True)
+
+
 def assemble(
     entry: Entry,
     folder: Path,
     *,
     mirror: Path | None = None,
     report: Report = SILENT,
-    client: Client = lambda: httpx.Client(timeout=_TIMEOUT, follow_redirects=True),
+    client: Client = _over_the_network,
     catalogue: Path = CATALOGUE,
 ) -> Path:
     """Make the version's folder below `folder`; its weights come from `mirror`, else from the network."""
@@ -130,6 +156,8 @@ def _in_mirror(entry: Entry, mirror: Path) -> Path:
 
 
 def _download(entry: Entry, target: Path, report: Report, client: Client) -> None:
+    import httpx
+
     report.step("download")
     digest, size = hashlib.sha256(), 0
     try:

@@ -49,7 +49,9 @@ class YoloX(Family[YoloXParameters]):
         """See `Family.check`."""
         shape = only(outputs).shape
         wanted = (len(self._cells), _BEFORE_CLASSES + len(self.config.labels))
-        expect(shape == wanted, f"{list(wanted)} (one row a cell, 5 + one column a label)", shape)
+        expect(
+            shape == wanted, f"{list(wanted)} (family 'yolox': one row a cell, 5 + one column a label)", shape
+        )
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""

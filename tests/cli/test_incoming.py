@@ -102,7 +102,7 @@ class TestGet:
             "licence": "Apache-2.0",
             "source": "https://models.example/",
             "config": "fastestdet-v1.json",
-            "quality": "perfect",
+            "quality": {"measure": "AP50", "value": 1.0, "how": "on drawings"},
         }
         models = [{**about, "version": f"v{n}", "created": day(n).isoformat()} for n in (1, 2)]
         index = {"format": 1, "about": "", "models": models}

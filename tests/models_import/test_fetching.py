@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from hotswap.artifact import Artifact
 from hotswap.manifest import parse_config
-from hotswap.tags import ModelTag
+from hotswap.tags import ModelTag, natural_key
 from models_import.errors import ImportRefused
 from models_import.fetching import (
     CATALOGUE,
     Entry,
     assemble,
     choose,
+    config_of,
     digest_before_fetching,
     entries,
     small_files,
@@ -45,7 +48,7 @@ def catalogue(tmp_path: Path) -> Path:
         "licence": "Apache-2.0",
         "source": "https://models.example/",
         "config": "code.json",
-        "quality": "perfect",
+        "quality": {"measure": "AP50", "value": 1.0, "how": "on drawings of our own"},
     }
     models = [{**entry, "version": f"v{n}", "created": day(n).isoformat()} for n in (2, 10, 1)]
     (folder / "index.json").write_text(json.dumps({"format": 1, "about": "", "models": models}))
@@ -97,7 +100,7 @@ def test_a_download_becomes_a_version_with_the_digest_known_before(
     assert isinstance(settled, Artifact)
     assert settled.digest == digest_before_fetching(entry, catalogue)
     assert settled.created == day(1)
-    assert "perfect" in (settled.path / "README.md").read_text()
+    assert "AP50 1.000, on drawings of our own" in (settled.path / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -147,16 +150,45 @@ def test_a_mirror_is_searched_by_sha256_whatever_the_file_is_called(catalogue: P
 def test_every_entry_of_our_catalogue_is_whole(entry: Entry) -> None:
     config = parse_config(small_files(entry)["config.json"])
     check_family(config)
+    assert config == config_of(entry)
     assert config.licence == entry.licence
     assert config.created == entry.created
+    assert config.output.names, "outputs are bound by name"
     assert entry.tag.version.startswith("v")
+    assert str(entry.quality).startswith("AP50 0.")
 
 
-def test_our_catalogue_has_no_config_without_entry() -> None:
-    named = {entry.config for entry in entries()} | {"index.json"}
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: str(entry.tag))
+def test_every_address_of_our_catalogue_stays_what_it_is(entry: Entry) -> None:
+    """A branch moves; a commit does not."""
+    (commit,) = re.findall(r"/([0-9a-f]{40})/", str(entry.url))
+    config = config_of(entry)
+    assert commit in str(entry.source)
+    assert config.source is not None
+    assert commit in config.source
+    assert {entry.url.scheme, entry.source.scheme} == {"https"}
+
+
+def test_our_catalogue_has_no_config_without_entry_and_no_tag_or_weights_twice() -> None:
+    found = entries()
+    named = {entry.config for entry in found} | {"index.json"}
     assert {path.name for path in CATALOGUE.iterdir()} == named
+    assert len({entry.tag for entry in found}) == len({entry.sha256 for entry in found}) == len(found)
 
 
 def test_versions_of_one_name_rise_with_their_time() -> None:
-    found = [entry for entry in entries() if entry.name == "fastestdet"]
-    assert [entry.version for entry in sorted(found, key=lambda entry: entry.created)] == ["v1", "v2"]
+    for name in {entry.name for entry in entries()}:
+        versions = [entry for entry in entries() if entry.name == name]
+        by_time = sorted(versions, key=lambda entry: entry.created)
+        assert by_time == sorted(versions, key=lambda entry: natural_key(entry.version))
+
+
+@pytest.mark.parametrize(
+    "quality", ["AP50 0.5", {"measure": "AP50", "value": 50, "how": "x"}, {"measure": "AP50", "value": 0.5}]
+)
+def test_an_entry_says_what_was_measured_and_how(catalogue: Path, quality: object) -> None:
+    index = json.loads((catalogue / "index.json").read_text())
+    index["models"][0]["quality"] = quality
+    (catalogue / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ValidationError, match=r"models\.0\.quality"):
+        entries(catalogue)

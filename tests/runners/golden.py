@@ -16,18 +16,19 @@ from hotswap.artifact import Artifact
 from hotswap.manifest import ModelConfig, parse_config
 from hotswap.runner import Box, Detection, Options, Picture, Prediction
 from hotswap.tags import ModelTag
+from models_import.fetching import choose, config_of, entries
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner
 from runners.quality import Truth, iou, mean_ap50
 
-CATALOGUE = Path(__file__).parents[2] / "models_import" / "catalogue"
+FACES = Path(__file__).parent / "faces.json"
 SAME_PLACE = 0.6
 SLACK = 0.02
 
 
-def catalogue_config(version: str) -> ModelConfig:
-    """The catalogue's config of `fastestdet`."""
-    return parse_config((CATALOGUE / f"fastestdet-{version}.json").read_bytes())
+def catalogue_config(name: str, version: str) -> ModelConfig:
+    """The config that the catalogue gives a model."""
+    return config_of(choose(entries(), name, version))
 
 
 def load_model(weights: Path, config: ModelConfig) -> OnnxRunner:
@@ -46,7 +47,7 @@ def load_model(weights: Path, config: ModelConfig) -> OnnxRunner:
 
 def fastestdet(data: Path, version: str, **parameters: float) -> OnnxRunner:
     """The catalogue's detector, its output parameters perhaps replaced."""
-    config = catalogue_config(version)
+    config = catalogue_config("fastestdet", version)
     if parameters:
         output = config.output.model_copy(update={"parameters": parameters})
         config = config.model_copy(update={"output": output})
@@ -148,17 +149,41 @@ def _relative(bbox: list[float], image: Mapping[str, Any]) -> Box:
     return (left / across, top / down, (left + width) / across, (top + height) / down)
 
 
-def measure_ap50(data: Path, runner: OnnxRunner) -> float:
-    """AP50 of a detector on the annotated photographs."""
-    files, truths = zip(*photographs(data), strict=True)
-    found = [answer(runner, file, threshold=0.001, max_detections=1000).detections for file in files]
-    return mean_ap50(found, truths)
+def faces(data: Path) -> Iterator[tuple[Path, list[Truth]]]:
+    """Each photograph that can be judged, and the faces in it."""
+    marked = json.loads(FACES.read_bytes())
+    for image in json.loads((data / "images" / "manifest.json").read_bytes())["images"]:
+        if image["file"] not in marked["unclear"] and "mask" not in image["file"]:
+            size = (image["width"], image["height"]) * 2
+            boxes = marked["faces"].get(image["file"], [])
+            truths = [Truth("face", _shares(box, size)) for box in boxes]
+            yield data / "images" / image["file"], truths
+
+
+def _shares(box: Sequence[float], size: Sequence[int]) -> Box:
+    x1, y1, x2, y2 = (side / length for side, length in zip(box, size, strict=True))
+    return x1, y1, x2, y2
+
+
+Pictures = Sequence[tuple[Path, list[Truth]]]
+
+
+def measure_ap50(runner: OnnxRunner, pictures: Pictures) -> float:
+    """AP50 of a detector on annotated photographs, through the whole runner."""
+    found = [answer(runner, file, threshold=0.001, max_detections=1000).detections for file, _ in pictures]
+    return mean_ap50(found, [truths for _, truths in pictures])
 
 
 def reference_entry(data: Path, model: str) -> dict[str, Any]:
     """What the reference's manifest says of a model."""
     models = json.loads((data / "models" / "manifest.json").read_bytes())["models"]
     return next(one for one in models if one["name"] == model)
+
+
+def reference_of(data: Path, sha256: str) -> dict[str, Any] | None:
+    """What the reference's manifest says of the model with these weights, if it holds them."""
+    models = json.loads((data / "models" / "manifest.json").read_bytes())["models"]
+    return next((one for one in models if one["sha256"] == sha256), None)
 
 
 def classifier_config(data: Path, model: str) -> ModelConfig:

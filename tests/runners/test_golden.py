@@ -9,11 +9,21 @@ import pytest
 
 from hotswap.manifest import parse_config
 from hotswap.runner import Options
-from runners.families import check_config
 from tests import data as test_folder
 from tests.runners import golden
 
-VERSIONS = ("v1", "v2")
+#: Each of the reference's detectors, and what describes it in the catalogue.
+DETECTORS = {
+    "fastestdet_v1": ("fastestdet", "v1"),
+    "fastestdet_v2": ("fastestdet", "v2"),
+    "fastestdet_v2_dyn": ("fastestdet", "v2"),
+    "yolox_nano": ("yolox_nano", "v1"),
+    "yolox_nano_dyn": ("yolox_nano", "v1"),
+    "nanodet_m_320": ("nanodet_m_320", "v1"),
+    "nanodet_m_416": ("nanodet_m_416", "v1"),
+    "ultraface_rfb_320": ("ultraface_rfb_320", "v1"),
+    "ultraface_slim_320": ("ultraface_slim_320", "v1"),
+}
 CLASSIFIERS = (
     "mobilenet_v2_imagenet",
     "mobilenet_v1_050_160_imagenet",
@@ -27,61 +37,20 @@ def data():
     return test_folder.need_data()
 
 
-@pytest.fixture(scope="module")
-def detectors(data):
-    return {version: golden.fastestdet(data, version) for version in VERSIONS}
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_catalogues_configs_are_complete(version):
-    config = golden.catalogue_config(version)
-    check_config(config)
-    assert len(config.labels) == 80
-    assert config.licence == "BSD-3-Clause"
-    assert config.output.parameters.keys() == {"objectness_exponent", "class_exponent"}
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_catalogue_says_what_the_reference_says(data, version):
-    config = golden.catalogue_config(version)
-    entry = golden.reference_entry(data, f"fastestdet_{version}")
-    assert config.labels == (data / "models" / entry["labels_file"]).read_text().splitlines()
-    assert config.thresholds.score == entry["output"]["score_threshold"]
-    assert config.thresholds.nms_iou == entry["output"]["nms_iou"]
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_detections_match_the_reference(data, detectors, version):
-    detectors[version].check()
-    match = golden.compare(data, f"fastestdet_{version}", detectors[version])
-    assert match.stable > 70
-    assert match.good, match
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_average_precision_is_that_of_the_reference(data, detectors, version):
-    measured = golden.reference_entry(data, f"fastestdet_{version}")["measured"]
-    ours = golden.measure_ap50(data, detectors[version])
-    assert ours == pytest.approx(measured["ap50_mean_over_classes"], abs=0.02)
-    assert ours == pytest.approx(measured["ap50_with_pillow_bilinear"], abs=0.02)
-
-
-def test_swapped_colours_are_caught(data):
-    config = golden.recoloured(golden.catalogue_config("v2"))
-    runner = golden.load_model(data / "models" / "fastestdet" / "fastestdet_v2.onnx", config)
-    assert not golden.compare(data, "fastestdet_v2", runner).good
-
-
 def test_the_other_versions_formula_is_caught(data):
     runner = golden.fastestdet(data, "v2", objectness_exponent=1.0, class_exponent=1.0)
     assert not golden.compare(data, "fastestdet_v2", runner).good
 
 
-def test_a_batch_gives_what_single_pictures_give(data):
-    config = golden.catalogue_config("v2")
-    runner = golden.load_model(data / "models" / "fastestdet" / "fastestdet_v2_dyn.onnx", config)
+@pytest.mark.parametrize(
+    ("name", "version", "model"),
+    [("fastestdet", "v2", "fastestdet_v2"), ("yolox_nano", "v1", "yolox_nano")],
+)
+def test_a_batch_gives_what_single_pictures_give(data, name, version, model):
+    weights = data / "models" / golden.reference_entry(data, f"{model}_dyn")["file"]
+    runner = golden.load_model(weights, golden.catalogue_config(name, version))
     runner.check()
-    assert golden.compare(data, "fastestdet_v2", runner).good
+    assert golden.compare(data, model, runner).good
     files = sorted((data / "images" / "coco").glob("*.jpg"))[:6]
     single = [golden.answer(runner, file) for file in files]
     together = golden.answers(runner, files)
@@ -96,12 +65,14 @@ def _probe(shape, dtype):
     return array if dtype == "uint8" else array.astype(np.float32) / 255
 
 
-@pytest.mark.parametrize("model", ["fastestdet_v1", "fastestdet_v2", "fastestdet_v2_dyn", *CLASSIFIERS])
+@pytest.mark.parametrize("model", [*DETECTORS, *CLASSIFIERS])
 def test_the_graphs_alone_answer_as_the_reference(data, model, capfd):
     items = json.loads((data / "golden" / "raw_probe.json").read_bytes())["items"]
     probe = next(one for one in items if one["model"] == model)
-    version = "v1" if model.endswith("det_v1") else "v2"
-    config = golden.catalogue_config(version) if "det" in model else golden.classifier_config(data, model)
+    if model in DETECTORS:
+        config = golden.catalogue_config(*DETECTORS[model])
+    else:
+        config = golden.classifier_config(data, model)
     runner = golden.load_model(data / "models" / golden.reference_entry(data, model)["file"], config)
     names = [output["name"] for output in probe["outputs"]]
     outputs = runner._session.run(_probe(probe["input"]["shape"], probe["input"]["dtype"]), names)
