@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,26 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from api import answers, context, errors, logs, openapi, routes
+from api.annotated import Annotator
 from api.body import Store
 from api.gateway import Gateway, GatewayParts
-from api.predict_input import PredictInput, PredictOutput
+from api.predict_input import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from hotswap.dataplane import PredictRequest
 from hotswap.desired import BadServe, seed
 from hotswap.errors import ServingError
 from hotswap.runner import Options, Picture
 from registry.desired_file import DesiredFile, StateDamaged
-from serving import replacing
+from runners import draw
 from wiring import Worker, version
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
 
 BODIES = Store(SETTINGS.max_buffered_bytes)
+ANNOTATOR = Annotator(
+    partial(draw.annotated, max_pixels=SETTINGS.max_pixels),
+    Store(SETTINGS.max_buffered_bytes),
+    SETTINGS.request_timeout,
+)
 
 _worker: Worker | None = None
 
@@ -92,7 +98,6 @@ class Okawari:
         """In the master, before any worker: take the home, apply the environment's wishes."""
         # Before the home names this process: the default for a hangup would end it.
         _take_over_hangup()
-        _replace_lost_workers()
         try:
             RUN.claim()
             DesiredFile(SETTINGS.home).edit(seed(SETTINGS.serve, SETTINGS.default_model))
@@ -105,8 +110,8 @@ class Okawari:
         global _worker  # noqa: PLW0603 - one worker, one process
         _worker = Worker(SETTINGS, RUN, BODIES)
         PredictInput.before_reading = staticmethod(_worker.check_room)
-        # BentoML would inspect and wrap the method anew for every request.
-        vars(self)["predict"] = self.predict
+        # BentoML would inspect and wrap the methods anew for every request.
+        vars(self).update(predict=self.predict, predict_annotated=self.predict_annotated)
         await _worker.start()
 
     @bentoml.on_shutdown
@@ -125,23 +130,46 @@ class Okawari:
         max_detections: int = 100,
     ) -> Response:
         """Detections, scores and the version that made them, for one picture."""
-        state = context.current.get()
-        try:
-            if state.problem is not None:
-                raise state.problem
-            request = PredictRequest(
-                request_id=state.request_id,
-                pictures=(Picture(encoded=_encoded(image)),),
-                deadline=state.deadline,
-                model=model,
-                version=version,
-                options=Options(threshold, max_detections),
-                received=state.received,
-            )
-            return answers.predicted(await worker().data_plane.predict(request))
-        except ServingError as error:
-            worker().refused(state.request_id, model, error)
-            return errors.response(error)
+        return await _answer(image, model, version, Options(threshold, max_detections))
+
+    @bentoml.api(route="/predict/annotated", input_spec=AnnotatedInput, output_spec=AnnotatedOutput)
+    async def predict_annotated(
+        self,
+        image: Path,
+        model: str | None = None,
+        version: str | None = None,
+        threshold: float | None = None,
+        max_detections: int = 100,
+    ) -> Response:
+        """The picture, upright, with boxes and labels drawn on it; the headers name who found them."""
+        return await _answer(image, model, version, Options(threshold, max_detections), drawn=True)
+
+
+async def _answer(
+    image: Path, model: str | None, version: str | None, options: Options, *, drawn: bool = False
+) -> Response:
+    """Ask the data plane; the answer as JSON, or drawn."""
+    state = context.current.get()
+    try:
+        if state.problem is not None:
+            raise state.problem
+        picture = Picture(encoded=_encoded(image))
+        drawing = ANNOTATOR.drawing(picture) if drawn else None
+        request = PredictRequest(
+            request_id=state.request_id,
+            pictures=(picture,),
+            deadline=state.deadline,
+            model=model,
+            version=version,
+            options=options,
+            received=state.received,
+            then=drawing,
+        )
+        answer = await worker().data_plane.predict(request)
+        return answers.predicted(answer) if drawing is None else drawing.response(answer)
+    except ServingError as error:
+        worker().refused(state.request_id, model, error)
+        return errors.response(error)
 
 
 def _encoded(image: Any) -> bytes:
@@ -167,14 +195,6 @@ def _take_over_hangup() -> None:
     SysHandler.handle_hup = look_again
     # Until the process manager has set its own handlers, the default would end the process.
     signal.signal(signal.SIGHUP, look_again)
-
-
-def _replace_lost_workers() -> None:
-    """BentoML replaces none in a container; where that cannot be changed the service goes on as it does."""
-    try:
-        replacing.take_over(RUN.came_up, time.monotonic)
-    except (ImportError, AttributeError) as error:
-        logger.warning("lost workers are replaced only as the process manager does it: %s", error)
 
 
 def _documents() -> dict[str, Any]:

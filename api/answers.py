@@ -95,12 +95,17 @@ class TargetBody(BaseModel, extra="forbid"):
 
 def predicted(answer: Answer) -> Response:
     """The response that carries an answer for one picture."""
-    headers = {
+    return Response(orjson.dumps(_predict_body(answer)), 200, named(answer), "application/json")
+
+
+def named(answer: Answer) -> dict[str, str]:
+    """The headers that say who answered."""
+    return {
         "X-Model-Name": answer.model,
         "X-Model-Version": answer.version,
         "X-Model-Digest": answer.digest,
+        "X-Model-Generation": str(answer.generation),
     }
-    return Response(orjson.dumps(_predict_body(answer)), 200, headers, "application/json")
 
 
 def _predict_body(answer: Answer) -> dict[str, Any]:

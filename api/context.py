@@ -21,6 +21,8 @@ class RequestContext:
     deadline: float
     received: float = field(default_factory=time.perf_counter)
     problem: ServingError | None = None
+    #: Media types that the caller takes, the most wanted first; read where the answer has several.
+    accepted: tuple[str, ...] = ()
     #: Set when the response already has our error shape.
     shaped: bool = False
     #: Set when the body is not read to its end and the client may still be sending.

@@ -24,6 +24,12 @@ class UnsupportedMediaType(errors.BadRequest):
     code = "unsupported_media_type"
 
 
+class NotAcceptable(errors.BadRequest):
+    """The caller takes no format that the answer can be given in."""
+
+    code = "not_acceptable"
+
+
 class Unauthorized(ServingError):
     """A changing call came without the admin token."""
 
@@ -48,6 +54,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.UnsupportedPicture, 415),
     (UnsupportedMediaType, 415),
     (BodyTooLarge, 413),
+    (NotAcceptable, 406),
     (errors.BadRequest, 400),
     (Unauthorized, 401),
     (Forbidden, 403),
@@ -104,6 +111,8 @@ def response(error: ServingError) -> Response:
     headers = {"Retry-After": "1"} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if status == 406:
+        headers["Vary"] = "Accept"
     if status == 413:
         state.linger = True
         headers["Connection"] = "close"

@@ -46,7 +46,7 @@ _ROUTES = (
 )
 _HEALTH = ("/livez", "/readyz", "/healthz", "/metrics")
 _PAGES = ("/", "/docs.json", "/schema.json")
-_FIXED = frozenset({"/predict", "/models", "/api/v1/reload", *_HEALTH, *_PAGES})
+_FIXED = frozenset({"/predict", "/predict/annotated", "/models", "/api/v1/reload", *_HEALTH, *_PAGES})
 
 
 def route_of(path: str) -> str:

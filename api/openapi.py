@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from api import answers
+from api import annotated, answers
 
 _ABOUT = (
     "Image inference whose models are exchanged while it answers. Every answer names the version that "
@@ -70,8 +70,9 @@ _BODIES: tuple[type[BaseModel], ...] = (
 def document(generated: dict[str, Any], version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the whole service. `generated` is what BentoML made of the service."""
     _, definitions = models_json_schema([(body, "serialization") for body in _BODIES], ref_template=_REF)
-    predict = generated["paths"]["/predict"]["post"]
     schemas = definitions["$defs"]
+    predict = _predict(generated["paths"]["/predict"]["post"], schemas)
+    drawn = _annotated(_predict(generated["paths"]["/predict/annotated"]["post"], schemas))
     return {
         "openapi": "3.1.0",
         "info": {
@@ -81,7 +82,7 @@ def document(generated: dict[str, Any], version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "."}],
-        "paths": {"/predict": {"post": _predict(predict, schemas)}, **_routes()},
+        "paths": {"/predict": {"post": predict}, "/predict/annotated": {"post": drawn}, **_routes()},
         "components": {
             "schemas": schemas,
             "securitySchemes": {"adminToken": {"type": "http", "scheme": "bearer"}},
@@ -101,6 +102,17 @@ def _predict(generated: dict[str, Any], schemas: dict[str, Any]) -> dict[str, An
         "requestBody": {"required": True, "content": _predict_bodies(fields)},
         "responses": _responses(("200", "PredictBody"), 400, 404, 409, 413, 415, 422, 429, 500, 503, 504),
     }
+
+
+def _annotated(operation: dict[str, Any]) -> dict[str, Any]:
+    """The same operation, answered with a picture of the kind that the caller takes."""
+    picture = {"schema": {"type": "string", "format": "binary"}}
+    good = {
+        "description": "The picture with what was found",
+        "content": dict.fromkeys(annotated.OFFERED, picture),
+    }
+    responses = {**operation["responses"], "200": good, "406": _answer("ErrorBody")}
+    return {**operation, "responses": dict(sorted(responses.items()))}
 
 
 def _predict_bodies(fields: dict[str, Any]) -> dict[str, Any]:

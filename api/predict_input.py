@@ -14,7 +14,7 @@ import bentoml
 from pydantic import Field
 from starlette.requests import Request
 
-from api import body, context, fields
+from api import annotated, body, context, fields
 from api.answers import PredictBody
 from hotswap.errors import ServingError
 
@@ -68,5 +68,25 @@ class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
         return fields.parse(request.headers.get("content-type", ""), request.query_params, data)
 
 
+class AnnotatedInput(PredictInput):
+    """The same, where the answer's format is the caller's choice."""
+
+    @classmethod
+    async def _read(cls, request: Request) -> fields.PredictFields:
+        context.current.get().accepted = annotated.acceptable(request.headers.getlist("accept"))
+        return await super()._read(request)
+
+
 class PredictOutput(PredictBody, bentoml.IODescriptor):  # type: ignore[misc]
     """The answer, as BentoML's documents and its generated client see it."""
+
+
+class AnnotatedOutput(bentoml.IODescriptor):  # type: ignore[misc]
+    """A picture, as BentoML's documents and its generated client see it: the client writes it to a file."""
+
+    media_type: ClassVar[str | None] = annotated.OFFERED[0]
+
+    @classmethod
+    def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
+        """BentoML's word for a file."""
+        return {"type": "file", "format": "image"}

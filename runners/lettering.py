@@ -1,0 +1,50 @@
+"""Text on pictures, in the font that Pillow brings along: it has ASCII and little more."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from typing import cast
+
+from PIL import ImageFont
+from PIL.ImageFont import FreeTypeFont
+
+_LONGEST = 64
+_ELLIPSIS = "…"
+
+
+@lru_cache(maxsize=64)
+def font(size: int) -> FreeTypeFont:
+    """The font at a height of `size` pixels."""
+    return cast(FreeTypeFont, ImageFont.load_default(size))
+
+
+@lru_cache(maxsize=64)
+def heights(size: int) -> tuple[int, int]:
+    """How far letters reach above their line and below it, in pixels."""
+    _, above, _, below = font(size).getbbox("Blpg", anchor="ls")
+    return -int(above), int(below)
+
+
+def writable(label: str, label_id: int) -> str:
+    """The label as the font can write it: accents are left out, other scripts become `#<label_id>`."""
+    plain = "".join(
+        each for each in unicodedata.normalize("NFKD", label[:_LONGEST]) if not unicodedata.combining(each)
+    )
+    words = " ".join(plain.split())
+    return words if words and words.isascii() and words.isprintable() else f"#{label_id}"
+
+
+def width(text: str, size: int) -> int:
+    """How many pixels a line takes."""
+    return -int(-font(size).getlength(text) // 1)
+
+
+def shortened(text: str, size: int, room: int) -> str:
+    """The text, or as much of its beginning as fits into `room` pixels; empty when not a letter does."""
+    if width(text, size) <= room:
+        return text
+    for end in range(len(text) - 1, 0, -1):
+        if width(text[:end].rstrip() + _ELLIPSIS, size) <= room:
+            return text[:end].rstrip() + _ELLIPSIS
+    return ""
