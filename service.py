@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from hotswap.errors import ServingError
 from hotswap.runner import Options, Picture
 from registry.desired_file import DesiredFile, StateDamaged
 from runners import draw
+from serving import replacing
 from wiring import Worker, version
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
@@ -98,6 +100,7 @@ class Okawari:
         """In the master, before any worker: take the home, apply the environment's wishes."""
         # Before the home names this process: the default for a hangup would end it.
         _take_over_hangup()
+        _replace_lost_workers()
         try:
             RUN.claim()
             DesiredFile(SETTINGS.home).edit(seed(SETTINGS.serve, SETTINGS.default_model))
@@ -195,6 +198,14 @@ def _take_over_hangup() -> None:
     SysHandler.handle_hup = look_again
     # Until the process manager has set its own handlers, the default would end the process.
     signal.signal(signal.SIGHUP, look_again)
+
+
+def _replace_lost_workers() -> None:
+    """BentoML replaces none in a container; where that cannot be changed the service goes on as it does."""
+    try:
+        replacing.take_over(RUN.came_up, time.monotonic)
+    except (ImportError, AttributeError) as error:
+        logger.warning("lost workers are replaced only as the process manager does it: %s", error)
 
 
 def _documents() -> dict[str, Any]:
