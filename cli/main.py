@@ -22,6 +22,7 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 COMMANDS = {
     "import": ("cli.incoming", "Check models and put them into the store, each in one step."),
     "get": ("cli.incoming", "Fetch a model of the catalogue and put it into the store."),
+    "catalogue": ("cli.catalogue", "List the models that can be fetched by name."),
     "init": ("cli.incoming", "Give a new home the demo models, once."),
     "models": ("cli.listing", "List versions, which serves, and why the others do not."),
     "export": ("cli.outgoing", "Write a version as an archive."),

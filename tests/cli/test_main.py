@@ -81,7 +81,7 @@ def test_a_fault_of_ours_is_not_dressed_as_a_refusal(
     assert isinstance(result.exception, LookupError)
 
 
-@pytest.mark.parametrize("command", ["--help", "models", "status"])
+@pytest.mark.parametrize("command", ["--help", "models", "status", "catalogue"])
 def test_looking_imports_nothing_heavy(home: Path, command: str) -> None:
     code = (
         "import sys\nfrom cli.main import main\n"
