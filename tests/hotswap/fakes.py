@@ -181,6 +181,12 @@ class FakeLoader:
         self.made.append(runner)
         return runner
 
+    def holds_load(self, version: str) -> Hold:
+        """Stop whoever loads that version."""
+        hold = Hold()
+        self.before_load = lambda tag: hold.stop_here() if tag.version == version else None
+        return hold
+
     def of(self, version: str) -> FakeRunner:
         """The newest runner of a version."""
         return next(each for each in reversed(self.made) if each.tag.version == version)

@@ -124,6 +124,17 @@ def test_a_worker_that_dies_anywhere_blocks_nobody_and_its_successor_joins(two: 
     assert len(two.numbers()) == 1
 
 
+def test_what_a_dead_worker_has_decided_is_carried_out_and_not_decided_again(two: Workers) -> None:
+    (before,) = two.numbers()
+    two.board(0).at = ("after decide", kill)
+    two.load(1)
+    with pytest.raises(Killed):
+        two.load(0)
+    two.seats.alive.discard(0)
+    two.settle(1)
+    assert (two.answers(1), two.worlds[1].number()) == ("v2", before + 1)
+
+
 def test_a_stopped_worker_that_goes_on_waits_until_it_has_loaded_what_the_others_left_it_for(
     two: Workers,
 ) -> None:

@@ -88,8 +88,11 @@ class Workers:
     def join(self, seat: int) -> World:
         """A worker that has just started."""
         self.seats.alive.add(seat)
-        board = Board(self.folder / "commits", self.seats, seat)
-        return World(source=self.source, store=self.store, commits=board)
+        return World(source=self.source, store=self.store, commits=self.view(seat))
+
+    def view(self, seat: int) -> Board:
+        """What a worker on that seat sees of the board."""
+        return Board(self.folder / "commits", self.seats, seat)
 
     def board(self, index: int) -> Board:
         """The board of one worker."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from hotswap.admission import Admission
 from hotswap.background import LoaderThread
@@ -91,11 +92,17 @@ class World:
 class LiveWorld(World):
     """A world that turns by itself, in the threads that the service has."""
 
-    def __init__(self, *tags: str, capacity: int = 100, threads: int = 4) -> None:
-        super().__init__(*tags)
+    def __init__(self, *tags: str, capacity: int = 100, threads: int = 4, **shared: Any) -> None:
+        super().__init__(*tags, **shared)
         self.loading = LoaderThread(niceness=0)
         self.reconciler = Reconciler(
-            self.source, self.store, self.loader, self.loading, observer=self.observer, clock=self.clock
+            self.source,
+            self.store,
+            self.loader,
+            self.loading,
+            observer=self.observer,
+            commits=shared.get("commits"),
+            clock=self.clock,
         )
         # Only a call of `wake` makes it look: a forgotten one shows as a test that hangs.
         self.turning = ReconcilerThread(self.reconciler, interval=60.0)
@@ -105,9 +112,14 @@ class LiveWorld(World):
 
 
 @contextmanager
-def live(*tags: str, codes: Mapping[str, int] | None = None, threads: int = 4) -> Iterator[LiveWorld]:
-    """A world that turns by itself; all its threads have ended afterwards."""
-    world = LiveWorld(*tags, threads=threads)
+def live(
+    *tags: str, codes: Mapping[str, int] | None = None, threads: int = 4, **shared: Any
+) -> Iterator[LiveWorld]:
+    """A world that turns by itself; all its threads have ended afterwards.
+
+    `shared` is what it shares with other workers: `store`, `source`, `commits`.
+    """
+    world = LiveWorld(*tags, threads=threads, **shared)
     world.loader.codes.update(codes or {})
     world.turning.start()
     try:
