@@ -101,7 +101,7 @@ def test_a_slow_copy_is_served_only_when_it_is_whole(
     watching = watch()
     target.mkdir(parents=True)
     *first, (last_name, last) = _chunks(source)
-    with Readiness(service) as readiness, Load(service) as load:
+    with Readiness(service) as readiness, Load(service, kept=1, fresh=1) as load:
         for number, (name, data) in enumerate(first, 1):
             with (target / name).open("ab") as file:
                 file.write(data)
@@ -128,7 +128,7 @@ def test_broken_versions_get_notes_the_old_one_serves_on_and_mending_cures_them(
     service = make_service(store.home).ready()
     watching = watch()
     good = {version: store.source(version, int(version[1:])) for version in ("v2", "v3", "v4")}
-    with Readiness(service) as readiness, Load(service, kept=2, fresh=1) as load:
+    with Readiness(service) as readiness, Load(service, kept=1, fresh=1) as load:
         for version, source in _broken(store).items():
             _copy(source, drop / "m" / version)
         for version, why in (("v2", "cannot be loaded"), ("v3", "config.json"), ("v4", "NaN")):

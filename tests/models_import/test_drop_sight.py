@@ -82,6 +82,7 @@ class TestLinks:
         (drop.folder / "code/v3").symlink_to("v3")
         (drop.folder / "x.zip").symlink_to(outside / "weights.onnx")
         assert len(told(drop, caplog)) == 3
+        assert drop.imports == 1
         assert list(outside.glob("*IMPORT*")) == []
         sight = look(drop.folder)
         assert sight is not None

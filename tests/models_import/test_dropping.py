@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 import shutil
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -151,12 +152,13 @@ class TestComesIn:
         put(drop)
         (drop.folder / "odd name/v1").mkdir(parents=True)
         (drop.folder / "odd name/v1/config.json").touch()
-        put(drop, "v2", best=math.nan)
+        folder = put(drop, "v2")
         drop.settles()
 
         def looks(count: int) -> int:
+            nonlocal folder
             for _ in range(count):
-                (drop.folder / "code/v2/README.md").touch()
+                folder = folder.rename(folder.with_name(f"v{time.monotonic_ns()}"))
                 drop.turns()
             gc.collect()
             return tracemalloc.get_traced_memory()[0]
@@ -208,6 +210,13 @@ class TestNotes:
         (folder / "README.md").write_text("changed")
         drop.settles()
         assert drop.imports == 2
+
+    def test_a_note_that_another_is_writing_is_no_change(self, drop: Drop) -> None:
+        folder = put(drop, code=13)
+        drop.settles()
+        (folder / ".IMPORT-FAILED.txt.abc").touch()
+        drop.settles()
+        assert drop.imports == 1
 
     def test_it_is_no_part_of_the_model_nor_a_change(self, drop: Drop, tmp_path: Path, home: Path) -> None:
         folder = put(drop)
