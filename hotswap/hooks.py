@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One publication: who answered before (None: nobody), who answers now (None: nobody)."""
+    """One publication: who answered before (None: nobody), who answers now (None: nobody).
+
+    `pause_seconds` is how long requests to this worker could not begin while it was made.
+    """
 
     name: str
     before: str | None
@@ -22,6 +25,7 @@ class Swap:
     digest: str | None
     actor: str | None = None
     reason: str | None = None
+    pause_seconds: float = 0.0
 
 
 class Hooks(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -47,11 +48,15 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One publication, as the slot remembers it for those who are told of it later."""
+    """One publication, as the slot remembers it for those who are told of it later.
+
+    `pause_seconds` is how long requests could not begin while it was made.
+    """
 
     before: Generation | None
     after: Generation | None
     number: int
+    pause_seconds: float
 
 
 class Slot:
@@ -131,20 +136,21 @@ class Slot:
         """Answer as decided, if that can be done at once; False when its version is not loaded here."""
         if not self.behind:
             return True
+        begun = time.perf_counter()
         with self._switching:
             number = self._commits.number(self.name)
             decided = self._commits.decision(self.name, number)
-            return number <= self.number or (decided is not None and self._follow(decided))
+            return number <= self.number or (decided is not None and self._follow(decided, begun))
 
-    def _follow(self, decided: Decision) -> bool:
+    def _follow(self, decided: Decision, begun: float) -> bool:
         if decided.version is None:
-            self._route(Routing(number=decided.number))
+            self._route(Routing(number=decided.number), begun)
             return True
         current, prepared = self.current, self.prepared
         if prepared is not None and prepared.tag.version == decided.version:
             self.prepared = None
             prepared.open(decided.number)
-            self._route(Routing.to(prepared))
+            self._route(Routing.to(prepared), begun)
             return True
         if current is not None and current.tag.version == decided.version:
             current.number = decided.number
@@ -167,17 +173,19 @@ class Slot:
 
     def publish(self, fresh: Generation | None) -> tuple[Generation, ...]:
         """Serve `fresh` (None: nobody) from now on; retire and return those that served before."""
-        return self._route(Routing(number=self.number) if fresh is None else Routing.to(fresh))
+        routing = Routing(number=self.number) if fresh is None else Routing.to(fresh)
+        return self._route(routing, time.perf_counter())
 
-    def _route(self, routing: Routing) -> tuple[Generation, ...]:
+    def _route(self, routing: Routing, begun: float) -> tuple[Generation, ...]:
         before = self._routing
         retired = tuple(each for each, _ in before.shares)
         with self._list:
             self._draining += retired
         self._routing = routing
+        pause = time.perf_counter() - begun
         for generation in retired:
             generation.retire()
-        self.switches.append(Switch(before.pick(), routing.pick(), routing.number))
+        self.switches.append(Switch(before.pick(), routing.pick(), routing.number, pause))
         self._on_switch()
         return retired
 

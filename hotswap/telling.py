@@ -59,6 +59,7 @@ class Teller:
             digest=after.artifact.digest if after else None,
             actor=wish.actor,
             reason=wish.reason,
+            pause_seconds=switch.pause_seconds,
         )
         logger.info("%s: %s -> %s, generation %d", swap.name, swap.before, swap.after, swap.generation)
         tell(self._observer.swapped, swap)
