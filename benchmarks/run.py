@@ -38,6 +38,7 @@ class Bench:
         self.subject: Subject = models.subject(room, data)
         self.small = pictures.small(data)
         self.workers = sorted({1, machine.cores()})
+        self.worker_counts = sorted({1, machine.cores(), 2 * machine.cores()})
         self.aims: list[Aim] = []
         self.document: dict[str, Any] = {
             "machine": machine.describe(),
@@ -82,13 +83,13 @@ class Bench:
         sets = [self.small, large]
         sizes = [(_SMALL, self.options.seconds), (_LARGE, self.options.large_seconds)]
         folder = self.subject.version(self.room / "steady", "v1")
-        homes = [self._home(f"steady-{count}", [folder]) for count in self.workers]
+        homes = [self._home(f"steady-{count}", [folder]) for count in self.worker_counts]
         tag = ModelTag(self.subject.name, "v1")
         steps = self.options.rounds * len(sizes) * (1 + len(CONCURRENCY))
         with ExitStack() as running:
             limit = running.enter_context(Limit(homes[0], tag, sets, machine.cores()))
             services = [
-                running.enter_context(Service(*each)) for each in zip(homes, self.workers, strict=True)
+                running.enter_context(Service(*each)) for each in zip(homes, self.worker_counts, strict=True)
             ]
             steady = Steady(limit, services, sizes)
             tell = running.enter_context(self._progress("throughput", steps))
