@@ -28,6 +28,7 @@ COMMANDS = {
     "export": ("cli.outgoing", "Write a version as an archive."),
     "remove": ("cli.outgoing", "Remove a version from the store for good."),
     "status": ("cli.listing", "Say whether the service runs, where, and what it serves."),
+    "predict": ("cli.predicting", "Ask the running service about pictures, and see what it sees."),
     "pin": ("cli.targets", "Let one version answer, whatever else is imported."),
     "follow": ("cli.targets", "Let the newest version answer, now and after every import."),
     "reload": ("cli.targets", "Let the service look again now, and try again what failed."),
@@ -90,6 +91,7 @@ def main() -> None:
       okawari import models/detector/v7      # a folder with weights.onnx and config.json
       okawari get fastestdet                 # from the catalogue
       okawari models                         # what there is, what serves, and why the rest does not
+      okawari predict photos/ --save seen/   # what it finds, as a table and drawn on the pictures
       okawari pin detector v6                # back to v6, while requests are answered
       okawari follow detector latest         # the newest again
     """

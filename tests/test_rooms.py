@@ -40,7 +40,11 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "cli": (ALL, {"click", "rich", "bentoml"}),
 }
 #: Files that may import more than their room: one driver, one file.
-EXTRA = {"api/predict_input.py": {"bentoml"}, "models_import/probe.py": {"numpy", "onnxruntime"}}
+EXTRA = {
+    "api/predict_input.py": {"bentoml"},
+    "cli/asking.py": {"httpx"},
+    "models_import/probe.py": {"numpy", "onnxruntime"},
+}
 
 
 def _files() -> Iterator[tuple[str, Path]]:
