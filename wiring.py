@@ -72,7 +72,7 @@ class Worker:
         self.seats = Seats(run.board, 2 * settings.workers)
         self.seat = self.seats.take()
         self._listening = Listening(self.seat, self.seats) if settings.workers > 1 else None
-        self.metrics = Metrics(run.metrics, _info())
+        self.metrics = Metrics(run.metrics, _info(), self.seat.index)
         store, desired = ModelStore(settings.models), DesiredFile(settings.home)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.load_threads)
         self._background = LoaderThread()

@@ -57,17 +57,21 @@ def route_of(path: str) -> str:
 
 
 class Metrics:
-    """All figures of one worker. With PROMETHEUS_MULTIPROC_DIR they lie in files that outlive it."""
+    """All figures of one worker. With PROMETHEUS_MULTIPROC_DIR they lie in files that outlive it.
 
-    def __init__(self, folder: Path, info: dict[str, str]) -> None:
+    `worker` is the number of its seat: who takes the seat of one that has ended counts on.
+    """
+
+    def __init__(self, folder: Path, info: dict[str, str], worker: int = 0) -> None:
         self._folder = folder
+        self._worker = str(worker)
         self._info = info
         self._versions: set[tuple[str, str]] = set()
         self._children: dict[tuple[object, ...], Any] = {}
         self._shared = _share_figures(folder)
         registry = self._registry = CollectorRegistry()
         self.http_requests = Counter(
-            "http_requests_total", "Requests", ("method", "route", "status"), registry=registry
+            "http_requests_total", "Requests", ("method", "route", "status", "worker"), registry=registry
         )
         self.http_seconds = Histogram(
             "http_request_duration_seconds", "Whole requests", ("route",), buckets=_FAST, registry=registry
@@ -132,8 +136,8 @@ class Metrics:
 
     def request(self, method: str, path: str, status: int, seconds: float) -> None:
         """One request was answered."""
-        route = route_of(path)
-        self._of(self.http_requests, method if method in _METHODS else _OTHER, route, str(status)).inc()
+        route, known = route_of(path), method if method in _METHODS else _OTHER
+        self._of(self.http_requests, known, route, str(status), self._worker).inc()
         self._of(self.http_seconds, route).observe(seconds)
 
     # --- hotswap.hooks.Observer ------------------------------------------------------------------

@@ -13,7 +13,6 @@ import logging
 import select
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -90,7 +89,7 @@ class Listening:
 
     def _look(self) -> None:
         """Something waits: take it, or leave it to another for a moment."""
-        allowed = self._turns.allowed(self._open, self._others(), time.monotonic())
+        allowed = self._turns.allowed(self._open, self._others())
         if allowed == 0:
             self._wait(PAUSE)
         elif self._take(allowed):

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from registry.run_folder import RunFolder, WorkerState
 from tests.e2e.pictures import picture
@@ -258,6 +259,10 @@ class Service:
 
     def figure(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels; 0 without any."""
+        return sum(sample.value for sample in self.samples(name, **labels))
+
+    def samples(self, name: str, **labels: str) -> list[Sample]:
+        """A metric's samples that have these labels."""
         families = text_string_to_metric_families(self.get("/metrics").text)
-        samples = [sample for family in families for sample in family.samples if sample.name == name]
-        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+        found = [sample for family in families for sample in family.samples if sample.name == name]
+        return [sample for sample in found if labels.items() <= sample.labels.items()]

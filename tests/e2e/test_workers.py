@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import pytest
 
 from tests.e2e.harness import Service
 from tests.e2e.load import Load
+from tests.e2e.many import all_listen
 from tests.e2e.reporting import Start
 from tests.e2e.sizes import LIMIT
 from tests.e2e.stores import Store
@@ -52,3 +54,31 @@ def _counted(service: Service) -> float:
 
 def _serving(service: Service) -> float:
     return service.figure("model_generations", model="m", state="serving")
+
+
+def test_requests_are_counted_by_worker_and_a_replaced_one_counts_on(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    all_listen(service, 2)
+    for round_ in range(3):
+        _shoot(service, 200)
+        assert _workers(service) == {"0", "1"}
+        killed = service.workers()[round_ % 2].pid
+        os.kill(killed, signal.SIGKILL)
+        service.hang_up()
+        until(partial(_replaced, service, killed), "the worker is replaced")
+        all_listen(service, 2)
+    assert _workers(service) == {"0", "1"}
+
+
+def _replaced(service: Service, killed: int) -> bool:
+    pids = [state.pid for state in service.workers() if state.ready]
+    return len(pids) == 2 and killed not in pids
+
+
+def _workers(service: Service) -> set[str]:
+    """The workers that have counted predictions."""
+    counted = service.samples("http_requests_total", route="/predict")
+    return {sample.labels["worker"] for sample in counted if sample.value > 0}

@@ -41,6 +41,11 @@ class Wire:
         self._file.close()
         self._socket.close()
 
+    @property
+    def port(self) -> int:
+        """The client's own port."""
+        return int(self._socket.getsockname()[1])
+
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._socket.sendall(data)

@@ -1,0 +1,170 @@
+"""Connections: each worker gets its part of them, and none that waits is lost when a worker ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.e2e.harness import Service
+from tests.e2e.load import Load
+from tests.e2e.many import all_gone, all_listen, ask, shares, stopped, told_to_end, wires
+from tests.e2e.reporting import Start
+from tests.e2e.sizes import LIMIT
+from tests.e2e.stores import Store
+from tests.e2e.waiting import until
+from tests.e2e.wire import Wire
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+
+#: Connections, and what each of 2 or 4 workers gets of them at least.
+MANY, LEAST = 64, {2: 16, 4: 8}
+
+
+def _start(make_service: Start, store: Store, workers: int) -> Service:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS=str(workers), OKAWARI_MAX_CONCURRENT_REQUESTS="200").ready()
+    service.hang_up()
+    all_listen(service, workers)
+    return service
+
+
+def _pids(service: Service) -> list[int]:
+    return [state.pid for state in service.workers()]
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_kept_connections_are_spread_over_the_workers(
+    make_service: Start, store: Store, workers: int
+) -> None:
+    service = _start(make_service, store, workers)
+    with wires(service, MANY) as silent:
+        assert min(shares(service, silent).values()) >= LEAST[workers]
+    all_gone(service, workers)
+    with Load(service) as load:
+        load.reach(50)
+        with wires(service, MANY) as kept:
+            for wire in kept:
+                ask(wire)
+            assert [wire.reply().status for wire in kept] == [200] * MANY
+            assert min(shares(service, kept).values()) >= LEAST[workers]
+    assert load.failures == []
+
+
+def test_a_worker_that_stands_still_holds_nobody_up(make_service: Start, store: Store) -> None:
+    service = _start(make_service, store, 2)
+    still, going = _pids(service)
+    with wires(service, 20) as kept:
+        before = shares(service, kept)
+        # The one that goes on has more connections, so each new one is the other's turn.
+        with stopped(still), wires(service, 10) as more:
+            begun = time.monotonic()
+            for wire in more:
+                ask(wire)
+            assert [wire.reply().status for wire in more] == [200] * 10
+            assert time.monotonic() - begun < 1.0
+            assert shares(service, [*kept, *more]) == {still: before[still], going: before[going] + 10}
+
+
+def test_connections_that_wait_when_a_worker_is_killed_are_answered_by_the_other(
+    make_service: Start, store: Store
+) -> None:
+    service = _start(make_service, store, 2)
+    killed, other = _pids(service)
+    with stopped(other), stopped(killed), wires(service, 20) as waiting:
+        for wire in waiting:
+            ask(wire)
+        os.kill(killed, signal.SIGKILL)
+        os.kill(other, signal.SIGCONT)
+        assert [wire.reply().status for wire in waiting] == [200] * 20
+
+
+def test_connections_that_wait_when_the_only_worker_is_killed_are_answered_by_the_next(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home).ready()
+    service.hang_up()
+    (killed,) = _pids(service)
+    with stopped(killed), wires(service, 20) as waiting:
+        for wire in waiting:
+            ask(wire)
+        os.kill(killed, signal.SIGKILL)
+        assert [wire.reply().status for wire in waiting] == [200] * 20
+    assert service.master.poll() is None
+
+
+def test_connections_that_wait_when_a_worker_ends_are_answered(make_service: Start, store: Store) -> None:
+    service = _start(make_service, store, 2)
+    ending, other = _pids(service)
+    with stopped(other), stopped(ending), wires(service, 20) as waiting:
+        for wire in waiting:
+            ask(wire)
+        os.kill(ending, signal.SIGTERM)
+        os.kill(ending, signal.SIGCONT)
+        until(lambda: _left(service, ending), "the worker has ended, or waits for what it took")
+        os.kill(other, signal.SIGCONT)
+        assert [wire.reply().status for wire in waiting] == [200] * 20
+
+
+def _left(service: Service, pid: int) -> bool:
+    return pid not in _pids(service)
+
+
+def test_connections_that_wait_when_the_service_ends_are_answered(make_service: Start, store: Store) -> None:
+    service = _start(make_service, store, 2)
+    pids = _pids(service)
+    with stopped(*pids), wires(service, 20) as waiting:
+        for wire in waiting:
+            ask(wire)
+        service.signal(signal.SIGTERM)
+        until(lambda: all(told_to_end(pid) for pid in pids), "both are told to end")
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        replies = [wire.reply() for wire in waiting]
+    assert [reply.status for reply in replies] == [200] * 20
+    assert {reply.headers["connection"] for reply in replies} == {"close"}
+    assert service.ended() == 0
+    assert service.gone()
+
+
+def test_a_worker_that_ends_under_load_fails_no_request(make_service: Start, store: Store) -> None:
+    service = _start(make_service, store, 2)
+    ending = _pids(service)[0]
+    with Load(service, kept=4, fresh=4) as load:
+        load.reach(100)
+        os.kill(ending, signal.SIGTERM)
+        until(lambda: _left(service, ending), "the worker has ended")
+        load.reach(len(load.shots) + 100)
+        until(lambda: len(service.workers()) == 2, "another takes its place")
+    assert load.failures == []
+
+
+def test_a_service_of_two_workers_ends_without_losing_a_request(make_service: Start, store: Store) -> None:
+    service = _start(make_service, store, 2)
+    with Load(service) as load:
+        load.reach(200)
+        ending = time.monotonic()
+        code = service.stop()
+    heard = [shot for shot in load.shots if shot.begun < ending]
+    assert [shot for shot in heard if shot.status != 200] == []
+    assert code == 0
+    assert service.gone()
+
+
+def test_a_fresh_connection_is_not_kept_waiting(make_service: Start, store: Store) -> None:
+    service = _start(make_service, store, 2)
+    with wires(service, 10) as kept:
+        shares(service, kept)
+        waits = sorted(_seconds(service) for _ in range(50))
+    assert waits[25] < 0.05
+
+
+def _seconds(service: Service) -> float:
+    begun = time.monotonic()
+    with Wire(service) as wire:
+        wire.head("/livez", "GET")
+        assert wire.reply().status == 200
+    return time.monotonic() - begun
