@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from api import dead_figures
 from hotswap.dataplane import Answer
 from hotswap.hooks import Swap
 from hotswap.reconciler import Reconciler
@@ -69,6 +71,9 @@ class Metrics:
         self._versions: set[tuple[str, str]] = set()
         self._children: dict[tuple[object, ...], Any] = {}
         self._shared = _share_figures(folder)
+        if self._shared:
+            with suppress(OSError):  # they are folded when there is room again
+                dead_figures.fold(folder, _Reserved)
         registry = self._registry = CollectorRegistry()
         self.http_requests = Counter(
             "http_requests_total", "Requests", ("method", "route", "status", "worker"), registry=registry
@@ -211,7 +216,8 @@ class Metrics:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
         registry.register(_Machine(self._info))
-        return generate_latest(registry)
+        with dead_figures.still(self._folder):
+            return generate_latest(registry)
 
 
 class _Machine(Collector):
