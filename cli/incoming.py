@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from cli.console import note, say, settings, short
+from cli.console import note, say, settings
 from cli.progress import TerminalReport
 from cli.refusal import Refused, complain
 from hotswap.artifact import Artifact
 from hotswap.tags import ModelTag
 from models_import.errors import ImportRefused
-from models_import.importer import Imported, Importer
+from models_import.importer import Importer
+from models_import.report import told
 from models_import.sources import Candidate, Wanted, candidates
 from models_import.store import ModelStore
 
@@ -113,14 +114,6 @@ def _import_one(importer: Importer, candidate: Candidate) -> bool:
         return False
     say(told(done))
     return True
-
-
-def told(done: Imported) -> str:
-    """What became of a version, in one line."""
-    line = f"{done.outcome} {done.tag} {short(done.digest)}"
-    if done.latest == done.tag.version:
-        return f"{line}; it is latest"
-    return f"{line}; latest is {done.latest}, which was created later"
 
 
 @click.command("get")

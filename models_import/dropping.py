@@ -19,8 +19,8 @@ from models_import.drop_case import Case, decide
 from models_import.drop_sight import Dropped, DropSight, look, sight_of, unwritten
 from models_import.ending import Ending
 from models_import.errors import Hindered, ImportRefused
-from models_import.importer import Hook, Imported, Importer
-from models_import.report import Report
+from models_import.importer import Hook, Importer
+from models_import.report import Report, told
 from models_import.sources import Candidate, Wanted
 from models_import.stamps import Stamp, sha256_of, stamp_of
 
@@ -250,11 +250,3 @@ def _refuse_unwritten(dropped: Dropped) -> None:
         raise Hindered(f"{dropped}: {error.strerror or error}") from error
     if missing is not None:
         raise ImportRefused(f"{dropped}: {missing}")
-
-
-def told(done: Imported) -> str:
-    """What became of a version, in one line."""
-    line = f"{done.outcome} {done.tag} {done.digest.removeprefix('sha256:')[:12]}"
-    if done.latest == done.tag.version:
-        return f"{line}; it is latest"
-    return f"{line}; latest is {done.latest}, which was created later"

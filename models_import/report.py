@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models_import.importer import Imported
+
 
 class Report:
     """Says nothing. The command line overrides what it wants to show."""
@@ -17,3 +22,11 @@ class Report:
 
 
 SILENT = Report()
+
+
+def told(done: Imported) -> str:
+    """What became of a version, in one line."""
+    line = f"{done.outcome} {done.tag} {done.digest.removeprefix('sha256:')[:12]}"
+    if done.latest == done.tag.version:
+        return f"{line}; it is latest"
+    return f"{line}; latest is {done.latest}, which was created later"

@@ -17,6 +17,9 @@ from tests.builders import write_version
 from tests.models_import.bentoml_server import BentoML
 from tests.models_import.drops import Drop
 from tests.models_import.shop import stock
+from tests.models_import.test_other_user import as_nobody, place
+
+__all__ = ["place"]
 
 
 @pytest.fixture
@@ -71,6 +74,22 @@ class TestOdd:
         os.mkfifo(drop.folder / "pipe.zip")
         assert told(drop, caplog) == []
         assert drop.notes() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_this_user_may_not_read_says_so_and_stops_nobody(place: Path) -> None:
+    for version in ("v1", "v2", "v3"):
+        write_version(place, "code", version, 1)
+    (place / "code/v1").chmod(0o700)
+    (place / "code/v2/weights.onnx").chmod(0o600)
+    shutil.copytree(place / "code/v3", place / "closed/v1")
+    (place / "closed").chmod(0o700)
+    sight = as_nobody(look, place)
+    lacks = {Path(path).name: each.lacks for path, each in sight.versions.items()}
+    assert lacks.keys() == {"v1", "v2", "v3"}
+    assert f"chmod -R a+rX {place}/code/v1" in lacks["v1"]
+    assert lacks["v3"] is None
+    assert "chmod -R a+rX" in sight.odd[str(place / "closed")]
 
 
 class TestLinks:
