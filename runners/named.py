@@ -19,7 +19,7 @@ class NamedOutputs(Family[P]):
         """See `Family.__init__`."""
         super().__init__(config)
         self.names = tuple(config.output.names or self.usual)
-        if len(self.names) != len(self.usual) or len(set(self.names)) != len(self.usual):
+        if not len(set(self.names)) == len(self.names) == len(self.usual):
             raise BadManifest(
                 f"{CONFIG_FILE}: output.names: family {self.name!r} reads {len(self.usual)} outputs "
                 f"({', '.join(self.usual)}), found {', '.join(self.names)}"

@@ -180,10 +180,17 @@ def reference_entry(data: Path, model: str) -> dict[str, Any]:
     return next(one for one in models if one["name"] == model)
 
 
-def reference_of(data: Path, sha256: str) -> dict[str, Any] | None:
-    """What the reference's manifest says of the model with these weights, if it holds them."""
+def reference_of(data: Path, sha256: str, address: str) -> dict[str, Any] | None:
+    """What the reference's manifest says of these weights, or of those at this address, if it holds them."""
     models = json.loads((data / "models" / "manifest.json").read_bytes())["models"]
-    return next((one for one in models if one["sha256"] == sha256), None)
+    found = (one for one in models if one["sha256"] == sha256 or address.endswith(address_end(one)))
+    return next(found, None)
+
+
+def address_end(reference: Mapping[str, Any]) -> str:
+    """How the address of a reference model's weights ends; nothing does that is made of others."""
+    source = reference["source"]
+    return "derived" if reference["derived"] else f"/{source['commit']}/{source['path']}"
 
 
 def classifier_config(data: Path, model: str) -> ModelConfig:

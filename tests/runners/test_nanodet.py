@@ -88,7 +88,7 @@ def test_an_export_with_other_names_lists_them_in_the_usual_order():
     assert _find(family, renamed) == _find(_family(), outputs)
 
 
-@pytest.mark.parametrize("names", [OTHERS[:5], [*OTHERS, "g"], [*OTHERS[:5], "a"]])
+@pytest.mark.parametrize("names", [OTHERS[:5], [*OTHERS, "g"], [*OTHERS, "a"], [*OTHERS[:5], "a"]])
 def test_too_few_or_doubled_names_are_refused(names):
     with pytest.raises(BadManifest, match=r"output\.names: family 'nanodet' reads 6 outputs \(cls_pred"):
         _family(output={"names": names})
