@@ -29,7 +29,7 @@ from hotswap.admission import Admission
 from hotswap.background import LoaderThread
 from hotswap.commits import Alone
 from hotswap.control import Control
-from hotswap.dataplane import Answer, DataPlane, PredictRequest
+from hotswap.dataplane import Answer, DataPlane, PredictRequest, TensorAnswer, TensorRequest
 from hotswap.errors import Overloaded, ServingError
 from hotswap.hooks import NoHooks
 from hotswap.pool import Pool
@@ -214,6 +214,10 @@ class _Hooks(NoHooks):
     def after_predict(self, request: PredictRequest, answer: Answer) -> None:  # noqa: ARG002
         self._metrics.answered(answer)
         logs.answered(answer)
+
+    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:  # noqa: ARG002
+        self._metrics.answered(answer)
+        logs.inferred(answer)
 
 
 class Report:

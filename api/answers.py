@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, Field, StrictInt
 from starlette.responses import Response
 
-from hotswap.dataplane import Answer
+from hotswap.dataplane import Answer, Answered
 from hotswap.status import ModelStatus
 
 
@@ -53,6 +53,9 @@ class PredictBody(BaseModel):
     scores: list[float]
     image: ImageBody
     timings_ms: TimingsBody
+    embedding: list[float] = Field(
+        description="the picture's vector; empty unless the task is image-embedding"
+    )
 
 
 class VersionBody(BaseModel):
@@ -98,7 +101,7 @@ def predicted(answer: Answer) -> Response:
     return Response(orjson.dumps(_predict_body(answer)), 200, named(answer), "application/json")
 
 
-def named(answer: Answer) -> dict[str, str]:
+def named(answer: Answered) -> dict[str, str]:
     """The headers that say who answered."""
     return {
         "X-Model-Name": answer.model,
@@ -110,6 +113,7 @@ def named(answer: Answer) -> dict[str, str]:
 
 def _predict_body(answer: Answer) -> dict[str, Any]:
     prediction = answer.predictions[0]
+    embedding = prediction.embedding
     return {
         "request_id": answer.request_id,
         "model": answer.model,
@@ -124,10 +128,12 @@ def _predict_body(answer: Answer) -> dict[str, Any]:
         "scores": prediction.scores,
         "image": {"width": prediction.width, "height": prediction.height},
         "timings_ms": timings(answer),
+        # BentoML's client reads no null where it is told of a list.
+        "embedding": [] if embedding is None else embedding.tolist(),
     }
 
 
-def timings(answer: Answer) -> dict[str, float]:
+def timings(answer: Answered) -> dict[str, float]:
     """Where the time of an answer went, in milliseconds."""
     stages = answer.stages
     return {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from api.answers import timings
 from api.log_lines import BoundedFile, Gathered, JsonLines, Stream
-from hotswap.dataplane import Answer
+from hotswap.dataplane import Answer, Answered, TensorAnswer
 
 ROOT = "bentoml.okawari"
 _inference = logging.getLogger(f"{ROOT}.inference")
@@ -57,24 +58,33 @@ def answered(answer: Answer) -> None:
     if not _inference.isEnabledFor(logging.INFO):
         return
     found = [len(prediction.detections) for prediction in answer.predictions]
+    told = found[0] if len(found) == 1 else found
+    more = {"detections": sum(found), "images": len(found)}
+    _answered(answer, f"found {told}", more)
+
+
+def inferred(answer: TensorAnswer) -> None:
+    """One line for one run of a graph on tensors."""
+    if _inference.isEnabledFor(logging.INFO):
+        _answered(answer, f"gave {len(answer.tensors)} tensors", {"tensors": len(answer.tensors)})
+
+
+def _answered(answer: Answered, what: str, more: Mapping[str, int]) -> None:
+    named = {
+        "request_id": answer.request_id,
+        "model": answer.model,
+        "model_version": answer.version,
+        "model_digest": answer.digest,
+        "generation": answer.generation,
+        "timings_ms": timings(answer),
+    }
     _inference.info(
-        "%s:%s found %s in %.1f ms",
+        "%s:%s %s in %.1f ms",
         answer.model,
         answer.version,
-        found[0] if len(found) == 1 else found,
+        what,
         answer.total_ms,
-        extra={
-            "fields": {
-                "request_id": answer.request_id,
-                "model": answer.model,
-                "model_version": answer.version,
-                "model_digest": answer.digest,
-                "generation": answer.generation,
-                "timings_ms": timings(answer),
-                "detections": sum(found),
-                "images": len(found),
-            }
-        },
+        extra={"fields": {**named, **more}},
     )
 
 

@@ -25,7 +25,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from api import dead_figures
-from hotswap.dataplane import Answer
+from hotswap.dataplane import Answer, Answered
 from hotswap.hooks import Swap
 from hotswap.reconciler import Reconciler
 from hotswap.tags import ModelTag
@@ -36,6 +36,7 @@ logger = logging.getLogger("bentoml.okawari.metrics")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_PAUSES = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _MOST_VERSIONS = 200
 #: Bytes of one file of figures, enough for every label that may come; and how many a worker has.
@@ -112,6 +113,13 @@ class Metrics:
             "model_load_failures_total", "Versions refused", ("model",), registry=registry
         )
         self.swaps = Counter("model_swaps_total", "Publications", ("model",), registry=registry)
+        self.swap_pause = Histogram(
+            "model_swap_pause_seconds",
+            "Requests to a worker could not begin while it switched",
+            ("model",),
+            buckets=_PAUSES,
+            registry=registry,
+        )
         self.closed_generations = Counter(
             "model_generations_closed_total", "Versions freed", ("model",), registry=registry
         )
@@ -158,6 +166,7 @@ class Metrics:
     def swapped(self, swap: Swap) -> None:
         """Another version answers."""
         self.swaps.labels(swap.name).inc()
+        self.swap_pause.labels(swap.name).observe(swap.pause_seconds)
         self.generation.labels(swap.name).set(swap.generation)
 
     def closed(self, tag: ModelTag) -> None:
@@ -166,12 +175,12 @@ class Metrics:
 
     # --- the data plane --------------------------------------------------------------------------
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: Answered) -> None:
         """A version answered."""
         model, version = self._labels(answer.model, answer.version)
         self._of(self.inferences, model, version, "ok").inc()
         self._of(self.inference_seconds, model, version).observe(answer.stages.inference / 1e3)
-        for prediction in answer.predictions:
+        for prediction in answer.predictions if isinstance(answer, Answer) else ():
             self._of(self.detections, model).observe(len(prediction.detections))
 
     def refused(self, model: str | None, code: str) -> None:
@@ -200,7 +209,7 @@ class Metrics:
         for name, slot in list(reconciler.slots.items()):
             generations = list(slot)
             self.leases.labels(name).set(sum(each.leases for each in generations))
-            for state in ("serving", "draining"):
+            for state in ("prepared", "serving", "draining"):
                 count = sum(1 for each in generations if each.state == state)
                 self.generations.labels(name, state).set(count)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
 
 from hotswap.admission import Admission
 from hotswap.changes import Changes
@@ -18,38 +21,56 @@ from hotswap.errors import (
     VersionNotFound,
     VersionNotLoaded,
 )
-from hotswap.generation import Lease
+from hotswap.generation import Generation, Lease
 from hotswap.hooks import Hooks, NoHooks
 from hotswap.pool import Pool
 from hotswap.reconciler import Reconciler
-from hotswap.runner import Options, Picture, Prediction, Predictions, Timings
+from hotswap.runner import Options, Picture, Prediction, Predictions, Tensors, Timings
 from hotswap.slot import NotSwitched
 from hotswap.tags import as_version
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 
+T = TypeVar("T")
+R = TypeVar("R", bound="Asked")
+A = TypeVar("A", bound="Answered")
 
-@dataclass(frozen=True, slots=True)
-class PredictRequest:
-    """What is asked. `deadline` is a moment of `time.monotonic()`.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What every request says. `deadline` is a moment of `time.monotonic()`."""
+
+    request_id: str
+    deadline: float
+    model: str | None = None
+    version: str | None = None
+    received: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest(Asked):
+    """Pictures, for whatever family the model is of.
 
     `then` takes further what the model found, such as drawing it: after the model, in the same thread,
     under the same permit and lease; not when the deadline has passed meanwhile.
     """
 
-    request_id: str
     pictures: tuple[Picture, ...]
-    deadline: float
-    model: str | None = None
-    version: str | None = None
     options: Options = field(default_factory=Options)
-    received: float = field(default_factory=time.perf_counter)
     then: Callable[[Predictions], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is answered, with all that a record of it needs. Times are milliseconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorRequest(Asked):
+    """Tensors for the graph itself, by input name. `outputs`: the names to give, none for all."""
+
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """Who answered and how long it took, in milliseconds."""
 
     request_id: str
     model: str
@@ -57,10 +78,23 @@ class Answer:
     digest: str
     generation: int
     task: str
-    predictions: tuple[Prediction, ...]
     queue_ms: float
     stages: Timings
     total_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Answered):
+    """What is answered for pictures, with all that a record of it needs."""
+
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorAnswer(Answered):
+    """What is answered for tensors: outputs of the graph by name."""
+
+    tensors: Mapping[str, NDArray[Any]]
 
 
 class DataPlane:
@@ -81,6 +115,35 @@ class DataPlane:
         Raises `Overloaded`, `ModelRequired`, `ModelNotFound`, `VersionNotFound`, `VersionNotLoaded`,
         `ModelNotReady`, `DeadlineExceeded`, and what the runner raises.
         """
+
+        def work(generation: Generation) -> Predictions:
+            found = generation.runner.predict(request.pictures, request.options)
+            if request.then is not None:
+                if time.monotonic() >= request.deadline:
+                    raise _late()
+                request.then(found)
+            return found
+
+        result, served = await self._serve(request, work)
+        answer = Answer(predictions=result.items, **served(result.timings))
+        self._tell(self._hooks.after_predict, request, answer)
+        return answer
+
+    async def infer(self, request: TensorRequest) -> TensorAnswer:
+        """Run the graph that serves now on tensors; raises what `predict` raises."""
+
+        def work(generation: Generation) -> Tensors:
+            return generation.runner.infer(request.inputs, request.outputs)
+
+        result, served = await self._serve(request, work)
+        answer = TensorAnswer(tensors=result.arrays, **served(result.timings))
+        self._tell(self._hooks.after_infer, request, answer)
+        return answer
+
+    async def _serve(
+        self, request: Asked, work: Callable[[Generation], T]
+    ) -> tuple[T, Callable[[Timings], dict[str, Any]]]:
+        """Admission, lease, thread. The second result tells who served, given the stages' timings."""
         name = self.model_name(request.model)
         permit = self.admission.enter()
         try:
@@ -93,44 +156,38 @@ class DataPlane:
             lease.release()
             permit.release()
 
-        answer = await self._run(request, lease, give_back)
-        self._tell(request, answer)
-        return answer
-
-    async def _run(self, request: PredictRequest, lease: Lease, give_back: Callable[[], None]) -> Answer:
         generation = lease.generation
-        artifact = generation.artifact
+        result, waited = await self._run(request, lambda: work(generation), give_back)
 
-        def work() -> Predictions:
-            found = generation.runner.predict(request.pictures, request.options)
-            if request.then is not None:
-                if time.monotonic() >= request.deadline:
-                    raise _late()
-                request.then(found)
-            return found
+        def served(stages: Timings) -> dict[str, Any]:
+            artifact = generation.artifact
+            return {
+                "request_id": request.request_id,
+                "model": artifact.tag.name,
+                "version": artifact.tag.version,
+                "digest": artifact.digest,
+                "generation": generation.number,
+                "task": artifact.config.task,
+                "queue_ms": waited * 1e3,
+                "stages": stages,
+                "total_ms": (time.perf_counter() - request.received) * 1e3,
+            }
 
+        return result, served
+
+    async def _run(
+        self, request: Asked, work: Callable[[], T], give_back: Callable[[], None]
+    ) -> tuple[T, float]:
         limit = asyncio.timeout(request.deadline - time.monotonic())
         try:
             async with limit:
-                result, waited = await self.pool.run(work, give_back)
+                return await self.pool.run(work, give_back)
         except TimeoutError:
             if not limit.expired():
                 raise  # the runner's own
             raise _late() from None
-        return Answer(
-            request_id=request.request_id,
-            model=artifact.tag.name,
-            version=artifact.tag.version,
-            digest=artifact.digest,
-            generation=generation.number,
-            task=artifact.config.task,
-            predictions=result.items,
-            queue_ms=waited * 1e3,
-            stages=result.timings,
-            total_ms=(time.perf_counter() - request.received) * 1e3,
-        )
 
-    async def _lease(self, name: str, request: PredictRequest) -> Lease:
+    async def _lease(self, name: str, request: Asked) -> Lease:
         """Borrow at once; wait only where the other workers went on without this one."""
         while True:
             try:
@@ -145,11 +202,12 @@ class DataPlane:
         slot = self._reconciler.slots.get(name)
         return slot is not None and slot.catch_up()
 
-    def _tell(self, request: PredictRequest, answer: Answer) -> None:
+    @staticmethod
+    def _tell(hook: Callable[[R, A], None], request: R, answer: A) -> None:
         try:
-            self._hooks.after_predict(request, answer)
+            hook(request, answer)
         except Exception:
-            logger.exception("after_predict")
+            logger.exception("%s", getattr(hook, "__name__", hook))
 
     def model_name(self, asked: str | None) -> str:
         """The model that is meant; raise `ModelRequired` when none is named and none is default."""

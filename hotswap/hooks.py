@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from hotswap.tags import ModelTag
 
 if TYPE_CHECKING:
-    from hotswap.dataplane import Answer, PredictRequest
+    from hotswap.dataplane import Answer, PredictRequest, TensorAnswer, TensorRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,11 @@ class Hooks(Protocol):
     """Called by the core. They must be quick and must not raise; what they raise is logged."""
 
     def after_predict(self, request: PredictRequest, answer: Answer) -> None:
-        """After every answered request, on the event loop."""
+        """After every answered request for pictures, on the event loop."""
+        ...
+
+    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:
+        """After every answered request for tensors, on the event loop."""
         ...
 
     def after_swap(self, swap: Swap) -> None:
@@ -44,6 +48,9 @@ class NoHooks:
     """Nobody listens."""
 
     def after_predict(self, request: PredictRequest, answer: Answer) -> None:
+        """Do nothing."""
+
+    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:
         """Do nothing."""
 
     def after_swap(self, swap: Swap) -> None:

@@ -115,7 +115,7 @@ class ModelConfig(_Part):
     """The declared half of the manifest: `config.json`."""
 
     format: Literal[1] = 1
-    task: Literal["object-detection", "image-classification"]
+    task: Literal["object-detection", "image-classification", "image-embedding"]
     family: str = Field(description="how outputs become detections; `okawari families` lists them")
     description: str = ""
     licence: str | None = None
@@ -125,7 +125,7 @@ class ModelConfig(_Part):
     )
     input: InputConfig
     output: OutputConfig = OutputConfig()
-    labels: list[Label] = Field(min_length=1, max_length=100_000)
+    labels: list[Label] = Field(default=[], max_length=100_000)
     thresholds: Thresholds = Thresholds()
     resources: Resources = Resources()
     warm_up: WarmUp = WarmUp()

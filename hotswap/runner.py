@@ -87,6 +87,26 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output of a graph as it declares it.
+
+    `datatype` is a word of the Open Inference Protocol, such as FP32; a side of `shape` that is open is -1.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """Outputs of a graph by name, as they came from it, and where the time went."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
     """One prediction per picture, in order, and where the time went."""
 
@@ -95,7 +115,20 @@ class Predictions:
 
 
 class Runner(Protocol):
-    """A loaded model. `predict` may be called from several threads at once; `close` once, at the end."""
+    """A loaded model. `predict` and `infer` may be called from several threads at once; `close` once.
+
+    `inputs` and `outputs` are the graph's own.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Tensors:
+        """Run the graph on tensors, without pictures and family; no `outputs` named: all of them.
+
+        Raises `BadRequest` naming the tensor, what is wrong and what is allowed, or `ModelFailed`.
+        """
+        ...
 
     def predict(self, pictures: Sequence[Picture], options: Options) -> Predictions:
         """Answer for each picture. Raises `BadPicture` and its kin, or `ModelFailed`."""

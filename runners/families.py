@@ -7,6 +7,7 @@ from typing import Any
 
 from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig
 from runners.classifier import Classifier
+from runners.embedder import Embedder
 from runners.exposure import Exposure
 from runners.family import Family
 from runners.fastestdet import FastestDet
@@ -17,6 +18,7 @@ from runners.yolox import YoloX
 
 FAMILIES: Mapping[str, type[Family[Any]]] = {
     "classifier": Classifier,
+    "embedder": Embedder,
     "exposure": Exposure,
     "fastestdet": FastestDet,
     "nanodet": NanoDet,
@@ -73,4 +75,7 @@ def _branch(name: str, family: type[Family[Any]]) -> dict[str, Any]:
     if "required" in parameters:
         output["required"] = ["parameters"]
         then["required"] = ["output"]
+    if family.labelled:
+        then["properties"]["labels"] = {"minItems": 1}
+        then.setdefault("required", []).append("labels")
     return {"if": {"properties": {"family": {"const": name}}}, "then": then}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -30,9 +31,10 @@ P = TypeVar("P", bound=Parameters)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a family reads from one picture's outputs; detections by falling score."""
+    """What a family reads from one picture's outputs; detections by falling score, or a vector [D]."""
 
-    detections: tuple[Detection, ...]
+    detections: tuple[Detection, ...] = ()
+    embedding: NDArray[np.float32] | None = None
 
 
 class Family(ABC, Generic[P]):
@@ -41,6 +43,8 @@ class Family(ABC, Generic[P]):
     name: ClassVar[str]
     task: ClassVar[str]
     schema: ClassVar[type[Parameters]]
+    #: Whether what it finds has labels, which the config must list.
+    labelled: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig) -> None:
         """Raise `BadManifest`, naming field, value and what is allowed, if the config does not fit."""
@@ -48,6 +52,8 @@ class Family(ABC, Generic[P]):
             raise BadManifest(
                 f"{CONFIG_FILE}: task: family {self.name!r} does {self.task!r}, found {config.task!r}"
             )
+        if self.labelled and not config.labels:
+            raise BadManifest(f"{CONFIG_FILE}: labels: family {self.name!r} needs at least one, found none")
         self.config = config
         self.parameters = cast(P, _parse(self.schema, config))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from hotswap.artifact import Artifact
 from hotswap.errors import ModelFailed, ServingError, VersionFailed
-from hotswap.runner import Options, Picture, Prediction, Predictions, Timings
+from hotswap.runner import Options, Picture, Prediction, Predictions, Tensors, Timings
 from runners.family import Family, Found, Outputs
 from runners.geometry import Geometry
 from runners.picture import Decoded, decode
 from runners.preprocess import Preprocessor
 from runners.session import Session, first_line
+from runners.tensors import check_inputs, check_outputs
 from runners.warm_up import check_pictures
 
 # At the lowest threshold the check also walks through choosing among overlapping boxes.
@@ -30,6 +31,8 @@ class OnnxRunner:
         self._artifact = artifact
         self._family = family
         self._max_pixels = max_pixels
+        self.inputs = session.input_specs
+        self.outputs = session.output_specs
         self._names = family.reads(session.outputs)
         self._preprocessor = Preprocessor(artifact.config.input)
         self._session: Session | None = session
@@ -48,6 +51,15 @@ class OnnxRunner:
             found += self._answer(decoded[start : start + step], options, timings)
         rows = zip(decoded, found, strict=True)
         return Predictions(tuple(self._prediction(one, what) for one, what in rows), timings)
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Tensors:
+        """See `Runner.infer`."""
+        check_inputs(self.inputs, inputs)
+        names = check_outputs(self.outputs, outputs)
+        timings = Timings()
+        with _clock(timings, "inference"):
+            arrays = self._open_session().infer(inputs, names)
+        return Tensors(arrays, timings)
 
     def warm(self) -> None:
         """See `Runner.warm`: the first of the check's pictures, as often as the config says."""
@@ -90,9 +102,12 @@ class OnnxRunner:
             return [self._read(_of_one(outputs, i), geometries[i], options) for i in range(len(decoded))]
 
     def _run(self, tensor: NDArray[Any]) -> Outputs:
+        return self._open_session().run(tensor, self._names)
+
+    def _open_session(self) -> Session:
         if self._session is None:
             raise ModelFailed("the model is closed")
-        return self._session.run(tensor, self._names)
+        return self._session
 
     def _read(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         try:
@@ -105,7 +120,7 @@ class OnnxRunner:
 
     def _prediction(self, decoded: Decoded, found: Found) -> Prediction:
         version = self._artifact.tag.version
-        return Prediction(found.detections, version, decoded.width, decoded.height)
+        return Prediction(found.detections, version, decoded.width, decoded.height, embedding=found.embedding)
 
 
 def _of_one(outputs: Outputs, index: int) -> Outputs:

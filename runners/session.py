@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import ModelConfig
 from runners.contract import Tensor, batch_of, check_input, check_outputs, choose_input
 from runners.external import check_external_data
+from runners.tensors import specs
 
 # Every error reaches us as an exception; on stderr it would only stand twice.
 _FATAL_ONLY = 4
@@ -25,6 +26,8 @@ class Session:
     def __init__(self, weights: Path, config: ModelConfig, threads: int) -> None:
         """Load and check the graph; raise `VersionFailed` with the reason."""
         self._session = _open(weights, threads)
+        self.input_specs = specs(self._session.get_inputs())
+        self.output_specs = specs(self._session.get_outputs())
         graph_input = choose_input(_tensors(self._session.get_inputs()), config.input)
         check_input(graph_input, config.input)
         self._input = graph_input.name
@@ -32,16 +35,20 @@ class Session:
         self.outputs: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
         check_outputs(self.outputs, config.output.names or (), "output.names")
 
+    def infer(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Run the graph on checked tensors; raise `ModelFailed` for whatever onnxruntime raises."""
+        try:
+            arrays = self._session.run(list(names), dict(inputs))
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
+            raise ModelFailed(f"the graph failed: {first_line(error)}") from None
+        return dict(zip(names, arrays, strict=True))
+
     def run(self, tensor: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Run the graph on [N, …]; each named output begins with the same N and is finite.
 
         Raises `ModelFailed` otherwise, and for whatever goes wrong inside onnxruntime.
         """
-        try:
-            arrays = self._session.run(list(names), {self._input: tensor})
-        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
-            raise ModelFailed(f"the graph failed: {first_line(error)}") from None
-        outputs = dict(zip(names, arrays, strict=True))
+        outputs = self.infer({self._input: tensor}, names)
         for name, array in outputs.items():
             _check_output(name, array, len(tensor))
         return outputs

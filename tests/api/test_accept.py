@@ -25,7 +25,18 @@ from tests.api.shape import refused
 
 JPEG, PNG, WEBP = OFFERED
 _FOUND = Predictions((Prediction((), "v1", 8, 8),), Timings())
-_ANSWER = Answer("r", "m", "v1", "sha256:1", 3, "object-detection", _FOUND.items, 0.0, Timings(), 0.0)
+_ANSWER = Answer(
+    request_id="r",
+    model="m",
+    version="v1",
+    digest="sha256:1",
+    generation=3,
+    task="object-detection",
+    predictions=_FOUND.items,
+    queue_ms=0.0,
+    stages=Timings(),
+    total_ms=0.0,
+)
 
 
 class TestAccept:

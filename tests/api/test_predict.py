@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 _JPEG = picture(size=(80, 60))
 _KEYS = [
     *("request_id", "model", "model_version", "model_digest", "generation", "task"),
-    *("detections", "scores", "image", "timings_ms"),
+    *("detections", "scores", "image", "timings_ms", "embedding"),
 ]
 
 # In a process of its own: BentoML's client warns and leaves temporary folders behind.

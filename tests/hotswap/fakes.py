@@ -8,12 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hotswap.artifact import Artifact, ModelSight, Settling, Unsettled, VersionSight
 from hotswap.background import Task
 from hotswap.hooks import Swap
 from hotswap.manifest import ModelConfig
-from hotswap.runner import Detection, Options, Picture, Prediction, Predictions, Timings
+from hotswap.runner import (
+    Detection,
+    Options,
+    Picture,
+    Prediction,
+    Predictions,
+    Tensors,
+    TensorSpec,
+    Timings,
+)
 from hotswap.tags import ModelTag
 
 #: Longer than any thread of a test needs, shorter than the limit of a test.
@@ -97,6 +110,9 @@ class StepBackground:
 class FakeRunner:
     """Says its code in every answer, and knows when somebody uses it after its end."""
 
+    inputs = (TensorSpec("x", "FP32", (-1, 2)),)
+    outputs = (TensorSpec("code", "FP32", (-1,)),)
+
     def __init__(self, tag: ModelTag, code: int, hold: Hold | None = None) -> None:
         self.tag = tag
         self.code = code
@@ -119,6 +135,17 @@ class FakeRunner:
             found = Detection(label="code", label_id=self.code, score=1.0, bbox=None)
             one = Prediction((found,), self.tag.version, 8, 8)
             return Predictions((one,) * len(pictures), Timings(inference=1.0))
+        finally:
+            self._leave()
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Tensors:
+        """The code, once for each row."""
+        self._enter()
+        try:
+            if self.hold is not None:
+                self.hold.stop_here()
+            rows = len(inputs["x"])
+            return Tensors({"code": np.full(rows, self.code, np.float32)}, Timings(inference=1.0))
         finally:
             self._leave()
 

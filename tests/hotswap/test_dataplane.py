@@ -6,12 +6,14 @@ import asyncio
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 from anyio.lowlevel import checkpoint
 
 from hotswap.admission import Admission
-from hotswap.dataplane import Answer, DataPlane, PredictRequest
+from hotswap.dataplane import Answer, DataPlane, PredictRequest, TensorRequest
 from hotswap.desired import seed
 from hotswap.errors import (
     BadPicture,
@@ -252,7 +254,7 @@ async def test_a_hook_that_raises_harms_no_answer() -> None:
 async def test_a_request_that_comes_too_late_is_told_so_and_leaves_nothing_behind() -> None:
     world = Served("m:v1")
     world.settle()
-    late = PredictRequest("r", asked().pictures, time.monotonic() - 1, "m")
+    late = replace(asked("m"), deadline=time.monotonic() - 1)
     with pytest.raises(DeadlineExceeded):
         await world.plane.predict(late)
     await world.end()
@@ -299,4 +301,35 @@ async def test_what_follows_the_model_may_refuse() -> None:
     with pytest.raises(PictureTooLarge, match="too wide"):
         await world.plane.predict(replace(asked(), then=refuse))
     assert world.admission.inside == 0
+    await world.end()
+
+
+def tensors(rows: int = 2, **more: Any) -> TensorRequest:
+    """A request for the graph itself."""
+    inputs = {"x": np.zeros((rows, 2), np.float32)}
+    deadline = time.monotonic() + more.pop("seconds", 30.0)
+    return TensorRequest(request_id="r", inputs=inputs, deadline=deadline, model="m", **more)
+
+
+async def test_tensors_are_answered_by_whoever_serves_and_named_as_pictures_are() -> None:
+    world = Served("m:v1")
+    world.source.add("m:v2", "sha256:2")
+    world.loader.codes = {"v2": 2}
+    world.settle()
+    answer = await world.plane.infer(tensors())
+    assert (answer.version, answer.digest, answer.generation) == ("v2", "sha256:2", 1)
+    assert answer.tensors["code"].tolist() == [2.0, 2.0]
+    await world.end()
+
+
+async def test_tensors_hold_their_lease_and_place_until_their_thread_ends() -> None:
+    world = Served("m:held", capacity=1)
+    world.settle()
+    task = asyncio.create_task(world.plane.infer(tensors(seconds=0.05)))
+    await asyncio.to_thread(world.hold.reached)
+    with pytest.raises(DeadlineExceeded):
+        await task
+    with pytest.raises(Overloaded):
+        await world.plane.infer(tensors())
+    world.hold.let_go()
     await world.end()

@@ -24,7 +24,8 @@ from tests.hotswap.fakes import FakeClock, FakeLoader, FakeObserver, FakeSource,
 def asked(model: str | None = "m", version: str | None = None, seconds: float = 30.0) -> PredictRequest:
     """A request for one picture, due in `seconds`."""
     deadline = time.monotonic() + seconds
-    return PredictRequest("r", (Picture(encoded=b"picture"),), deadline, model, version)
+    pictures = (Picture(encoded=b"picture"),)
+    return PredictRequest(request_id="r", pictures=pictures, deadline=deadline, model=model, version=version)
 
 
 class World:

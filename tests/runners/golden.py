@@ -196,23 +196,23 @@ def address_end(reference: Mapping[str, Any]) -> str:
 def classifier_config(data: Path, model: str) -> ModelConfig:
     """A config of one of the reference's uint8 classifiers, made from its manifest."""
     entry = reference_entry(data, model)
-    (given,) = entry["onnx"]["inputs"]
     labels = (data / "models" / entry["labels_file"]).read_text().splitlines()
     document = {
         "task": "image-classification",
         "family": "classifier",
-        "input": {
-            "name": given["name"],
-            "width": given["shape"][2],
-            "height": given["shape"][1],
-            "layout": "NHWC",
-            "dtype": "uint8",
-        },
+        "input": input_of(data, model),
         "output": {"parameters": {"scores": "probabilities"}},
         "labels": labels[: entry["num_labels"]],
         "thresholds": {"score": 0.0},
     }
     return parse_config(json.dumps(document))
+
+
+def input_of(data: Path, model: str) -> dict[str, Any]:
+    """The `input` of a config of a model that takes a batch of uint8 pictures, NHWC."""
+    (given,) = reference_entry(data, model)["onnx"]["inputs"]
+    _, height, width, _ = given["shape"]
+    return {"name": given["name"], "width": width, "height": height, "layout": "NHWC", "dtype": "uint8"}
 
 
 def recoloured(config: ModelConfig) -> ModelConfig:

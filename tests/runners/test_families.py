@@ -68,6 +68,6 @@ def test_the_schema_holds_every_family_with_its_parameters():
     parameters = output["properties"]["parameters"]
     assert set(parameters["required"]) == {"objectness_exponent", "class_exponent"}
     assert parameters["additionalProperties"] is False
-    assert (branches["fastestdet"]["required"], output["required"]) == (["output"], ["parameters"])
-    assert "required" not in branches["shapes"]
+    assert (branches["fastestdet"]["required"], output["required"]) == (["output", "labels"], ["parameters"])
+    assert (branches["shapes"]["required"], "required" in branches["embedder"]) == (["labels"], False)
     assert branches["exposure"]["properties"]["task"] == {"const": "image-classification"}
