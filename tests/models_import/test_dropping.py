@@ -8,6 +8,7 @@ import math
 import shutil
 import time
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -165,8 +166,9 @@ class TestComesIn:
 
         tracemalloc.start()
         try:
-            before = looks(20)
-            assert looks(500) - before < 5_000
+            held = [looks(60) for _ in range(5)]
+            # Tables of the interpreter grow now and then, by leaps; what is kept of each look grows always.
+            assert min(after - before for before, after in pairwise(held)) < 2_000
         finally:
             tracemalloc.stop()
 
