@@ -9,9 +9,14 @@ import gc
 def release() -> None:
     """Collect what is unreachable and return free heap pages to the system, where libc can."""
     gc.collect()
-    trim = getattr(_libc(), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    trim()
+
+
+def trim() -> None:
+    """Return free heap pages to the system, where libc can; other threads run on meanwhile."""
+    malloc_trim = getattr(_libc(), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def _libc() -> ctypes.CDLL | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw
 
+from hotswap import memory
 from hotswap.errors import PictureTooLarge
 from hotswap.runner import Box, Detection, Picture, Prediction
 from runners import lettering
@@ -25,6 +26,8 @@ _FULL = (1 << 30, 1 << 30)
 #: More labels than this cannot be read, whatever the picture.
 _MOST_LABELS = 200
 _LONGEST_PROFILE = 1_000_000
+#: Pixels; the heap would keep the memory of a bigger picture, four bytes for each, for good.
+_BIG = 8_000_000
 
 
 class _Format(NamedTuple):
@@ -55,14 +58,20 @@ def annotated(picture: Picture, prediction: Prediction, media_types: Sequence[st
 
     Raises `PictureTooLarge` when none can, and what `decode` raises.
     """
-    image = decode(picture, _FULL, max_pixels).image
-    media_type = _fitting(media_types, image)
-    profile = _profile(image)
     try:
-        mark(image, prediction.detections)
-        return Drawn(media_type, _encoded(image, media_type, profile))
+        return _drawn(decode(picture, _FULL, max_pixels).image, prediction, media_types)
     except MemoryError:
         raise PictureTooLarge("the picture does not fit in memory with what is drawn on it") from None
+    finally:
+        if prediction.width * prediction.height >= _BIG:
+            memory.trim()
+
+
+def _drawn(image: Image.Image, prediction: Prediction, media_types: Sequence[str]) -> Drawn:
+    media_type = _fitting(media_types, image)
+    profile = _profile(image)
+    mark(image, prediction.detections)
+    return Drawn(media_type, _encoded(image, media_type, profile))
 
 
 def _fitting(media_types: Sequence[str], image: Image.Image) -> str:

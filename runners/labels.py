@@ -34,12 +34,14 @@ class Sizes:
     @classmethod
     def of(cls, width: int, height: int) -> Sizes:
         """Sizes that look alike on every picture: letters of 1/40 of its side, but of 10 pixels at least."""
-        text = min(max(10, round(math.sqrt(width * height) / 40)), min(width, height) // 4)
+        side = math.sqrt(width * height)
+        line = max(1, round(side / 240))
+        text = min(max(10, round(side / 40)), min(width, height) // 4)
         if text < _SMALLEST_TEXT:
-            return cls(width, height, text=0, line=1, pad=0, row=0)
+            return cls(width, height, text=0, line=line, pad=0, row=0)
         pad = max(1, text // 6)
         row = sum(lettering.heights(text)) + 2 * pad
-        return cls(width, height, text, max(1, round(text / 7)), pad, row)
+        return cls(width, height, text, line, pad, row)
 
 
 @dataclass(frozen=True, slots=True)

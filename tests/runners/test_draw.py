@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from runners.labels import Labels, Sizes, panel
 from runners.palette import BLACK, GREY, WHITE, colour_of, contrast, text_on
 from tests.runners.pictures import NO_LIMIT, encode, exif, noise, smooth
 
+ROOT = Path(__file__).parents[2]
 PAPER = (120, 120, 120)
 # Sizes at which a picture is tiny, odd, usual, and as a telephone makes it.
 SIZES = [(1, 1), (3, 200), (64, 48), (640, 480), (4000, 3000)]
@@ -314,9 +318,38 @@ class TestPictures:
 
 
 def test_sizes_grow_with_the_picture() -> None:
-    """As large on a screen, whatever the camera: letters of about 1/40 of the side, lines of 1/7 of that."""
+    """As large on a screen, whatever the camera: letters of about 1/40 of the side, lines of 1/6 of that."""
     small, usual, huge = (Sizes.of(*size) for size in [(64, 48), (640, 480), (4000, 3000)])
     assert (small.text, small.line) == (10, 1)
     assert math.isclose(huge.text / usual.text, 6.25, rel_tol=0.05)
     assert huge.line > 5 * usual.line > 5 * small.line
     assert Sizes.of(20, 20).text == 0
+
+
+# The heap of a thread, as in the service, keeps more than the main one.
+_GROWTH = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import psutil
+from hotswap.runner import Picture, Prediction
+from runners.draw import annotated
+data = Path(sys.argv[1]).read_bytes()
+def draw(_):
+    annotated(Picture(encoded=data), Prediction((), "v1", 6000, 4000), ["image/jpeg"], 10**9)
+before = psutil.Process().memory_info().rss
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(draw, range(8)))
+    print(psutil.Process().memory_info().rss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only this C library keeps what is freed")
+def test_the_memory_of_a_big_picture_goes_back_to_the_machine(tmp_path: Path) -> None:
+    """The heap would keep the 96 MB of each thread's last one."""
+    file = tmp_path / "big.jpg"
+    file.write_bytes(paper(6000, 4000, "JPEG"))
+    done = subprocess.run(
+        [sys.executable, "-c", _GROWTH, str(file)], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    assert int(done.stdout) < 40_000_000
