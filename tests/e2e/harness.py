@@ -26,6 +26,8 @@ BIN = Path(sys.executable).parent
 _OURS = ("OKAWARI_", "BENTOML_", "PROMETHEUS_")
 _PLAIN = ("PORT", "WORKERS", "GRPC_PORT")
 _JPEG = picture()
+#: How many workers a service has whose test does not say. TEST_WORKERS runs the whole suite with several.
+_WORKERS = os.environ.get("TEST_WORKERS") or "1"
 
 
 def environment(store: Path, home: Path, **changes: str) -> dict[str, str]:
@@ -60,7 +62,8 @@ class Service:
         self.port = port
         self.run = RunFolder(home)
         self.log = home.parent / f"{home.name}-{len(list(home.parent.glob(f'{home.name}-*.log')))}.log"
-        self._settings = settings
+        self._settings = {"WORKERS": _WORKERS, **settings}
+        self.count = int(self._settings["WORKERS"])
         self._through = through
         self._serve = serve
         self._master: subprocess.Popen[bytes] | None = None
@@ -101,7 +104,7 @@ class Service:
         if self.master.poll() is not None:
             raise AssertionError(f"the service ended with {self.master.returncode}:\n{self.tail()}")
         states = self.workers()
-        if len(states) < int(self._settings.get("WORKERS", "1")):
+        if len(states) < self.count:
             return False
         self.port = states[0].port or 0
         with suppress(httpx.TransportError):
@@ -140,9 +143,13 @@ class Service:
         (state,) = self.workers()
         return state.pid
 
+    def pids(self) -> set[int]:
+        """The pids of all living workers."""
+        return {state.pid for state in self.workers()}
+
     def resident(self) -> int:
-        """Bytes of memory that the only worker holds."""
-        return int(psutil.Process(self.worker()).memory_info().rss)
+        """Bytes of memory that all workers hold."""
+        return sum(int(psutil.Process(pid).memory_info().rss) for pid in self.pids())
 
     def signal(self, number: int) -> None:
         """Send a signal to the master."""

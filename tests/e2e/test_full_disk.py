@@ -46,7 +46,7 @@ def test_a_full_home_fails_no_request_and_ends_no_process(
 ) -> None:
     store.add("v1", 1)
     service = make_service(small, store.home).ready()
-    worker = service.worker()
+    workers = service.pids()
     _fill(small)
     assert [service.predict().status_code for _ in range(20)] == [200] * 20
     service.signal(signal.SIGHUP)
@@ -55,14 +55,14 @@ def test_a_full_home_fails_no_request_and_ends_no_process(
     assert service.target("v1").json()["error"]["code"] == "state_unavailable"
     assert service.version() == "v2"
     assert service.figure("inference_requests_total", status="ok") >= 20
-    assert (service.worker(), service.master.poll()) == (worker, None)
+    assert (service.pids(), service.master.poll()) == (workers, None)
 
 
 def test_a_worker_that_is_replaced_on_a_full_disk_answers(
     make_service: Start, store: Store, small: Path
 ) -> None:
     store.add("v1", 1)
-    service = make_service(small, store.home).ready()
+    service = make_service(small, store.home, WORKERS="1").ready()
     before = service.worker()
     _fill(small)
     os.kill(before, signal.SIGKILL)

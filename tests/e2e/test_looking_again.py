@@ -42,17 +42,17 @@ def test_asking_for_a_look_retries_at_once_and_fails_no_request(
     store.add("v1", 1)
     service = make_service(store.home, OKAWARI_POLL_INTERVAL="60").ready()
     store.add("v2", 2, best=math.nan)
-    until(lambda: _failures(service) == 1, "v2 fails once")
-    worker = service.worker()
+    until(lambda: _failures(service) == service.count, "v2 fails once")
+    workers = service.pids()
     with Readiness(service) as readiness, Load(service) as load:
         for times in (2, 3, 4):
             ask(service)
-            until(lambda: _failures(service) == times, "another try", _BEFORE_THE_NEXT_POLL)  # noqa: B023
+            until(lambda: _failures(service) == times * service.count, "another try", _BEFORE_THE_NEXT_POLL)  # noqa: B023
             load.reach(len(load.shots) + 50)
     assert load.failures == []
     assert load.contradictions == []
     assert readiness.flaps == []
-    assert service.worker() == worker
+    assert service.pids() == workers
     assert service.states()["v1"]["state"] == "serving"
 
 
