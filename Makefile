@@ -46,8 +46,8 @@ types: dev
 check: lint types ## lint, strict types, import matrix, all tests once, coverage: what CI runs
 	@scripts/check $(BIN)
 
-prove: dev ## the reliability suite at its full size (long)
-	@OKAWARI_PROVE=1 $(BIN)/python -m pytest -m "e2e or full" -rP -p no:cacheprovider tests
+prove: dev ## the reliability suite at its full size, with 1, 2 and 4 workers (long)
+	@scripts/prove $(BIN)
 
 bench: dev ## measure against the limit of the machine; table and JSON under bench-results/
 	@$(BIN)/python -m benchmarks.run
