@@ -70,7 +70,7 @@ def annotated(picture: Picture, prediction: Prediction, media_types: Sequence[st
 def _drawn(image: Image.Image, prediction: Prediction, media_types: Sequence[str]) -> Drawn:
     media_type = _fitting(media_types, image)
     profile = _profile(image)
-    mark(image, prediction.detections)
+    mark(image, prediction)
     return Drawn(media_type, _encoded(image, media_type, profile))
 
 
@@ -103,16 +103,16 @@ def _encoded(image: Image.Image, media_type: str, profile: bytes | None) -> byte
 # --- marks ---------------------------------------------------------------------------------------
 
 
-def mark(image: Image.Image, detections: Sequence[Detection]) -> None:
+def mark(image: Image.Image, prediction: Prediction) -> None:
     """Draw on an RGB picture: boxes with their labels, the best on top; labels of the whole picture as
-    rows in a corner. An empty answer leaves a remark there."""
+    rows in a corner. A model that looked for something and found nothing leaves a remark there."""
     sizes = Sizes.of(*image.size)
-    boxed = [(found, pixels(found.bbox, sizes)) for found in detections if found.bbox is not None]
+    boxed = [(each, pixels(each.bbox, sizes)) for each in prediction.detections if each.bbox is not None]
     canvas = ImageDraw.Draw(image)
     for found, area in reversed(boxed):
         _frame(canvas, area, colour_of(found.label), sizes)
     if sizes.text:
-        for tag in _tags(detections, boxed, sizes):
+        for tag in _tags(prediction, boxed, sizes):
             _write(canvas, tag, sizes)
 
 
@@ -144,16 +144,20 @@ def _frame(canvas: ImageDraw.ImageDraw, area: Area, colour: Colour, sizes: Sizes
         canvas.rectangle(inner, outline=text_on(colour), width=hair)
 
 
-def _tags(
-    detections: Sequence[Detection], boxed: Sequence[tuple[Detection, Area]], sizes: Sizes
-) -> list[Tag]:
-    if not detections:
-        return [nothing(sizes)]
-    whole = [found for found in detections if found.bbox is None]
+def _tags(prediction: Prediction, boxed: Sequence[tuple[Detection, Area]], sizes: Sizes) -> list[Tag]:
+    if not prediction.detections:
+        return [] if _says_else(prediction) else [nothing(sizes)]
+    whole = [found for found in prediction.detections if found.bbox is None]
     rows = panel(whole, sizes) if whole else []
     labels = Labels(sizes, rows)
     found = (labels.beside(*each) for each in boxed[:_MOST_LABELS])
     return [*rows, *(tag for tag in found if tag is not None)]
+
+
+def _says_else(prediction: Prediction) -> bool:
+    """Whether the answer is another than detections, which cannot be drawn."""
+    others = (prediction.embedding, prediction.masks, prediction.tensors, prediction.texts)
+    return any(other is not None for other in others)
 
 
 def _write(canvas: ImageDraw.ImageDraw, tag: Tag, sizes: Sizes) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -21,6 +23,7 @@ from api.annotated import OFFERED
 from runners.palette import GREY, colour_of
 from tests.api.shape import refused
 from tests.e2e.harness import ROOT, Service, environment
+from tests.e2e.odd_pictures import odd_picture
 from tests.e2e.pictures import encoded, picture, turned
 from tests.e2e.reporting import services
 from tests.e2e.sizes import LIMIT
@@ -161,7 +164,8 @@ def test_nothing_acceptable_is_told_with_what_is_offered(api: Service) -> None:
     message = refused(answer, 406, "not_acceptable")
     assert all(media_type in message for media_type in OFFERED)
     assert answer.headers["vary"] == "Accept"
-    # The connection serves on.
+    # It is told before the body is read, and the connection serves on.
+    refused(annotated(api, bytes(1_900_000), "image/gif"), 406, "not_acceptable")
     assert annotated(api).status_code == 200
 
 
@@ -218,6 +222,21 @@ def test_pictures_are_drawn_upright(api: Service, orientation: int) -> None:
 def test_pictures_of_every_kind_are_answered_in_every_format(api: Service, mode: str, accept: str) -> None:
     image = Image.new("RGB", (64, 48), (90, 120, 60)).convert(mode)
     assert opened(annotated(api, encoded(image, "JPEG" if mode == "CMYK" else "PNG"), accept)).size
+
+
+def test_odd_pictures_are_drawn_or_refused_as_predict_refuses_them(api: Service) -> None:
+    seen: Counter[int] = Counter()
+    for seed in range(200):
+        data = odd_picture(Random(seed))
+        plain, drawn = api.predict(data), annotated(api, data, "image/webp;q=0.5, image/*;q=0.1")
+        seen[plain.status_code] += 1
+        if plain.status_code == 200:
+            assert opened(drawn).size, seed
+        else:
+            assert plain.status_code < 500, seed
+            error = plain.json()["error"]
+            assert refused(drawn, plain.status_code, error["code"]) == error["message"], seed
+    assert min(seen[status] for status in (200, 400, 415, 422)) > 0, seen
 
 
 def test_a_photograph_of_12_megapixels_comes_back_whole(detector: Service) -> None:

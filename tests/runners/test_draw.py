@@ -207,6 +207,11 @@ class TestWholePictures:
         assert 0 < marks.mean() < 0.02
         assert not marks[Sizes.of(640, 480).row :].any()
 
+    def test_an_answer_that_is_no_detection_leaves_the_picture_as_it_is(self) -> None:
+        vector = Prediction((), "v1", 64, 48, embedding=np.ones(4, np.float32))
+        file = annotated(Picture(encoded=paper(64, 48)), vector, ["image/png"], NO_LIMIT)
+        assert not changed(opened(file)).any()
+
 
 class TestColours:
     def test_they_never_change(self) -> None:
