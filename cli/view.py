@@ -17,7 +17,7 @@ UNSERVABLE = "unservable"
 ASLEEP = frozenset({AVAILABLE, UNSERVABLE, "failed", "closed"})
 
 # When workers differ, the version shows the state that is nearest to answering.
-_NEAREST = ("serving", "checking", "warming", "loading", "draining", "failed", UNSERVABLE)
+_NEAREST = ("serving", "prepared", "checking", "warming", "loading", "draining", "failed", UNSERVABLE)
 
 
 @dataclass(frozen=True, slots=True)
