@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from hotswap.admission import Admission
+from hotswap.artifact import Artifact
 from hotswap.changes import Changes
 from hotswap.errors import (
+    BadRequest,
     DeadlineExceeded,
     ModelNotFound,
     ModelNotReady,
@@ -51,12 +53,16 @@ class Asked:
 class PredictRequest(Asked):
     """Pictures, for whatever family the model is of.
 
-    `then` takes further what the model found, such as drawing it: after the model, in the same thread,
-    under the same permit and lease; not when the deadline has passed meanwhile.
+    `task`, where given, is what the model must be for. `begun` is called by the thread that begins with the
+    request; it must be quick and must not raise. `then` takes further what the model found, such as drawing
+    it: after the model, in the same thread, under the same permit and lease; not when the deadline has
+    passed meanwhile.
     """
 
     pictures: tuple[Picture, ...]
     options: Options = field(default_factory=Options)
+    task: str | None = None
+    begun: Callable[[], None] | None = None
     then: Callable[[Predictions], None] | None = None
 
 
@@ -113,10 +119,14 @@ class DataPlane:
         """Answer with the version that serves now.
 
         Raises `Overloaded`, `ModelRequired`, `ModelNotFound`, `VersionNotFound`, `VersionNotLoaded`,
-        `ModelNotReady`, `DeadlineExceeded`, and what the runner raises.
+        `ModelNotReady`, `DeadlineExceeded`, `BadRequest` for a model of another task, and what the runner
+        raises.
         """
 
         def work(generation: Generation) -> Predictions:
+            _check_task(request.task, generation.artifact)
+            if request.begun is not None:
+                request.begun()
             found = generation.runner.predict(request.pictures, request.options)
             if request.then is not None:
                 if time.monotonic() >= request.deadline:
@@ -250,6 +260,11 @@ class DataPlane:
             raise ModelNotFound(f"there is no model {name!r}; GET /models lists them")
         wish = document.wish(name)
         return name in required or (wish is not None and not wish.unloaded)
+
+
+def _check_task(wanted: str | None, artifact: Artifact) -> None:
+    if wanted not in (None, artifact.config.task):
+        raise BadRequest(f"{artifact.tag} is a model for {artifact.config.task}, not for {wanted}")
 
 
 def _late() -> DeadlineExceeded:

@@ -17,6 +17,7 @@ from hotswap.dataplane import Answer, DataPlane, PredictRequest, TensorRequest
 from hotswap.desired import seed
 from hotswap.errors import (
     BadPicture,
+    BadRequest,
     DeadlineExceeded,
     ModelNotFound,
     ModelNotReady,
@@ -257,6 +258,37 @@ async def test_a_request_that_comes_too_late_is_told_so_and_leaves_nothing_behin
     late = replace(asked("m"), deadline=time.monotonic() - 1)
     with pytest.raises(DeadlineExceeded):
         await world.plane.predict(late)
+    await world.end()
+
+
+async def test_a_request_hears_when_a_thread_begins_with_it_and_not_while_it_waits_for_one() -> None:
+    world = Served("m:held", threads=1)
+    world.settle()
+    begun: list[str] = []
+
+    def ask(name: str) -> asyncio.Task[Answer]:
+        request = replace(asked(), begun=lambda: begun.append(name))
+        return asyncio.create_task(world.plane.predict(request))
+
+    first, second = ask("first"), ask("second")
+    await asyncio.to_thread(world.hold.reached)
+    assert (begun, world.pool.queued) == (["first"], 1)
+    world.hold.let_go()
+    await asyncio.gather(first, second)
+    assert begun == ["first", "second"]
+    await world.end()
+
+
+async def test_a_model_of_another_task_than_the_request_is_for_does_not_run() -> None:
+    world = Served("m:v1", capacity=1)
+    world.settle()
+    begun: list[bool] = []
+    request = replace(asked(), task="image-embedding", begun=lambda: begun.append(True))
+    with pytest.raises(BadRequest, match="m:v1 is a model for object-detection, not for image-embedding"):
+        await world.plane.predict(request)
+    assert (world.loader.of("v1").served, begun, world.admission.inside) == (0, [], 0)
+    assert (await world.plane.predict(replace(request, task="object-detection"))).version == "v1"
+    assert begun == [True]
     await world.end()
 
 
