@@ -24,7 +24,7 @@ def test_a_full_service_refuses_at_once_and_runs_no_more_than_its_threads(
     make_service: Start, store: Store
 ) -> None:
     add_slow(store)
-    settings = {"OKAWARI_MAX_CONCURRENT_REQUESTS": "3", "OKAWARI_THREADS": "1"}
+    settings = {"OKAWARI_MAX_CONCURRENT_REQUESTS": "3", "OKAWARI_THREADS": "1", "WORKERS": "1"}
     service = make_service(store.home, **settings).ready()
     image = Pace(service).picture(1)
     _fail_in_every_way(service)
@@ -51,7 +51,7 @@ def test_a_late_answer_is_refused_and_its_place_is_held_until_the_thread_ends(
     make_service: Start, store: Store
 ) -> None:
     add_slow(store)
-    settings = {"OKAWARI_REQUEST_TIMEOUT": "1", "OKAWARI_MAX_CONCURRENT_REQUESTS": "1"}
+    settings = {"OKAWARI_REQUEST_TIMEOUT": "1", "OKAWARI_MAX_CONCURRENT_REQUESTS": "1", "WORKERS": "1"}
     service = make_service(store.home, **settings).ready()
     image = Pace(service).picture(4)
     for _ in range(2):

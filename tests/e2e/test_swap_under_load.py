@@ -31,7 +31,7 @@ def test_imports_and_target_changes_under_load_fail_no_request(make_service: Sta
             assert answer.status_code == 200, answer.text
             promised.append((time.monotonic(), version))
             assert answer.json()["serving"] == version
-        load.reach(SIZES.requests)
+        load.reach(max(SIZES.requests, len(load.shots) + 20))
     print(
         f"{len(load.shots)} requests over {SIZES.swaps} rounds: {len(load.failures)} failures, "
         f"{len(load.contradictions)} contradictions, {len(readiness.flaps)} flaps of {readiness.asked} looks"
