@@ -34,15 +34,22 @@ def parse(content_type: str, query: Mapping[str, str], body: bytes) -> PredictFi
     """Read a request. Raises `BadRequest` naming the field, or `UnsupportedMediaType`."""
     image, values = _of_body(content_type, body)
     _known(query, NAMES)
-    merged: dict[str, object] = {**query, **values}
+    return checked(image, {**query, **values})
+
+
+def checked(image: bytes, values: Mapping[str, object], *, field: str = "image") -> PredictFields:
+    """Hold values against the rules that every wire has; raise `BadRequest` naming the field.
+
+    `field` is what the wire calls the picture.
+    """
     if not image:
-        raise BadRequest("image: it is empty or missing; send the bytes of a JPEG, PNG, WebP or BMP")
+        raise BadRequest(f"{field}: it is empty or missing; send the bytes of a JPEG, PNG, WebP or BMP")
     return PredictFields(
         image=image,
-        model=_text("model", merged.get("model")),
-        version=_version(merged.get("version")),
-        threshold=_threshold(merged.get("threshold")),
-        max_detections=_max_detections(merged.get("max_detections")),
+        model=_text("model", values.get("model")),
+        version=_version(values.get("version")),
+        threshold=_threshold(values.get("threshold")),
+        max_detections=_max_detections(values.get("max_detections")),
     )
 
 
