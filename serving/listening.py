@@ -149,8 +149,10 @@ class Listening:
             _, protocol = await self._loop.connect_accepted_socket(
                 self._protocols, connection, ssl=self._context
             )
-        except (OSError, ssl.SSLError, asyncio.CancelledError) as error:
-            logger.debug("a connection was not made: %s", error)
+        except Exception as error:
+            # Of the network, or of TLS: the client's doing.
+            level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
+            logger.log(level, "a connection was not made: %r", error)
             connection.close()
         else:
             if self._closed:
