@@ -32,7 +32,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "serving": ({"registry"}, {"circus"}),
     "api": (
         {"hotswap", "registry"},
-        {"starlette", "prometheus_client", "orjson", "python_multipart", "anyio"},
+        {"starlette", "prometheus_client", "orjson", "python_multipart", "anyio", "numpy"},
     ),
     "settings": (set(), {"pydantic_settings"}),
     "wiring": (ALL, {"prometheus_client"}),

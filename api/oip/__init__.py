@@ -1,0 +1,1 @@
+"""The Open Inference Protocol (KServe V2) on the core, and its HTTP wire."""

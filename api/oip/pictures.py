@@ -1,0 +1,139 @@
+"""Pictures by the Open Inference Protocol: one input of datatype BYTES, the answers as tensors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+
+from api import fields
+from api.oip.messages import BYTES, Parameters, Tensor
+from hotswap.errors import BadRequest
+from hotswap.runner import Detection, Options, Picture, Prediction
+
+#: The name that metadata tells; any other is taken as well.
+INPUT = "image"
+#: Pictures of one request.
+MOST = 32
+_LINE_BREAKS = b"\r\n"
+_NO_BOX = (0.0, 0.0, 1.0, 1.0)
+
+#: What is answered, by the model's task.
+OUTPUTS: Mapping[str, tuple[str, ...]] = {
+    "object-detection": ("num_detections", "boxes", "scores", "label_ids", "labels"),
+    "image-classification": ("scores", "label_ids", "labels"),
+    "image-embedding": ("embedding",),
+}
+
+
+def meant(inputs: Sequence[Tensor]) -> bool:
+    """Whether a request sends pictures and not the graph's own tensors."""
+    return len(inputs) == 1 and inputs[0].datatype == BYTES
+
+
+def read(tensor: Tensor) -> tuple[Picture, ...]:
+    """The pictures of a BYTES tensor [N]; raise `BadRequest` for another shape, none, or too many."""
+    if len(tensor.shape) != 1 or not 1 <= tensor.shape[0] <= MOST:
+        raise BadRequest(
+            f"{tensor.name}: pictures come as BYTES of shape [N], N from 1 to {MOST}, "
+            f"found {list(tensor.shape[:8])}"
+        )
+    elements = cast(Sequence[bytes], tensor.data)
+    if not all(elements):
+        raise BadRequest(f"{tensor.name}: an element is empty; send the bytes of a JPEG, PNG, WebP or BMP")
+    decode = _of_text if tensor.text else bytes
+    try:
+        return tuple(Picture(encoded=decode(each)) for each in elements)
+    except (binascii.Error, ValueError):
+        raise BadRequest(
+            f"{tensor.name}: an element is not base64; JSON carries pictures as base64, "
+            "the binary tensor data extension as they are"
+        ) from None
+
+
+def _of_text(element: bytes) -> bytes:
+    return base64.b64decode(element.translate(None, _LINE_BREAKS), validate=True) or b" "
+
+
+def options(parameters: Parameters) -> Options:
+    """`threshold` and `max_detections` of a request, checked as in `/predict`."""
+    named = {name: parameters.get(name) for name in ("threshold", "max_detections")}
+    checked = fields.checked(b"checked elsewhere", named)
+    return Options(checked.threshold, checked.max_detections)
+
+
+def check_names(names: Sequence[str], task: str | None = None) -> None:
+    """Raise `BadRequest` for an output that the task (None: any task) does not give."""
+    offered = (
+        OUTPUTS[task] if task else tuple(dict.fromkeys(name for each in OUTPUTS.values() for name in each))
+    )
+    for name in names:
+        if name not in offered:
+            raise BadRequest(
+                f"outputs: there is no {name[:64]!r}; for pictures there are {', '.join(offered)}"
+            )
+
+
+def answer(task: str, predictions: Sequence[Prediction], names: Sequence[str]) -> tuple[Tensor, ...]:
+    """The tensors for N pictures, in the order asked for; raise `BadRequest` for an unknown name."""
+    check_names(names, task)
+    return tuple(_MAKE[name](predictions) for name in names or OUTPUTS[task])
+
+
+def _rows(predictions: Sequence[Prediction]) -> tuple[int, int]:
+    """N, and the most found in one of them."""
+    return len(predictions), max((len(each.detections) for each in predictions), default=0)
+
+
+def _found(predictions: Sequence[Prediction]) -> list[tuple[int, int, Detection]]:
+    return [(n, m, one) for n, each in enumerate(predictions) for m, one in enumerate(each.detections)]
+
+
+def _num_detections(predictions: Sequence[Prediction]) -> Tensor:
+    return Tensor.of("num_detections", np.array([len(each.detections) for each in predictions], np.int32))
+
+
+def _boxes(predictions: Sequence[Prediction]) -> Tensor:
+    boxes = np.zeros((*_rows(predictions), 4), np.float32)
+    for n, m, one in _found(predictions):
+        boxes[n, m] = one.bbox or _NO_BOX
+    return Tensor.of("boxes", boxes)
+
+
+def _scores(predictions: Sequence[Prediction]) -> Tensor:
+    scores = np.zeros(_rows(predictions), np.float32)
+    for n, each in enumerate(predictions):
+        scores[n, : len(each.detections)] = each.scores
+    return Tensor.of("scores", scores)
+
+
+def _label_ids(predictions: Sequence[Prediction]) -> Tensor:
+    ids = np.full(_rows(predictions), -1, np.int32)
+    for n, m, one in _found(predictions):
+        ids[n, m] = one.label_id
+    return Tensor.of("label_ids", ids)
+
+
+def _labels(predictions: Sequence[Prediction]) -> Tensor:
+    rows, most = _rows(predictions)
+    labels = [b""] * (rows * most)
+    for n, m, one in _found(predictions):
+        labels[n * most + m] = one.label.encode()
+    return Tensor("labels", BYTES, (rows, most), labels)
+
+
+def _embedding(predictions: Sequence[Prediction]) -> Tensor:
+    return Tensor.of("embedding", np.stack([cast(np.ndarray, each.embedding) for each in predictions]))
+
+
+_MAKE: Mapping[str, Callable[[Sequence[Prediction]], Tensor]] = {
+    "num_detections": _num_detections,
+    "boxes": _boxes,
+    "scores": _scores,
+    "label_ids": _label_ids,
+    "labels": _labels,
+    "embedding": _embedding,
+}

@@ -1,0 +1,84 @@
+"""Infer requests of the Open Inference Protocol on the core: the graph's own tensors, or pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.oip import pictures
+from api.oip.messages import BF16, BYTES, InferRequest, InferResponse, Tensor
+from hotswap.dataplane import Answered, DataPlane, PredictRequest, TensorRequest
+from hotswap.errors import BadRequest, ServingError
+
+#: Told of every request that was not answered: its id, the model it named, why, and after how many seconds.
+Refused = Callable[[str, str | None, ServingError, float], None]
+
+
+class Inference:
+    """Answers infer requests, whatever wire they came by."""
+
+    def __init__(self, data_plane: DataPlane) -> None:
+        self._data_plane = data_plane
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """Answer with the version that serves now, and name it.
+
+        One input of datatype BYTES is pictures; anything else goes into the graph. Raises what
+        `DataPlane.predict` raises.
+        """
+        if pictures.meant(request.inputs):
+            return await self._pictures(request)
+        return await self._tensors(request)
+
+    async def _pictures(self, request: InferRequest) -> InferResponse:
+        pictures.check_names(request.outputs)
+        answer = await self._data_plane.predict(
+            PredictRequest(
+                request_id=request.request_id,
+                deadline=request.deadline,
+                model=request.model,
+                version=request.version,
+                received=request.received,
+                pictures=pictures.read(request.inputs[0]),
+                options=pictures.options(request.parameters),
+            )
+        )
+        tensors = pictures.answer(answer.task, answer.predictions, request.outputs)
+        return _response(request, answer, tensors)
+
+    async def _tensors(self, request: InferRequest) -> InferResponse:
+        answer = await self._data_plane.infer(
+            TensorRequest(
+                request_id=request.request_id,
+                deadline=request.deadline,
+                model=request.model,
+                version=request.version,
+                received=request.received,
+                inputs={each.name: _array(each) for each in request.inputs},
+                outputs=request.outputs,
+            )
+        )
+        tensors = tuple(Tensor.of(name, array) for name, array in answer.tensors.items())
+        return _response(request, answer, tensors)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    if tensor.datatype in (BYTES, BF16) or not isinstance(tensor.data, np.ndarray):
+        raise BadRequest(
+            f"{tensor.name}: no graph here takes {tensor.datatype}; pictures come as the only input, "
+            "of datatype BYTES and shape [N]"
+        )
+    return tensor.data
+
+
+def _response(request: InferRequest, answer: Answered, tensors: Sequence[Tensor]) -> InferResponse:
+    return InferResponse(
+        model=answer.model,
+        version=answer.version,
+        id=request.id,
+        parameters={"digest": answer.digest, "generation": answer.generation},
+        outputs=tuple(tensors),
+    )
