@@ -149,7 +149,7 @@ class Listening:
             _, protocol = await self._loop.connect_accepted_socket(
                 self._protocols, connection, ssl=self._context
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is no more
             # Of the network, or of TLS: the client's doing.
             level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
             logger.log(level, "a connection was not made: %r", error)

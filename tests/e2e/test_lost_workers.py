@@ -47,10 +47,10 @@ def test_one_of_two_workers_is_killed_under_load(
     killed, other = _pids(service)
     with Load(service, kept=4, fresh=2) as load:
         load.reach(100)
-        at = time.monotonic()
         os.kill(killed, signal.SIGKILL)
         # The process manager by itself looks every ten seconds.
         until(lambda: f"lost: worker {killed}" in service.tail(1000), "it is noticed at once", seconds=4)
+        at = time.monotonic()
         until(lambda: len(_pids(service)) == 2 and killed not in _pids(service), "another takes its place")
         load.reach(len(load.shots) + 100)
     assert other in _pids(service)
