@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hotswap import status
+from hotswap.artifact import ModelSight
 from hotswap.changes import Changes
-from hotswap.desired import Desired, DesiredStore, Wish, put_back, set_target
+from hotswap.desired import Desired, DesiredStore, Edit, Wish, put_back, set_loaded, set_target
 from hotswap.errors import (
     BadRequest,
     Conflict,
@@ -57,8 +58,34 @@ class Control:
         `VersionFailed` (the desired state is put back, unless somebody changed it since).
         """
         target = await asyncio.to_thread(self._checked_target, change)
-        before, after = await asyncio.to_thread(self._edit, change, target)
-        name, revision = change.name, after.models[change.name].revision
+        edit = set_target(change.name, target, change.actor, change.reason)
+        before, after = await asyncio.to_thread(self._edit, change.name, edit, lambda: self._expect(change))
+        return await self._bring(change.name, before, after, seconds)
+
+    async def load(self, name: str, actor: str, seconds: float) -> bool:
+        """Serve what the target of a model means, also after `unload` or a failure; as `set_target` does.
+
+        Raises `ModelNotFound` and `VersionFailed`, also where the target means no version.
+        """
+        await asyncio.to_thread(self._check_loadable, name)
+        before, after = await asyncio.to_thread(self._edit, name, set_loaded(name, True, actor, "load"))
+        return await self._bring(name, before, after, seconds)
+
+    async def unload(self, name: str, actor: str, seconds: float) -> bool:
+        """Let nobody answer for a model until it is loaded or its target is set; True when nobody does.
+
+        Requests that hold a lease are answered. Raises `ModelNotFound`.
+        """
+        await asyncio.to_thread(self._sight, name)
+        await asyncio.to_thread(self._edit, name, set_loaded(name, False, actor, "unload"))
+        looked = self._look()
+        return await self.changes.until(
+            lambda: looked() and status.model(self._reconciler, name).serving is None, seconds
+        )
+
+    async def _bring(self, name: str, before: Wish | None, after: Desired, seconds: float) -> bool:
+        """Wait for what comes of an edit."""
+        target, revision = after.models[name].target, after.models[name].revision
         resolved = resolve(target, self._reconciler.sights.get(name)).version
         looked = self._look_again(ModelTag(name, resolved) if resolved else None)
         await self.changes.until(lambda: looked() and self._decided(name, target, revision), seconds)
@@ -94,22 +121,38 @@ class Control:
 
     async def _seen(self) -> None:
         """Wait for a look that begins now, so that nobody is told a target that was put back."""
+        await self.changes.until(self._look(), seconds=5.0)
+
+    def _look(self) -> Callable[[], bool]:
+        """Wake the reconciler; the result tells whether a look that *began* after now has ended."""
         needed = self._reconciler.begun + 1
         self._reconciler.wake()
-        await self.changes.until(lambda: self._reconciler.steps >= needed, seconds=5.0)
+        return lambda: self._reconciler.steps >= needed
 
     def _look_again(self, tag: ModelTag | None) -> Callable[[], bool]:
-        """Ask for a look; the result tells whether one that *began* after now has ended."""
+        """The same, and what failed (None: everything) is tried again."""
         needed = self._reconciler.retry(tag)
         return lambda: self._reconciler.steps >= needed
 
-    def _checked_target(self, change: TargetChange) -> str:
+    def _sight(self, name: str) -> ModelSight | None:
+        """What the store holds of a known model now; raise `ModelNotFound` for another."""
         sights = self._source.look()
         if sights is None:
             sights = self._reconciler.sights
-        sight = sights.get(change.name)
-        if sight is None and not status.known(self._reconciler, change.name):
-            raise ModelNotFound(f"there is no model {change.name!r}; GET /models lists them")
+        sight = sights.get(name)
+        if sight is None and not status.known(self._reconciler, name):
+            raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
+        return sight
+
+    def _check_loadable(self, name: str) -> None:
+        sight = self._sight(name)
+        wish = self._desired.read().wish(name) or Wish()
+        meant = resolve(wish.target, sight)
+        if meant.version is None:
+            raise VersionFailed(f"{name}:{wish.target} cannot be loaded: {meant.reason or 'no such version'}")
+
+    def _checked_target(self, change: TargetChange) -> str:
+        sight = self._sight(change.name)
         if change.target.strip().lower() == LATEST:
             return LATEST
         versions = sight.versions if sight else {}
@@ -125,16 +168,19 @@ class Control:
         except BadTag as error:
             raise BadRequest(f"{error}; or {LATEST!r}") from None
 
-    def _edit(self, change: TargetChange, target: str) -> tuple[Wish | None, Desired]:
+    def _edit(
+        self, name: str, edit: Edit, check: Callable[[], None] = lambda: None
+    ) -> tuple[Wish | None, Desired]:
+        """Apply `edit` if `check` agrees; the wish before it, and the document after it."""
         before: list[Wish | None] = []
 
-        def edit(document: Desired) -> Desired:
-            self._expect(change)
-            before.append(document.models.get(change.name))
-            return set_target(change.name, target, change.actor, change.reason)(document)
+        def change(document: Desired) -> Desired:
+            check()
+            before.append(document.models.get(name))
+            return edit(document)
 
         try:
-            after = self._desired.edit(edit)
+            after = self._desired.edit(change)
         except OSError as error:
             raise StateUnavailable(f"nothing was changed: the state cannot be written: {error}") from None
         return before[-1], after

@@ -18,6 +18,7 @@ from hotswap.errors import (
     BadRequest,
     DeadlineExceeded,
     ModelNotFound,
+    ModelNotLoaded,
     ModelNotReady,
     ModelRequired,
     VersionNotFound,
@@ -150,6 +151,10 @@ class DataPlane:
         self._tell(self._hooks.after_infer, request, answer)
         return answer
 
+    async def borrow(self, request: Asked) -> Lease:
+        """Lease what would answer, to look at it; raises what `predict` raises before it runs."""
+        return await self._lease(self.model_name(request.model), request)
+
     async def _serve(
         self, request: Asked, work: Callable[[Generation], T]
     ) -> tuple[T, Callable[[Timings], dict[str, Any]]]:
@@ -240,7 +245,8 @@ class DataPlane:
             return slot.lease(version)
         if self._wanted(name):
             raise ModelNotReady(f"no version of {name} serves yet; try again shortly")
-        raise VersionNotLoaded(f"{name} is not served here; GET /models tells what is")
+        kind = ModelNotLoaded if version is None else VersionNotLoaded
+        raise kind(f"{name} is not served here; GET /models tells what is")
 
     def _known_version(self, name: str, asked: str) -> str:
         sight = self._reconciler.sights.get(name)

@@ -181,6 +181,18 @@ def set_target(name: str, target: str, actor: str, reason: str | None) -> Edit:
     return change
 
 
+def set_loaded(name: str, loaded: bool, actor: str, reason: str | None) -> Edit:
+    """The edit that lets the target of `name` answer, or lets nobody answer; the target stays as it is."""
+
+    def change(document: Desired) -> Desired:
+        revision = document.revision + 1
+        old = document.wish(name) or document.models.get(name)
+        wish = _wished(old, old.target if old else LATEST, revision, actor, reason)
+        return _with(document, name, wish.model_copy(update={"unloaded": not loaded}), revision)
+
+    return change
+
+
 def put_back(name: str, before: Wish | None, made: int) -> Edit:
     """The edit that undoes the change made at revision `made`, unless somebody changed it since."""
 

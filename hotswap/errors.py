@@ -9,6 +9,7 @@ ServingError
 ├── ModelNotFound             no such model
 ├── VersionNotFound           no such version of that model
 ├── VersionNotLoaded          the version exists and does not answer
+│   └── ModelNotLoaded        no version of the model is wanted to answer
 ├── ModelNotReady             the model is known and nothing serves yet
 ├── Overloaded                no room for one more request right now
 ├── DeadlineExceeded          the answer did not come in time
@@ -80,6 +81,10 @@ class VersionNotLoaded(ServingError):
     """The version exists but is not loaded, or is draining."""
 
     code = "version_not_loaded"
+
+
+class ModelNotLoaded(VersionNotLoaded):
+    """The model exists, nothing serves it and nothing is wanted to."""
 
 
 class ModelNotReady(ServingError):
