@@ -51,6 +51,7 @@ def test_kept_connections_are_spread_over_the_workers(
             assert [wire.reply().status for wire in kept] == [200] * MANY
             assert min(shares(service, kept).values()) >= LEAST[workers]
     assert load.failures == []
+    all_gone(service, workers)
 
 
 def test_a_worker_that_stands_still_holds_nobody_up(make_service: Start, store: Store) -> None:
