@@ -105,7 +105,7 @@ def test_bodies_that_never_end_hold_bounded_memory_and_are_refused_beyond_it(
 ) -> None:
     store.add("v1", 1)
     service = make_service(
-        store.home, OKAWARI_MAX_BUFFERED_BYTES="20000000", OKAWARI_REQUEST_TIMEOUT="5"
+        store.home, OKAWARI_MAX_BUFFERED_BYTES="20000000", OKAWARI_REQUEST_TIMEOUT="5", WORKERS="1"
     ).ready()
     before = service.resident()
     uploads = [_unfinished(service.port) for _ in range(12)]
