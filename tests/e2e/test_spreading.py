@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 
 import pytest
 
@@ -131,15 +132,16 @@ def test_connections_that_wait_when_the_service_ends_are_answered(make_service: 
     assert service.gone()
 
 
-def test_a_worker_that_ends_under_load_fails_no_request(make_service: Start, store: Store) -> None:
+def test_workers_that_end_under_load_fail_no_request(make_service: Start, store: Store) -> None:
     service = _start(make_service, store, 2)
-    ending = _pids(service)[0]
-    with Load(service, kept=4, fresh=4) as load:
-        load.reach(100)
-        os.kill(ending, signal.SIGTERM)
-        until(lambda: _left(service, ending), "the worker has ended")
-        load.reach(len(load.shots) + 100)
-        until(lambda: len(service.workers()) == 2, "another takes its place")
+    with Load(service, kept=2, fresh=10) as load:
+        load.reach(50)
+        for turn in range(4):
+            ending = _pids(service)[turn % 2]
+            os.kill(ending, signal.SIGTERM)
+            until(partial(_left, service, ending), "the worker has ended")
+            until(lambda: len(_pids(service)) == 2, "another takes its place")
+            all_listen(service, 2)
     assert load.failures == []
 
 
