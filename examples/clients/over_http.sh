@@ -1,0 +1,6 @@
+#!/bin/sh
+# Ask over HTTP with curl; the status decides how it ends.
+# usage: examples/clients/over_http.sh PICTURE [http://127.0.0.1:3000] [MODEL]
+set -eu
+picture=$1 url=${2:-http://127.0.0.1:3000} model=${3:-}
+exec curl --silent --show-error --fail-with-body --form "image=@$picture" ${model:+--form "model=$model"} "$url/predict"

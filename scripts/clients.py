@@ -1,0 +1,175 @@
+"""Clients of others, each in an environment of its own under `.cache/clients`.
+
+usage: python -m scripts.clients NAME…    build what is missing, print where each lies
+       python -m scripts.clients --lock   resolve tests/clients/environments/*.in anew
+
+They cannot live in our environment: two stubs of package `inference` exclude each other, and some pull
+libraries down that we need newer. Ends with 69 and one line where a registry or a tool is out of reach.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CACHE = ROOT / ".cache" / "clients"
+LOCKS = ROOT / "tests" / "clients" / "environments"
+GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
+UNAVAILABLE = 69
+
+_NO_NETWORK = re.compile(
+    r"error sending request|client error \(Connect\)|dns error|dial tcp|i/o timeout|no such host"
+    r"|Temporary failure|Could not resolve|Could not connect|Unable to locate package|operation timed out",
+    re.IGNORECASE,
+)
+_COMPILE = (
+    *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"),
+    *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
+)
+
+
+class Unavailable(Exception):
+    """A client that cannot be had on this machine now; the text says why."""
+
+
+def build(name: str) -> Path:
+    """The folder of a client, built unless it stands there as its lock wants it; raises `Unavailable`."""
+    if name not in names():
+        raise ValueError(f"{name!r}: known are {', '.join(names())}")
+    home = CACHE / name
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f".{name}.lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        stamp, wanted = home / ".built", _digest(name)
+        if not stamp.exists() or stamp.read_text() != wanted:
+            shutil.rmtree(home, ignore_errors=True)
+            _BUILDERS.get(name, _python)(home)
+            stamp.write_text(wanted)
+    return home
+
+
+def names() -> list[str]:
+    """Every client there is."""
+    return sorted({path.stem for path in LOCKS.glob("*.lock")} | _BUILDERS.keys())
+
+
+def lock() -> None:
+    """Resolve every requirement file into its lock with hashes and no addresses."""
+    for path in sorted(LOCKS.glob("*.in")):
+        _run([_uv(), *_COMPILE, str(path), "-o", str(path.with_suffix(".lock"))])
+
+
+def _digest(name: str) -> str:
+    path = LOCKS / f"{name}.lock"
+    data = path.read_bytes() if path.exists() else GRPCURL.encode()
+    return hashlib.sha256(data + sys.version.encode()).hexdigest()
+
+
+def _python(home: Path) -> None:
+    _run([_uv(), "venv", "--quiet", "--python", sys.executable, str(home)])
+    where = ["--python", str(home / "bin" / "python")]
+    what = ["--require-hashes", "-r", str(LOCKS / f"{home.name}.lock")]
+    _run([_uv(), "pip", "install", "--quiet", *where, *what])
+
+
+def _perf_analyzer(home: Path) -> None:
+    """The program lies in a wheel; a library that it needs comes from Debian, unpacked beside it."""
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        raise Unavailable("perf_analyzer is a program for Linux on x86_64")
+    apt, unpack = _need("apt-get"), _need("dpkg-deb")
+    _python(home)
+    program = home / "bin" / "perf_analyzer"
+    program.chmod(0o755)
+    library = home / "lib" / "debian"
+    library.mkdir()
+    _run([apt, "download", "-q", "libb64-0d"], cwd=library)
+    for package in library.glob("*.deb"):
+        _run([unpack, "-x", str(package), str(library)])
+    folders = {
+        path.parent for path in home.rglob("lib*.so*") if path.name.startswith(("libb64", "libcudart"))
+    }
+    (home / "library-path").write_text(":".join(map(str, sorted(folders))))
+
+
+def _grpcurl(home: Path) -> None:
+    (home / "bin").mkdir(parents=True)
+    there = shutil.which("grpcurl")
+    if there is not None:
+        (home / "bin" / "grpcurl").symlink_to(there)
+        return
+    _run([_need("go"), "install", GRPCURL], {"GOBIN": str(home / "bin")})
+
+
+def _chromium(home: Path) -> None:
+    """The one of this machine; only CI, which owns its machine, may install it."""
+    there = _first("chromium", "chromium-browser", "google-chrome")
+    if there is None:
+        if not os.environ.get("CI") or os.geteuid() != 0:
+            raise Unavailable("no chromium on this machine; `apt-get install chromium` brings it")
+        apt = _need("apt-get")
+        _run([apt, "update", "-q"])
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        _run([apt, "install", "-q", "-y", "--no-install-recommends", "chromium"], quiet)
+        there = _need("chromium")
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "chromium").symlink_to(there)
+
+
+_BUILDERS: Mapping[str, Callable[[Path], None]] = {
+    "perf_analyzer": _perf_analyzer,
+    "grpcurl": _grpcurl,
+    "chromium": _chromium,
+}
+
+
+def _run(command: Sequence[str], more: Mapping[str, str] | None = None, cwd: Path = ROOT) -> None:
+    environment = os.environ | dict(more or {})
+    environment.pop("VIRTUAL_ENV", None)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        if _NO_NETWORK.search(said):
+            raise Unavailable(f"{Path(command[0]).name} reaches no registry: {said.splitlines()[-1].strip()}")
+        raise RuntimeError(f"{' '.join(command)}\n{said}")
+
+
+def _uv() -> str:
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.exists() else _need("uv")
+
+
+def _need(tool: str) -> str:
+    found = shutil.which(tool)
+    if found is None:
+        raise Unavailable(f"no {tool} on this machine")
+    return found
+
+
+def _first(*tools: str) -> str | None:
+    return next((found for tool in tools if (found := shutil.which(tool))), None)
+
+
+def main(words: Sequence[str]) -> int:
+    """Build what is named; the exit code."""
+    try:
+        if list(words) == ["--lock"]:
+            lock()
+            return 0
+        for name in words or names():
+            sys.stdout.write(f"{build(name)}\n")
+    except Unavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return UNAVAILABLE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

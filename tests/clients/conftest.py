@@ -1,0 +1,107 @@
+"""One service for all clients, and what each client's program tells of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import clients
+from tests.e2e.harness import ROOT, Service
+from tests.e2e.reporting import pytest_runtest_makereport, services
+from tests.e2e.stores import Store
+
+__all__ = ["pytest_runtest_makereport"]
+
+PROGRAMS = Path(__file__).parent / "programs"
+PICTURE = ROOT / "examples" / "shapes" / "pictures" / "shapes-1117.jpg"
+#: Seconds for a client's program; its environment may have to be built before.
+LIMIT = 60
+
+Ask = Callable[..., Any]
+
+
+def home_of(name: str) -> Path:
+    """A client's environment, built if need be; skips, saying why, where it cannot be had."""
+    try:
+        return _built(name)
+    except clients.Unavailable as error:
+        pytest.skip(f"{name}: {error}")
+
+
+@cache
+def _built(name: str) -> Path:
+    return clients.build(name)
+
+
+def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run somebody's program with nothing of ours in its environment; it must end well."""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment |= more.pop("env", {})
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+        **more,
+    )
+    assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def told_by(client: str, program: str, *words: str | Path) -> dict[str, Any]:
+    """What a program of `programs/` tells, run in a client's environment."""
+    done = run(home_of(client) / "bin" / "python", PROGRAMS / program, *words)
+    return dict(json.loads(done.stdout))
+
+
+class Served:
+    """The service that all clients ask: classifiers m (v1, v2) and spare (v1), detector shapes (v2)."""
+
+    def __init__(self, service: Service, grpc_port: int) -> None:
+        self.service = service
+        self.http = f"127.0.0.1:{service.port}"
+        self.grpc = f"127.0.0.1:{grpc_port}"
+
+    def at(self, kind: str) -> str:
+        """The address for a client of this kind, such as `grpc.aio`."""
+        return self.grpc if kind.startswith("grpc") else self.http
+
+    def detections(self) -> list[dict[str, Any]]:
+        """What `/predict` finds in the picture."""
+        answer = self.service.predict(PICTURE.read_bytes(), model="shapes")
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["detections"])
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Starts the service once for all clients."""
+    folder = tmp_path_factory.mktemp("clients")
+    store = Store(folder / "home", folder)
+    for name, version, code in (("m", "v1", 1), ("m", "v2", 2), ("spare", "v1", 7)):
+        store.add(version, code, name)
+    store.take(ROOT / "examples" / "models" / "shapes" / "v2")
+    port = _free_port()
+    makers = services()
+    try:
+        make = next(makers)
+        service = make(store.home, GRPC_PORT=str(port), OKAWARI_DEFAULT_MODEL="shapes").ready()
+        yield Served(service, port)
+    finally:
+        makers.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
