@@ -23,6 +23,11 @@ from api import logs
 from api.auth import Guard, is_exposed
 from api.body import Store
 from api.metrics import Metrics
+from api.oip import parts as oip_parts
+from api.oip.describing import Models
+from api.oip.repository import Repository
+from api.oip.serving import Inference
+from api.oip.statistics import Statistics
 from api.routes import RouteParts
 from hotswap import memory, status
 from hotswap.admission import Admission
@@ -96,14 +101,30 @@ class Worker:
         self._bodies = bodies
         self._listener = listening_socket()
         self._report = Report(self.reconciler, run, self._listener)
+        control = Control(self.reconciler, desired, store, run.ask_reload if several else _nobody)
         self.route_parts = RouteParts(
             reconciler=self.reconciler,
-            control=Control(self.reconciler, desired, store, run.ask_reload if several else _nobody),
+            control=control,
             guard=Guard(settings.admin_token, is_exposed(self._listener), settings.insecure),
             metrics=self.metrics,
             swap_timeout=settings.swap_timeout,
+            oip=self._protocol(control),
         )
         self.draining = False
+
+    def _protocol(self, control: Control) -> oip_parts.Parts:
+        """The Open Inference Protocol, for every wire."""
+        return oip_parts.Parts(
+            data_plane=self.data_plane,
+            inference=Inference(self.data_plane),
+            models=Models(self.data_plane, version()),
+            repository=Repository(control, self.reconciler, self._settings.swap_timeout),
+            statistics=Statistics(self.metrics.families, self.reconciler),
+            refused=self.refused,
+            check_room=self.check_room,
+            not_ready=self.not_ready,
+            max_body_bytes=self._settings.max_body_bytes,
+        )
 
     async def start(self) -> None:
         """Start every thread; return when what is wanted serves, or after `start_timeout`."""
@@ -172,10 +193,12 @@ class Worker:
         if self._admission.full:
             raise Overloaded(f"all {self._admission.capacity} places are taken; try again shortly")
 
-    def refused(self, request_id: str, model: str | None, error: ServingError) -> None:
-        """A prediction was not made: count it, log it."""
+    def refused(
+        self, request_id: str, model: str | None, error: ServingError, seconds: float = 0.0
+    ) -> None:
+        """A prediction was not made, told after `seconds`: count it, log it."""
         known = model if model is not None and status.known(self.reconciler, model) else None
-        self.metrics.refused(known, error.code)
+        self.metrics.refused(known, error.code, seconds)
         logs.refused(request_id, known, error.code, error.message)
 
     def _watch_for_the_end(self) -> None:

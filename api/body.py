@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable
 
@@ -15,23 +16,29 @@ from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
 
 
 class Store:
-    """Bytes of all bodies that a worker holds at once, whether they are complete or still arriving."""
+    """Bytes of all bodies that a worker holds at once, whether they are complete or still arriving.
+
+    Threads that expand bodies count here, too.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.held = 0
         self.peak = 0
+        self._lock = threading.Lock()
 
     def add(self, size: int) -> None:
         """Hold `size` bytes more; raise `Overloaded` when that would be too many."""
-        if self.held + size > self.capacity:
-            raise Overloaded("the service holds too many pictures at once; try again shortly")
-        self.held += size
-        self.peak = max(self.peak, self.held)
+        with self._lock:
+            if self.held + size > self.capacity:
+                raise Overloaded("the service holds too many pictures at once; try again shortly")
+            self.held += size
+            self.peak = max(self.peak, self.held)
 
     def remove(self, size: int) -> None:
         """Hold `size` bytes less."""
-        self.held -= size
+        with self._lock:
+            self.held -= size
 
     def take_peak(self) -> int:
         """The most bytes held since this was last asked."""
@@ -51,6 +58,9 @@ class Bounded:
         self._store = store
         self._announced = _announced(scope)
         self._seen = 0
+        self._beside = 0
+        self._ended = False
+        self._lock = threading.Lock()
 
     async def __call__(self) -> Message:
         """The next message. Raises `BodyTooLarge`, `Overloaded`."""
@@ -64,10 +74,23 @@ class Bounded:
         self._seen += size
         return message
 
+    def hold(self, size: int) -> None:
+        """Count `size` bytes that were made of the body and live as long; raise `Overloaded`.
+
+        It may be called by a thread that works on after the request has ended, and raises then.
+        """
+        with self._lock:
+            if self._ended:
+                raise Overloaded("the request has ended")
+            self._store.add(size)
+            self._beside += size
+
     def release(self) -> None:
-        """The request has ended: its body is no longer held."""
-        self._store.remove(self._seen)
-        self._seen = 0
+        """The request has ended: its body, and what was made of it, is no longer held."""
+        with self._lock:
+            self._ended = True
+            self._store.remove(self._seen + self._beside)
+            self._seen = self._beside = 0
 
 
 def _announced(scope: Scope) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -23,6 +24,10 @@ class RequestContext:
     problem: ServingError | None = None
     #: Media types that the caller takes, the most wanted first; read where the answer has several.
     accepted: tuple[str, ...] = ()
+    #: Counts bytes that the request holds beside its body, until it ends; raises `Overloaded`.
+    hold: Callable[[int], None] = lambda _: None
+    #: Whether errors have the shape and the statuses of the Open Inference Protocol.
+    protocol: bool = False
     #: Set when the response already has our error shape.
     shaped: bool = False
     #: Set when the body is not read to its end and the client may still be sending.

@@ -1,4 +1,7 @@
-"""Errors on HTTP: one table of statuses, one shape `{"error": {"code", "message", "request_id"}}`."""
+"""Errors on HTTP: one table of statuses, one shape `{"error": {"code", "message", "request_id"}}`.
+
+Under /v2 both are the Open Inference Protocol's: `{"error": "message"}`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from api import context
+from api.context import RequestContext
 from hotswap import errors
 from hotswap.errors import ServingError
 
@@ -71,6 +75,16 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.DeadlineExceeded, 504),
 )
 
+#: The same for the Open Inference Protocol: whatever it knows no status for is 400.
+PROTOCOL: tuple[tuple[type[ServingError], int], ...] = (
+    (errors.PictureTooLarge, 400),
+    (errors.UnsupportedPicture, 400),
+    (errors.ModelNotLoaded, 503),
+    (errors.VersionNotLoaded, 400),
+    (errors.VersionFailed, 400),
+    *HTTP,
+)
+
 #: What a status that the framework made by itself is called in our shape.
 FRAMEWORK: Mapping[int, tuple[str, str]] = {
     400: ("invalid_argument", "the request cannot be read"),
@@ -86,28 +100,30 @@ _REFUSED = ("refused", "the request cannot be served as it is")
 _INTERNAL = ("internal_error", "something went wrong in the service; its log has the request id")
 
 
-def status_of(error: ServingError) -> int:
+def status_of(error: ServingError, table: tuple[tuple[type[ServingError], int], ...] = HTTP) -> int:
     """The HTTP status of an error; 500 for those that are the service's own fault."""
-    return next((status for kind, status in HTTP if isinstance(error, kind)), 500)
+    return next((status for kind, status in table if isinstance(error, kind)), 500)
 
 
-def body(code: str, message: str, request_id: str) -> bytes:
-    """The one error shape."""
-    return orjson.dumps({"error": {"code": code, "message": message, "request_id": request_id}})
+def body(code: str, message: str, state: RequestContext) -> bytes:
+    """The one error shape; marks the request as answered in it."""
+    state.shaped = True
+    if state.protocol:
+        return orjson.dumps({"error": message})
+    return orjson.dumps({"error": {"code": code, "message": message, "request_id": state.request_id}})
 
 
-def framework_body(status: int, request_id: str) -> bytes:
+def framework_body(status: int, state: RequestContext) -> bytes:
     """The error shape for a status that the framework made by itself."""
     code, message = FRAMEWORK.get(status, _INTERNAL if status >= 500 else _REFUSED)
-    return body(code, message, request_id)
+    return body(code, message, state)
 
 
 def response(error: ServingError) -> Response:
     """The response that tells of an error. Marks the request as answered in our shape."""
     state = context.current.get()
-    state.shaped = True
     state.problem = error
-    status = status_of(error)
+    status = status_of(error, PROTOCOL if state.protocol else HTTP)
     headers = {"Retry-After": "1"} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -116,5 +132,5 @@ def response(error: ServingError) -> Response:
     if status == 413:
         state.linger = True
         headers["Connection"] = "close"
-    text = body(error.code, error.message, state.request_id)
+    text = body(error.code, error.message, state)
     return Response(text, status, headers, "application/json")

@@ -60,6 +60,7 @@ class Gateway:
         state = RequestContext(
             request_id=context.request_id(request.headers.get("x-request-id")),
             deadline=time.monotonic() + self._parts.request_timeout,
+            protocol=f"{scope['path']}/".startswith("/v2/"),
         )
         context.current.set(state)
         exchange = _Exchange(self._parts, scope, receive, send, state)
@@ -79,9 +80,7 @@ class Gateway:
         reason = self._parts.not_ready()
         if reason is None:
             return Response(orjson.dumps({"ready": True}), media_type="application/json")
-        state = context.current.get()
-        state.shaped = True
-        text = errors.body("not_ready", reason, state.request_id)
+        text = errors.body("not_ready", reason, context.current.get())
         return Response(text, 503, {"Retry-After": "1"}, "application/json")
 
 
@@ -103,14 +102,14 @@ class _Exchange:
         """Let `app` answer; whatever it does, the client gets an answer of our shape."""
         parts = self._parts
         limited = body.Bounded(self._scope, self._receive, parts.max_body_bytes, parts.bodies)
+        self._state.hold = limited.hold
         try:
             await app(self._scope, limited, self._on_message)
         except ServingError as error:
             await self._fail(errors.response(error))
         except Exception:
             logger.exception("request %s", self._state.request_id)
-            text = errors.framework_body(500, self._state.request_id)
-            self._state.shaped = True
+            text = errors.framework_body(500, self._state)
             await self._fail(Response(text, 500, media_type="application/json"))
         finally:
             limited.release()
@@ -145,7 +144,7 @@ class _Exchange:
         return message
 
     def _own_body(self) -> bytes:
-        return errors.framework_body(self._status, self._state.request_id)
+        return errors.framework_body(self._status, self._state)
 
     async def _on_body(self, message: Message) -> None:
         last = not message.get("more_body", False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +25,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from api import dead_figures
+from api.route_names import OTHER, route_of
 from hotswap.dataplane import Answer, Answered
 from hotswap.hooks import Swap
 from hotswap.reconciler import Reconciler
@@ -41,22 +42,6 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"
 _MOST_VERSIONS = 200
 #: Bytes of one file of figures, enough for every label that may come; and how many a worker has.
 _FILE_BYTES, _FILES = 1_048_576, 5
-_OTHER = "other"
-_ROUTES = (
-    (re.compile(r"/models/[^/]+"), "/models/{name}"),
-    (re.compile(r"/models/[^/]+/target"), "/models/{name}/target"),
-    (re.compile(r"/static_content/.*"), "/static_content"),
-)
-_HEALTH = ("/livez", "/readyz", "/healthz", "/metrics")
-_PAGES = ("/", "/docs.json", "/schema.json")
-_FIXED = frozenset({"/predict", "/predict/annotated", "/models", "/api/v1/reload", *_HEALTH, *_PAGES})
-
-
-def route_of(path: str) -> str:
-    """The route's template: a bounded label, whatever clients ask for."""
-    if path in _FIXED:
-        return path
-    return next((name for pattern, name in _ROUTES if pattern.fullmatch(path)), _OTHER)
 
 
 class Metrics:
@@ -94,6 +79,19 @@ class Metrics:
             ("model", "version"),
             buckets=_FAST,
             registry=registry,
+        )
+        self.stages = Counter(
+            "inference_stage_seconds_total",
+            "Where the time of predictions went",
+            ("model", "version", "stage"),
+            registry=registry,
+        )
+        self.last = Gauge(
+            "inference_last_timestamp_seconds",
+            "When a version last answered",
+            ("model", "version"),
+            registry=registry,
+            multiprocess_mode="livemax",
         )
         self.detections = Histogram(
             "detections_per_image",
@@ -149,7 +147,7 @@ class Metrics:
 
     def request(self, method: str, path: str, status: int, seconds: float) -> None:
         """One request was answered."""
-        route, known = route_of(path), method if method in _METHODS else _OTHER
+        route, known = route_of(path), method if method in _METHODS else OTHER
         self._of(self.http_requests, known, route, str(status), self._worker).inc()
         self._of(self.http_seconds, route).observe(seconds)
 
@@ -180,14 +178,18 @@ class Metrics:
         model, version = self._labels(answer.model, answer.version)
         self._of(self.inferences, model, version, "ok").inc()
         self._of(self.inference_seconds, model, version).observe(answer.stages.inference / 1e3)
+        self._of(self.last, model, version).set(time.time())
+        for stage, milliseconds in _stages(answer):
+            self._of(self.stages, model, version, stage).inc(milliseconds / 1e3)
         for prediction in answer.predictions if isinstance(answer, Answer) else ():
             self._of(self.detections, model).observe(len(prediction.detections))
 
-    def refused(self, model: str | None, code: str) -> None:
-        """A prediction was not made; `model` is one that exists, or None."""
+    def refused(self, model: str | None, code: str, seconds: float = 0.0) -> None:
+        """A prediction was not made, told after `seconds`; `model` is one that exists, or None."""
         self.inferences.labels(model or "none", "none", code).inc()
+        self.stages.labels(model or "none", "none", "refused").inc(seconds)
 
-    def _of(self, metric: Counter | Histogram, *labels: str) -> Any:
+    def _of(self, metric: Counter | Gauge | Histogram, *labels: str) -> Any:
         """The metric's child with these labels, which the library would look up slowly every time."""
         key = (metric, *labels)
         child = self._children.get(key)
@@ -200,7 +202,7 @@ class Metrics:
         if pair in self._versions:
             return pair
         if len(self._versions) >= _MOST_VERSIONS:
-            return model, _OTHER
+            return model, OTHER
         self._versions.add(pair)
         return pair
 
@@ -221,12 +223,35 @@ class Metrics:
             machine = CollectorRegistry()
             machine.register(_Machine(self._info))
             return generate_latest(self._registry) + generate_latest(machine)
-        sweep(self._folder)
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        registry = self._of_all_workers()
         registry.register(_Machine(self._info))
         with dead_figures.still(self._folder):
             return generate_latest(registry)
+
+    def families(self) -> list[Metric]:
+        """All workers' figures, as data."""
+        if not self._shared:
+            return list(self._registry.collect())
+        registry = self._of_all_workers()
+        with dead_figures.still(self._folder):
+            return list(registry.collect())
+
+    def _of_all_workers(self) -> CollectorRegistry:
+        sweep(self._folder)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        return registry
+
+
+def _stages(answer: Answered) -> tuple[tuple[str, float], ...]:
+    """Milliseconds by stage; the model run has a figure of its own."""
+    stages = answer.stages
+    return (
+        ("queue", answer.queue_ms),
+        ("input", stages.decode + stages.preprocess),
+        ("output", stages.postprocess),
+        ("total", answer.total_ms),
+    )
 
 
 class _Machine(Collector):

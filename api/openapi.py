@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from api import annotated, answers
+from api.oip import documents
 
 _ABOUT = (
     "Image inference whose models are exchanged while it answers. Every answer names the version that "
-    "gave it; every error has one shape."
+    "gave it; every error has one shape, and under /v2 that of the Open Inference Protocol."
 )
 _REF = "#/components/schemas/{model}"
 _FIELDS = ("model", "version", "threshold", "max_detections")
@@ -82,9 +83,14 @@ def document(generated: dict[str, Any], version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "."}],
-        "paths": {"/predict": {"post": predict}, "/predict/annotated": {"post": drawn}, **_routes()},
+        "paths": {
+            "/predict": {"post": predict},
+            "/predict/annotated": {"post": drawn},
+            **_routes(),
+            **documents.paths(),
+        },
         "components": {
-            "schemas": schemas,
+            "schemas": {**schemas, **documents.schemas()},
             "securitySchemes": {"adminToken": {"type": "http", "scheme": "bearer"}},
         },
     }

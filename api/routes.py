@@ -18,6 +18,8 @@ from starlette.types import ExceptionHandler
 from api import answers, body, errors
 from api.auth import Guard
 from api.metrics import CONTENT_TYPE, Metrics
+from api.oip import http_routes
+from api.oip import parts as oip_parts
 from hotswap import status
 from hotswap.control import Control, TargetChange
 from hotswap.errors import BadRequest, ModelNotFound, ServingError
@@ -36,6 +38,7 @@ class RouteParts:
     guard: Guard
     metrics: Metrics
     swap_timeout: float
+    oip: oip_parts.Parts
 
 
 Parts = Callable[[], RouteParts]
@@ -51,6 +54,7 @@ def build(parts: Parts, docs: Callable[[], dict[str, Any]]) -> Starlette:
         Route("/api/v1/reload", routes.reload, methods=["POST"]),
         Route("/metrics", routes.metrics, methods=["GET"]),
         Route("/docs.json", routes.docs, methods=["GET"]),
+        *http_routes.table(lambda: parts().oip, lambda: parts().guard),
     ]
     handler = cast(ExceptionHandler, _on_error)
     app = Starlette(routes=table, exception_handlers={ServingError: handler})

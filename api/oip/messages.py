@@ -39,7 +39,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 }
 _WORDS = {dtype: word for word, dtype in DTYPES.items()}
 DATATYPES = (*DTYPES, BF16, BYTES)
-_MOST_AXES, _MOST_NAME, _MOST_ELEMENTS = 32, 256, 2**40
+MOST_AXES, MOST_NAME, _MOST_ELEMENTS = 32, 256, 2**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ def count(name: str, shape: Sequence[object]) -> int:
     """How many elements a shape holds; raise `BadRequest` for what is no shape."""
     sides = [side for side in shape if isinstance(side, int) and not isinstance(side, bool) and side >= 0]
     # An empty tensor may have big sides, too; numpy counts them all.
-    big = math.prod(max(1, side) for side in sides[:_MOST_AXES]) > _MOST_ELEMENTS
-    if len(sides) != len(shape) or len(sides) > _MOST_AXES or big:
+    big = math.prod(max(1, side) for side in sides[:MOST_AXES]) > _MOST_ELEMENTS
+    if len(sides) != len(shape) or len(sides) > MOST_AXES or big:
         raise BadRequest(
-            f"{name}: shape: at most {_MOST_AXES} whole numbers, none below 0, for at most {_MOST_ELEMENTS} "
+            f"{name}: shape: at most {MOST_AXES} whole numbers, none below 0, for at most {_MOST_ELEMENTS} "
             f"elements; found {shown(shape)}"
         )
     return math.prod(sides)
@@ -119,8 +119,8 @@ def check_datatype(name: str, datatype: object) -> str:
 def check_names(kind: str, names: Sequence[str]) -> None:
     """Raise `BadRequest` unless every name is there once and is of bearable length."""
     for name in names:
-        if not name or len(name) > _MOST_NAME:
-            raise BadRequest(f"{kind}: a name has 1 to {_MOST_NAME} characters, found {len(name)}")
+        if not name or len(name) > MOST_NAME:
+            raise BadRequest(f"{kind}: a name has 1 to {MOST_NAME} characters, found {len(name)}")
     if len(set(names)) < len(names):
         twice, _ = Counter(names).most_common(1)[0]
         raise BadRequest(f"{kind}: {twice[:64]!r} is there twice; send one")

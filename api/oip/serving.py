@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 from api.oip import pictures
 from api.oip.messages import BF16, BYTES, InferRequest, InferResponse, Tensor
 from hotswap.dataplane import Answered, DataPlane, PredictRequest, TensorRequest
-from hotswap.errors import BadRequest, ServingError
-
-#: Told of every request that was not answered: its id, the model it named, why, and after how many seconds.
-Refused = Callable[[str, str | None, ServingError, float], None]
+from hotswap.errors import BadRequest
 
 
 class Inference:

@@ -1,0 +1,206 @@
+"""An infer request as it comes over HTTP: JSON, after which tensors may lie in binary form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from api.oip import json_data, raw
+from api.oip.messages import Data, Parameter, Parameters, Tensor, check_datatype, check_names, count, shown
+from hotswap.errors import BadRequest
+
+_MOST_TENSORS, _MOST_PARAMETERS, _MOST_ID = 256, 256, 1024
+_SIZE, _BINARY, _ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
+#: What clients may ask for and nobody here gives: leaving it out would answer something else.
+_NOT_HERE = ("shared_memory_region", "classification")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output that is asked for by name. `binary`: in binary form; None: as the request says for all."""
+
+    name: str
+    binary: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a body says. `binary`: outputs come in binary form unless they are asked for otherwise."""
+
+    id: str | None
+    parameters: Parameters
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Output, ...]
+    binary: bool
+
+    def is_binary(self, name: str) -> bool:
+        """Whether that output is to be in binary form."""
+        asked = next((each.binary for each in self.outputs if each.name == name), None)
+        return self.binary if asked is None else asked
+
+    @property
+    def held(self) -> int:
+        """Bytes of the tensors that do not lie in the body itself."""
+        return sum(_owned(each.data) for each in self.inputs)
+
+
+def _owned(data: Data) -> int:
+    if not isinstance(data, np.ndarray):
+        return sum(map(len, data))
+    base: object = data
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return data.nbytes if base is None else 0
+
+
+def json_size(header: str | None, size: int) -> int:
+    """How much of a body of `size` bytes is JSON, by `Inference-Header-Content-Length`; all without it."""
+    if header is None:
+        return size
+    if not (header.isascii() and header.isdecimal() and len(header) <= 12) or int(header) > size:
+        raise BadRequest(
+            f"Inference-Header-Content-Length: {header[:32]!r}: it must be the bytes of JSON, "
+            f"of the body's {size}"
+        )
+    return int(header)
+
+
+def parse(body: bytes, json_bytes: int) -> Parsed:
+    """Read a body whose first `json_bytes` are JSON; raise `BadRequest` naming the field.
+
+    Arrays may look into `body`. A body of some megabytes takes long: call it in a thread.
+    """
+    document = _document(memoryview(body)[:json_bytes])
+    parameters = _parameters("parameters", document.get("parameters"))
+    binary = _Binary(memoryview(body)[json_bytes:])
+    inputs = [_input(each, binary) for each in _objects("inputs", document.get("inputs"))]
+    binary.check_end()
+    outputs = [_output(each) for each in _objects("outputs", document.get("outputs") or [])]
+    if not inputs:
+        raise BadRequest("inputs: send at least one")
+    check_names("inputs", [each.name for each in inputs])
+    check_names("outputs", [each.name for each in outputs])
+    return Parsed(
+        id=_id(document.get("id")),
+        parameters=parameters,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        binary=_flag("parameters", parameters, _ALL_BINARY) or False,
+    )
+
+
+class _Binary:
+    """The part of a body behind the JSON, taken from its front."""
+
+    def __init__(self, rest: memoryview) -> None:
+        self._rest = rest
+
+    def take(self, name: str, size: Parameter) -> memoryview:
+        """The next `size` bytes; raise `BadRequest` where there are fewer."""
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(self._rest):
+            raise BadRequest(
+                f"{name}: {_SIZE}: {shown(size)}; {len(self._rest)} bytes are left behind the JSON "
+                "(the header Inference-Header-Content-Length tells where it ends)"
+            )
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+    def check_end(self) -> None:
+        """Raise `BadRequest` when something is left."""
+        if len(self._rest):
+            raise BadRequest(f"{len(self._rest)} bytes behind the JSON belong to no input; see {_SIZE}")
+
+
+def _document(data: memoryview) -> dict[str, Any]:
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise BadRequest('the body must be an object such as {"inputs": […]}')
+    return document
+
+
+def _objects(what: str, found: object) -> list[dict[str, Any]]:
+    listed = isinstance(found, list) and all(isinstance(each, dict) for each in found[: _MOST_TENSORS + 1])
+    if not isinstance(found, list) or not listed or len(found) > _MOST_TENSORS:
+        raise BadRequest(f"{what}: it must be an array of at most {_MOST_TENSORS} objects")
+    return found
+
+
+def _input(found: Mapping[str, Any], binary: _Binary) -> Tensor:
+    name, shape = _name("inputs", found), found.get("shape")
+    parameters = _parameters(f"input {name}", found.get("parameters"))
+    datatype = check_datatype(f"input {name}", found.get("datatype"))
+    if not isinstance(shape, list):
+        raise BadRequest(f"input {name}: shape: it must be an array of whole numbers")
+    count(f"input {name}", shape)
+    size = parameters.get(_SIZE)
+    if size is None:
+        _check_data(name, found)
+        return _named(name, json_data.read(f"input {name}", datatype, shape, found["data"]))
+    if "data" in found:
+        raise BadRequest(f"input {name}: it has both data and {_SIZE}; send one")
+    return _named(name, raw.tensor(f"input {name}", datatype, shape, binary.take(f"input {name}", size)))
+
+
+def _named(name: str, tensor: Tensor) -> Tensor:
+    return Tensor(name, tensor.datatype, tensor.shape, tensor.data, tensor.text)
+
+
+def _check_data(name: str, found: Mapping[str, Any]) -> None:
+    if "data" not in found:
+        raise BadRequest(f"input {name}: it has no data, neither in JSON nor as binary tensor data ({_SIZE})")
+
+
+def _output(found: Mapping[str, Any]) -> Output:
+    name = _name("outputs", found)
+    where = f"output {name}"
+    return Output(name, _flag(where, _parameters(where, found.get("parameters")), _BINARY))
+
+
+def _name(what: str, found: Mapping[str, Any]) -> str:
+    name = found.get("name")
+    if not isinstance(name, str):
+        raise BadRequest(f"{what}: every one needs a name, a string")
+    check_names(what, [name])
+    return name
+
+
+def _id(found: object) -> str | None:
+    if found is not None and (not isinstance(found, str) or len(found) > _MOST_ID):
+        raise BadRequest(f"id: it must be a string of at most {_MOST_ID} characters")
+    return found
+
+
+def _flag(where: str, parameters: Parameters, name: str) -> bool | None:
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BadRequest(f"{where}: {name}: it must be true or false, found {shown(value)}")
+    return value
+
+
+def _parameters(where: str, found: object) -> Parameters:
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or len(found) > _MOST_PARAMETERS:
+        raise BadRequest(f"{where}: parameters: an object of at most {_MOST_PARAMETERS} values was expected")
+    for name, value in found.items():
+        _check_parameter(where, name, value)
+    return found
+
+
+def _check_parameter(where: str, name: str, value: object) -> None:
+    if not isinstance(value, bool | int | float | str):
+        raise BadRequest(f"{where}: {name[:64]!r}: a parameter is a string, a number or a boolean")
+    if name in _NOT_HERE:
+        raise BadRequest(f"{where}: {name}: this service does not have that extension")
+
+
+def names(outputs: Sequence[Output]) -> tuple[str, ...]:
+    """The names that are asked for."""
+    return tuple(each.name for each in outputs)

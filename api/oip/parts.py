@@ -1,0 +1,51 @@
+"""What a wire of the Open Inference Protocol calls."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from api.oip.describing import Models
+from api.oip.repository import Repository
+from api.oip.serving import Inference
+from api.oip.statistics import Statistics
+from hotswap.dataplane import DataPlane
+from hotswap.errors import DeadlineExceeded, ServingError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The protocol on the core, for every wire.
+
+    `refused` is told of an infer request that was not answered: its id, the model it named, why, and after
+    how many seconds. `check_room` raises `Overloaded` before a body is read in vain; `not_ready` tells why a
+    required model does not serve, None when all do.
+    """
+
+    data_plane: DataPlane
+    inference: Inference
+    models: Models
+    repository: Repository
+    statistics: Statistics
+    refused: Callable[[str, str | None, ServingError, float], None]
+    check_room: Callable[[], None]
+    not_ready: Callable[[], str | None]
+    max_body_bytes: int
+
+    async def aside(self, work: Callable[[], T], deadline: float) -> T:
+        """Do something long in a thread that runs models, under admission like any request.
+
+        Raises `Overloaded`, `DeadlineExceeded`, and what `work` raises.
+        """
+        permit = self.data_plane.admission.enter()
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                done, _ = await self.data_plane.pool.run(work, permit.release)
+                return done
+        except TimeoutError:
+            raise DeadlineExceeded("the request was not read within its time") from None

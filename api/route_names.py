@@ -1,0 +1,33 @@
+"""Templates of routes: bounded labels, whatever paths clients ask for."""
+
+from __future__ import annotations
+
+import re
+
+OTHER = "other"
+_HEALTH = ("/livez", "/readyz", "/healthz", "/metrics")
+_PAGES = ("/", "/docs.json", "/schema.json")
+_PROTOCOL = ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats", "/v2/repository/index")
+_FIXED = frozenset(
+    {"/predict", "/predict/annotated", "/models", "/api/v1/reload", *_HEALTH, *_PAGES, *_PROTOCOL}
+)
+_ROUTES = (
+    (re.compile(r"/v2/models/[^/]+"), "/v2/models/{name}"),
+    (re.compile(r"/v2/models/[^/]+/versions/[^/]+"), "/v2/models/{name}/versions/{version}"),
+    *(
+        (re.compile(rf"/v2/models/[^/]+(/versions/[^/]+)?/{what}"), f"/v2/models/{{name}}/{what}")
+        for what in ("infer", "ready", "config", "stats")
+    ),
+    (re.compile(r"/v2/repository/models/[^/]+/load"), "/v2/repository/models/{name}/load"),
+    (re.compile(r"/v2/repository/models/[^/]+/unload"), "/v2/repository/models/{name}/unload"),
+    (re.compile(r"/models/[^/]+"), "/models/{name}"),
+    (re.compile(r"/models/[^/]+/target"), "/models/{name}/target"),
+    (re.compile(r"/static_content/.*"), "/static_content"),
+)
+
+
+def route_of(path: str) -> str:
+    """The route's template; with a version or without, an action of the protocol is one route."""
+    if path in _FIXED:
+        return path
+    return next((name for pattern, name in _ROUTES if pattern.fullmatch(path)), OTHER)
