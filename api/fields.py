@@ -34,6 +34,8 @@ def parse(content_type: str, query: Mapping[str, str], body: bytes) -> PredictFi
     """Read a request. Raises `BadRequest` naming the field, or `UnsupportedMediaType`."""
     image, values = _of_body(content_type, body)
     _known(query, NAMES)
+    if query and values:  # what the body overrules must be right all the same
+        checked(image, query)
     return checked(image, {**query, **values})
 
 

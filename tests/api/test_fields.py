@@ -51,6 +51,13 @@ def test_form_values_may_be_json_as_bentomls_client_sends_them() -> None:
     assert _form(model='"a"b"').model == '"a"b"'
 
 
+def test_the_body_overrules_the_query_whose_fields_must_be_right_all_the_same() -> None:
+    body = json.dumps({"image": base64.b64encode(_PICTURE).decode(), "version": "v2"}).encode()
+    assert parse("application/json", {"version": "v1"}, body).version == "v2"
+    with pytest.raises(BadRequest, match="version"):
+        parse("application/json", {"version": "v" * 129}, body)
+
+
 def test_a_version_may_be_a_number_in_json_and_nothing_else() -> None:
     assert _json(version=3).version == "3"
     for wrong in (True, 1.5, [], {}):
