@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from prometheus_client.metrics_core import Metric
@@ -35,6 +35,7 @@ class Duration:
 class ModelStatistics:
     """The figures of one version over all workers since the service started.
 
+    `version` is told as Triton does it, `v2` as `2`: load generators read a number there and nowhere else.
     `fail` counts requests for the model that no version answered; it is told with the version that
     serves. `last_inference` is in milliseconds since 1970, 0 for never.
     """
@@ -105,11 +106,18 @@ def _of_version(table: _Table, model: ModelStatus, asked: str) -> ModelStatistic
 
 def _entry(table: _Table, model: ModelStatus, version: str, state: str) -> ModelStatistics:
     found = table[model.name, version]
+    found.version = _number(version, {each.version for each in model.versions})
     if state == State.SERVING:
         found.fail = table[model.name, _NONE].fail
     for each in (found.queue, found.compute_input, found.compute_infer, found.compute_output):
         each.count = found.success.count
     return found
+
+
+def _number(version: str, known: Collection[str]) -> str:
+    """The number by which a version may be asked for, or its name where it has none."""
+    number = version.removeprefix("v")
+    return number if as_version(number, known) == version else version
 
 
 def _table(families: Iterable[Metric]) -> _Table:
