@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,9 @@ from api.annotated import Annotator
 from api.body import Store
 from api.gateway import Gateway, GatewayParts
 from api.predict_input import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
+from api.rpc import tls
+from api.rpc.server import CannotListen, check_free
+from api.rpc.tls import BadCertificate
 from hotswap.dataplane import PredictRequest
 from hotswap.desired import BadServe, seed
 from hotswap.errors import ServingError
@@ -40,7 +44,7 @@ from hotswap.runner import Options, Picture
 from registry.desired_file import DesiredFile, StateDamaged
 from runners import draw
 from serving import replacing
-from wiring import Worker, version
+from wiring import Worker, rpc_listen, version
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
 
@@ -103,8 +107,9 @@ class Okawari:
         _replace_lost_workers()
         try:
             RUN.claim()
+            _check_grpc()
             DesiredFile(SETTINGS.home).edit(seed(SETTINGS.serve, SETTINGS.default_model))
-        except (AlreadyRunning, BadServe, StateDamaged, OSError) as error:
+        except (AlreadyRunning, BadServe, StateDamaged, CannotListen, BadCertificate, OSError) as error:
             raise SystemExit(f"okawari: {error}") from None
 
     @bentoml.on_startup
@@ -206,6 +211,22 @@ def _replace_lost_workers() -> None:
         replacing.take_over(RUN.came_up, time.monotonic)
     except (ImportError, AttributeError) as error:
         logger.warning("lost workers are replaced only as the process manager does it: %s", error)
+
+
+def _check_grpc() -> None:
+    """Before any worker starts: can gRPC be offered? Raises `CannotListen`, `BadCertificate`."""
+    listen = rpc_listen(SETTINGS, _host())
+    if listen is not None:
+        check_free(listen)
+        if listen.tls is not None:
+            tls.check(listen.tls)
+
+
+def _host() -> str:
+    """Where HTTP will listen, as the command line tells the master; BentoML has not opened it yet."""
+    words = [word for each in sys.argv for word in each.split("=", 1)]
+    given = words[words.index("--host") + 1 :] if "--host" in words else []
+    return given[0] if given else os.environ.get("BENTOML_HOST", "0.0.0.0")  # noqa: S104 - BentoML's default
 
 
 def _documents() -> dict[str, Any]:

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     default_model: str | None = None
     admin_token: Annotated[str | None, Field(repr=False)] = None
     insecure: bool = False
+    grpc_tls_cert: Path | None = None
+    grpc_tls_key: Path | None = None
+    grpc_tls_client_ca: Path | None = None
 
     threads: Annotated[int | None, Field(ge=1, le=256)] = None
     max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 100
@@ -74,6 +77,12 @@ class Settings(BaseSettings):
             raise ValueError("max_buffered_bytes must be at least max_body_bytes")
         if self.admin_token is not None and not self.admin_token.strip():
             raise ValueError("admin_token is blank")
+        if (self.grpc_tls_cert is None) != (self.grpc_tls_key is None):
+            raise ValueError("grpc_tls_cert and grpc_tls_key belong together: set both, or none")
+        if self.grpc_tls_client_ca is not None and self.grpc_tls_cert is None:
+            raise ValueError(
+                "grpc_tls_client_ca is for clients over TLS: set grpc_tls_cert and grpc_tls_key, too"
+            )
         return self
 
     @cached_property

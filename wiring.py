@@ -29,6 +29,9 @@ from api.oip.repository import Repository
 from api.oip.serving import Inference
 from api.oip.statistics import Statistics
 from api.routes import RouteParts
+from api.rpc.server import Listen, RpcServer
+from api.rpc.services import RpcParts
+from api.rpc.tls import TlsFiles
 from hotswap import memory, status
 from hotswap.admission import Admission
 from hotswap.background import LoaderThread
@@ -111,6 +114,7 @@ class Worker:
             oip=self._protocol(control),
         )
         self.draining = False
+        self._rpc: RpcServer | None = None
 
     def _protocol(self, control: Control) -> oip_parts.Parts:
         """The Open Inference Protocol, for every wire."""
@@ -137,6 +141,7 @@ class Worker:
         self._turning.start()
         self._watcher.start()
         await self.route_parts.control.changes.until(self._settled, self._settings.start_timeout)
+        await self._open_rpc()
         # What was imported stays for good: collections after a swap need not walk through it.
         gc.collect()
         gc.freeze()
@@ -145,6 +150,28 @@ class Worker:
         with suppress(OSError):  # told to the master, which can do without it
             self._run.note_up()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
+
+    async def _open_rpc(self) -> None:
+        """Take calls over gRPC, unless that is switched off; raises `CannotListen`, `BadCertificate`."""
+        listen = rpc_listen(self._settings, host_of(self._listener))
+        if listen is not None:
+            rpc = RpcServer(self._rpc_parts(), listen)
+            await rpc.start()
+            self._rpc = rpc
+
+    def _rpc_parts(self) -> RpcParts:
+        return RpcParts(
+            data_plane=self.data_plane,
+            reconciler=self.reconciler,
+            control=self.route_parts.control,
+            guard=self.route_parts.guard,
+            observer=self.metrics,
+            bodies=self._bodies,
+            max_body_bytes=self._settings.max_body_bytes,
+            request_timeout=self._settings.request_timeout,
+            refused=self.refused,
+            check_room=self.check_room,
+        )
 
     def _sample(self) -> None:
         self.metrics.sample(self.reconciler)
@@ -167,6 +194,8 @@ class Worker:
     async def stop(self) -> None:
         """End every thread. Work that outlives the grace is left to the end of the process."""
         self.seat.leave()
+        if self._rpc is not None:
+            await self._rpc.stop()
         self._watcher.stop()
         await asyncio.to_thread(self._turning.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
@@ -193,9 +222,7 @@ class Worker:
         if self._admission.full:
             raise Overloaded(f"all {self._admission.capacity} places are taken; try again shortly")
 
-    def refused(
-        self, request_id: str, model: str | None, error: ServingError, seconds: float = 0.0
-    ) -> None:
+    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float = 0.0) -> None:
         """A prediction was not made, told after `seconds`: count it, log it."""
         known = model if model is not None and status.known(self.reconciler, model) else None
         self.metrics.refused(known, error.code, seconds)
@@ -209,6 +236,7 @@ class Worker:
 
             def drain(received: int, frame: FrameType | None, then: Any = before) -> None:
                 self.draining = True
+                loop.call_soon_threadsafe(self._drain_rpc)
                 if not callable(then):
                     return
                 if self._listening is None:
@@ -218,6 +246,26 @@ class Worker:
 
             with suppress(ValueError):  # not in the main thread: somebody else's process, as in a test
                 signal.signal(number, drain)
+
+    def _drain_rpc(self) -> None:
+        if self._rpc is not None:
+            self._rpc.drain()
+
+
+def rpc_listen(settings: Settings, host: str) -> Listen | None:
+    """Where gRPC is to listen, None for nowhere."""
+    if settings.grpc_port == 0:
+        return None
+    tls = None
+    if settings.grpc_tls_cert is not None and settings.grpc_tls_key is not None:
+        tls = TlsFiles(settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_client_ca)
+    return Listen(host, settings.grpc_port, settings.workers > 1, tls)
+
+
+def host_of(listener: socket.socket | None) -> str:
+    """Where HTTP listens; loopback where that is no address."""
+    address = None if listener is None else listener.getsockname()
+    return str(address[0]) if isinstance(address, tuple) else "127.0.0.1"
 
 
 def _nobody() -> None:

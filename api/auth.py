@@ -22,10 +22,14 @@ class Guard:
     insecure: bool = False
 
     def check(self, request: Request) -> str:
+        """The actor of a permitted request; raises as `actor`."""
+        return self.actor(request.headers.get("authorization", ""))
+
+    def actor(self, authorization: str) -> str:
         """The actor of a permitted call; raises `Unauthorized`, `Forbidden` or `AdminTokenRequired`."""
         if self.token is None:
             return self._without_token()
-        kind, _, sent = request.headers.get("authorization", "").partition(" ")
+        kind, _, sent = authorization.partition(" ")
         if kind.lower() != "bearer" or not sent:
             raise Unauthorized("send the admin token as 'Authorization: Bearer <token>'")
         # Headers reach us as Latin-1, whatever the client wrote: compared are its bytes.

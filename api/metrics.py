@@ -67,6 +67,12 @@ class Metrics:
         self.http_seconds = Histogram(
             "http_request_duration_seconds", "Whole requests", ("route",), buckets=_FAST, registry=registry
         )
+        self.grpc_requests = Counter(
+            "grpc_requests_total", "Calls", ("method", "code", "worker"), registry=registry
+        )
+        self.grpc_seconds = Histogram(
+            "grpc_request_duration_seconds", "Whole calls", ("method",), buckets=_FAST, registry=registry
+        )
         self.inferences = Counter(
             "inference_requests_total",
             "Predictions by the version that served",
@@ -150,6 +156,13 @@ class Metrics:
         route, known = route_of(path), method if method in _METHODS else OTHER
         self._of(self.http_requests, known, route, str(status), self._worker).inc()
         self._of(self.http_seconds, route).observe(seconds)
+
+    # --- RpcObserver -----------------------------------------------------------------------------
+
+    def called(self, method: str, code: str, seconds: float) -> None:
+        """One call over gRPC has ended."""
+        self._of(self.grpc_requests, method, code, self._worker).inc()
+        self._of(self.grpc_seconds, method).observe(seconds)
 
     # --- hotswap.hooks.Observer ------------------------------------------------------------------
 

@@ -32,7 +32,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "serving": ({"registry"}, {"circus"}),
     "api": (
         {"hotswap", "registry"},
-        {"starlette", "prometheus_client", "orjson", "python_multipart", "anyio", "numpy"},
+        {
+            *("starlette", "prometheus_client", "orjson", "python_multipart", "anyio", "numpy"),
+            *("grpc", "grpc_health", "grpc_reflection", "google"),
+        },
     ),
     "settings": (set(), {"pydantic_settings"}),
     "wiring": (ALL, {"prometheus_client"}),

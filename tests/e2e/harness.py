@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,15 @@ def environment(store: Path, home: Path, **changes: str) -> dict[str, str]:
         name: value for name, value in os.environ.items() if not name.startswith(_OURS) and name not in _PLAIN
     }
     ours = {"BENTOML_HOME": str(store), "OKAWARI_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    ours["GRPC_PORT"] = "0"  # whoever wants one chooses it: services of other tests run beside
     return kept | ours | changes
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.bind((host, 0))
+        return int(trial.getsockname()[1])
 
 
 class Service:
@@ -62,7 +71,8 @@ class Service:
         self.port = port
         self.run = RunFolder(home)
         self.log = home.parent / f"{home.name}-{len(list(home.parent.glob(f'{home.name}-*.log')))}.log"
-        self._settings = {"WORKERS": _WORKERS, **settings}
+        self._settings = {"WORKERS": _WORKERS, "GRPC_PORT": str(free_port()), **settings}
+        self.grpc_port = int(self._settings["GRPC_PORT"])
         self.count = int(self._settings["WORKERS"])
         self._through = through
         self._serve = serve
@@ -211,6 +221,11 @@ class Service:
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def grpc_address(self) -> str:
+        """Where it takes calls over gRPC."""
+        return f"127.0.0.1:{self.grpc_port}"
 
     @property
     def client(self) -> httpx.Client:

@@ -1,0 +1,1 @@
+"""What goes over gRPC: the protos, and the Python that `scripts/protos` generates from them."""

@@ -1,0 +1,165 @@
+"""Receiving messages within limits: in time, in bytes, and in how many may be on their way at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from api.body import Store
+from api.errors import BodyTooLarge
+from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
+
+#: Seconds that a message may take to arrive while others wait for its place.
+PATIENCE = 5.0
+#: How many messages of a stream are counted as held: more are not under way at once.
+_UNDER_WAY = 9
+
+Decode = Callable[[bytes], Any]
+
+
+class Reads(Protocol):
+    """Where messages come from."""
+
+    async def read(self) -> Any:
+        """The next message's bytes, or `grpc.aio.EOF`."""
+        ...
+
+
+class Held:
+    """The bytes of one call that count in the store until it ends."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._sizes: deque[int] = deque()
+
+    def add(self, size: int) -> None:
+        """Hold one message more; raise `Overloaded`. Of a stream only the last few are held."""
+        self._store.add(size)
+        self._sizes.append(size)
+        if len(self._sizes) > _UNDER_WAY:
+            self._store.remove(self._sizes.popleft())
+
+    def release(self) -> None:
+        """The call has ended."""
+        while self._sizes:
+            self._store.remove(self._sizes.popleft())
+
+
+class Receiving:
+    """Messages of one server. The library holds a whole message before anybody sees a byte of it.
+
+    So only so many are received at once that they would fit into the store, were they as big as may be.
+    """
+
+    def __init__(self, store: Store, most_bytes: int) -> None:
+        self.store = store
+        self._most_bytes = most_bytes
+        self._places = asyncio.Semaphore(max(1, store.capacity // most_bytes))
+        self._waiting = 0
+        self._limits: set[asyncio.Timeout] = set()
+
+    async def one(self, call: Reads, held: Held, decode: Decode, seconds: float) -> Any:
+        """The only message of a call.
+
+        Raises `BadRequest`, `BodyTooLarge`, `Overloaded`, and `DeadlineExceeded` after so many seconds.
+        """
+        until = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(until):
+                await self._place()
+            try:
+                raw = await self._read(call, until)
+            finally:
+                self._places.release()
+        except TimeoutError:
+            raise DeadlineExceeded("the message did not arrive within the request's time") from None
+        return self._decoded(raw, held, decode)
+
+    async def _place(self) -> None:
+        """Wait for a place; those who have one may now only take so long."""
+        if self._places.locked():
+            for limit in self._limits:
+                self._hurry(limit)
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+
+    async def _read(self, call: Reads, until: float) -> Any:
+        limit = asyncio.timeout_at(until)
+        try:
+            async with limit:
+                self._limits.add(limit)
+                if self._waiting:
+                    self._hurry(limit)
+                return await call.read()
+        except TimeoutError:
+            if asyncio.get_running_loop().time() >= until:
+                raise
+            raise Overloaded("the message arrives slowly and others wait; try again shortly") from None
+        finally:
+            self._limits.discard(limit)
+
+    @staticmethod
+    def _hurry(limit: asyncio.Timeout) -> None:
+        soon = asyncio.get_running_loop().time() + PATIENCE
+        until = limit.when()
+        if until is None or until > soon:
+            limit.reschedule(soon)
+
+    def _decoded(self, raw: Any, held: Held, decode: Decode) -> Any:
+        if not isinstance(raw, bytes):
+            raise BadRequest("the call came without a message")
+        if len(raw) > self._most_bytes:
+            raise BodyTooLarge(f"the message has more than {self._most_bytes} bytes; send less")
+        held.add(len(raw))
+        try:
+            return decode(raw)
+        except DecodeError:
+            raise BadRequest("the bytes are no message of this method's type") from None
+
+    def stream(self, call: Reads, held: Held, decode: Decode) -> Messages:
+        """The messages of a call that may send many."""
+        return Messages(call, lambda raw: self._decoded(raw, held, decode))
+
+
+class Messages:
+    """The messages of one call, until its caller ends it or `stop` does."""
+
+    def __init__(self, call: Reads, decode: Decode) -> None:
+        self._call = call
+        self._decode = decode
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._stopped.set()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        """The next message; raises as `Receiving.one`."""
+        raw = await self._next()
+        if raw is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return self._decode(raw)
+
+    async def _next(self) -> Any:
+        reading = asyncio.ensure_future(self._call.read())
+        stopping = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return await reading if reading.done() else grpc.aio.EOF
+        finally:
+            for task in (reading, stopping):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task

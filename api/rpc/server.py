@@ -1,0 +1,117 @@
+"""The gRPC server of one worker: opened on the loop that HTTP runs on, and ended without losing a call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from dataclasses import dataclass
+
+import grpc
+
+from api.rpc.calls import CallParts, Calls
+from api.rpc.receiving import Receiving
+from api.rpc.services import RpcParts, Services, offered
+from api.rpc.tls import TlsFiles, credentials
+
+logger = logging.getLogger("bentoml.okawari.rpc")
+
+#: Calls open at once, for each request that may run or wait: watchers and idle cameras are calls, too.
+_CALLS = 10
+#: Seconds that calls have beyond the longest request, when the service ends.
+_GRACE = 5.0
+
+
+class CannotListen(Exception):
+    """The port cannot be opened; the text says which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen. `shared`: other workers of this service listen there, too."""
+
+    host: str
+    port: int
+    shared: bool = False
+    tls: TlsFiles | None = None
+
+    @property
+    def address(self) -> str:
+        """Host and port as the library reads them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class RpcServer:
+    """Offers the services of one worker; made and used on its event loop."""
+
+    def __init__(self, parts: RpcParts, listen: Listen, services: Services | None = None) -> None:
+        self._listen = listen
+        self._services = offered(parts) if services is None else services
+        self._grace = parts.request_timeout + _GRACE
+        rules = CallParts(
+            receiving=Receiving(parts.bodies, parts.max_body_bytes),
+            seconds=parts.request_timeout,
+            observer=parts.observer,
+            check_room=parts.check_room,
+        )
+        self._calls = Calls(self._services.handlers, rules, frozenset(self._services.admitted))
+        self._server = grpc.aio.server(
+            options=(
+                ("grpc.so_reuseport", int(listen.shared)),
+                ("grpc.max_receive_message_length", parts.max_body_bytes),
+                # Otherwise the library takes in more and more of a message that nobody has asked for yet.
+                ("grpc.http2.bdp_probe", 0),
+            ),
+            maximum_concurrent_rpcs=_CALLS * parts.data_plane.admission.capacity,
+        )
+        self._server.add_generic_rpc_handlers((self._calls,))
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Take calls from now on; the port. Raises `CannotListen` and `BadCertificate`."""
+        secret = credentials(self._listen.tls)
+        address = self._listen.address
+        try:
+            port = int(
+                self._server.add_insecure_port(address)
+                if secret is None
+                else self._server.add_secure_port(address, secret)
+            )
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            check_free(self._listen)
+            raise CannotListen(_unable(self._listen, "the library does not say why"))
+        await self._server.start()
+        return port
+
+    def drain(self) -> None:
+        """Take no more calls; those under way are answered. Idle streams end, watchers are told."""
+        if self._stopping is None:
+            for drain in self._services.drains:
+                drain()
+            self._calls.end_streams()
+            self._stopping = asyncio.get_running_loop().create_task(self._server.stop(self._grace))
+
+    async def stop(self) -> None:
+        """Return when every call has its answer, or the grace is over."""
+        self.drain()
+        if self._stopping is not None:
+            await self._stopping
+
+
+def check_free(listen: Listen) -> None:
+    """Raise `CannotListen` where another process has the port, or there is no such address."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((listen.host, listen.port))
+        except OSError as error:
+            raise CannotListen(_unable(listen, error.strerror or str(error))) from None
+
+
+def _unable(listen: Listen, reason: str) -> str:
+    return (
+        f"gRPC cannot listen on {listen.address}: {reason}; set GRPC_PORT to another port, or to 0 for none"
+    )

@@ -1,0 +1,63 @@
+"""Credentials of the gRPC port: plain, TLS, or TLS where clients show a certificate, too."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+
+class BadCertificate(Exception):
+    """The text says which file cannot be used, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files. With `client_ca` only clients whose certificate it signed are let in."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+def credentials(files: TlsFiles | None) -> grpc.ServerCredentials | None:
+    """What the port is opened with, None for plain text; raises `BadCertificate`."""
+    if files is None:
+        return None
+    check(files)
+    pair = (files.key.read_bytes(), files.certificate.read_bytes())
+    roots = None if files.client_ca is None else files.client_ca.read_bytes()
+    return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
+
+
+def check(files: TlsFiles) -> None:
+    """Raise `BadCertificate` unless the files can be read and belong together; the library would not tell."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        _readable(files.certificate, files.key)
+        context.load_cert_chain(files.certificate, files.key, password=_no_password)
+    except (OSError, ValueError) as error:
+        raise BadCertificate(f"{files.certificate} and {files.key}: {_said(error)}") from None
+    if files.client_ca is not None:
+        try:
+            context.load_verify_locations(files.client_ca)
+        except OSError as error:
+            raise BadCertificate(f"{files.client_ca}: {_said(error)}") from None
+
+
+def _readable(*files: Path) -> None:
+    for file in files:
+        file.open("rb").close()
+
+
+def _no_password() -> str:
+    """Asked for by a key that is encrypted; without this the terminal would be asked."""
+    raise ValueError("the key has a password; the service needs one without")
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"{error.reason or error}; PEM is wanted, and the key of the certificate"
+    return getattr(error, "strerror", None) or str(error)
