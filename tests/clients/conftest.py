@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,10 +84,9 @@ class Served:
         return list(answer.json()["detections"])
 
 
-@pytest.fixture(scope="package")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Starts the service once for all clients."""
-    folder = tmp_path_factory.mktemp("clients")
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
+    """A service with the models of `Served`."""
     store = Store(folder / "home", folder)
     for name, version, code in (("m", "v1", 1), ("m", "v2", 2), ("spare", "v1", 7)):
         store.add(version, code, name)
@@ -99,6 +99,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield Served(service, port)
     finally:
         makers.close()
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The one service of all clients that leave it as it was."""
+    with serving(tmp_path_factory.mktemp("clients")) as standing:
+        yield standing
 
 
 def _free_port() -> int:
