@@ -1,0 +1,67 @@
+"""KServe's clients, unchanged, over both wires: a second opinion on the same answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.builders import score_of
+from tests.clients.conftest import PICTURE, Served, told_by
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+CODES = {"400": "StatusCode.INVALID_ARGUMENT", "404": "StatusCode.NOT_FOUND"}
+Told = dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=["http"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which wire."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def told(kind: str, served: Served) -> Told:
+    """Everything that the client was answered."""
+    return told_by("kserve", "kserve_client.py", kind, served.at(kind), PICTURE)
+
+
+def refused(outcome: Any, kind: str, status: str) -> str:
+    """The message of an error with this status."""
+    assert set(outcome) == {"raised", "status", "message"}, outcome
+    assert outcome["status"] == (status if kind == "http" else CODES[status])
+    return str(outcome["message"])
+
+
+def test_r1_r2_r3_live_and_ready_are_read_from_the_body(told: Told) -> None:
+    assert [told[question] for question in ("live", "ready", "model ready")] == [True, True, True]
+
+
+def test_r3_a_model_that_is_not_there_is_not_ready(told: Told, kind: str) -> None:
+    if kind == "http":
+        assert told["unknown model ready"] is False
+    else:
+        assert "nobody" in refused(told["unknown model ready"], kind, "404")
+
+
+@pytest.mark.parametrize("way", ["infer", "infer json", "infer outputs"])
+def test_r6_r7_r8_infer_names_who_answered_and_gives_the_id_back(told: Told, kind: str, way: str) -> None:
+    found = told[way]
+    # The REST client leaves out the version that it was told; which files answered it passes on.
+    assert found["model_version"] == (None if kind == "http" else "v2")
+    assert found["parameters"] == ["digest", "generation"]
+    assert (found["model_name"], found["id"]) == ("m", "seven")
+    assert found["outputs"] == {"scores": {"shape": [2, 2], "data": [score_of(2), 0.0] * 2}}
+
+
+def test_b7_pictures_as_bytes(told: Told, served: Served) -> None:
+    found = served.detections()
+    outputs = told["pictures"]["outputs"]
+    assert outputs["num_detections"]["data"] == [len(found)]
+    assert outputs["labels"]["data"] == [each["label"] for each in found]
+
+
+def test_r13_errors_are_told(told: Told, kind: str) -> None:
+    assert "nobody" in refused(told["unknown model"], kind, "404")
+    assert "[-1, 3, 32, 32]" in refused(told["wrong shape"], kind, "400")

@@ -1,0 +1,57 @@
+"""Clients that were generated from the protocol's specifications: they parse, and so check, every answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.clients.conftest import Served, told_by
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+Told = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def over_http(served: Served) -> Told:
+    """What the REST client was answered."""
+    return told_by("typed", "typed_http.py", served.http)
+
+
+@pytest.fixture(params=["sync", "async"])
+def rest(request: pytest.FixtureRequest, over_http: Told) -> Told:
+    """The REST client's answers by one of its two ways."""
+    way = f"{request.param} "
+    return {name.removeprefix(way): told for name, told in over_http.items() if name.startswith(way)}
+
+
+@pytest.mark.parametrize("question", ["live", "ready", "model ready", "version ready"])
+def test_r1_r2_r3_health(rest: Told, question: str) -> None:
+    assert rest[question] is None
+
+
+def test_r3_a_model_that_is_not_there(rest: Told) -> None:
+    assert rest["unknown model ready"]["raised"] == "NotFoundError"
+
+
+def test_r4_r5_metadata(rest: Told) -> None:
+    assert set(rest["server metadata"]) == {"name", "version", "extensions"}
+    assert rest["model metadata"] == rest["version metadata"]
+    assert rest["model metadata"]["inputs"] == [
+        {"name": "image", "datatype": "FP32", "shape": [-1, 3, 32, 32]}
+    ]
+    assert rest["picture metadata"]["properties"]["picture_input"] == "image"
+
+
+def test_r6_r7_r8_r10_infer_with_nested_numbers(rest: Told) -> None:
+    assert (rest["infer"]["model_version"], rest["infer"]["id"]) == ("v2", "eight")
+    (output,) = rest["infer"]["outputs"]
+    assert (output["name"], output["shape"], output["datatype"]) == ("scores", [1, 2], "FP32")
+    assert rest["infer version"]["outputs"][0]["data"] == output["data"]
+
+
+def test_r12_r13_errors(rest: Told) -> None:
+    assert rest["unknown model"]["status"] == "404"
+    assert "nobody" in rest["unknown model"]["message"]["error"]
+    assert rest["bad parameters"]["raised"] == "BadRequestError"
