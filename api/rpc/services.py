@@ -10,7 +10,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from api.auth import Guard
 from api.body import Store
-from api.rpc import health
+from api.rpc import health, typed
 from api.rpc.calls import RpcObserver
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane
@@ -91,7 +91,7 @@ def _reflection(services: Services, _: RpcParts) -> None:
 Register = Callable[[Services, RpcParts], None]
 
 #: In this order; reflection, which tells of the others, comes last.
-REGISTER: tuple[Register, ...] = (_health, _reflection)
+REGISTER: tuple[Register, ...] = (_health, typed.register, _reflection)
 
 
 def offered(parts: RpcParts, registers: Iterable[Register] = REGISTER) -> Services:

@@ -126,14 +126,15 @@ class FakeRunner:
         self._lock = threading.Lock()
 
     def predict(self, pictures: Sequence[Picture], options: Options) -> Predictions:
-        """One detection a picture, whose `label_id` is the code."""
+        """One detection a picture, whose `label_id` is the code, and a vector that is the code and 1."""
         self._enter()
         try:
             if self.hold is not None:
                 self.hold.stop_here()
             self._fail("predict")
             found = Detection(label="code", label_id=self.code, score=1.0, bbox=None)
-            one = Prediction((found,), self.tag.version, 8, 8)
+            vector = np.array([self.code, 1], np.float32)
+            one = Prediction((found,), self.tag.version, 8, 8, embedding=vector)
             return Predictions((one,) * len(pictures), Timings(inference=1.0))
         finally:
             self._leave()
