@@ -13,6 +13,9 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from api.dead_figures import fold, still
 
+# Processes start slowly beside others that work.
+pytestmark = pytest.mark.timeout(60)
+
 _COUNT = """
 import pathlib, sys
 from api.metrics import Metrics
