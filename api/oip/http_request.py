@@ -7,16 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import orjson
 
-from api.oip import json_data, raw
-from api.oip.messages import Data, Parameter, Parameters, Tensor, check_datatype, check_names, count, shown
+from api.oip import big_json, json_data, pictures, raw
+from api.oip.messages import (
+    MOST_ID,
+    MOST_PARAMETERS,
+    MOST_TENSORS,
+    Data,
+    Parameter,
+    Parameters,
+    Tensor,
+    check_datatype,
+    check_names,
+    check_parameter,
+    count,
+    shown,
+)
 from hotswap.errors import BadRequest
 
-_MOST_TENSORS, _MOST_PARAMETERS, _MOST_ID = 256, 256, 1024
 _SIZE, _BINARY, _ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
-#: What clients may ask for and nobody here gives: leaving it out would answer something else.
-_NOT_HERE = ("shared_memory_region", "classification")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +83,12 @@ def parse(body: bytes, json_bytes: int) -> Parsed:
 
     Arrays may look into `body`. A body of some megabytes takes long: call it in a thread.
     """
-    document = _document(memoryview(body)[:json_bytes])
+    document, long = big_json.loads(body, json_bytes)
+    if not isinstance(document, dict):
+        raise BadRequest('the body must be an object such as {"inputs": […]}')
     parameters = _parameters("parameters", document.get("parameters"))
     binary = _Binary(memoryview(body)[json_bytes:])
-    inputs = [_input(each, binary) for each in _objects("inputs", document.get("inputs"))]
+    inputs = [_input(each, long, binary) for each in _objects("inputs", document.get("inputs"))]
     binary.check_end()
     outputs = [_output(each) for each in _objects("outputs", document.get("outputs") or [])]
     if not inputs:
@@ -87,7 +98,7 @@ def parse(body: bytes, json_bytes: int) -> Parsed:
     return Parsed(
         id=_id(document.get("id")),
         parameters=parameters,
-        inputs=tuple(inputs),
+        inputs=(pictures.plain(inputs[0]),) if pictures.meant(inputs) else tuple(inputs),
         outputs=tuple(outputs),
         binary=_flag("parameters", parameters, _ALL_BINARY) or False,
     )
@@ -115,24 +126,14 @@ class _Binary:
             raise BadRequest(f"{len(self._rest)} bytes behind the JSON belong to no input; see {_SIZE}")
 
 
-def _document(data: memoryview) -> dict[str, Any]:
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise BadRequest('the body must be an object such as {"inputs": […]}')
-    return document
-
-
 def _objects(what: str, found: object) -> list[dict[str, Any]]:
-    listed = isinstance(found, list) and all(isinstance(each, dict) for each in found[: _MOST_TENSORS + 1])
-    if not isinstance(found, list) or not listed or len(found) > _MOST_TENSORS:
-        raise BadRequest(f"{what}: it must be an array of at most {_MOST_TENSORS} objects")
+    listed = isinstance(found, list) and all(isinstance(each, dict) for each in found[: MOST_TENSORS + 1])
+    if not isinstance(found, list) or not listed or len(found) > MOST_TENSORS:
+        raise BadRequest(f"{what}: it must be an array of at most {MOST_TENSORS} objects")
     return found
 
 
-def _input(found: Mapping[str, Any], binary: _Binary) -> Tensor:
+def _input(found: Mapping[str, Any], long: Mapping[str, memoryview], binary: _Binary) -> Tensor:
     name, shape = _name("inputs", found), found.get("shape")
     parameters = _parameters(f"input {name}", found.get("parameters"))
     datatype = check_datatype(f"input {name}", found.get("datatype"))
@@ -141,8 +142,8 @@ def _input(found: Mapping[str, Any], binary: _Binary) -> Tensor:
     count(f"input {name}", shape)
     size = parameters.get(_SIZE)
     if size is None:
-        _check_data(name, found)
-        return _named(name, json_data.read(f"input {name}", datatype, shape, found["data"]))
+        data = _data(name, found, long)
+        return _named(name, json_data.read(f"input {name}", datatype, shape, data))
     if "data" in found:
         raise BadRequest(f"input {name}: it has both data and {_SIZE}; send one")
     return _named(name, raw.tensor(f"input {name}", datatype, shape, binary.take(f"input {name}", size)))
@@ -152,9 +153,12 @@ def _named(name: str, tensor: Tensor) -> Tensor:
     return Tensor(name, tensor.datatype, tensor.shape, tensor.data, tensor.text)
 
 
-def _check_data(name: str, found: Mapping[str, Any]) -> None:
+def _data(name: str, found: Mapping[str, Any], long: Mapping[str, memoryview]) -> object:
+    """The field `data`, or the text of it that was taken out."""
     if "data" not in found:
         raise BadRequest(f"input {name}: it has no data, neither in JSON nor as binary tensor data ({_SIZE})")
+    data = found["data"]
+    return long.get(data, data) if isinstance(data, str) else data
 
 
 def _output(found: Mapping[str, Any]) -> Output:
@@ -172,8 +176,8 @@ def _name(what: str, found: Mapping[str, Any]) -> str:
 
 
 def _id(found: object) -> str | None:
-    if found is not None and (not isinstance(found, str) or len(found) > _MOST_ID):
-        raise BadRequest(f"id: it must be a string of at most {_MOST_ID} characters")
+    if found is not None and (not isinstance(found, str) or len(found) > MOST_ID):
+        raise BadRequest(f"id: it must be a string of at most {MOST_ID} characters")
     return found
 
 
@@ -187,18 +191,11 @@ def _flag(where: str, parameters: Parameters, name: str) -> bool | None:
 def _parameters(where: str, found: object) -> Parameters:
     if found is None:
         return {}
-    if not isinstance(found, dict) or len(found) > _MOST_PARAMETERS:
-        raise BadRequest(f"{where}: parameters: an object of at most {_MOST_PARAMETERS} values was expected")
+    if not isinstance(found, dict) or len(found) > MOST_PARAMETERS:
+        raise BadRequest(f"{where}: parameters: an object of at most {MOST_PARAMETERS} values was expected")
     for name, value in found.items():
-        _check_parameter(where, name, value)
+        check_parameter(where, name, value)
     return found
-
-
-def _check_parameter(where: str, name: str, value: object) -> None:
-    if not isinstance(value, bool | int | float | str):
-        raise BadRequest(f"{where}: {name[:64]!r}: a parameter is a string, a number or a boolean")
-    if name in _NOT_HERE:
-        raise BadRequest(f"{where}: {name}: this service does not have that extension")
 
 
 def names(outputs: Sequence[Output]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from api.oip import big_json
 from api.oip.messages import BF16, BYTES, DTYPES, Data, Tensor, count
 from hotswap.errors import BadRequest
 
@@ -21,9 +22,14 @@ _BINARY = ("FP16", BF16)
 
 
 def read(name: str, datatype: str, shape: Sequence[int], data: object) -> Tensor:
-    """The tensor that `data` tells; raise `BadRequest` for what does not fit datatype and shape."""
+    """The tensor that `data` tells: an array, or the text of a long one of numbers.
+
+    Raises `BadRequest` for what does not fit datatype and shape.
+    """
     if datatype in _BINARY:
         raise BadRequest(f"{name}: {datatype} has no form in JSON; send it as binary tensor data")
+    if isinstance(data, memoryview):
+        return Tensor(name, datatype, tuple(shape), _long(name, datatype, shape, data))
     flat = _flat(name, shape, data)
     if datatype == BYTES:
         _check_types(name, datatype, flat, {str})
@@ -60,6 +66,18 @@ def _numbers(name: str, datatype: str, flat: list[Any]) -> NDArray[Any]:
         _check_types(name, datatype, piece, _TAKES[dtype.kind])
         found[start : start + PIECE] = _array(name, datatype, piece, dtype)
     return found
+
+
+def _long(name: str, datatype: str, shape: Sequence[int], text: memoryview) -> NDArray[Any]:
+    if datatype == BYTES:
+        raise BadRequest(f"{name}: data: {datatype} takes string; found number")
+    wanted, dtype = count(name, shape), DTYPES[datatype]
+    big_json.check_form(name, shape, wanted, text)
+    pieces = (_numbers(name, datatype, piece) for piece in big_json.values(text))
+    found = big_json.joined(pieces, wanted, dtype)
+    if found is None:
+        raise BadRequest(f"{name}: the array's commas and brackets do not stand between numbers")
+    return found.reshape(tuple(shape))
 
 
 def _array(name: str, datatype: str, piece: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -39,6 +39,10 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 }
 _WORDS = {dtype: word for word, dtype in DTYPES.items()}
 DATATYPES = (*DTYPES, BF16, BYTES)
+#: What one request may have: inputs or outputs, parameters of each, characters of its id.
+MOST_TENSORS, MOST_PARAMETERS, MOST_ID = 256, 256, 1024
+#: What clients may ask for and nobody here gives: leaving it out would answer something else.
+_NOT_HERE = ("shared_memory_region", "classification")
 MOST_AXES, MOST_NAME, _MOST_ELEMENTS = 32, 256, 2**40
 
 
@@ -124,6 +128,14 @@ def check_names(kind: str, names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         twice, _ = Counter(names).most_common(1)[0]
         raise BadRequest(f"{kind}: {twice[:64]!r} is there twice; send one")
+
+
+def check_parameter(where: str, name: str, value: object) -> None:
+    """Raise `BadRequest` unless it is a parameter's value, and one that something is done with."""
+    if not isinstance(value, bool | int | float | str):
+        raise BadRequest(f"{where}: {name[:64]!r}: a parameter is a string, a number or a boolean")
+    if name in _NOT_HERE:
+        raise BadRequest(f"{where}: {name}: this service does not have that extension")
 
 
 def shown(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -41,21 +42,30 @@ def read(tensor: Tensor) -> tuple[Picture, ...]:
             f"{tensor.name}: pictures come as BYTES of shape [N], N from 1 to {MOST}, "
             f"found {list(tensor.shape[:8])}"
         )
-    elements = cast(Sequence[bytes], tensor.data)
+    elements = cast(Sequence[bytes], plain(tensor).data)
     if not all(elements):
         raise BadRequest(f"{tensor.name}: an element is empty; send the bytes of a JPEG, PNG, WebP or BMP")
-    decode = _of_text if tensor.text else bytes
+    return tuple(Picture(encoded=each) for each in elements)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """The same with the bytes that its texts stand for; raise `BadRequest` where one is not base64."""
+    if not tensor.text:
+        return tensor
     try:
-        return tuple(Picture(encoded=decode(each)) for each in elements)
+        elements = [_of_text(each) for each in cast(Sequence[bytes], tensor.data)]
     except (binascii.Error, ValueError):
         raise BadRequest(
             f"{tensor.name}: an element is not base64; JSON carries pictures as base64, "
             "the binary tensor data extension as they are"
         ) from None
+    return replace(tensor, data=elements, text=False)
 
 
 def _of_text(element: bytes) -> bytes:
-    return base64.b64decode(element.translate(None, _LINE_BREAKS), validate=True) or b" "
+    if any(each in element for each in _LINE_BREAKS):
+        element = element.translate(None, _LINE_BREAKS)
+    return base64.b64decode(element, validate=True)
 
 
 def options(parameters: Parameters) -> Options:

@@ -1,0 +1,138 @@
+"""Long arrays of numbers in JSON: read piece by piece they are what a parser would have read at once."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as how
+from hypothesis import strategies as some
+
+from api.oip import big_json, json_data
+from api.oip.http_request import Parsed, parse
+from hotswap.errors import BadRequest
+
+DATATYPES = ["FP32", "FP64", "INT8", "UINT64", "INT64"]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is long, and pieces are so short that numbers are cut anywhere."""
+    monkeypatch.setattr(big_json, "PIECE", 7)
+    monkeypatch.setattr(big_json, "LONG", 3)
+
+
+def read(text: str | bytes, shape: list[int], datatype: str = "FP32") -> Parsed:
+    """Parse a request whose data are this text."""
+    about = {"name": "x", "datatype": datatype, "shape": shape, "data": "DATA"}
+    whole = json.dumps({"inputs": [about], "outputs": [{"name": "y"}]}).encode()
+    body = whole.replace(b'"DATA"', text if isinstance(text, bytes) else text.encode())
+    return parse(body, len(body))
+
+
+def outcome(text: str, shape: list[int], datatype: str) -> tuple[str, Any]:
+    """What comes of it: the elements, or that it was refused."""
+    try:
+        (tensor,) = read(text, shape, datatype).inputs
+    except BadRequest:
+        return "refused", None
+    assert isinstance(tensor.data, np.ndarray)
+    return str(tensor.data.dtype), tensor.data.tolist()
+
+
+_SHAPES = some.lists(some.integers(1, 4), min_size=1, max_size=4)
+_NUMBERS = some.one_of(some.integers(-(2**63), 2**64 - 1), some.floats(-1e30, 1e30), some.integers(-5, 5))
+
+
+@given(shape=_SHAPES, data=some.data())
+@how(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_numbers_are_the_same_read_at_once_and_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, shape: list[int], data: some.DataObject
+) -> None:
+    count = math.prod(shape)
+    numbers = data.draw(some.lists(_NUMBERS, min_size=count, max_size=count))
+    datatype = data.draw(some.sampled_from(DATATYPES))
+    nested = np.array(numbers, object).reshape(shape).tolist()
+    text = json.dumps(data.draw(some.sampled_from([numbers, nested])), indent=data.draw(some.integers(0, 2)))
+    with monkeypatch.context() as patch:
+        patch.setattr(big_json, "PIECE", 7)
+        patch.setattr(big_json, "LONG", 3)
+        pieces = outcome(text, shape, datatype)
+    assert pieces == outcome(text, shape, datatype)
+
+
+@given(shape=_SHAPES, text=some.text("[],,1 2.-e", max_size=24))
+@how(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_refused_at_once_is_refused_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, shape: list[int], text: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(big_json, "PIECE", 5)
+        patch.setattr(big_json, "LONG", 1)
+        pieces = outcome(f"[{text}]", shape, "FP32")
+    assert pieces == outcome(f"[{text}]", shape, "FP32")
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("[1 2,3]", [2]),
+        ("[1,,2]", [3]),
+        ("[1,2,]", [3]),
+        ("[,1,2]", [3]),
+        ("[1,2]]", [2]),
+        ("[[1,2]", [2]),
+        ("[1,[2,3]]", [3]),
+        ("[[1,2],[3]]", [3]),
+        ("[[1,2,3],[4]]", [2, 2]),
+        ("[[1],[2],[3],[4]]", [2, 2]),
+        ("[[[1,2,3,4]]]", [4]),
+        ("[1,2,3", [3]),
+        ("[1,2,-]", [3]),
+        ("[1,2,1e999]", [3]),
+        ("[1,2,3]", [4]),
+        ("[1,2,3]", [2**20, 2**20]),
+        ("[1,2,3]", [0]),
+        ("[[],[]]", [0, 0]),
+    ],
+)
+def test_no_other_text_is_taken_for_numbers(small: None, text: str, shape: list[int]) -> None:
+    with pytest.raises(BadRequest):
+        read(text, shape)
+
+
+def test_a_name_that_only_ends_like_the_field_is_left_alone(small: None) -> None:
+    body = rb'{"inputs":[{"name":"x","datatype":"FP32","shape":[4],"\"data":[9,9,9,9],"data":[1,2,3,4]}]}'
+    (tensor,) = parse(body, len(body)).inputs
+    assert np.array_equal(tensor.data, [1, 2, 3, 4])
+
+
+def test_nobody_can_name_an_array_of_another_input(small: None) -> None:
+    body = (
+        b'{"inputs":[{"name":"x","datatype":"FP32","shape":[4],"data":[1,2,3,4]},'
+        b'{"name":"y","datatype":"FP32","shape":[4],"data":"0:0"}]}'
+    )
+    with pytest.raises(BadRequest, match="must be an array"):
+        parse(body, len(body))
+
+
+def test_numbers_are_not_texts(small: None) -> None:
+    with pytest.raises(BadRequest, match="BYTES takes string"):
+        read("[1,2,3]", [3], "BYTES")
+
+
+def test_millions_of_values_elsewhere_are_refused_before_they_are_made() -> None:
+    body = b'{"inputs":[],"parameters":[%b]}' % b",".join([b"{}"] * 200_000)
+    with pytest.raises(BadRequest, match="binary tensor data"):
+        parse(body, len(body))
+
+
+def test_a_long_array_is_read_and_written_as_it_is() -> None:
+    values = np.random.default_rng(1).random((100, 20, 50), np.float32)
+    for text in (json_data.written("x", values), json.dumps(values.tolist()).encode()):
+        (tensor,) = read(text, [100, 20, 50]).inputs
+        assert np.array_equal(tensor.data, values)
