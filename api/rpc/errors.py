@@ -19,6 +19,7 @@ GRPC: tuple[tuple[type[ServingError], grpc.StatusCode], ...] = (
     (wire.AdminTokenRequired, _Code.PERMISSION_DENIED),
     (errors.ModelNotFound, _Code.NOT_FOUND),
     (errors.VersionNotFound, _Code.NOT_FOUND),
+    (errors.ModelNotLoaded, _Code.UNAVAILABLE),
     (errors.VersionNotLoaded, _Code.FAILED_PRECONDITION),
     (errors.Conflict, _Code.ABORTED),
     (errors.VersionFailed, _Code.UNAVAILABLE),
