@@ -22,6 +22,8 @@ from runners.warm_up import check_pictures
 
 # At the lowest threshold the check also walks through choosing among overlapping boxes.
 _EVERYTHING = Options(threshold=0.0)
+#: Pictures in one run of the graph: more are hardly faster each, and take their memory all at once.
+_MOST_TOGETHER = 8
 
 
 class OnnxRunner:
@@ -42,15 +44,29 @@ class OnnxRunner:
     def predict(self, pictures: Sequence[Picture], options: Options) -> Predictions:
         """See `Runner.predict`. Timings are sums over the pictures of this call."""
         timings = Timings()
+        items: list[Prediction] = []
+        for decoded in self._groups(pictures, timings):
+            found = self._answer(decoded, options, timings)
+            items += [self._prediction(one, what) for one, what in zip(decoded, found, strict=True)]
+        return Predictions(tuple(items), timings)
+
+    def _groups(self, pictures: Sequence[Picture], timings: Timings) -> Iterator[list[Decoded]]:
+        """The pictures of one run at a time, decoded; together they have no more pixels than one may have."""
         size = (self._artifact.config.input.width, self._artifact.config.input.height)
-        with _clock(timings, "decode"):
-            decoded = [decode(picture, size, self._max_pixels) for picture in pictures]
-        found: list[Found] = []
-        step = max(1, len(decoded)) if self._together else 1
-        for start in range(0, len(decoded), step):
-            found += self._answer(decoded[start : start + step], options, timings)
-        rows = zip(decoded, found, strict=True)
-        return Predictions(tuple(self._prediction(one, what) for one, what in rows), timings)
+        most = _MOST_TOGETHER if self._together else 1
+        group: list[Decoded] = []
+        room = 0
+        for picture in pictures:
+            with _clock(timings, "decode"):
+                one = decode(picture, size, self._max_pixels)
+            room -= one.image.width * one.image.height
+            if len(group) == most or room < 0:
+                if group:
+                    yield group
+                group, room = [], self._max_pixels - one.image.width * one.image.height
+            group.append(one)
+        if group:
+            yield group
 
     def infer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Tensors:
         """See `Runner.infer`."""

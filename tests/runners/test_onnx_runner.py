@@ -63,6 +63,23 @@ def test_an_open_batch_takes_several_pictures_in_one_run(tmp_path, monkeypatch):
     assert [one.scores[0] for one in together] == pytest.approx([one.scores[0] for one in single], abs=1e-6)
 
 
+def test_no_more_is_decoded_at_once_than_one_picture_may_have(tmp_path, monkeypatch):
+    runner = load(tmp_path, exposure_graph.build(), exposure_graph.config())
+    runner.check()
+    batches = _count_runs(runner, monkeypatch)
+    assert len(runner.predict(_frames(19), Options()).items) == 19
+    assert batches == [8, 8, 3]
+    batches.clear()
+    monkeypatch.setattr(runner, "_max_pixels", 2 * 8 * 8)
+    assert len(runner.predict(_frames(5), Options()).items) == 5
+    assert batches == [2, 2, 1]
+
+
+def test_no_pictures_have_no_answers(tmp_path):
+    runner = load(tmp_path, exposure_graph.build(), exposure_graph.config())
+    assert runner.predict([], Options()).items == ()
+
+
 def test_a_batch_of_one_takes_pictures_one_by_one(tmp_path, monkeypatch):
     runner = load(tmp_path, constant_graph(SCORES, shape=(1, 3, 8, 8)), CLASSIFIER)
     runner.check()
