@@ -161,6 +161,7 @@ class Worker:
 
     def _rpc_parts(self) -> RpcParts:
         return RpcParts(
+            oip=self.route_parts.oip,
             data_plane=self.data_plane,
             reconciler=self.reconciler,
             control=self.route_parts.control,

@@ -10,7 +10,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from api.auth import Guard
 from api.body import Store
-from api.rpc import health, typed
+from api.oip.parts import Parts as OipParts
+from api.rpc import health, oip, typed
 from api.rpc.calls import RpcObserver
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane
@@ -30,6 +31,7 @@ class RpcParts:
     how many seconds. `check_room` raises `Overloaded` before a message is received in vain.
     """
 
+    oip: OipParts
     data_plane: DataPlane
     reconciler: Reconciler
     control: Control
@@ -77,6 +79,11 @@ def _health(services: Services, parts: RpcParts) -> None:
     services.add(health.handlers(servicer), drain=servicer.drain)
 
 
+def _oip(services: Services, parts: RpcParts) -> None:
+    servicer = oip.Inference(parts.oip, parts.guard)
+    services.add(oip.handlers(servicer), asks=("ModelInfer",))
+
+
 def _reflection(services: Services, _: RpcParts) -> None:
     """Tells of every service that stands before it."""
     servicer = reflection.aio.ReflectionServicer((*services.names, REFLECTION))
@@ -91,7 +98,7 @@ def _reflection(services: Services, _: RpcParts) -> None:
 Register = Callable[[Services, RpcParts], None]
 
 #: In this order; reflection, which tells of the others, comes last.
-REGISTER: tuple[Register, ...] = (_health, typed.register, _reflection)
+REGISTER: tuple[Register, ...] = (_health, _oip, typed.register, _reflection)
 
 
 def offered(parts: RpcParts, registers: Iterable[Register] = REGISTER) -> Services:

@@ -27,6 +27,7 @@ from api.rpc.services import RpcParts, Services
 from hotswap.artifact import Artifact, Settling
 from hotswap.errors import ServingError
 from hotswap.tags import ModelTag
+from tests.api.rpc.protocol import protocol_of
 from tests.hotswap.fakes import PATIENCE, FakeSource, Hold
 from tests.hotswap.world import LiveWorld, live
 
@@ -148,6 +149,7 @@ async def typed(
 def parts_of(world: LiveWorld, seconds: float = 30.0, refuse: Any = None) -> RpcParts:
     """What a server of that world is made of."""
     return RpcParts(
+        oip=protocol_of(world, refuse),
         data_plane=world.data_plane,
         reconciler=world.reconciler,
         control=world.control,

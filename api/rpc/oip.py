@@ -1,0 +1,232 @@
+"""`inference.GRPCInferenceService`: the Open Inference Protocol over gRPC, with its extensions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import grpc
+
+from api import context
+from api.auth import Guard
+from api.oip.describing import BACKEND
+from api.oip.http_answers import data_type
+from api.oip.messages import InferRequest
+from api.oip.parts import Parts
+from api.oip.statistics import Duration, ModelStatistics
+from api.protos import inference_pb2 as messages
+from api.rpc import oip_messages
+from api.rpc.calls import sent, tell_version
+from hotswap.dataplane import Asked
+from hotswap.errors import BadRequest, ServingError
+from hotswap.runner import TensorSpec
+
+NAME = "inference.GRPCInferenceService"
+#: Elements of a message that are read or written without a thread.
+QUICK = 16_384
+
+Metadata = messages.ModelMetadataResponse.TensorMetadata
+
+
+class Inference:
+    """The servicer: one method, one call. What goes wrong is raised as `ServingError`."""
+
+    def __init__(self, parts: Parts, guard: Guard) -> None:
+        self._parts = parts
+        self._guard = guard
+
+    async def server_live(self, _: Any, __: Any) -> messages.ServerLiveResponse:
+        """Who answers, lives."""
+        return messages.ServerLiveResponse(live=True)
+
+    async def server_ready(self, _: Any, __: Any) -> messages.ServerReadyResponse:
+        """Whether every required model has a serving version."""
+        return messages.ServerReadyResponse(ready=self._parts.not_ready() is None)
+
+    async def model_ready(self, request: messages.ModelReadyRequest, _: Any) -> messages.ModelReadyResponse:
+        """Whether a model, or that version of it, would answer now."""
+        reason = self._parts.models.not_ready(request.name, request.version or None)
+        return messages.ModelReadyResponse(ready=reason is None)
+
+    async def server_metadata(self, _: Any, __: Any) -> messages.ServerMetadataResponse:
+        """Name, version, extensions."""
+        found = self._parts.models.server()
+        return messages.ServerMetadataResponse(
+            name=found.name, version=found.version, extensions=found.extensions
+        )
+
+    async def model_metadata(
+        self, request: messages.ModelMetadataRequest, call: Any
+    ) -> messages.ModelMetadataResponse:
+        """The version that would answer, by its graph."""
+        found = await self._parts.models.metadata(_asked(request.name, request.version))
+        tell_version(call, found.version)
+        return messages.ModelMetadataResponse(
+            name=found.name,
+            versions=found.versions,
+            platform=found.platform,
+            inputs=[
+                Metadata(name=each.name, datatype=each.datatype, shape=each.shape) for each in found.inputs
+            ],
+            outputs=[
+                Metadata(name=each.name, datatype=each.datatype, shape=each.shape) for each in found.outputs
+            ],
+            properties=found.properties,
+        )
+
+    async def model_infer(
+        self, request: messages.ModelInferRequest, call: Any
+    ) -> messages.ModelInferResponse:
+        """Tensors for the graph, or pictures; answered in the form that they came in, raw or typed."""
+        state = context.current.get()
+        try:
+            answer = await self._parts.inference.infer(await self._read(request))
+        except ServingError as error:
+            seconds = time.perf_counter() - state.received
+            self._parts.refused(state.request_id, request.model_name or None, error, seconds)
+            raise
+        tell_version(call, answer.version)
+        as_raw = oip_messages.is_raw(request)
+        if as_raw or oip_messages.size(answer) <= QUICK:
+            return oip_messages.written(answer, as_raw=as_raw)
+        return await asyncio.to_thread(oip_messages.written, answer, as_raw=as_raw)
+
+    async def _read(self, request: messages.ModelInferRequest) -> InferRequest:
+        state = context.current.get()
+
+        def work() -> InferRequest:
+            return oip_messages.read(
+                request, request_id=state.request_id, deadline=state.deadline, received=state.received
+            )
+
+        if oip_messages.weight(request) <= QUICK:
+            return work()
+        return await self._parts.aside(work, state.deadline)
+
+    async def model_config(
+        self, request: messages.ModelConfigRequest, call: Any
+    ) -> messages.ModelConfigResponse:
+        """Extension model_configuration: what load generators ask before they build requests."""
+        found = await self._parts.models.metadata(_asked(request.name, request.version))
+        tell_version(call, found.version)
+        config = messages.ModelConfig(
+            name=found.name,
+            platform=found.platform,
+            backend=BACKEND,
+            input=[messages.ModelInput(**_dims(each)) for each in found.inputs],
+            output=[messages.ModelOutput(**_dims(each)) for each in found.outputs],
+        )
+        return messages.ModelConfigResponse(config=config)
+
+    async def model_statistics(
+        self, request: messages.ModelStatisticsRequest, _: Any
+    ) -> messages.ModelStatisticsResponse:
+        """Extension statistics: of all models, of one, or of one version."""
+        if request.version and not request.name:
+            raise BadRequest("version: name its model, too")
+        found = await self._parts.statistics.of(request.name or None, request.version or None)
+        return messages.ModelStatisticsResponse(model_stats=[_statistics(each) for each in found])
+
+    async def repository_index(
+        self, request: messages.RepositoryIndexRequest, _: Any
+    ) -> messages.RepositoryIndexResponse:
+        """Extension model_repository: every version of every model."""
+        _check_repository(request.repository_name)
+        found = await self._parts.repository.index(ready=request.ready)
+        entry = messages.RepositoryIndexResponse.ModelIndex
+        return messages.RepositoryIndexResponse(
+            models=[
+                entry(name=each.name, version=each.version or "", state=each.state, reason=each.reason)
+                for each in found
+            ]
+        )
+
+    async def load(
+        self, request: messages.RepositoryModelLoadRequest, call: Any
+    ) -> messages.RepositoryModelLoadResponse:
+        """Returns when the model serves; needs the admin token."""
+        actor = self._guard.actor(sent(call, "authorization") or "")
+        _check_repository(request.repository_name)
+        await self._parts.repository.load(request.model_name, request.parameters, actor)
+        return messages.RepositoryModelLoadResponse()
+
+    async def unload(
+        self, request: messages.RepositoryModelUnloadRequest, call: Any
+    ) -> messages.RepositoryModelUnloadResponse:
+        """Returns when nobody answers for the model; needs the admin token."""
+        actor = self._guard.actor(sent(call, "authorization") or "")
+        _check_repository(request.repository_name)
+        await self._parts.repository.unload(request.model_name, actor)
+        return messages.RepositoryModelUnloadResponse()
+
+
+def _asked(name: str, version: str) -> Asked:
+    state = context.current.get()
+    return Asked(
+        request_id=state.request_id, deadline=state.deadline, model=name or None, version=version or None
+    )
+
+
+def _dims(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "data_type": data_type(spec.datatype), "dims": spec.shape}
+
+
+def _statistics(found: ModelStatistics) -> messages.ModelStatistics:
+    nothing = Duration()
+    return messages.ModelStatistics(
+        name=found.name,
+        version=found.version,
+        last_inference=found.last_inference,
+        inference_count=found.count,
+        execution_count=found.count,
+        inference_stats=messages.InferStatistics(
+            success=_duration(found.success),
+            fail=_duration(found.fail),
+            queue=_duration(found.queue),
+            compute_input=_duration(found.compute_input),
+            compute_infer=_duration(found.compute_infer),
+            compute_output=_duration(found.compute_output),
+            cache_hit=_duration(nothing),
+            cache_miss=_duration(nothing),
+        ),
+    )
+
+
+def _duration(found: Duration) -> messages.StatisticDuration:
+    return messages.StatisticDuration(count=found.count, ns=found.ns)
+
+
+def _check_repository(name: str) -> None:
+    if name:
+        raise BadRequest("repository_name: there is one repository here; leave it out")
+
+
+def handlers(servicer: Inference) -> list[grpc.ServiceRpcHandler]:
+    """The service."""
+    behaviours = {
+        "ServerLive": servicer.server_live,
+        "ServerReady": servicer.server_ready,
+        "ModelReady": servicer.model_ready,
+        "ServerMetadata": servicer.server_metadata,
+        "ModelMetadata": servicer.model_metadata,
+        "ModelInfer": servicer.model_infer,
+        "ModelConfig": servicer.model_config,
+        "ModelStatistics": servicer.model_statistics,
+        "RepositoryIndex": servicer.repository_index,
+        "RepositoryModelLoad": servicer.load,
+        "RepositoryModelUnload": servicer.unload,
+    }
+    return [grpc.method_handlers_generic_handler(NAME, _methods(behaviours))]
+
+
+def _methods(behaviours: dict[str, Any]) -> dict[str, grpc.RpcMethodHandler]:
+    """Every method takes a message `<Method>Request` and gives a `<Method>Response`."""
+    return {
+        name: grpc.unary_unary_rpc_method_handler(
+            behave,
+            getattr(messages, f"{name}Request").FromString,
+            getattr(messages, f"{name}Response").SerializeToString,
+        )
+        for name, behave in behaviours.items()
+    }
