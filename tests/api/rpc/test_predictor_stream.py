@@ -176,6 +176,20 @@ async def test_a_camera_that_leaves_gives_everything_back() -> None:
         assert runner.served == 1
 
 
+async def test_bytes_that_are_no_message_end_the_stream_after_the_answers_of_what_came_before() -> None:
+    async with typed("m:v1") as served:
+        raw = served.channel.stream_stream(
+            "/okawari.v1.Predictor/PredictStream", None, pb.StreamReply.FromString
+        )
+        stream = raw()
+        await stream.write(picture("0").SerializeToString())
+        await stream.write(b"\xff\xff\xff")
+        assert [each.request_id for each in await replies(stream, 1)] == ["0"]
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stream.read()
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_when_the_service_ends_what_was_read_is_answered_and_the_camera_told_to_go_elsewhere() -> None:
     async with typed("m:held", in_flight=2) as served:
         runner = served.world.loader.of("held")
