@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from hotswap.artifact import ModelSight, VersionSight
 from hotswap.backoff import Failure
+from hotswap.desired import Wish
 from hotswap.generation import Generation, State
 from hotswap.reconciler import Reconciler
 from hotswap.slot import Slot
@@ -64,9 +65,17 @@ def model(reconciler: Reconciler, name: str) -> ModelStatus:
         serving=current.tag.version if current else None,
         generation=current.number if current else None,
         revision=wish.revision if wish else 0,
-        reason=sight.pointer if sight else "not in the store",
+        reason=_reason(sight, wish),
         versions=tuple(_versions(reconciler, name, sight, slot)),
     )
+
+
+def _reason(sight: ModelSight | None, wish: Wish | None) -> str | None:
+    if sight is None:
+        return "not in the store"
+    if wish is not None and wish.unloaded:
+        return "unloaded: it answers again when it is loaded or its target is set"
+    return sight.pointer
 
 
 def known(reconciler: Reconciler, name: str) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from hotswap import status
 from hotswap.desired import Desired, seed, set_loaded, set_target
 from hotswap.errors import ModelNotFound, ModelNotLoaded, VersionFailed, VersionNotLoaded
 from tests.hotswap.fakes import Hold
@@ -32,7 +33,9 @@ async def test_an_unloaded_model_answers_nobody_until_it_is_loaded() -> None:
             await world.data_plane.predict(asked(version="v2"))
         wish = world.store.read().models["m"]
         assert (wish.unloaded, wish.target, wish.actor, wish.reason) == (True, "latest", "ann", "unload")
+        assert "unloaded" in str(status.model(world.reconciler, "m").reason)
         assert await world.control.load("m", "ben", 5.0)
+        assert status.model(world.reconciler, "m").reason is None
         assert (await world.data_plane.predict(asked())).version == "v2"
 
 
