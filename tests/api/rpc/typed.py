@@ -54,6 +54,7 @@ class Typed:
     arriving: Arriving
     cameras: predictor.Predictor
     server: RpcServer
+    bodies: Store
     refused: list[tuple[str, str | None, str]]
 
     @property
@@ -79,8 +80,8 @@ class Typed:
         return hold
 
     async def nothing_held(self) -> None:
-        """Wait until no place, lease, waiter or stream is left."""
-        await self.until(lambda: not self.held() and not self.cameras.streams)
+        """Wait until no place, lease, waiter, stream or byte is left."""
+        await self.until(lambda: not self.left())
 
     def held(self) -> dict[str, int]:
         """What is held now, where it is more than nothing."""
@@ -92,6 +93,11 @@ class Typed:
             "queued": self.world.pool.queued,
         }
         return {name: count for name, count in found.items() if count}
+
+    def left(self) -> dict[str, int]:
+        """What is held, streams that are open and bytes of their messages included."""
+        more = {"streams": self.cameras.streams, "bytes": self.bodies.held}
+        return self.held() | {name: count for name, count in more.items() if count}
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until it is so; the reconciler looks again and again."""
@@ -134,7 +140,7 @@ async def typed(
         port = await server.start()
         address = f"127.0.0.1:{port}"
         async with grpc.aio.insecure_channel(address) as channel:
-            found = Typed(world, address, channel, arriving, cameras, server, refused)
+            found = Typed(world, address, channel, arriving, cameras, server, parts.bodies, refused)
             for name, version in source.latest.items():
                 await found.settled(name, str(version))
             try:
