@@ -116,6 +116,9 @@ class Inference:
             backend=BACKEND,
             input=[messages.ModelInput(**_dims(each)) for each in found.inputs],
             output=[messages.ModelOutput(**_dims(each)) for each in found.outputs],
+            parameters={
+                name: messages.ModelParameter(string_value=value) for name, value in found.properties.items()
+            },
         )
         return messages.ModelConfigResponse(config=config)
 
