@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,10 +67,10 @@ def told_by(client: str, program: str, *words: str | Path) -> dict[str, Any]:
 class Served:
     """The service that all clients ask: classifiers m (v1, v2) and spare (v1), detector shapes (v2)."""
 
-    def __init__(self, service: Service, grpc_port: int) -> None:
+    def __init__(self, service: Service) -> None:
         self.service = service
         self.http = f"127.0.0.1:{service.port}"
-        self.grpc = f"127.0.0.1:{grpc_port}"
+        self.grpc = service.grpc_address
 
     def at(self, kind: str) -> str:
         """The address for a client of this kind, such as `grpc.aio`."""
@@ -91,12 +90,10 @@ def serving(folder: Path) -> Iterator[Served]:
     for name, version, code in (("m", "v1", 1), ("m", "v2", 2), ("spare", "v1", 7)):
         store.add(version, code, name)
     store.take(ROOT / "examples" / "models" / "shapes" / "v2")
-    port = _free_port()
     makers = services()
     try:
         make = next(makers)
-        service = make(store.home, GRPC_PORT=str(port), OKAWARI_DEFAULT_MODEL="shapes").ready()
-        yield Served(service, port)
+        yield Served(make(store.home, OKAWARI_DEFAULT_MODEL="shapes").ready())
     finally:
         makers.close()
 
@@ -106,9 +103,3 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The one service of all clients that leave it as it was."""
     with serving(tmp_path_factory.mktemp("clients")) as standing:
         yield standing
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -15,7 +15,7 @@ CODES = {"400": "StatusCode.INVALID_ARGUMENT", "404": "StatusCode.NOT_FOUND"}
 Told = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=["http"])
+@pytest.fixture(scope="module", params=["http", "grpc"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which wire."""
     return str(request.param)

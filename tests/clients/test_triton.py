@@ -6,16 +6,18 @@ same data, so that most rules are asked of all four clients.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.builders import code_of, score_of
-from tests.clients.conftest import PICTURE, Served, told_by
+from tests.clients.conftest import PICTURE, Served, home_of, run, told_by
+from tests.e2e.harness import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-KINDS = ["http", "http.aio"]
+KINDS = ["http", "http.aio", "grpc", "grpc.aio"]
 CODES = {
     "400": "StatusCode.INVALID_ARGUMENT",
     "404": "StatusCode.NOT_FOUND",
@@ -69,9 +71,13 @@ def test_r3_a_model_is_ready_with_and_without_version(told: Told) -> None:
     assert told["model ready"] is True
 
 
-@pytest.mark.parametrize("which", ["old version", "unknown version", "unknown model"])
-def test_r3_what_does_not_serve_is_not_ready(told: Told, which: str) -> None:
-    assert told[f"{which} ready"] is False
+def test_r3_what_does_not_serve_is_not_ready(told: Told, kind: str) -> None:
+    assert told["old version ready"] is False
+    for which in ("unknown version", "unknown model"):
+        if kind.startswith("http"):
+            assert told[f"{which} ready"] is False
+        else:
+            refused(told[f"{which} ready"], kind, "404")
 
 
 def test_r4_server_metadata_names_the_extensions(told: Told) -> None:
@@ -148,7 +154,7 @@ def test_b1_b3_b5_tensors_travel_as_bytes_or_as_json(told: Told, kind: str, way:
 
 @pytest.mark.parametrize("packed", ["gzip", "deflate"])
 def test_b6_packed_bodies_are_understood(told: Told, packed: str) -> None:
-    assert scores(told[f"infer {packed}"]) == expected(2)
+    assert scores(told[f"infer {packed}"]) == expected(200)
 
 
 def test_b7_pictures_are_answered_as_predict_answers_them(told: Told, served: Served) -> None:
@@ -165,10 +171,20 @@ def test_b7_pictures_are_answered_as_predict_answers_them(told: Told, served: Se
     assert told["pictures"]["datatypes"] == types | {"labels": "BYTES"}
 
 
-def test_b7_metadata_tells_how_pictures_are_sent(told: Told) -> None:
-    properties = told["picture metadata"]["properties"]
-    assert properties["picture_input"] == "image"
-    assert "boxes" in properties["picture_outputs"]
+def test_b7_config_tells_how_pictures_are_sent(told: Told, kind: str) -> None:
+    found = told["picture config"]
+    parameters = (found["config"] if kind.startswith("grpc") else found)["parameters"]
+    assert parameters["picture_input"] == {"string_value": "image"}
+    assert "boxes" in parameters["picture_outputs"]["string_value"]
+
+
+def test_b7_metadata_tells_it_too_where_the_client_knows_properties(told: Told, kind: str) -> None:
+    properties = told["picture metadata"].get("properties")
+    if kind.startswith("http"):
+        assert properties["picture_input"] == "image"
+        assert "boxes" in properties["picture_outputs"]
+    else:
+        assert properties is None, "Triton's own messages have none"
 
 
 def test_b7_threshold_and_most_are_parameters(told: Told, kind: str) -> None:
@@ -254,3 +270,15 @@ def test_extensions_that_are_not_offered_are_refused_in_the_protocols_shape(
     assert outcome["message"]
     assert "exception occurred" not in outcome["message"]
     assert outcome["status"] in ("404", "StatusCode.UNIMPLEMENTED")
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_the_readmes_lines_work_as_they_stand(served: Served, tmp_path: Path, wire: str) -> None:
+    parts = (ROOT / "README.md").read_text().split("```python\n")[1:]
+    (code,) = [block for part in parts if "tritonclient" in (block := part.partition("```")[0])]
+    assert "127.0.0.1:3000" in code
+    code = code.replace("127.0.0.1:3000", served.at(wire))
+    code = code.replace("tritonclient.http", f"tritonclient.{wire}")
+    (tmp_path / "readme.py").write_text(code)
+    told = run(home_of("triton") / "bin" / "python", tmp_path / "readme.py", cwd=ROOT).stdout
+    assert all(each["label"] in told for each in served.detections())

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import Served, told_by
+from tests.builders import score_of
+from tests.clients.conftest import PICTURE, Served, told_by
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -17,6 +18,12 @@ Told = dict[str, Any]
 def over_http(served: Served) -> Told:
     """What the REST client was answered."""
     return told_by("typed", "typed_http.py", served.http)
+
+
+@pytest.fixture(scope="module")
+def over_grpc(served: Served) -> Told:
+    """What the gRPC stub was answered."""
+    return told_by("typed", "typed_grpc.py", served.grpc, PICTURE)
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -55,3 +62,36 @@ def test_r12_r13_errors(rest: Told) -> None:
     assert rest["unknown model"]["status"] == "404"
     assert "nobody" in rest["unknown model"]["message"]["error"]
     assert rest["bad parameters"]["raised"] == "BadRequestError"
+
+
+def test_g1_every_call_of_the_specification_is_answered(over_grpc: Told) -> None:
+    assert over_grpc["live"] == {"live": True}
+    assert [over_grpc[each] for each in ("ready", "model ready", "version ready")] == [{"ready": True}] * 3
+    assert set(over_grpc["server metadata"]) == {"name", "version", "extensions"}
+    assert over_grpc["model metadata"]["inputs"][0]["shape"] == ["-1", "3", "32", "32"]
+    assert over_grpc["picture metadata"]["properties"]["picture_input"] == "image"
+
+
+def test_g2_g3_g4_g5_no_answer_has_a_field_that_the_specification_lacks(over_grpc: Told) -> None:
+    assert over_grpc["unknown"] == []
+
+
+def test_g3_g4_infer_with_typed_contents(over_grpc: Told) -> None:
+    found = over_grpc["infer"]
+    assert (found["model_name"], found["model_version"], found["id"]) == ("m", "v2", "nine")
+    (output,) = found["outputs"]
+    assert (output["name"], output["shape"], output["datatype"]) == ("scores", ["1", "2"], "FP32")
+    assert output["contents"]["fp32_contents"] == pytest.approx([score_of(2), 0.0])
+
+
+def test_g5_pictures_in_typed_contents_and_their_parameters(over_grpc: Told, served: Served) -> None:
+    for way, most in (("pictures", len(served.detections())), ("pictures few", 1)):
+        outputs = {each["name"]: each for each in over_grpc[way]["outputs"]}
+        assert outputs["num_detections"]["contents"]["int_contents"] == [most]
+
+
+def test_g6_g7_errors_are_status_codes(over_grpc: Told) -> None:
+    assert over_grpc["mixed contents"]["status"] == "StatusCode.INVALID_ARGUMENT"
+    for question in ("unknown model", "unknown metadata"):
+        assert over_grpc[question]["status"] == "StatusCode.NOT_FOUND"
+        assert "nobody" in over_grpc[question]["message"]

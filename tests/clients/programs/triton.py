@@ -69,6 +69,7 @@ async def metadata(client: Any, told: Told) -> None:
     await told.ask("unknown metadata", client.get_model_metadata, "nobody", **AS_DICT)
     await told.ask("unknown version metadata", client.get_model_metadata, "m", "v9", **AS_DICT)
     await told.ask("config", client.get_model_config, "m", **AS_DICT)
+    await told.ask("picture config", client.get_model_config, "shapes", **AS_DICT)
     await told.ask("version config", client.get_model_config, "m", "2", **AS_DICT)
     await told.ask("unknown config", client.get_model_config, "nobody", **AS_DICT)
 
@@ -95,7 +96,9 @@ async def infer(client: Any, told: Told) -> None:
     await ask("infer headers", "m", [image], headers={"x-request-id": "from-triton"})
     for packed in ("gzip", "deflate"):
         both = ("compression_algorithm",) if GRPC else tuple(f"{way}_compression_algorithm" for way in WAYS)
-        await ask(f"infer {packed}", "m", [image], **dict.fromkeys(both, packed))
+        # Many, because short answers are not worth packing.
+        many = tensor("image", np.repeat(GREY, 100, axis=0), "FP32")
+        await ask(f"infer {packed}", "m", [many], **dict.fromkeys(both, packed))
     await errors(ask)
     await pictures(ask)
 

@@ -1,0 +1,45 @@
+"""The programs of `examples/clients` over gRPC, run as their readers run them."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tests.clients.conftest import PICTURE, Served, home_of, run
+from tests.clients.showing import EXAMPLES, answer_of, same
+from tests.e2e.harness import ROOT
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+def test_python_over_grpc(served: Served) -> None:
+    answer = answer_of(sys.executable, "-m", "examples.clients.over_grpc", PICTURE, served.grpc, cwd=ROOT)
+    assert (answer["model"], answer["model_version"]) == ("shapes", "v2")
+    same(answer, served)
+
+
+def test_python_over_grpc_tells_why_there_is_no_answer(served: Served) -> None:
+    command = (sys.executable, "-m", "examples.clients.over_grpc", PICTURE, served.grpc)
+    with pytest.raises(AssertionError, match="NOT_FOUND: there is no model 'nobody'"):
+        run(*command, "nobody", cwd=ROOT)
+
+
+def test_grpcurl_finds_the_calls_by_itself(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = home_of("grpcurl") / "bin"
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    answer = answer_of(EXAMPLES / "over_grpc.sh", PICTURE, served.grpc)
+    assert (answer["model"], answer["model_version"]) == ("shapes", "v2")
+    same(answer, served)
+    listed = run(folder / "grpcurl", "-plaintext", served.grpc, "list").stdout.split()
+    ours = {"okawari.v1.Predictor", "inference.GRPCInferenceService", "modelmora.v1.ModelInference"}
+    assert {*ours, "grpc.health.v1.Health"} <= set(listed)
+
+
+def test_grpcurl_reads_the_health_of_each_model(served: Served) -> None:
+    program = home_of("grpcurl") / "bin" / "grpcurl"
+    for service in ("", "shapes"):
+        words = ("-plaintext", "-d", json.dumps({"service": service}), served.grpc)
+        answer = answer_of(program, *words, "grpc.health.v1.Health/Check")
+        assert answer == {"status": "SERVING"}
