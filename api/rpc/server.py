@@ -18,6 +18,9 @@ logger = logging.getLogger("bentoml.okawari.rpc")
 
 #: Calls open at once, for each request that may run or wait: watchers and idle cameras are calls, too.
 _CALLS = 10
+#: Seconds in which calls are still taken when the service ends. The library answers none that it has not yet
+#: handed over when it is told to stop; these were sent before their callers could know.
+_LAST_WORDS = 0.2
 #: Seconds that calls have beyond the longest request, when the service ends.
 _GRACE = 5.0
 
@@ -86,12 +89,19 @@ class RpcServer:
         return port
 
     def drain(self) -> None:
-        """Take no more calls; those under way are answered. Idle streams end, watchers are told."""
+        """Begin to end: watchers are told, idle streams end, and in a moment no more calls are taken.
+
+        Those under way are answered.
+        """
         if self._stopping is None:
             for drain in self._services.drains:
                 drain()
             self._calls.end_streams()
-            self._stopping = asyncio.get_running_loop().create_task(self._server.stop(self._grace))
+            self._stopping = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        await asyncio.sleep(_LAST_WORDS)
+        await self._server.stop(self._grace)
 
     async def stop(self) -> None:
         """Return when every call has its answer, or the grace is over."""

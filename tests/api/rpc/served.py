@@ -56,6 +56,10 @@ class Served:
         )
         return send(messages.PredictRequest(image=image, model=model), **more)
 
+    def health(self) -> Any:
+        """Ask for the health of the whole; the call."""
+        return self.channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+
     def slow(self, method: str = PREDICT) -> Any:
         """A call whose message does not come yet: to the server it looks like any other."""
         return self.channel.stream_unary(method)()

@@ -279,18 +279,26 @@ async def test_g8_who_watches_is_told_of_every_change_and_of_the_end() -> None:
 # --- the end -------------------------------------------------------------------------------------
 
 
-async def test_at_the_end_calls_under_way_are_answered_and_new_ones_go_elsewhere() -> None:
+async def test_at_the_end_calls_that_were_sent_are_answered_and_later_ones_go_elsewhere() -> None:
     async with served("m:v1") as one:
         hold = one.holds()
         running = one.predict()
         await reached(hold)
         stopping = asyncio.create_task(one.server.stop())
-        await asyncio.sleep(0)
-        await ends(one.predict(timeout=5), Code.UNAVAILABLE)
+        late = [asyncio.create_task(_code(one.predict())) for _ in range(4)]
+        async with asyncio.timeout(5):
+            while await _code(one.health()) is Code.OK:
+                await asyncio.sleep(0.01)
         assert not stopping.done()
         hold.let_go()
         assert (await running).model_version == "v1"
+        assert await asyncio.gather(*late) == [Code.OK] * 4
         await stopping
+        assert await _code(one.health()) is Code.UNAVAILABLE
+
+
+async def _code(call: Any) -> grpc.StatusCode:
+    return await call.code()
 
 
 async def test_at_the_end_nobody_waits_for_streams_on_which_nothing_is_said() -> None:
