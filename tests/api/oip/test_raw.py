@@ -71,6 +71,11 @@ def test_b6_bytes_that_do_not_fit_the_shape_are_refused(wanted: int, sent: bytes
         raw.elements("x", wanted, sent)
 
 
+def test_b6_an_element_that_is_cut_off_is_told_of() -> None:
+    with pytest.raises(BadRequest, match="element 1 says 9 bytes, 1 are left"):
+        raw.elements("x", 2, b"\x00\x00\x00\x00\x09\x00\x00\x00a")
+
+
 @pytest.mark.parametrize("size", [0, 15, 17, 32])
 def test_b6_a_size_that_does_not_fit_the_shape_is_refused(size: int) -> None:
     with pytest.raises(BadRequest, match=rf"16 bytes, found {size}"):
