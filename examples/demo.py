@@ -47,7 +47,7 @@ def service(home: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "BENTOML_HOME": str(home), "OKAWARI_HOME": str(home)}
-    environment |= {"BENTOML_DO_NOT_TRACK": "True", "OKAWARI_SERVE": "*"}
+    environment |= {"BENTOML_DO_NOT_TRACK": "True", "OKAWARI_SERVE": "*", "GRPC_PORT": "0"}
     subprocess.run(
         [BIN / "okawari", "init"], env=environment, check=True, cwd=ROOT, stdout=subprocess.DEVNULL
     )

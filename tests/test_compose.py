@@ -56,6 +56,13 @@ def test_the_service_has_health_grace_and_limits(services: dict[str, Any]) -> No
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
+def test_the_service_offers_grpc_on_the_port_that_is_published(services: dict[str, Any]) -> None:
+    service = services["service"]
+    port = service["environment"]["GRPC_PORT"]
+    assert f"127.0.0.1:${{GRPC_PORT:-50051}}:{port}" in service["ports"]
+    assert "0.0.0.0" in service["command"]  # noqa: S104 - in a container
+
+
 def test_the_drop_folder_is_watched_where_it_is_mounted_and_notes_can_be_written(
     services: dict[str, Any],
 ) -> None:

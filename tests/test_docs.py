@@ -6,11 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import grpc
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
 from api import errors as wire
 from api.metrics import Metrics
+from api.rpc import errors as rpc
 from hotswap import errors
 from hotswap.errors import ServingError
 from runners.families import json_schema
@@ -50,6 +52,17 @@ def test_every_error_code_stands_in_chapter_8_with_its_status() -> None:
     framework = {(status, code) for status, (code, _) in wire.FRAMEWORK.items()}
     by_hand = {(500, "internal_error"), (503, "not_ready")}
     assert documented - made - framework - by_hand == set()
+
+
+def test_every_error_code_stands_in_chapter_8_with_its_status_over_grpc() -> None:
+    names = "|".join(code.name for code in grpc.StatusCode)
+    rows = _rows(CHAPTER_8, rf"`({names})`")
+    documented = {(row[0].strip("`"), code) for row in rows for code in re.findall(r"`([a-z_]+)`", row[1])}
+    classes = [each for module in (errors, wire) for each in vars(module).values()]
+    kinds = {each for each in classes if isinstance(each, type) and issubclass(each, ServingError)}
+    # An unloaded model has the code of a version that is not loaded, and is told beside it.
+    made = {(rpc.status_of(kind("")).name, kind.code) for kind in kinds - {errors.ModelNotLoaded}}
+    assert made == documented
 
 
 def test_every_metric_stands_in_chapter_8_with_its_type_and_labels(

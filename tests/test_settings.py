@@ -63,6 +63,8 @@ def test_a_setting_that_cannot_be_ends_the_program_with_its_name(
     [
         ("OKAWARI_ADMIN_TOKEN", "  ", "admin_token is blank"),
         ("OKAWARI_MAX_BUFFERED_BYTES", "1000000", "at least max_body_bytes"),
+        ("OKAWARI_GRPC_TLS_CERT", "a.pem", "belong together"),
+        ("OKAWARI_GRPC_TLS_CLIENT_CA", "a.pem", "set grpc_tls_cert"),
     ],
 )
 def test_settings_that_do_not_fit_each_other_are_told(
