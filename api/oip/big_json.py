@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from operator import mul
 from typing import Any
@@ -28,7 +28,7 @@ _NUMERIC = re.compile(rb"[-+0-9.eE,\[\]\s]*")
 _BUT_STRUCTURE = b"-+0123456789.eE \t\r\n"
 
 
-def loads(body: bytes, end: int) -> tuple[Any, Mapping[str, memoryview]]:
+def loads(body: bytes, end: int) -> tuple[Any, dict[str, memoryview]]:
     """The document in `body[:end]`, and the texts of its long arrays.
 
     Where a field `data` held such an array, the document has a string, by which its text is found.

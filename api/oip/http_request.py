@@ -90,6 +90,8 @@ def parse(body: bytes, json_bytes: int) -> Parsed:
     binary = _Binary(memoryview(body)[json_bytes:])
     inputs = [_input(each, long, binary) for each in _objects("inputs", document.get("inputs"))]
     binary.check_end()
+    if long:
+        raise BadRequest("an array behind the name data belongs to no input")
     outputs = [_output(each) for each in _objects("outputs", document.get("outputs") or [])]
     if not inputs:
         raise BadRequest("inputs: send at least one")
@@ -133,7 +135,7 @@ def _objects(what: str, found: object) -> list[dict[str, Any]]:
     return found
 
 
-def _input(found: Mapping[str, Any], long: Mapping[str, memoryview], binary: _Binary) -> Tensor:
+def _input(found: Mapping[str, Any], long: dict[str, memoryview], binary: _Binary) -> Tensor:
     name, shape = _name("inputs", found), found.get("shape")
     parameters = _parameters(f"input {name}", found.get("parameters"))
     datatype = check_datatype(f"input {name}", found.get("datatype"))
@@ -153,12 +155,12 @@ def _named(name: str, tensor: Tensor) -> Tensor:
     return Tensor(name, tensor.datatype, tensor.shape, tensor.data, tensor.text)
 
 
-def _data(name: str, found: Mapping[str, Any], long: Mapping[str, memoryview]) -> object:
-    """The field `data`, or the text of it that was taken out."""
+def _data(name: str, found: Mapping[str, Any], long: dict[str, memoryview]) -> object:
+    """The field `data`, or the text of it that was taken out, which is then in `long` no more."""
     if "data" not in found:
         raise BadRequest(f"input {name}: it has no data, neither in JSON nor as binary tensor data ({_SIZE})")
     data = found["data"]
-    return long.get(data, data) if isinstance(data, str) else data
+    return long.pop(data, data) if isinstance(data, str) else data
 
 
 def _output(found: Mapping[str, Any]) -> Output:

@@ -111,6 +111,14 @@ def test_a_name_that_only_ends_like_the_field_is_left_alone(small: None) -> None
     assert np.array_equal(tensor.data, [1, 2, 3, 4])
 
 
+@pytest.mark.parametrize("part", ["parameters", "more"])
+def test_a_long_array_elsewhere_is_not_taken_for_something_else(small: None, part: str) -> None:
+    known = {"name": "x", "datatype": "FP32", "shape": [4], "data": [1, 2, 3, 4]}
+    body = json.dumps({"inputs": [known], part: {"data": [1, 2, 3, 4]}}).encode()
+    with pytest.raises(BadRequest, match="belongs to no input"):
+        parse(body, len(body))
+
+
 def test_nobody_can_name_an_array_of_another_input(small: None) -> None:
     body = (
         b'{"inputs":[{"name":"x","datatype":"FP32","shape":[4],"data":[1,2,3,4]},'
