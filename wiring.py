@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import platform
+import resource
 import signal
 import socket
 import sys
@@ -133,6 +134,7 @@ class Worker:
     async def start(self) -> None:
         """Start every thread; return when what is wanted serves, or after `start_timeout`."""
         self.seat.start()
+        _allow_many_files()
         _end_with_parent()
         self._watch_for_the_end()
         if self._orphaned():
@@ -194,7 +196,7 @@ class Worker:
 
     async def stop(self) -> None:
         """End every thread. Work that outlives the grace is left to the end of the process."""
-        self.seat.leave()
+        self.seat.rest()  # it is left with the process: until then the reconciler may write there
         if self._rpc is not None:
             await self._rpc.stop()
         self._watcher.stop()
@@ -368,6 +370,13 @@ def _info() -> dict[str, str]:
     names = ("bentoml", "onnxruntime")
     versions = {name: package_version(name) for name in names}
     return {"version": version(), "python": platform.python_version(), **versions}
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files to the hard one: connections and models each take some."""
+    with suppress(OSError, ValueError):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _end_with_parent() -> None:

@@ -40,20 +40,23 @@ class Agreeing:
 
     def advance(self, slot: Slot, document: Desired) -> bool:
         """Do the next thing for what is prepared; whether it answers now."""
-        fresh = slot.prepared
-        if fresh is None or not slot.catch_up():
+        slot.catch_up()
+        fresh = slot.prepared or (slot.current if slot.behind else None)
+        if fresh is None:
             return False
+        before = slot.number
+        known = self._commits.number(slot.name)
         wanted = self._decision(slot, fresh, document)
         wish = document.models.get(slot.name) or Wish()
-        if slot.prepared is not fresh:
-            return True  # found decided while its number was looked for
+        if self._commits.number(slot.name) > known or slot.number > before:
+            return slot.number > before  # found decided while its number was looked for
         self._proposed[slot.name] = wanted
         self._commits.propose(slot.name, wanted)
         quorum = self._commits.quorum(slot.name, wanted, wish.revision)
         if not self._agreed(slot, fresh, quorum):
             return False
         self._settle(slot, wanted)
-        return slot.prepared is not fresh
+        return slot.number > before
 
     def withdraw(self, slot: Slot) -> Generation | None:
         """Hold what is prepared no longer; return it unless it has come to answer.
@@ -62,10 +65,11 @@ class Agreeing:
         this worker.
         """
         fresh = slot.prepared
-        proposed = self._proposed.pop(slot.name, None)
-        self._refused.pop(slot.name, None)
+        proposed = self._proposed.get(slot.name)
         if proposed is not None and proposed.number > self._commits.number(slot.name):
             self._settle(slot, Decision(proposed.number, void=True))
+        self._proposed.pop(slot.name, None)
+        self._refused.pop(slot.name, None)
         return fresh if fresh is not None and slot.drop(fresh) else None
 
     def unload(self, slot: Slot, document: Desired) -> None:
@@ -109,6 +113,7 @@ class Agreeing:
         if not quorum.missing:
             return True
         if quorum.refusals:
+            self._since.pop(slot.name, None)  # patience is for who says nothing: it begins anew after a no
             self._refused[slot.name] = quorum.refusals
             if quorum.refusals != refused:
                 logger.warning("%s waits, another worker refuses: %s", fresh.tag, "; ".join(quorum.refusals))

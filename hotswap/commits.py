@@ -103,7 +103,8 @@ class Alone:
         """See `Commits`."""
         with self._lock:
             decisions = self._ledgers.setdefault(name, Ledger()).decisions
-            decisions.pop(wanted.number - 16, None)
+            if wanted.number - 16 < self._ledgers[name].number:
+                decisions.pop(wanted.number - 16, None)
             return decisions.setdefault(wanted.number, wanted)
 
     def reach(self, name: str, number: int) -> None:

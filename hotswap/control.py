@@ -79,9 +79,10 @@ class Control:
         await asyncio.to_thread(self._sight, name)
         await asyncio.to_thread(self._edit, name, set_loaded(name, False, actor, "unload"))
         looked = self._look()
-        return await self.changes.until(
-            lambda: looked() and status.model(self._reconciler, name).serving is None, seconds
-        )
+        return await self.changes.until(lambda: looked() and self._answers_nothing(name), seconds)
+
+    def _answers_nothing(self, name: str) -> bool:
+        return self._reconciler.in_step(name) and status.model(self._reconciler, name).serving is None
 
     async def _bring(self, name: str, before: Wish | None, after: Desired, seconds: float) -> bool:
         """Wait for what comes of an edit."""
@@ -95,7 +96,13 @@ class Control:
         failure = self._failure(name, target, revision) if looked() else None
         if failure is None:
             return False
-        back = await asyncio.to_thread(self._desired.edit, put_back(name, before, revision))
+        try:
+            back = await asyncio.to_thread(self._desired.edit, put_back(name, before, revision))
+        except OSError as error:
+            raise StateUnavailable(
+                f"{name}:{target} was refused: {failure}; it is still the target, "
+                f"as the state cannot be written: {error}"
+            ) from None
         await self._seen()
         raise VersionFailed(f"{name}:{target} was refused: {failure}; the target is {_target(back, name)}")
 
@@ -113,9 +120,10 @@ class Control:
     async def fresh(self) -> None:
         """Take in what was wished through another worker, before anybody is told what is wished."""
         try:
-            document = await asyncio.to_thread(self._desired.read)
-        except StateUnavailable:
-            return  # the reconciler tells
+            async with asyncio.timeout(1.0):
+                document = await asyncio.to_thread(self._desired.read)
+        except (StateUnavailable, TimeoutError):
+            return  # the reconciler tells; what was seen last is better than no answer
         if document != self._reconciler.document:
             await self._seen()
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from hotswap.admission import Admission
+from hotswap.admission import Admission, Permit
 from hotswap.artifact import Artifact
 from hotswap.changes import Changes
 from hotswap.errors import (
@@ -153,19 +153,15 @@ class DataPlane:
 
     async def borrow(self, request: Asked) -> Lease:
         """Lease what would answer, to look at it; raises what `predict` raises before it runs."""
-        return await self._lease(self.model_name(request.model), request)
+        permit, lease = await self._enter(self.model_name(request.model), request)
+        permit.release()
+        return lease
 
     async def _serve(
         self, request: Asked, work: Callable[[Generation], T]
     ) -> tuple[T, Callable[[Timings], dict[str, Any]]]:
         """Admission, lease, thread. The second result tells who served, given the stages' timings."""
-        name = self.model_name(request.model)
-        permit = self.admission.enter()
-        try:
-            lease = await self._lease(name, request)
-        except BaseException:
-            permit.release()
-            raise
+        permit, lease = await self._enter(self.model_name(request.model), request)
 
         def give_back() -> None:
             lease.release()
@@ -202,20 +198,36 @@ class DataPlane:
                 raise  # the runner's own
             raise _late() from None
 
-    async def _lease(self, name: str, request: Asked) -> Lease:
-        """Borrow at once; wait only where the other workers went on without this one."""
-        while True:
-            try:
-                return self.lease(name, request.version)
-            except NotSwitched:
-                self._reconciler.wake()
-                seconds = request.deadline - time.monotonic()
-                if not await self._changes.until(lambda: self._switched(name), seconds):
-                    raise
+    async def _enter(self, name: str, request: Asked) -> tuple[Permit, Lease]:
+        """A place and a lease, at once; wait only where the other workers went on without this one.
 
-    def _switched(self, name: str) -> bool:
-        slot = self._reconciler.slots.get(name)
-        return slot is not None and slot.catch_up()
+        Who waits holds no place: other models are answered meanwhile.
+        """
+        while True:
+            permit = self.admission.enter()
+            try:
+                return permit, self.lease(name, request.version)
+            except NotSwitched:
+                permit.release()
+                if not await self._caught_up(name, request.deadline):
+                    raise
+            except BaseException:
+                permit.release()
+                raise
+
+    async def _caught_up(self, name: str, deadline: float) -> bool:
+        """Wait until this worker answers as the others do; False when it cannot, or not in time."""
+        reconciler = self._reconciler
+
+        def switched() -> bool:
+            slot = reconciler.slots.get(name)
+            return slot is not None and slot.catch_up()
+
+        reconciler.wake()
+        await self._changes.until(
+            lambda: switched() or reconciler.cannot_follow(name), deadline - time.monotonic()
+        )
+        return switched()
 
     @staticmethod
     def _tell(hook: Callable[[R, A], None], request: R, answer: A) -> None:

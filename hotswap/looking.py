@@ -54,6 +54,8 @@ class Looking:
     def _settle_default(self, document: Desired, sights: Mapping[str, ModelSight]) -> Desired:
         """Store the default if it can be told. A state that can't be written must not stop a swap."""
         change = settle_default(sorted(sights))
+        if change(document) == document:
+            return document  # nothing to write: no lock at every look
         try:
             return self._store.edit(change)
         except Exception as error:  # noqa: BLE001 - see the promise above

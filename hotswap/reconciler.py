@@ -97,6 +97,11 @@ class Reconciler:
         slot = self.slots.get(name)
         return self.commits.number(name) == 0 if slot is None else slot.catch_up()
 
+    def cannot_follow(self, name: str) -> bool:
+        """Whether what was decided cannot be loaded here, so that waiting for it does not help."""
+        slot = self.slots.get(name)
+        return slot is not None and self._agreeing.committed(slot) is not None and self._decided(name) is None
+
     def wait(self, timeout: float) -> None:
         """Sleep until somebody wakes us or the other workers have moved, at most `timeout` seconds."""
         until = time.monotonic() + timeout
@@ -113,7 +118,7 @@ class Reconciler:
     def _moved(self, slot: Slot) -> bool:
         """Whether a whole turn has something to do; the next number may be decided on the way."""
         try:
-            return self._advance(slot) or slot.prepared is None
+            return slot.catch_up() and (self._advance(slot) or slot.prepared is None)
         except Exception:  # noqa: BLE001 - the turn meets it again, and tells
             return True
 
@@ -123,7 +128,7 @@ class Reconciler:
         steps = self.steps
         slots = list(self.slots.values())
         quiet = not self.loading and not self._outcomes
-        quiet = quiet and not any(slot.prepared is not None or slot.switches for slot in slots)
+        quiet = quiet and not any(self._agreeing.expects(slot) or slot.switches for slot in slots)
         # A step that is half done has taken an outcome in and not yet acted on it.
         return quiet and self.begun == steps
 
@@ -197,7 +202,18 @@ class Reconciler:
         sight = self.sights.get(name)
         there = sight is not None and wish.last_good in sight.versions
         version = self._decided(name) or resolve(wish.target, sight).version
+        if there and version is not None and self._refused_elsewhere(name, version, wish):
+            version = wish.last_good
         return Want(name, version, wish.last_good if there else None)
+
+    def _refused_elsewhere(self, name: str, version: str, wish: Wish) -> bool:
+        """Whether a living worker refuses and nobody answers here: what served last is then better."""
+        slot = self.slots.get(name)
+        if slot is None or slot.current is not None:
+            return False
+        with suppress(OSError):
+            return bool(self.commits.refusals(name, version, wish.revision))
+        return False
 
     def _decided(self, name: str) -> str | None:
         """The version that the others answer with and this process does not, unless it cannot be loaded."""
@@ -205,7 +221,8 @@ class Reconciler:
         decided = self._agreeing.committed(slot) if slot is not None else None
         if decided is None or decided.version is None:
             return None
-        return None if self._waiting(ModelTag(name, decided.version)) else decided.version
+        tag = ModelTag(name, decided.version)
+        return None if self._sight(tag) is None or self._waiting(tag) else decided.version
 
     def _actual(self, name: str) -> Actual:
         slot = self.slots.get(name)
@@ -237,7 +254,10 @@ class Reconciler:
 
     def _do(self, action: Load | Unload) -> None:
         if isinstance(action, Unload):
-            self._agreeing.unload(self.slots[action.name], self.document)
+            try:
+                self._agreeing.unload(self.slots[action.name], self.document)
+            except OSError as error:
+                self._trouble = f"{action.name}: cannot agree with the other workers: {error}"
             return
         tag = ModelTag(action.name, action.version)
         # What is seen now is what will be tried: files that change meanwhile deserve another try.
@@ -292,6 +312,9 @@ class Reconciler:
         slot = self._slot(generation.tag.name)
         if slot.prepared is not None:
             self._withdraw(slot)
+        if slot.prepared is not None:
+            self._drained(generation)  # the other cannot be given up now
+            return
         slot.prepare(generation)
 
     # --- together with the other workers -----------------------------------------------------
@@ -300,11 +323,19 @@ class Reconciler:
         """Bring what is prepared to answer, or give it up."""
         prepared = slot.prepared
         if prepared is None:
+            if slot.behind and self._serves_the_wish(slot):
+                self._advance(slot)  # the others left it, and may come back
             return
         if may_publish(prepared.tag.version, want, self._actual(slot.name)):
             self._advance(slot)
         else:
             self._withdraw(slot)
+
+    def _serves_the_wish(self, slot: Slot) -> bool:
+        wish, current = self.document.wish(slot.name), slot.current
+        if wish is None or wish.unloaded or current is None:
+            return False
+        return current.tag.version == resolve(wish.target, self.sights.get(slot.name)).version
 
     def _advance(self, slot: Slot) -> bool:
         try:
@@ -314,7 +345,11 @@ class Reconciler:
             return False
 
     def _withdraw(self, slot: Slot) -> None:
-        given_up = self._agreeing.withdraw(slot)
+        try:
+            given_up = self._agreeing.withdraw(slot)
+        except OSError as error:
+            self._trouble = f"{slot.name}: cannot agree with the other workers: {error}"
+            return
         if given_up is not None:
             logger.info("%s is no longer wanted; it is closed without having served", given_up.tag)
             self._drained(given_up)

@@ -139,7 +139,10 @@ class Slot:
         begun = time.perf_counter()
         with self._switching:
             number = self._commits.number(self.name)
-            decided = self._commits.decision(self.name, number)
+            try:
+                decided = self._commits.decision(self.name, number)
+            except OSError:
+                return False
             return number <= self.number or (decided is not None and self._follow(decided, begun))
 
     def _follow(self, decided: Decision, begun: float) -> bool:

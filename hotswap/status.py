@@ -57,8 +57,7 @@ def model(reconciler: Reconciler, name: str) -> ModelStatus:
     sight = reconciler.sights.get(name)
     slot = reconciler.slots.get(name)
     wish = reconciler.document.wish(name)
-    reconciler.in_step(name)
-    current = slot.current if slot else None
+    current = slot.current if slot and reconciler.in_step(name) else None
     return ModelStatus(
         name=name,
         target=wish.target if wish else None,
@@ -87,7 +86,7 @@ def known(reconciler: Reconciler, name: str) -> bool:
 def ready(reconciler: Reconciler) -> bool:
     """Every required model has a serving version; where none is named, at least one model has."""
     slots = list(reconciler.slots.items())  # the reconciler's thread may add one while we read
-    serving = {name for name, slot in slots if slot.current is not None}
+    serving = {name for name, slot in slots if reconciler.in_step(name) and slot.current is not None}
     required = reconciler.document.required
     return bool(serving) if required is None else serving.issuperset(required)
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 
 from hotswap.desired import Desired, DesiredStore, Wish, record_serving
-from hotswap.generation import Generation
 from hotswap.hooks import Hooks, Observer, Swap
 from hotswap.slot import Slot, Switch
 
@@ -28,26 +27,41 @@ class Teller:
         self._store = store
         self._observer = observer
         self._hooks = hooks
+        self._unwritten: dict[str, Switch] = {}
+        self._trouble: str | None = None
 
     def tell(self, slot: Slot, document: Desired) -> Desired:
         """Tell of every switch of a slot since the last call; return the document as it is then."""
         while slot.switches:
             switch = slot.switches[0]
             if switch.after is not None:
-                document = self._remember(switch.after, switch.number, document)
+                self._unwritten[slot.name] = switch
+                document = self._remember(slot.name, document)
             self._tell(slot.name, switch, document.models.get(slot.name) or Wish())
             # Only now: until then the process is not idle.
             slot.switches.popleft()
+        return self._remember(slot.name, document)
+
+    def _remember(self, name: str, document: Desired) -> Desired:
+        """Store what serves, or try again at the next look: a state that can't be written stops no swap."""
+        switch = self._unwritten.get(name)
+        if switch is None or switch.after is None:
+            return document
+        tag, digest = switch.after.tag, switch.after.artifact.digest
+        try:
+            document = self._store.edit(record_serving(name, tag.version, digest, switch.number))
+        except Exception as error:  # noqa: BLE001 - see the promise above
+            self._warn(f"cannot remember that {tag} serves: {error}")
+            return document
+        del self._unwritten[name]
+        self._trouble = None
         return document
 
-    def _remember(self, serving: Generation, number: int, document: Desired) -> Desired:
-        """Store what serves. A state that can't be written must not stop a swap."""
-        tag, digest = serving.tag, serving.artifact.digest
-        try:
-            return self._store.edit(record_serving(tag.name, tag.version, digest, number))
-        except Exception as error:  # noqa: BLE001 - see the promise above
-            logger.warning("cannot remember that %s serves: %s", tag, error)
-            return document
+    def _warn(self, trouble: str) -> None:
+        """Once for each trouble, however often it is met again."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            logger.warning("%s", trouble)
 
     def _tell(self, name: str, switch: Switch, wish: Wish) -> None:
         before, after = switch.before, switch.after

@@ -31,6 +31,7 @@ class CommitBoard:
         self._seat = seat
         self._count = seats.count
         self._rows: dict[str, memoryview] = {}
+        self._refused: dict[str, str] = {}
 
     def number(self, name: str) -> int:
         """The highest number that any seat has reached."""
@@ -53,8 +54,9 @@ class CommitBoard:
             path.symlink_to(_text(wanted))
         except FileExistsError:
             return _parsed(wanted.number, str(path.readlink()))
-        with suppress(OSError):
-            (self._folder / name / str(wanted.number - _KEPT)).unlink()
+        if wanted.number - _KEPT < self.number(name):  # what holds, and what is void above it, is kept
+            with suppress(OSError):
+                (self._folder / name / str(wanted.number - _KEPT)).unlink()
         return wanted
 
     def reach(self, name: str, number: int) -> None:
@@ -65,7 +67,8 @@ class CommitBoard:
     def propose(self, name: str, wanted: Decision) -> None:
         """Write what is ready here."""
         row = self._row(name)
-        row[2 * self._count + self._seat] = 0
+        if self._refused.get(name) == wanted.version:
+            row[2 * self._count + self._seat] = 0
         row[self._count + self._seat] = _mark(_text(wanted), wanted.number)
 
     def refuse(self, name: str, version: str, revision: int, reason: str) -> None:
@@ -73,8 +76,12 @@ class CommitBoard:
         row = self._row(name)
         path = self._reason(name, self._seat)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(reason[:_LONGEST_REASON])
-        temporary.replace(path)
+        with suppress(OSError):
+            path.unlink()
+        with suppress(OSError):  # the no counts, its text may lack room
+            temporary.write_text(reason[:_LONGEST_REASON])
+            temporary.replace(path)
+        self._refused[name] = version
         row[2 * self._count + self._seat] = _mark(version, revision)
 
     def quorum(self, name: str, wanted: Decision, revision: int) -> Quorum:
@@ -113,7 +120,10 @@ class CommitBoard:
         if row is None:
             folder = self._folder / check_word("model name", name)
             folder.mkdir(parents=True, exist_ok=True)
-            self._rows[name] = row = registers(folder / "words", 3 * self._count)
+            row = registers(folder / "words", 3 * self._count)
+            # What the process before on this seat said is not this one's word.
+            row[self._count + self._seat] = row[2 * self._count + self._seat] = 0
+            self._rows[name] = row
         return row
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,13 +36,28 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path` (made if absent); wait for it. It ends with the process."""
+def locked(path: Path, seconds: float = 2.0) -> Iterator[None]:
+    """Hold an exclusive lock on `path` (made if absent); it ends with the process.
+
+    Raises TimeoutError when another holds it longer: a stopped process must not stop all the others.
+    """
+    until = time.monotonic() + seconds
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while not _taken(handle):
+            if time.monotonic() > until:
+                raise TimeoutError(f"{path} is held by another process, maybe a stopped one")
+            time.sleep(0.01)
         yield
     finally:
         os.close(handle)

@@ -12,9 +12,8 @@ import mmap
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
-
-from registry.files import locked
 
 #: Seconds between two beats, and after how long without one a worker counts as stopped.
 BEAT = 0.1
@@ -33,15 +32,17 @@ def registers(path: Path, words: int) -> memoryview:
     The bytes are written before they are mapped: a hole in a file on a full disk would kill whoever
     touches it.
     """
-    with locked(path.with_suffix(".lock")):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            missing = words * _WORD - os.fstat(handle).st_size
-            if missing > 0:
-                os.pwrite(handle, bytes(missing), words * _WORD - missing)
-            return memoryview(mmap.mmap(handle, words * _WORD)).cast("Q")
-        finally:
-            os.close(handle)
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        temporary.write_bytes(bytes(words * _WORD))
+        with suppress(FileExistsError):
+            os.link(temporary, path)  # whole or not at all, and the first wins: nobody waits for a lock
+        temporary.unlink()
+    handle = os.open(path, os.O_RDWR)
+    try:
+        return memoryview(mmap.mmap(handle, words * _WORD)).cast("Q")
+    finally:
+        os.close(handle)
 
 
 class Seats:
@@ -97,7 +98,7 @@ class Seats:
 
 
 class Seat:
-    """This process's seat. `start` begins its heartbeat; `leave` ends it and frees the seat."""
+    """This process's seat. `start` begins its heartbeat, `rest` ends it, `leave` frees the seat."""
 
     def __init__(self, index: int, lock: int, beats: memoryview, connections: memoryview) -> None:
         self.index = index
@@ -121,16 +122,19 @@ class Seat:
         """Beat from now on, in a thread of its own."""
         self._thread.start()
 
-    def leave(self) -> None:
-        """Stop beating and let another process sit here; a second call does nothing."""
-        lock, self._lock = self._lock, None
-        if lock is None:
-            return
+    def rest(self) -> None:
+        """Stop beating: nobody waits for this process any more. It stays on its seat."""
         self._ending.set()
         if self._thread.ident is not None:
             self._thread.join(1.0)
         self._beats[self.index] = 0
-        os.close(lock)
+
+    def leave(self) -> None:
+        """Let another process sit here; only when nothing writes registers any more."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            self.rest()
+            os.close(lock)
 
     def _serve(self) -> None:
         while not self._ending.wait(BEAT):

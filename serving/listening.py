@@ -128,8 +128,6 @@ class Listening:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             self._turns.nothing_waits()
         except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
             logger.error("no connection can be taken for %g s: %s", _NO_ROOM_PAUSE, error)
             return False
         return True

@@ -73,9 +73,12 @@ def _spawning(
 ) -> Any:
     """The watcher's own way to start what is missing, within what `replacements` allows."""
     known: set[int] = set()
+    begun = False
 
     async def spawn_processes(watcher: Any) -> None:
-        if not known:
+        nonlocal begun
+        if not begun:
+            begun = True
             await first(watcher)
         else:
             await _replace(watcher, known - set(watcher.processes))

@@ -6,6 +6,7 @@ import gc
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -172,4 +173,4 @@ class AnyOrder(RuleBasedStateMachine):
 AnyOrder.TestCase.settings = settings(
     max_examples=200, stateful_step_count=60, deadline=None, database=None, derandomize=True
 )
-TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder = pytest.mark.timeout(120)(AnyOrder.TestCase)

@@ -70,8 +70,17 @@ def test_the_highest_number_holds_and_models_are_apart(commits: Commits) -> None
 def test_old_decisions_are_forgotten_and_recent_ones_kept(commits: Commits) -> None:
     for number in range(1, 41):
         commits.decide("m", Decision(number, "v1"))
+        commits.reach("m", number)
     kept = [number for number in range(1, 41) if commits.decision("m", number) is not None]
     assert kept == list(range(25, 41))
+
+
+def test_what_holds_is_never_forgotten_nor_what_was_made_void_since(commits: Commits) -> None:
+    commits.decide("m", Decision(1, "v1"))
+    commits.reach("m", 1)
+    for number in range(2, 41):
+        commits.decide("m", Decision(number, void=True))
+    assert all(commits.decision("m", number) is not None for number in range(1, 41))
 
 
 def test_every_seat_sees_the_highest_number_of_all(make: Make) -> None:
