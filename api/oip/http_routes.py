@@ -18,7 +18,7 @@ from api.auth import Guard
 from api.context import RequestContext
 from api.oip import encodings, http_answers, http_request, http_response
 from api.oip.http_request import Parsed
-from api.oip.messages import InferRequest, InferResponse
+from api.oip.messages import InferRequest, InferResponse, check_parameter
 from api.oip.parts import Parts
 from hotswap.dataplane import Asked
 from hotswap.errors import BadRequest, ModelNotReady, ServingError
@@ -249,7 +249,11 @@ async def _small(request: Request) -> dict[str, Any]:
 
 
 def _parameters(found: dict[str, Any]) -> dict[str, Any]:
-    parameters = found.get("parameters") or {}
+    parameters = found.get("parameters")
+    if parameters is None:
+        return {}
     if not isinstance(parameters, dict):
         raise BadRequest("parameters: it must be an object")
+    for name, value in parameters.items():
+        check_parameter("parameters", name, value)
     return parameters

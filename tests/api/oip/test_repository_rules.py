@@ -106,7 +106,7 @@ def test_m2_m3_what_cannot_be_read_or_found_changes_nothing(v2: Service) -> None
     for what in ("load", "unload"):
         load(v2, what, "nobody", 404)
         load(v2, what, "x" * 500, 404)
-        for wrong in ("{", "[]", '{"parameters": 7}'):
+        for wrong in ("{", "[]", '{"parameters": 7}', '{"parameters": []}', '{"parameters": {"a": [1]}}'):
             load(v2, what, status=400, content=wrong)
         load(v2, what, status=415, content="<x/>", headers={"content-type": "application/xml"})
         load(v2, what, status=413, content=b" " * 70_000)
