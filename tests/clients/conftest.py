@@ -41,7 +41,7 @@ def _built(name: str) -> Path:
     return clients.build(name)
 
 
-def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, timeout: float = LIMIT, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run somebody's program with nothing of ours in its environment; it must end well."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environment |= more.pop("env", {})
@@ -50,7 +50,7 @@ def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=timeout,
         check=False,
         **more,
     )

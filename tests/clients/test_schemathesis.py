@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import Served, home_of, run, serving
+from tests.e2e.sizes import LIMIT, SIZES
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2 * LIMIT)]
 
-EXAMPLES = 25
+EXAMPLES = SIZES.fuzz // 30
 #: A schema cannot say which bytes are a picture, which names there are, or what a graph takes. Where a model
-#: was unloaded 503 is the right answer, and the description says so.
+#: was unloaded 503 is the right answer, and 504 on a busy machine; the description has to say so.
 CONFIG = """
 [checks]
 positive_data_acceptance.enabled = false
-not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 503]
+not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 503, 504]
 """
 
 
@@ -37,7 +38,8 @@ def test_it_finds_nothing(tried: Served, tmp_path: Path, part: str) -> None:
     (tmp_path / "config.toml").write_text(CONFIG)
     program = [home_of("schemathesis") / "bin" / "schemathesis", "--config-file", "config.toml", "run"]
     wanted = ["--include-path-regex", part, "--max-examples", str(EXAMPLES), "--generation-deterministic"]
-    told = run(*program, f"http://{tried.http}/docs.json", *wanted, "--no-color", cwd=tmp_path).stdout
+    bounds = {"cwd": tmp_path, "timeout": LIMIT}
+    told = run(*program, f"http://{tried.http}/docs.json", *wanted, "--no-color", **bounds).stdout
     generated = re.search(r"(\d+) generated, (\d+) passed", told)
     assert generated is not None, told
     assert int(generated[1]) == int(generated[2]) > 100
