@@ -132,6 +132,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         if method in self._admitted:
             self._parts.check_room()
         held = Held(self._parts.receiving.store)
+        state.hold = held.add
         messages: Messages | None = None
         try:
             if handler.request_streaming:

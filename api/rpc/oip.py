@@ -12,7 +12,7 @@ from api import context
 from api.auth import Guard
 from api.oip.describing import BACKEND
 from api.oip.http_answers import data_type
-from api.oip.messages import InferRequest
+from api.oip.messages import InferRequest, InferResponse
 from api.oip.parts import Parts
 from api.oip.statistics import Duration, ModelStatistics
 from api.protos import inference_pb2 as messages
@@ -23,8 +23,8 @@ from hotswap.errors import BadRequest, ServingError
 from hotswap.runner import TensorSpec
 
 NAME = "inference.GRPCInferenceService"
-#: Elements of a message that are read or written without a thread.
-QUICK = 16_384
+#: Elements of a message that are read, and bytes of an answer that are written, without a thread.
+QUICK, QUICK_BYTES = 16_384, 65_536
 
 Metadata = messages.ModelMetadataResponse.TensorMetadata
 
@@ -82,15 +82,13 @@ class Inference:
         state = context.current.get()
         try:
             answer = await self._parts.inference.infer(await self._read(request))
+            written = await self._written(request, answer)
         except ServingError as error:
             seconds = time.perf_counter() - state.received
             self._parts.refused(state.request_id, request.model_name or None, error, seconds)
             raise
         tell_version(call, answer.version)
-        as_raw = oip_messages.is_raw(request)
-        if as_raw or oip_messages.size(answer) <= QUICK:
-            return oip_messages.written(answer, as_raw=as_raw)
-        return await asyncio.to_thread(oip_messages.written, answer, as_raw=as_raw)
+        return written
 
     async def _read(self, request: messages.ModelInferRequest) -> InferRequest:
         state = context.current.get()
@@ -102,7 +100,19 @@ class Inference:
 
         if oip_messages.weight(request) <= QUICK:
             return work()
+        state.hold(oip_messages.widened(request))
         return await self._parts.aside(work, state.deadline)
+
+    @staticmethod
+    async def _written(
+        request: messages.ModelInferRequest, answer: InferResponse
+    ) -> messages.ModelInferResponse:
+        as_raw, size = oip_messages.is_raw(request), oip_messages.size(answer)
+        if size <= QUICK_BYTES:
+            return oip_messages.written(answer, as_raw=as_raw)
+        # The answer waits for the caller to take it: it counts until then.
+        context.current.get().hold(size)
+        return await asyncio.to_thread(oip_messages.written, answer, as_raw=as_raw)
 
     async def model_config(
         self, request: messages.ModelConfigRequest, call: Any

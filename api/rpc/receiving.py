@@ -16,6 +16,8 @@ from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
 
 #: Seconds that a message may take to arrive while others wait for its place.
 PATIENCE = 5.0
+#: Seconds in which the library tells that a caller has left, after it told of no message.
+_LEFT = 0.05
 #: How many messages of a stream are counted as held: more are not under way at once.
 _UNDER_WAY = 9
 
@@ -38,7 +40,7 @@ class Held:
         self._sizes: deque[int] = deque()
 
     def add(self, size: int) -> None:
-        """Hold one message more; raise `Overloaded`. Of a stream only the last few are held."""
+        """Hold one message more, or what was made of it; raise `Overloaded`. The last few alone are held."""
         self._store.add(size)
         self._sizes.append(size)
         if len(self._sizes) > _UNDER_WAY:
@@ -78,6 +80,9 @@ class Receiving:
                 self._places.release()
         except TimeoutError:
             raise DeadlineExceeded("the message did not arrive within the request's time") from None
+        if raw is grpc.aio.EOF:
+            # Either there is none, or the caller has left and the library is about to cancel this call.
+            await asyncio.sleep(_LEFT)
         return self._decoded(raw, held, decode)
 
     async def _place(self) -> None:

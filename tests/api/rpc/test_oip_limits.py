@@ -1,0 +1,86 @@
+"""The Open Inference Protocol over gRPC: what big messages and answers count, and what is bounded."""
+
+from __future__ import annotations
+
+import grpc
+import numpy as np
+import pytest
+
+from api.protos import inference_pb2 as pb
+from tests.api.rpc.served import Served, served
+from tests.api.rpc.test_calls import ends, reached
+
+pytestmark = pytest.mark.anyio
+
+Input = pb.ModelInferRequest.InferInputTensor
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+Code = grpc.StatusCode
+
+
+def asks(one: Served, request: pb.ModelInferRequest) -> grpc.aio.UnaryUnaryCall:
+    """The call."""
+    send = one.channel.unary_unary(
+        INFER, pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
+    )
+    return send(request)
+
+
+def rows(count: int, *, raw: bool) -> pb.ModelInferRequest:
+    """So many rows for the fakes' graph; each gives one float."""
+    values = np.zeros((count, 2), "<f4")
+    about = Input(name="x", datatype="FP32", shape=values.shape)
+    if raw:
+        return pb.ModelInferRequest(model_name="m", inputs=[about], raw_input_contents=[values.tobytes()])
+    about.contents.fp32_contents.extend(values.ravel().tolist())
+    return pb.ModelInferRequest(model_name="m", inputs=[about])
+
+
+@pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
+async def test_big_tensors_come_and_go(raw: bool) -> None:
+    async with served("m:v1") as one:
+        answer = await asks(one, rows(40_000, raw=raw))
+        if raw:
+            assert len(answer.raw_output_contents[0]) == 160_000
+        else:
+            assert len(answer.outputs[0].contents.fp32_contents) == 40_000
+
+
+async def test_typed_elements_count_as_what_they_take_here() -> None:
+    async with served("m:v1", buffered=2_000_000) as one:
+        assert await asks(one, rows(40_000, raw=True))
+        message = await ends(asks(one, rows(100_000, raw=False)), Code.RESOURCE_EXHAUSTED)
+        assert "too many" in message
+        assert one.refused == ["overloaded"]
+
+
+async def test_an_answer_counts_until_it_is_taken() -> None:
+    async with served("m:v1", buffered=2_000_000) as one:
+        assert await asks(one, rows(160_000, raw=True))
+        hold = one.holds()
+        call = asks(one, rows(160_000, raw=True))
+        await reached(hold)
+        one.bodies.add(700_000)
+        hold.let_go()
+        await ends(call, Code.RESOURCE_EXHAUSTED)
+        one.bodies.remove(700_000)
+
+
+async def test_a_request_that_is_read_in_a_thread_needs_a_place_as_any_other() -> None:
+    async with served("m:v1", capacity=1) as one:
+        hold = one.holds()
+        first = asks(one, rows(1, raw=True))
+        await reached(hold)
+        assert "places" in await ends(asks(one, rows(40_000, raw=False)), Code.RESOURCE_EXHAUSTED)
+        hold.let_go()
+        await first
+
+
+async def test_calls_that_are_open_are_bounded_too() -> None:
+    async with served("m:v1", capacity=1) as one:
+        watching = [one.slow() for _ in range(10)]
+        await one.until(lambda: len(one.server._calls._parts.receiving._limits) == 10)
+        assert "limit" in (await ends(one.predict(), Code.RESOURCE_EXHAUSTED)).lower()
+        for call in watching:
+            call.cancel()
+        await one.until(lambda: one.counted.codes() == ["CANCELLED"] * 10)
+        assert (await one.predict()).model_version == "v1"
