@@ -26,7 +26,9 @@ pytestmark = pytest.mark.anyio
 
 async def test_an_answer_has_what_was_found_and_who_found_it() -> None:
     async with typed("m:v1", codes={"v1": 5}) as served:
-        answer = await served.pictures.Predict(picture("my id"))
+        call = served.pictures.Predict(picture("my id"))
+        answer, beside = await call, dict(await call.trailing_metadata())
+    assert beside["x-model-version"] == "v1"
     assert (answer.request_id, answer.model, answer.model_version) == ("my id", "m", "v1")
     assert (answer.model_digest, answer.generation, answer.task) == ("sha256:1", 1, "object-detection")
     (found,) = answer.detections

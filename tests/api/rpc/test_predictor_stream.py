@@ -207,3 +207,14 @@ async def test_when_the_service_ends_what_was_read_is_answered_and_the_camera_to
                 await asyncio.wait_for(ended.read(), PATIENCE)
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
             assert "open another stream" in (refused.value.details() or "")
+
+
+async def test_a_stream_that_comes_while_the_service_begins_to_end_reads_nothing() -> None:
+    async with typed("m:v1") as served:
+        served.cameras.drain()
+        stream = begin(served)
+        await stream.write(picture())
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await asyncio.wait_for(stream.read(), PATIENCE)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert served.world.loader.of("v1").served == 0
