@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+import grpc
 import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.harness import ROOT, Service
-from tests.e2e.sizes import LIMIT
+from tests.e2e.sizes import LIMIT, SOON
 from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
@@ -35,11 +36,31 @@ def _labels(family: Metric) -> set[str]:
 
 def test_names_kinds_and_labels_are_those_of_the_documents(api: Service) -> None:
     api.predict(model="m")
+    _call(api, "/grpc.health.v1.Health/Check")
     _swap(api)
     documented = _documented()
     found = {name: (each.type, _labels(each)) for name, each in _families(api).items()}
     assert found == documented
     assert api.get("/metrics").headers["content-type"].startswith("text/plain; version=")
+
+
+def _call(api: Service, method: str) -> grpc.StatusCode:
+    with grpc.insecure_channel(api.grpc_address) as channel:
+        call = channel.unary_unary(method).future(b"", timeout=SOON)
+        code: grpc.StatusCode = call.code()
+        return code
+
+
+def test_no_client_can_add_series_over_grpc_without_bound(api: Service) -> None:
+    def series() -> int:
+        return len(api.samples("grpc_requests_total"))
+
+    assert _call(api, "/nobody/Nothing") is grpc.StatusCode.UNIMPLEMENTED
+    before = series()
+    for number in range(50):
+        assert _call(api, f"/nobody/Nothing{number}") is grpc.StatusCode.UNIMPLEMENTED
+    assert series() == before
+    assert api.figure("grpc_requests_total", method="other", code="UNIMPLEMENTED") > 50
 
 
 def test_the_version_that_served_is_counted(api: Service) -> None:
