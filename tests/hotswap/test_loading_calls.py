@@ -49,9 +49,11 @@ async def test_a_target_stays_through_unload_and_load() -> None:
 
 
 async def test_who_has_a_lease_when_the_model_is_unloaded_is_answered() -> None:
-    with live("m:held") as world:
+    with live("m:v1") as world:
+        await ready(world, "v1")
         hold = world.loader.holds["held"] = Hold()
-        await ready(world, "held")
+        world.source.add("m:held")
+        assert await world.control.load("m", "ann", 5.0)
         task = asyncio.create_task(world.data_plane.predict(asked()))
         await asyncio.to_thread(hold.reached)
         assert await world.control.unload("m", "ann", 5.0)
