@@ -11,6 +11,7 @@ from benchmarks.figures import Spread
 from benchmarks.remembering import MemoryResult
 from benchmarks.steady import Case, SizeResult
 from benchmarks.swapping import SwapResult
+from benchmarks.wires import Wire
 
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -83,3 +84,17 @@ def memory(result: MemoryResult) -> dict[str, Any]:
         "growth_per_swap": round(result.growth_per_swap, 3),
         "growth_share": round(result.growth_share, 4),
     }
+
+
+def wires(results: Iterable[Wire]) -> list[dict[str, Any]]:
+    """The same model over every wire."""
+    figures = ("rate", "p50", "p99", "cpu_ms", "client_ms")
+    return [
+        {
+            "wire": wire.name,
+            "throughput_of_limit": wire.of_limit().as_json(),
+            **{name: wire.figure(name).as_json() for name in figures},
+            "failed": sum(run.failed for run in wire.runs),
+        }
+        for wire in results
+    ]

@@ -14,6 +14,7 @@ from benchmarks.machine import cores
 from benchmarks.remembering import MemoryResult
 from benchmarks.steady import SizeResult
 from benchmarks.swapping import SwapResult
+from benchmarks.wires import CONCURRENCY, Wire
 
 #: The share of the cores that the limit must have had for its throughput to mean something.
 _ENOUGH = 0.9
@@ -117,6 +118,30 @@ def show_memory(console: Console, result: MemoryResult) -> None:
         f"RSS {resident[0]:.0f} MB after the first, {resident[-1]:.0f} after the last{proportional}; "
         f"{result.growth_per_swap:+.2f} MB a swap, {result.growth_share:+.1%} of a model in all"
     )
+
+
+def show_wires(console: Console, wires: Iterable[Wire], workers: int) -> None:
+    """The same model over every wire."""
+    console.print(
+        f"\n[bold]Wires[/] ({workers} workers, {CONCURRENCY} at once; "
+        "the limit decodes pictures, which tensors spare the service)"
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("wire", no_wrap=True)
+    for name in ("x LIMIT", "/s", "p50 ms", "p99", "CPU ms", "client", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for wire in wires:
+        table.add_row(
+            wire.name,
+            wire.of_limit().text(2),
+            f"{wire.figure('rate').median:.1f}",
+            wire.figure("p50").text(1),
+            f"{wire.figure('p99').median:.1f}",
+            f"{wire.figure('cpu_ms').median:.2f}",
+            f"{wire.figure('client_ms').median:.2f}",
+            str(sum(run.failed for run in wire.runs)),
+        )
+    console.print(table)
 
 
 def show_aims(console: Console, aims: Iterable[Aim]) -> None:

@@ -21,6 +21,7 @@ from benchmarks.remembering import MemoryResult
 from benchmarks.serving import Service, quiet_environment
 from benchmarks.steady import CONCURRENCY, SizeResult, Steady
 from benchmarks.swapping import SwapResult
+from benchmarks.wires import Wire, Wires
 from hotswap.tags import ModelTag
 
 _SMALL, _LARGE = "640x480", "12 megapixels"
@@ -57,6 +58,8 @@ class Bench:
             self._take_swaps()
         if "memory" in self.options.parts:
             self._take_memory()
+        if "wires" in self.options.parts:
+            self._take_wires()
         report.show_aims(self.console, self.aims)
         self.console.print(f"\n{record.write(self.options.results, self.document)}")
 
@@ -76,6 +79,25 @@ class Bench:
         result = self._memory()
         report.show_memory(self.console, result)
         self.document["memory"] = record.memory(result)
+
+    def _take_wires(self) -> None:
+        wires = self._wires()
+        report.show_wires(self.console, wires, machine.cores())
+        self.document["wires"] = record.wires(wires)
+
+    def _wires(self) -> list[Wire]:
+        home = self._home("wires", [self.subject.version(self.room / "wires", "v1")])
+        tag = ModelTag(self.subject.name, "v1")
+        with (
+            Limit(home, tag, [self.small], machine.cores()) as limit,
+            Service(home, machine.cores()) as service,
+        ):
+            wires = Wires(service, self.subject.name, self.small, self.room)
+            with self._progress("wires", self.options.rounds * len(wires.wires)) as tell:
+                for _ in range(self.options.rounds):
+                    for step in wires.round(limit, self.options.seconds):
+                        tell(step)
+            return wires.wires
 
     def _steady(self) -> list[SizeResult]:
         large = pictures.large(self.small)

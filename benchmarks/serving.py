@@ -31,6 +31,7 @@ class Service:
         self.home = home
         self.workers = workers
         self.port = _free_port()
+        self.grpc_port = _free_port()
         self._log = home / "service.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -86,7 +87,7 @@ class Service:
             "OKAWARI_HOME": self.home,
             "WORKERS": self.workers,
             "PORT": self.port,
-            "GRPC_PORT": _free_port(),
+            "GRPC_PORT": self.grpc_port,
         }
         return plain | {name: str(value) for name, value in changes.items()}
 
