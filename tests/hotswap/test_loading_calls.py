@@ -109,6 +109,7 @@ async def test_unloading_does_not_try_again_what_has_failed_elsewhere() -> None:
         tries = world.loader.loads.count("other:v9")
         assert tries == 1
         assert await world.control.unload("m", "ann", 5.0)
+        assert await world.control.changes.until(lambda: world.reconciler.idle, 5.0)
         assert world.loader.loads.count("other:v9") == tries
 
 
