@@ -8,7 +8,7 @@ import grpc
 
 from api import context, fields
 from api.protos.modelmora_pb2 import BatchRequest, EmbeddingRequest, EmbeddingResponse, InferenceStatus
-from api.rpc import flight
+from api.rpc import batches, flight
 from api.rpc.arriving import Arriving
 from api.rpc.calls import tell_version
 from api.rpc.following import State, Steps
@@ -144,7 +144,7 @@ def handlers(servicer: ModelInference) -> list[grpc.ServiceRpcHandler]:
             servicer.generate_embedding, EmbeddingRequest.FromString, EmbeddingResponse.SerializeToString
         ),
         "GenerateBatch": grpc.unary_stream_rpc_method_handler(
-            servicer.generate_batch, BatchRequest.FromString, EmbeddingResponse.SerializeToString
+            servicer.generate_batch, batches.read, EmbeddingResponse.SerializeToString
         ),
         "GenerateEmbeddingStream": grpc.unary_stream_rpc_method_handler(
             servicer.generate_embedding_stream, EmbeddingRequest.FromString, InferenceStatus.SerializeToString

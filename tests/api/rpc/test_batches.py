@@ -1,0 +1,62 @@
+"""Batches are counted before they are read."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import grpc
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.protos.modelmora_pb2 import BatchRequest, EmbeddingRequest
+from api.rpc import batches
+from hotswap.errors import BadRequest
+from tests.api.rpc.typed import typed
+
+NOTHING = b"\x0a\x00"
+
+
+def test_a_batch_of_the_most_pictures_is_read_and_one_more_is_refused() -> None:
+    assert len(batches.read(NOTHING * batches.MOST).requests) == batches.MOST
+    with pytest.raises(BadRequest, match="at most 10000"):
+        batches.read(NOTHING * (batches.MOST + 1))
+
+
+def test_a_big_message_of_nothings_is_refused_without_being_read() -> None:
+    raw = NOTHING * 5_000_000
+    begun = time.process_time()
+    with pytest.raises(BadRequest):
+        batches.read(raw)
+    assert time.process_time() - begun < 0.2
+
+
+def test_what_stands_before_the_pictures_hides_none_of_them() -> None:
+    for odd in (b"\x10\x05", b"\x11" + bytes(8), b"\x15" + bytes(4), b"\x12\x03abc", b"\x13\x14"):
+        assert batches.fields(odd + NOTHING * 3) == (5 if odd == b"\x13\x14" else 4)
+        with pytest.raises(BadRequest):
+            batches.read(odd + NOTHING * (batches.MOST + 1))
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20), st.binary(max_size=40))
+def test_pictures_are_counted_as_they_are_read_and_odd_bytes_do_no_harm(
+    images: list[bytes], odd: bytes
+) -> None:
+    wanted = BatchRequest(requests=[EmbeddingRequest(image_data=image) for image in images])
+    raw = wanted.SerializeToString()
+    assert batches.fields(raw) == len(images)
+    assert batches.read(raw) == wanted
+    with suppress(DecodeError):
+        batches.read(odd + raw)
+
+
+@pytest.mark.anyio
+async def test_the_caller_of_too_big_a_batch_is_told() -> None:
+    async with typed("e:v1") as served:
+        call = served.channel.unary_stream("/modelmora.v1.ModelInference/GenerateBatch", None, None)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call(NOTHING * (batches.MOST + 1)).read()
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "at most 10000" in (refused.value.details() or "")
