@@ -223,10 +223,13 @@ class DataPlane:
             slot = reconciler.slots.get(name)
             return slot is not None and slot.catch_up()
 
+        def in_vain() -> bool:
+            # Before a look that began after now it may not even have seen what there is to load.
+            return reconciler.steps >= needed and reconciler.cannot_follow(name)
+
+        needed = reconciler.begun + 1
         reconciler.wake()
-        await self._changes.until(
-            lambda: switched() or reconciler.cannot_follow(name), deadline - time.monotonic()
-        )
+        await self._changes.until(lambda: switched() or in_vain(), deadline - time.monotonic())
         return switched()
 
     @staticmethod

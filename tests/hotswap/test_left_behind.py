@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from anyio import wait_all_tasks_blocked
 
-from hotswap.errors import ModelNotFound, ModelNotReady
+from hotswap import status
+from hotswap.control import TargetChange
+from hotswap.errors import Conflict, ModelNotFound, ModelNotReady, VersionFailed
+from tests.hotswap.test_control_races import StoppedLook
 from tests.hotswap.workers import Workers
 from tests.hotswap.world import LiveWorld, asked, live
 
@@ -22,6 +26,19 @@ def two(tmp_path: Path) -> Iterator[tuple[LiveWorld, Workers]]:
     others.settle()
     with live(commits=others.view(1), source=others.source, store=others.store) as world:
         yield world, others
+
+
+@pytest.fixture
+async def behind(two: tuple[LiveWorld, Workers]) -> AsyncIterator[LiveWorld]:
+    """The worker that was left behind: it has served v1, and whatever wakes it loads v2 until the end."""
+    world, others = two
+    await world.data_plane.predict(asked())
+    held = world.loader.holds_load("v2")
+    others.source.add("m:v2")
+    others.settle()
+    assert others.all() == ["v2"]
+    yield world
+    held.let_go()
 
 
 async def test_a_request_to_a_worker_that_was_left_behind_waits_until_it_has_caught_up(
@@ -80,3 +97,72 @@ async def test_a_worker_that_waits_for_another_switches_without_being_woken(
     assert others.all() == ["v2"]
     # Its reconciler looks once a minute, and no request has come.
     assert await world.control.changes.until(lambda: world.serving() == "v2", 5.0)
+
+
+async def test_a_worker_that_has_not_yet_seen_what_the_others_have_switched_to_lets_requests_wait(
+    two: tuple[LiveWorld, Workers],
+) -> None:
+    world, others = two
+    await world.data_plane.predict(asked())
+    look = StoppedLook(world)
+    others.source.add("m:v2")
+    others.settle()
+    task = asyncio.create_task(world.data_plane.predict(asked()))
+    await asyncio.to_thread(look.hold.reached)
+    await wait_all_tasks_blocked()
+    assert not task.done()
+    look.hold.let_go()
+    assert (await task).version == "v2"
+
+
+async def test_who_was_left_behind_does_not_say_that_it_serves(behind: LiveWorld) -> None:
+    told = status.model(behind.reconciler, "m")
+    assert (told.serving, told.generation) == (None, None)
+
+
+async def test_who_was_left_behind_is_not_ready(behind: LiveWorld) -> None:
+    assert not status.ready(behind.reconciler)
+
+
+async def test_a_target_that_the_others_have_left_does_not_serve_yet(behind: LiveWorld) -> None:
+    assert not await behind.control.set_target(TargetChange("m", "v1", "ann"), 0.05)
+
+
+async def test_a_call_that_expects_what_the_others_have_left_changes_nothing(behind: LiveWorld) -> None:
+    before = behind.store.read()
+    with pytest.raises(Conflict):
+        await behind.control.set_target(TargetChange("m", "v2", "ann", expected_current="v1"), 0.05)
+    assert behind.store.read() == before
+
+
+async def test_who_waits_for_one_model_leaves_room_for_another(tmp_path: Path) -> None:
+    others = Workers(tmp_path, 1, "m:v1", "other:v1")
+    others.settle()
+    with live(commits=others.view(1), source=others.source, store=others.store, capacity=1) as world:
+        for model in ("m", "other"):
+            await world.data_plane.predict(asked(model))
+        held = world.loader.holds_load("v2")
+        others.source.add("m:v2")
+        others.settle()
+        waiting = asyncio.create_task(world.data_plane.predict(asked()))
+        await wait_all_tasks_blocked()
+        try:
+            assert (await world.data_plane.predict(asked("other"))).version == "v1"
+            assert not waiting.done()
+        finally:
+            held.let_go()
+        assert (await waiting).version == "v2"
+
+
+async def test_who_cannot_load_what_the_others_answer_with_lets_nobody_wait_for_it(
+    two: tuple[LiveWorld, Workers],
+) -> None:
+    world, others = two
+    await world.data_plane.predict(asked())
+    world.loader.fails["v2"] = {"load": VersionFailed("no memory")}
+    others.source.add("m:v2")
+    others.settle()
+    async with asyncio.timeout(2.0):
+        for _ in range(2):  # the first is there when it fails, the second comes later
+            with pytest.raises(ModelNotReady):
+                await world.data_plane.predict(asked())
