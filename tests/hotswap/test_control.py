@@ -9,9 +9,18 @@ import pytest
 from hotswap.artifact import Unsettled
 from hotswap.control import TargetChange
 from hotswap.desired import seed, set_target
-from hotswap.errors import BadRequest, Conflict, ModelNotFound, ServingError, VersionFailed, VersionNotFound
+from hotswap.errors import (
+    BadRequest,
+    Conflict,
+    ModelNotFound,
+    ServingError,
+    StateUnavailable,
+    VersionFailed,
+    VersionNotFound,
+)
 from hotswap.tags import ModelTag
 from tests.hotswap.fakes import Hold
+from tests.hotswap.test_reconciler_trouble import BrokenStore
 from tests.hotswap.world import LiveWorld, live
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +100,22 @@ async def test_a_version_that_fails_is_refused_with_its_reason_and_the_target_pu
         shown = world.reconciler.document.wish("m")
         assert shown is not None
         assert shown.target == target(world)
+
+
+async def test_a_failed_target_that_cannot_be_put_back_is_told_with_its_reason() -> None:
+    store = BrokenStore()
+
+    def fill(_: ModelTag) -> None:
+        store.read_only = True
+
+    with live("m:v1", store=store) as world:
+        await ready(world)
+        world.source.add("m:v2", latest=False)
+        world.loader.fails["v2"] = {"load": VersionFailed("no memory")}
+        world.loader.before_load = fill
+        with pytest.raises(StateUnavailable, match=r"no memory; it is still the target.*no space left"):
+            await world.control.set_target(TargetChange("m", "v2", "ann"), 5.0)
+        assert (world.serving(), target(world)) == ("v1", "v2")
 
 
 async def test_a_failed_target_that_somebody_changed_meanwhile_is_not_put_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -183,6 +184,34 @@ def test_what_is_left_to_another_is_looked_at_after_pauses(run: Any, tmp_path: P
             assert await _echoes(await _connect(listener))
             assert time.monotonic() - begun > 0.8 * PATIENCE * PAUSE
             assert worker.told == 2
+            hung.end()
+
+    run(main())
+
+
+@BOTH
+def test_a_connection_that_cannot_be_taken_is_not_the_end_of_taking(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.listening._NO_ROOM_PAUSE", 0.01)
+    errors, accept = list[OSError](), socket.socket.accept
+
+    def failing(listener: socket.socket) -> Any:
+        if errors:
+            raise errors.pop()
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", failing)
+
+    async def main() -> None:
+        async with _workers(tmp_path, 1) as (listener, (worker,)):
+            hung = _Worker(tmp_path)  # what is left to it is looked at after pauses, by nobody's call
+            hung.seat.tell_connections(0)
+            hung.seat.start()
+            assert await _echoes(await _connect(listener))
+            errors.append(OSError(errno.EPROTO, "Protocol error"))
+            assert await _echoes(await _connect(listener))
+            assert (errors, worker.told) == ([], 2)
             hung.end()
 
     run(main())

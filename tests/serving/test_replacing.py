@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
-from serving.replacing import AT_ONCE, IN_VAIN, ONE_MORE, Replacements
+import asyncio
+import itertools
+
+from serving.replacing import AT_ONCE, IN_VAIN, ONE_MORE, Replacements, _spawning
+
+
+class Watcher:
+    """As much of the process manager's watcher as is asked of it; processes end as the test says."""
+
+    def __init__(self, numprocesses: int) -> None:
+        self.numprocesses = numprocesses
+        self.processes: dict[int, object] = {}
+        self.started = 0
+        self.stopped = False
+
+    def spawn_process(self) -> None:
+        self.started += 1
+        self.processes[self.started] = object()
+
+    async def spawn_processes(self) -> None:
+        while len(self.processes) < self.numprocesses:
+            self.spawn_process()
+
+    async def _stop(self) -> None:
+        self.stopped = True
 
 
 def test_lost_workers_are_replaced_at_once() -> None:
@@ -41,3 +65,12 @@ def test_one_that_came_up_gives_hope_again() -> None:
     assert not replacements.hopeless(0)
     replacements.lost(7)
     assert replacements.hopeless(0)
+
+
+def test_when_all_are_lost_no_more_are_started_than_when_some_are() -> None:
+    watcher, hopeful = Watcher(numprocesses=2), itertools.count()
+    look = _spawning(Watcher.spawn_processes, Replacements(), lambda: next(hopeful), lambda: 0.0)
+    for _ in range(AT_ONCE):
+        asyncio.run(look(watcher))
+        watcher.processes.clear()
+    assert (watcher.started, watcher.stopped) == (2 + AT_ONCE, False)
