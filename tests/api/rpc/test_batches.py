@@ -17,6 +17,8 @@ from hotswap.errors import BadRequest
 from tests.api.rpc.typed import typed
 
 NOTHING = b"\x0a\x00"
+#: On both sides of where the length of a length grows.
+SIZES = (0, 1, 100, 120, 128, 300, 16_370, 16_400)
 
 
 def test_a_batch_of_the_most_pictures_is_read_and_one_more_is_refused() -> None:
@@ -40,7 +42,7 @@ def test_what_stands_before_the_pictures_hides_none_of_them() -> None:
             batches.read(odd + NOTHING * (batches.MOST + 1))
 
 
-@given(st.lists(st.binary(max_size=300), max_size=20), st.binary(max_size=40))
+@given(st.lists(st.sampled_from(SIZES).map(bytes), max_size=20), st.binary(max_size=40))
 def test_pictures_are_counted_as_they_are_read_and_odd_bytes_do_no_harm(
     images: list[bytes], odd: bytes
 ) -> None:
