@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from hotswap import status
+from hotswap.control import TargetChange
 from hotswap.desired import Desired, seed, set_loaded, set_target
 from hotswap.errors import ModelNotFound, ModelNotLoaded, VersionFailed, VersionNotLoaded
 from tests.hotswap.fakes import Hold
@@ -41,8 +42,8 @@ async def test_an_unloaded_model_answers_nobody_until_it_is_loaded() -> None:
 
 async def test_a_target_stays_through_unload_and_load() -> None:
     with live("m:v1", "m:v2") as world:
-        world.aim("m", "v1")
-        await ready(world, "v1")
+        await ready(world, "v2")
+        assert await world.control.set_target(TargetChange("m", "v1", "ann"), 5.0)
         assert await world.control.unload("m", "ann", 5.0)
         assert await world.control.load("m", "ann", 5.0)
         assert (world.serving(), world.store.read().models["m"].target) == ("v1", "v1")
