@@ -42,15 +42,13 @@ def test_what_stands_before_the_pictures_hides_none_of_them() -> None:
             batches.read(odd + NOTHING * (batches.MOST + 1))
 
 
-@given(st.lists(st.sampled_from(SIZES).map(bytes), max_size=20), st.binary(max_size=40))
-def test_pictures_are_counted_as_they_are_read_and_odd_bytes_do_no_harm(
-    images: list[bytes], odd: bytes
-) -> None:
-    wanted = BatchRequest(requests=[EmbeddingRequest(image_data=image) for image in images])
+@given(st.lists(st.sampled_from(SIZES), max_size=20), st.binary(max_size=40))
+def test_pictures_are_counted_as_they_are_read_and_odd_bytes_do_no_harm(sizes: list[int], odd: bytes) -> None:
+    wanted = BatchRequest(requests=[EmbeddingRequest(image_data=bytes(size)) for size in sizes])
     raw = wanted.SerializeToString()
-    assert batches.fields(raw) == len(images)
+    assert batches.fields(raw) == len(sizes)
     assert batches.read(raw) == wanted
-    with suppress(DecodeError):
+    with suppress(DecodeError, BadRequest):
         batches.read(odd + raw)
 
 
