@@ -116,7 +116,7 @@ class Wires:
             model_name=self._model, raw_input_contents=[_raw(given, data)]
         )
         asked.inputs.add(name=str(given["name"]), datatype=str(given["datatype"]), shape=given["shape"])
-        return asked.SerializeToString()
+        return bytes(asked.SerializeToString())
 
     def _own(self, picture: bytes) -> bytes:
         return bytes(predictor_pb2.PredictRequest(image=picture, model=self._model).SerializeToString())
