@@ -53,7 +53,7 @@ class PredictFieldsBody(BaseModel):
     model: str | None = Field(default=None, max_length=128, description="left out: the default model")
     version: str | None = Field(default=None, max_length=128, description="an integer n means vn")
     threshold: float | None = Field(default=None, ge=0, le=1, description="left out: the model's own")
-    max_detections: int = Field(default=100, ge=1, le=1000)
+    max_detections: int | None = Field(default=100, ge=1, le=1000, description="left out or null: 100")
 
 
 _BODIES: tuple[type[BaseModel], ...] = (

@@ -11,6 +11,9 @@ _REF = "#/components/schemas/{}"
 _TAG = "open inference protocol"
 _STRING, _WHOLE, _FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
 _VALUES = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+#: Clients send null for what they leave out.
+_SENT = {**_VALUES, "type": ["object", "null"]}
+_ID = {"type": ["string", "null"]}
 _NAME = {"type": "string", "minLength": 1, "maxLength": MOST_NAME}
 _SHAPE = {"type": "array", "items": {**_WHOLE, "minimum": 0}, "maxItems": MOST_AXES}
 _DATATYPE = {"type": "string", "enum": list(DATATYPES)}
@@ -23,14 +26,16 @@ _DATA = {
 def schemas() -> dict[str, Any]:
     """What the operations refer to."""
     tensor = {"name": _NAME, "datatype": _DATATYPE, "shape": _SHAPE, "parameters": _VALUES, "data": _DATA}
-    wanted = _object({"name": _NAME, "parameters": _VALUES}, "name")
+    sent = {**tensor, "parameters": _SENT}
+    wanted = _object({"name": _NAME, "parameters": _SENT}, "name")
     told = _object(
         {"name": _STRING, "datatype": _STRING, "shape": _list(_WHOLE)}, "name", "datatype", "shape"
     )
     dims = _object(
         {"name": _STRING, "data_type": _STRING, "dims": _list(_WHOLE)}, "name", "data_type", "dims"
     )
-    inputs = {**_list(_object(tensor, "name", "datatype", "shape")), "minItems": 1}
+    inputs = {**_list(_object(sent, "name", "datatype", "shape")), "minItems": 1}
+    outputs = {**_list(wanted), "type": ["array", "null"]}
     return {
         "ProtocolError": _object({"error": _STRING}, "error"),
         "ProtocolServer": _object(
@@ -70,7 +75,7 @@ def schemas() -> dict[str, Any]:
             "output",
         ),
         "ProtocolRequest": _object(
-            {"id": _STRING, "parameters": _VALUES, "inputs": inputs, "outputs": _list(wanted)}, "inputs"
+            {"id": _ID, "parameters": _SENT, "inputs": inputs, "outputs": outputs}, "inputs"
         ),
         "ProtocolResponse": _object(
             {
@@ -85,7 +90,7 @@ def schemas() -> dict[str, Any]:
         "ProtocolStatistics": _object({"model_stats": _list(_statistics())}, "model_stats"),
         "ProtocolIndex": _list(_entry()),
         "ProtocolIndexRequest": _object({"ready": _FLAG}),
-        "ProtocolManagement": _object({"parameters": _VALUES}),
+        "ProtocolManagement": _object({"parameters": _SENT}),
         "ProtocolDone": {"type": "object", "maxProperties": 0},
     }
 

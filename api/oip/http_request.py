@@ -92,7 +92,8 @@ def parse(body: bytes, json_bytes: int) -> Parsed:
     binary.check_end()
     if long:
         raise BadRequest("an array behind the name data belongs to no input")
-    outputs = [_output(each) for each in _objects("outputs", document.get("outputs") or [])]
+    wanted = document.get("outputs")
+    outputs = [] if wanted is None else [_output(each) for each in _objects("outputs", wanted)]
     if not inputs:
         raise BadRequest("inputs: send at least one")
     check_names("inputs", [each.name for each in inputs])

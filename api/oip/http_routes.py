@@ -237,7 +237,7 @@ async def _small(request: Request) -> dict[str, Any]:
     """The object in a body that may be empty."""
     _check_media(request)
     data = await body.read_small(request, _MOST_BYTES)
-    if not data.strip():
+    if not data:
         return {}
     try:
         found = orjson.loads(data)

@@ -51,7 +51,7 @@ def test_m1_the_index_has_every_version_with_an_empty_body_too(v2: Service) -> N
     assert {(each["name"], each["version"]) for each in ready} == {
         tag for tag, (state, _) in found.items() if state == "READY"
     }
-    for wrong in ("{", "[]", '{"ready": 1}', "7"):
+    for wrong in ("{", "[]", '{"ready": 1}', "7", "\t"):
         failed(v2.client.post(INDEX, content=wrong), 400)
 
 

@@ -243,6 +243,7 @@ _TEXTS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("POST", "/v2/models/m/infer", 400, {"json": {}}),
     ("POST", "/v2/models/m/infer", 400, {"json": {"inputs": []}}),
     ("POST", "/v2/models/m/infer", 400, {"json": {"inputs": [7]}}),
+    ("POST", "/v2/models/m/infer", 400, {"json": {"inputs": [pixels()], "outputs": False}}),
     ("POST", "/v2/models/m/infer", 400, {"json": {"inputs": [{"name": "image"}] * 300}}),
     ("POST", "/v2/models/m/infer", 400, {"json": {"inputs": [pixels(), pixels()]}}),
     ("POST", "/v2/models/m/infer", 400, {"json": {"inputs": [pictures(JPEG), pixels()]}}),
