@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import Served, home_of, run, serving
+from tests.clients.conftest import PROGRAMS, Served, home_of, run, serving
 from tests.e2e.sizes import LIMIT, SIZES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2 * LIMIT)]
@@ -38,7 +38,8 @@ def test_it_finds_nothing(tried: Served, tmp_path: Path, part: str) -> None:
     (tmp_path / "config.toml").write_text(CONFIG)
     program = [home_of("schemathesis") / "bin" / "schemathesis", "--config-file", "config.toml", "run"]
     wanted = ["--include-path-regex", part, "--max-examples", str(EXAMPLES), "--generation-deterministic"]
-    bounds = {"cwd": tmp_path, "timeout": LIMIT}
+    hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(PROGRAMS)}
+    bounds = {"cwd": tmp_path, "timeout": LIMIT, "env": hooks}
     told = run(*program, f"http://{tried.http}/docs.json", *wanted, "--no-color", **bounds).stdout
     generated = re.search(r"(\d+) generated, (\d+) passed", told)
     assert generated is not None, told
