@@ -13,7 +13,7 @@ from hotswap import status
 from hotswap.control import TargetChange
 from hotswap.errors import Conflict, ModelNotFound, ModelNotReady, VersionFailed
 from tests.hotswap.test_control_races import StoppedLook
-from tests.hotswap.workers import Workers
+from tests.hotswap.workers import Board, Workers
 from tests.hotswap.world import LiveWorld, asked, live
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +133,16 @@ async def test_a_call_that_expects_what_the_others_have_left_changes_nothing(beh
     with pytest.raises(Conflict):
         await behind.control.set_target(TargetChange("m", "v2", "ann", expected_current="v1"), 0.05)
     assert behind.store.read() == before
+
+
+async def test_a_model_that_the_others_still_answer_for_is_not_unloaded_yet(behind: LiveWorld) -> None:
+    def full() -> None:
+        raise OSError("no space left")
+
+    board = behind.reconciler.commits
+    assert isinstance(board, Board)
+    board.at = ("before decide", full)
+    assert not await behind.control.unload("m", "ann", 0.05)
 
 
 async def test_who_waits_for_one_model_leaves_room_for_another(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from hotswap.desired import set_loaded
 from tests.hotswap.test_reconciler_trouble import BrokenStore
 from tests.hotswap.world import World
 
@@ -53,10 +54,12 @@ def test_the_same_trouble_is_warned_of_again_once_it_was_over(
 ) -> None:
     assert isinstance(world.store, BrokenStore)
     caplog.set_level(logging.WARNING)
-    for target in ("v1", "v2"):
-        world.store.read_only = False
-        world.aim("m", target)
-        world.step()
-        world.store.read_only = True
+    world.store.read_only = False
+    for loaded in (False, True):
         world.settle()
-    assert len(caplog.records) == 2
+        world.store.edit(set_loaded("m", loaded, "test", None))
+    world.store.read_only = True
+    world.settle()
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot remember that m:v2 serves: no space left"
+    ]

@@ -19,7 +19,7 @@ from registry.desired_memory import DesiredMemory
 from registry.files import locked
 from tests.hotswap.fakes import Hold
 from tests.hotswap.test_together_refusals import refuse, turn
-from tests.hotswap.workers import Workers
+from tests.hotswap.workers import Board, Workers
 from tests.hotswap.world import World
 
 OLD, NEW = ["v1", "v1"], ["v2", "v2"]
@@ -126,22 +126,63 @@ def test_when_all_have_lost_what_they_answer_with_another_wish_is_followed(
 # --- disks and locks -----------------------------------------------------------------------------
 
 
-def test_what_could_not_be_given_up_is_given_up_at_the_next_look(two: Workers) -> None:
+def fill_disk(board: Board) -> None:
+    """Nothing can be decided through this worker as long as `at` says so."""
+
     def full() -> None:
+        fill_disk(board)
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    board.at = ("before decide", full)
+
+
+def free_disk(board: Board) -> None:
+    """It can again."""
+    board.at = ("", lambda: None)
+
+
+def test_what_could_not_be_given_up_is_given_up_at_the_next_look(two: Workers) -> None:
     two.load(0)
-    two.board(0).at = ("before decide", full)
+    fill_disk(two.board(0))
     two.aim("v1")
     first = two.worlds[0]
     first.step()
     assert "No space left" in str(first.reconciler.trouble)
+    free_disk(two.board(0))
     first.step()
     first.background.run_all()
     void = two.board(0).decision("m", two.worlds[1].number() + 1)
     assert void is not None
     assert void.void
     assert (first.loader.of("v2").closed, first.reconciler.trouble) == (1, None)
+
+
+def test_what_is_loaded_beside_what_cannot_be_given_up_is_closed_and_loaded_again(two: Workers) -> None:
+    two.load(0)
+    fill_disk(two.board(0))
+    two.source.add("m:v3")
+    two.load(0)
+    first = two.worlds[0]
+    first.background.run_all()
+    assert [(str(each.tag), each.closed) for each in first.loader.made[1:3]] == [("m:v2", 0), ("m:v3", 1)]
+    free_disk(two.board(0))
+    two.settle()
+    assert two.all() == ["v3", "v3"]
+    assert first.loader.of("v2").closed == 1
+
+
+def test_what_cannot_be_given_up_keeps_no_other_model_from_its_swap(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 2, "a:v1", "m:v1")
+    workers.settle()
+    workers.source.add("a:v2")
+    workers.load(0)
+    fill_disk(workers.board(0))
+    workers.aim("v1", "a")
+    workers.source.add("m:v2")
+    workers.load(0)
+    prepared = workers.worlds[0].reconciler.slots["m"].prepared
+    assert prepared is not None
+    assert prepared.tag.version == "v2"
 
 
 def test_a_board_that_cannot_be_read_makes_requests_wait_and_not_fail(two: Workers) -> None:
