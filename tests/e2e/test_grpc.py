@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from api.protos import inference_pb2 as pb
 from tests.e2e.certificates import Authority, Pair
 from tests.e2e.harness import Service, free_port
 from tests.e2e.load import Load
 from tests.e2e.order import goes_back
 from tests.e2e.reporting import Start
 from tests.e2e.rpc_load import RpcLoad, channel, infer, pictures, told
-from tests.e2e.sizes import LIMIT, SIZES
+from tests.e2e.sizes import LIMIT, SIZES, SOON
 from tests.e2e.slow_model import Pace, add_slow
 from tests.e2e.stores import Store
 from tests.e2e.waiting import until
@@ -110,6 +113,30 @@ def test_a_model_that_runs_finishes_its_call_while_the_service_ends(
         until(lambda: _leases(service) == 1, "the model runs")
         service.signal(signal.SIGTERM)
         assert call.result()
+    assert service.ended() == 0
+
+
+def test_a_call_whose_message_is_still_on_its_way_is_answered_before_the_service_ends(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home).ready()
+    sending = threading.Event()
+
+    def messages() -> Iterator[bytes]:
+        sending.wait(SOON)
+        yield pictures().SerializeToString()
+
+    with channel(service) as one:
+        call = one.stream_unary("/inference.GRPCInferenceService/ModelInfer").future(messages(), timeout=SOON)
+        with channel(service) as other:
+            infer(other)  # whoever came before has been heard
+        service.signal(signal.SIGTERM)
+        until(lambda: any("cleanup hook: stop" in line for line in service.lines()), "HTTP has ended")
+        # Nothing tells that a process is *not* about to end; without its reason to stay it would by now.
+        time.sleep(1)
+        sending.set()
+        assert told(pb.ModelInferResponse.FromString(call.result())) == "v1"
     assert service.ended() == 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,13 +13,15 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from api import context
 from api import errors as wire
 from api.protos import predictor_pb2 as messages
 from api.rpc import errors, receiving
 from api.rpc.server import CannotListen, Listen, RpcServer
+from api.rpc.services import Services
 from hotswap import errors as core
 from hotswap.errors import Overloaded, ServingError
-from tests.api.rpc.served import PREDICT, Served, served
+from tests.api.rpc.served import PREDICT, Counted, Served, served
 from tests.api.rpc.typed import parts_of
 from tests.hotswap.world import live
 
@@ -116,6 +120,37 @@ async def test_the_services_own_limit_holds_for_callers_without_a_deadline() -> 
         hold = one.holds()
         assert "request's time" in await ends(one.predict(timeout=60), Code.DEADLINE_EXCEEDED)
         hold.let_go()
+
+
+async def test_what_is_told_of_the_time_left_is_the_smaller_of_both_limits() -> None:
+    left: list[float] = []
+
+    async def behave(_: bytes, __: Any) -> bytes:
+        left.append(context.current.get().deadline - time.monotonic())
+        return await asyncio.Event().wait() or b""
+
+    services = Services()
+    method = grpc.unary_unary_rpc_method_handler(behave, request_deserializer=bytes)
+    services.add([grpc.method_handlers_generic_handler("s", {"m": method})])
+    with live() as world:
+        counted = Counted()
+        parts = replace(parts_of(world), observer=counted, request_timeout=60.0)
+        server = RpcServer(parts, Listen("127.0.0.1", 0), services)
+        port = await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            await ends(channel.unary_unary("/s/m")(b"", timeout=0.3), Code.DEADLINE_EXCEEDED)
+            async with asyncio.timeout(5):
+                while not counted.calls:
+                    await asyncio.sleep(0.01)
+            endless = channel.unary_unary("/s/m")(b"")
+            async with asyncio.timeout(5):
+                while len(left) < 2:
+                    await asyncio.sleep(0.01)
+            endless.cancel()
+        await server.stop()
+    assert 0 < left[0] <= 0.3
+    assert 50 < left[1] <= 60
+    assert counted.calls == [("/s/m", "DEADLINE_EXCEEDED"), ("/s/m", "CANCELLED")]
 
 
 async def test_a_call_that_is_cancelled_gives_its_place_back() -> None:

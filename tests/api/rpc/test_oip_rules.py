@@ -84,6 +84,10 @@ def pixels(rows: int = 1, **more: Any) -> Any:
     )
 
 
+def _two_fields() -> pb.InferTensorContents:
+    return pb.InferTensorContents(fp32_contents=[0.5] * 3072, int_contents=[1])
+
+
 def raw_pixels() -> tuple[Any, bytes]:
     """The same, raw."""
     about = Input(name="image", datatype="FP32", shape=[1, 3, 32, 32])
@@ -279,6 +283,7 @@ def test_g3_parameters_of_pictures_are_read_and_unknown_extensions_refused(rpc: 
         ([pixels(shape=[-1, 3, 32, 32])], "shape"),
         ([pixels(shape=[2**40, 2**40])], "shape"),
         ([pixels(datatype="FP64")], "fp64_contents"),
+        ([pixels(contents=_two_fields())], "['int_contents', 'fp32_contents']"),
         ([pixels(), pixels()], "twice"),
         ([Input(name="image", datatype="FP32", shape=[1, 3, 32, 32])], "found 0"),
         ([pictures()], "pictures"),
@@ -287,7 +292,6 @@ def test_g3_parameters_of_pictures_are_read_and_unknown_extensions_refused(rpc: 
         ([pictures(JPEG[: len(JPEG) // 2])], ""),
         ([pictures(*[JPEG] * 40)], "pictures"),
     ],
-    ids=str,
 )
 def test_g7_what_is_wrong_with_a_request_is_told(rpc: Client, inputs: list[Any], said: str) -> None:
     assert said in rpc.refused(Code.INVALID_ARGUMENT, *inputs)
