@@ -122,9 +122,11 @@ async def test_a_failed_target_that_somebody_changed_meanwhile_is_not_put_back()
     with live("m:v1", "m:v3", "m:v2") as world:
         await ready(world)
         world.loader.fails["v1"] = {"check": VersionFailed("scores are NaN")}
-        world.loader.before_load = lambda tag: (
-            world.store.edit(set_target("m", "v3", "bob", None)) if tag.version == "v1" else None
-        )
+
+        def change(*_: object) -> None:
+            world.store.edit(set_target("m", "v3", "bob", None))
+
+        world.observer.failed = change  # type: ignore[assignment]
         with pytest.raises(VersionFailed):
             await world.control.set_target(TargetChange("m", "v1", "ann"), 5.0)
         assert target(world) == "v3"

@@ -69,6 +69,21 @@ def test_what_a_dead_worker_has_proposed_does_not_count_for_its_successor(two: W
     assert two.all() == OLD
 
 
+def test_who_was_left_behind_decides_nothing_before_it_has_looked(two: Workers) -> None:
+    two.load(0)
+    two.seats.alive.discard(0)
+    two.source.add("m:v3")
+    two.settle(1)
+    two.seats.alive.add(0)
+    first = two.worlds[0]
+    first.clock.now += 31  # longer than anybody is waited for
+    first.reconciler.wait(0.0)  # nobody has woken it
+    first.reconciler.wait(0.05)
+    assert two.all() == [None, "v3"]
+    two.settle()
+    assert two.all() == ["v3", "v3"]
+
+
 # --- what is decided stays -----------------------------------------------------------------------
 
 
