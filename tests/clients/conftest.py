@@ -76,6 +76,10 @@ class Served:
         """The address for a client of this kind, such as `grpc.aio`."""
         return self.grpc if kind.startswith("grpc") else self.http
 
+    def answered(self) -> int:
+        """How many requests for m were answered so far."""
+        return int(self.service.figure("inference_requests_total", model="m", status="ok"))
+
     def detections(self) -> list[dict[str, Any]]:
         """What `/predict` finds in the picture."""
         answer = self.service.predict(PICTURE.read_bytes(), model="shapes")
