@@ -118,7 +118,8 @@ class Reconciler:
     def _moved(self, slot: Slot) -> bool:
         """Whether a whole turn has something to do; the next number may be decided on the way."""
         try:
-            return slot.catch_up() and (self._advance(slot) or slot.prepared is None)
+            # A refusal is told by the turn, too: somebody may wait for the outcome.
+            return slot.catch_up() and (self._advance(slot) or not self._agreeing.expects(slot))
         except Exception:  # noqa: BLE001 - the turn meets it again, and tells
             return True
 

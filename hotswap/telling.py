@@ -32,15 +32,18 @@ class Teller:
 
     def tell(self, slot: Slot, document: Desired) -> Desired:
         """Tell of every switch of a slot since the last call; return the document as it is then."""
+        if not slot.switches:
+            return self._remember(slot.name, document)
         while slot.switches:
             switch = slot.switches[0]
             if switch.after is not None:
                 self._unwritten[slot.name] = switch
+            if len(slot.switches) == 1:
                 document = self._remember(slot.name, document)
             self._tell(slot.name, switch, document.models.get(slot.name) or Wish())
             # Only now: until then the process is not idle.
             slot.switches.popleft()
-        return self._remember(slot.name, document)
+        return document
 
     def _remember(self, name: str, document: Desired) -> Desired:
         """Store what serves, or try again at the next look: a state that can't be written stops no swap."""
