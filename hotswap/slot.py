@@ -174,12 +174,7 @@ class Slot:
             self.prepared = None
             return True
 
-    def publish(self, fresh: Generation | None) -> tuple[Generation, ...]:
-        """Serve `fresh` (None: nobody) from now on; retire and return those that served before."""
-        routing = Routing(number=self.number) if fresh is None else Routing.to(fresh)
-        return self._route(routing, time.perf_counter())
-
-    def _route(self, routing: Routing, begun: float) -> tuple[Generation, ...]:
+    def _route(self, routing: Routing, begun: float) -> None:
         before = self._routing
         retired = tuple(each for each, _ in before.shares)
         with self._list:
@@ -190,7 +185,6 @@ class Slot:
             generation.retire()
         self.switches.append(Switch(before.pick(), routing.pick(), routing.number, pause))
         self._on_switch()
-        return retired
 
     def forget(self, generation: Generation) -> None:
         """Drop a closed generation."""

@@ -98,11 +98,11 @@ class Seats:
 
 
 class Seat:
-    """This process's seat. `start` begins its heartbeat, `rest` ends it, `leave` frees the seat."""
+    """This process's seat until it ends. `start` begins its heartbeat, `rest` ends it."""
 
     def __init__(self, index: int, lock: int, beats: memoryview, connections: memoryview) -> None:
         self.index = index
-        self._lock: int | None = lock
+        self._lock = lock  # never closed: it ends with the process
         self._beats = beats
         self._connections = connections
         self._ending = threading.Event()
@@ -128,13 +128,6 @@ class Seat:
         if self._thread.ident is not None:
             self._thread.join(1.0)
         self._beats[self.index] = 0
-
-    def leave(self) -> None:
-        """Let another process sit here; only when nothing writes registers any more."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            self.rest()
-            os.close(lock)
 
     def _serve(self) -> None:
         while not self._ending.wait(BEAT):

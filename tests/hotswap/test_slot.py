@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from hotswap.commits import Alone, Decision
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, State
 from hotswap.slot import Routing, Slot
@@ -11,19 +14,40 @@ from hotswap.tags import ModelTag
 from tests.hotswap.fakes import FakeRunner, artifact
 
 
+class StoppedSlot(Slot):
+    """May do something between the reading of the table and the borrowing, once."""
+
+    between: Callable[[], None] | None = None
+
+    def _choose(self, routing: Routing, version: str | None) -> Generation | None:
+        chosen = super()._choose(routing, version)
+        act, self.between = self.between, None
+        if act is not None:
+            act()
+        return chosen
+
+
 class Made:
     """A slot and the generations made for it."""
 
     def __init__(self) -> None:
-        self.slot = Slot("m")
+        self.commits = Alone()
+        self.slot = StoppedSlot("m", self.commits)
         self.drained: list[Generation] = []
 
-    def generation(self, version: str, number: int = 1) -> Generation:
-        """An open one."""
+    def generation(self, version: str) -> Generation:
+        """One that nobody can borrow yet."""
         tag = ModelTag("m", version)
-        made = Generation(artifact(tag), FakeRunner(tag, number), self.drained.append)
-        made.open(number)
-        return made
+        return Generation(artifact(tag), FakeRunner(tag, 1), self.drained.append)
+
+    def publish(self, fresh: Generation | None) -> None:
+        """Prepare `fresh` (None: nobody) and decide that it answers, as a single worker does."""
+        if fresh is not None:
+            self.slot.prepare(fresh)
+        number = self.slot.number + 1
+        self.commits.decide("m", Decision(number, fresh.tag.version if fresh else None))
+        self.commits.reach("m", number)
+        assert self.slot.catch_up()
 
 
 @pytest.fixture
@@ -38,32 +62,33 @@ def test_an_empty_slot_is_not_ready(made: Made) -> None:
 
 def test_a_published_generation_answers_with_and_without_its_version(made: Made) -> None:
     fresh = made.generation("v1")
-    assert made.slot.publish(fresh) == ()
+    made.publish(fresh)
+    assert made.slot.draining == ()
     assert made.slot.lease().generation is fresh
     assert made.slot.lease("v1").generation is fresh
     assert dict(made.slot.generations) == {"v1": fresh}
 
 
-def test_publishing_hands_back_what_served_and_lets_nobody_borrow_it(made: Made) -> None:
+def test_publishing_retires_what_served_and_lets_nobody_borrow_it(made: Made) -> None:
     old, fresh = made.generation("v1"), made.generation("v2")
-    made.slot.publish(old)
-    assert made.slot.publish(fresh) == (old,)
+    made.publish(old)
+    made.publish(fresh)
     assert (old.state, old.borrow(), made.slot.draining) == (State.DRAINING, False, (old,))
     with pytest.raises(VersionNotLoaded):
         made.slot.lease("v1")
 
 
 def test_publishing_nobody_empties_the_slot(made: Made) -> None:
-    made.slot.publish(made.generation("v1"))
-    made.slot.publish(None)
+    made.publish(made.generation("v1"))
+    made.publish(None)
     assert made.slot.current is None
 
 
 def test_a_drained_generation_is_told_once_and_forgotten_when_asked(made: Made) -> None:
     old = made.generation("v1")
-    made.slot.publish(old)
+    made.publish(old)
     lease = made.slot.lease()
-    made.slot.publish(made.generation("v2"))
+    made.publish(made.generation("v2"))
     assert made.drained == []
     lease.release()
     assert made.drained == [old]
@@ -71,36 +96,21 @@ def test_a_drained_generation_is_told_once_and_forgotten_when_asked(made: Made) 
     assert made.slot.draining == ()
 
 
-class StoppedSlot(Slot):
-    """Swaps between the reading of the table and the borrowing, once."""
-
-    between: Generation | None = None
-
-    def _choose(self, routing: Routing, version: str | None) -> Generation | None:
-        chosen = super()._choose(routing, version)
-        fresh, self.between = self.between, None
-        if fresh is not None:
-            self.publish(fresh)
-        return chosen
-
-
 def test_a_lease_that_meets_a_swap_after_reading_the_table_ends_on_the_new_generation(made: Made) -> None:
-    slot = made.slot = StoppedSlot("m")
     old, fresh = made.generation("v1"), made.generation("v2")
-    slot.publish(old)
-    slot.between = fresh
-    lease = slot.lease()
+    made.publish(old)
+    made.slot.between = lambda: made.publish(fresh)
+    lease = made.slot.lease()
     assert lease.generation is fresh
     assert (old.leases, fresh.leases) == (0, 1)
     assert made.drained == [old]
 
 
 def test_a_lease_of_a_version_that_retires_just_then_says_that_it_is_not_loaded(made: Made) -> None:
-    slot = made.slot = StoppedSlot("m")
-    slot.publish(made.generation("v1"))
-    slot.between = made.generation("v2")
+    made.publish(made.generation("v1"))
+    made.slot.between = lambda: made.publish(made.generation("v2"))
     with pytest.raises(VersionNotLoaded):
-        slot.lease("v1")
+        made.slot.lease("v1")
 
 
 def test_requests_are_routed_by_their_point_in_the_shares(made: Made) -> None:
@@ -122,6 +132,6 @@ def test_nothing_retires_before_its_successor_can_be_borrowed(made: Made) -> Non
     old, fresh = made.generation("v1"), made.generation("v2")
     successors: list[Generation] = []
     old._on_drained = lambda _: successors.append(made.slot.lease().generation)
-    made.slot.publish(old)
-    made.slot.publish(fresh)
+    made.publish(old)
+    made.publish(fresh)
     assert successors == [fresh]

@@ -104,7 +104,7 @@ def test_the_living_who_do_not_propose_the_same_are_missing(make: Make, seats: S
     two.propose("m", V1)
     assert one.quorum("m", V1, 0).missing == ()
     two.propose("m", V2)
-    other.leave()
+    other.rest()
     assert one.quorum("m", V1, 0).missing == ()
 
 

@@ -23,7 +23,7 @@ seat.tell_connections(7)
 seat.start()
 print(seat.index, flush=True)
 sys.stdin.read()
-seat.leave()
+seat.rest()
 """
 
 
@@ -59,10 +59,6 @@ def test_each_takes_its_own_seat_until_all_are_taken(tmp_path: Path, sitting: su
         ours.take()
     assert ours.living() == (0, 1, 2)
     assert ours.connections() == {0: 7, 1: 0, 2: 0}
-    one.leave()
-    one.leave()
-    assert ours.living() == (0, 2)
-    assert ours.take().index == 1
 
 
 def test_a_killed_process_is_gone_at_once(tmp_path: Path, sitting: subprocess.Popen[str]) -> None:
@@ -86,10 +82,20 @@ def test_a_stopped_process_keeps_its_seat_and_does_not_count(
     _until(lambda: 0 in ours.living())
 
 
-def test_a_process_that_leaves_is_gone(tmp_path: Path, sitting: subprocess.Popen[str]) -> None:
+def test_who_rests_does_not_count_and_stays_on_its_seat(tmp_path: Path) -> None:
+    ours = Seats(tmp_path, 3)
+    one, two = ours.take(), ours.take()
+    one.start()
+    one.rest()
+    assert (ours.living(), ours.beating()) == ((two.index,), (two.index,))
+    assert ours.take().index == 2
+
+
+def test_a_process_that_ends_frees_its_seat(tmp_path: Path, sitting: subprocess.Popen[str]) -> None:
     ours = Seats(tmp_path, 3)
     sitting.communicate("", timeout=10)
     assert ours.beating() == ()
+    assert ours.take().index == 0
 
 
 def test_registers_are_shared_and_start_at_zero(tmp_path: Path) -> None:

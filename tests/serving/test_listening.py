@@ -63,7 +63,7 @@ class _Worker:
         if self._socket is not None:
             self.listening.close()
             self._socket.close()
-        self.seat.leave()
+        self.seat.rest()
 
 
 @asynccontextmanager
@@ -303,10 +303,7 @@ def test_one_killed_a_moment_ago_is_no_heir(run: Any, tmp_path: Path) -> None:
 
 def _let_go(seat: Seat) -> None:
     """Lose the seat's lock as a killed process does: without a word."""
-    lock = seat._lock
-    assert lock is not None
-    os.close(lock)
-    seat._lock = None
+    os.close(seat._lock)
 
 
 @BOTH
