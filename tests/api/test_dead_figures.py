@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -79,3 +83,88 @@ def test_nobody_reads_while_files_are_folded(tmp_path: Path) -> None:
         assert not done.wait(0.1)
     assert done.wait(5.0)
     reader.join()
+
+
+DEAD = (999_999_001, 999_999_002, 999_999_003)  # above every pid that a kernel gives
+KEY = json.dumps(["requests", "requests_total", {}, ""])
+
+
+def _write(path: Path, value: float) -> None:
+    file = MmapedDict(str(path))
+    file.write_value(KEY, value, 0.0)
+    file.close()
+
+
+def _left_by_the_dead(folder: Path) -> None:
+    """Two earlier folds' sums, and three workers of whom one was killed while it made its file."""
+    for kind in ("counter", "histogram"):
+        _write(folder / f"{kind}_ended.db", 100.0)
+        for power, pid in enumerate(DEAD[:2]):
+            _write(folder / f"{kind}_{pid}.db", 2.0**power)
+        (folder / f"{kind}_{DEAD[2]}.db").touch()
+
+
+def _shown(folder: Path) -> dict[str, float]:
+    """The sum of each kind, as who exposes figures reads them."""
+    sums: Counter[str] = Counter()
+    with still(folder):
+        for path in (each for each in folder.glob("*.db") if each.stat().st_size):
+            for _, value, _, _ in MmapedDict.read_all_values_from_file(path):
+                sums[path.name.partition("_")[0]] += value
+    return dict(sums)
+
+
+def _killed_before(number: int, folder: Path) -> bool:
+    """Fold in a process that is killed before its file operation of that number; whether it came so far."""
+
+    def work() -> None:
+        left = iter(range(number))
+
+        def count(event: str, args: tuple[object, ...]) -> None:
+            ours = event in ("open", "os.rename", "os.remove") and str(folder) in str(args[0])
+            if ours and next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        fold(folder, MmapedDict)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+@pytest.mark.parametrize("look_first", [True, False], ids=["read then folded", "folded"])
+def test_a_kill_at_any_step_neither_loses_nor_doubles(tmp_path: Path, look_first: bool) -> None:
+    right = {"counter": 103.0, "histogram": 103.0}
+    for number in range(100):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        _left_by_the_dead(folder)
+        assert _shown(folder) == right
+        killed = _killed_before(number, folder)
+        if look_first:
+            assert _shown(folder) == right, number
+        fold(folder, MmapedDict)
+        assert _shown(folder) == right, number
+        assert {path.name for path in folder.iterdir()} == {"counter_ended.db", "histogram_ended.db"}
+        if not killed:
+            break
+    assert number > 20
+
+
+def test_without_room_for_the_list_nothing_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _left_by_the_dead(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(path: Path, text: str) -> int:
+        path.touch()
+        raise OSError("no space left on the device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space"):
+        fold(tmp_path, MmapedDict)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
