@@ -67,6 +67,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.VersionNotFound, 404),
     (errors.VersionNotLoaded, 409),
     (errors.Conflict, 409),
+    (errors.Overtaken, 409),
     (errors.VersionFailed, 409),
     (errors.Overloaded, 429),
     (errors.ModelNotReady, 503),

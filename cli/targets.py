@@ -13,6 +13,8 @@ from cli.naming import sight_of, version_of
 from cli.refusal import Refused
 from cli.waiting import SwapFailed, Watch
 from hotswap.desired import Desired, Edit, Wish, put_back, set_target
+from hotswap.errors import Overtaken, StateUnavailable
+from hotswap.overtaking import check_not_overtaken
 from hotswap.source import resolve
 from hotswap.tags import LATEST
 from models_import.store import ModelStore
@@ -83,7 +85,7 @@ class _Change:
 
     def make(self, reason: str | None, timeout: float) -> str:
         """Write the wish and wait until it is so; return what to say, or raise `Refused`."""
-        revision = self._state.edit(self._edit(reason)).models[self._name].revision
+        wish = self._state.edit(self._edit(reason)).models[self._name]
         told = (
             f"{self._name} follows {self._target}"
             if self._target == LATEST
@@ -92,13 +94,23 @@ class _Change:
         if not self._run.is_up():
             return f"{told}; the service is down and will serve it when it starts"
         try:
-            up = Watch(self._run, timeout).until_serving(self._name, self._version)
+            watch = Watch(self._run, timeout)
+            up = watch.until_serving(self._name, self._version, lambda: self._check(wish))
         except SwapFailed as failed:
-            self._state.edit(put_back(self._name, self._before, revision))
+            self._state.edit(put_back(self._name, self._before, wish.revision))
             raise Refused(
                 f"{self._name}:{self._version} was refused and the target put back: {failed}"
             ) from None
         return f"{told}; {self._version} serves" if up else f"{told}; the service ended meanwhile"
+
+    def _check(self, wish: Wish) -> None:
+        """Raise `Refused` when somebody wishes something else by now."""
+        try:
+            check_not_overtaken(self._name, wish, self._state.read().models.get(self._name))
+        except StateUnavailable:
+            return  # the service goes on without it, and so can the waiting
+        except Overtaken as overtaken:
+            raise Refused(overtaken.message) from None
 
     def _edit(self, reason: str | None) -> Edit:
         change = set_target(self._name, self._target, f"cli:{_user()}", reason)

@@ -33,10 +33,10 @@ class Watch:
         self._clock = clock
         self._sleep = sleep
 
-    def until_serving(self, name: str, version: str) -> bool:
+    def until_serving(self, name: str, version: str, check: Callable[[], None] = lambda: None) -> bool:
         """Wait until every worker serves `version`; False if the service ended meanwhile.
 
-        Raises `SwapFailed`, or `Refused` when it takes too long (the wish stands then).
+        Raises `SwapFailed`, what `check` raises, or `Refused` when it takes too long (the wish stands then).
         """
         # Asking clears the wait after earlier failures: a failure seen after it is of this try.
         asked = self._run.ask_reload()
@@ -45,7 +45,10 @@ class Watch:
             looked = [worker for worker in workers if worker.reload_seen >= asked]
             for worker in looked:
                 _raise_failure(worker, name, version)
-            return len(looked) == len(workers) and all(_serves(worker, name, version) for worker in looked)
+            if len(looked) == len(workers) and all(_serves(worker, name, version) for worker in looked):
+                return True
+            check()
+            return False
 
         return self._until(
             holds, lambda: f"{name}:{version} does not serve yet{self._why(name, version)}; the wish stands"

@@ -19,6 +19,7 @@ from hotswap.errors import (
     VersionFailed,
     VersionNotFound,
 )
+from hotswap.overtaking import check_not_overtaken
 from hotswap.reconciler import Reconciler
 from hotswap.source import Source, resolve
 from hotswap.tags import LATEST, BadTag, ModelTag, as_version, check_word
@@ -54,8 +55,9 @@ class Control:
     async def set_target(self, change: TargetChange, seconds: float) -> bool:
         """Change a target; True when its version serves, False when that takes longer.
 
-        Raises `ModelNotFound`, `VersionNotFound`, `BadRequest`, `Conflict` (nothing was changed) and
-        `VersionFailed` (the desired state is put back, unless somebody changed it since).
+        Raises `ModelNotFound`, `VersionNotFound`, `BadRequest`, `Conflict` (nothing was changed),
+        `VersionFailed` (the desired state is put back, unless somebody changed it since) and `Overtaken`
+        (somebody wishes something else since).
         """
         target = await asyncio.to_thread(self._checked_target, change)
         edit = set_target(change.name, target, change.actor, change.reason)
@@ -65,7 +67,7 @@ class Control:
     async def load(self, name: str, actor: str, seconds: float) -> bool:
         """Serve what the target of a model means, also after `unload` or a failure; as `set_target` does.
 
-        Raises `ModelNotFound` and `VersionFailed`, also where the target means no version.
+        Raises `ModelNotFound`, `Overtaken` and `VersionFailed`, also where the target means no version.
         """
         await asyncio.to_thread(self._check_loadable, name)
         before, after = await asyncio.to_thread(self._edit, name, set_loaded(name, True, actor, "load"))
@@ -74,22 +76,38 @@ class Control:
     async def unload(self, name: str, actor: str, seconds: float) -> bool:
         """Let nobody answer for a model until it is loaded or its target is set; True when nobody does.
 
-        Requests that hold a lease are answered. Raises `ModelNotFound`.
+        Requests that hold a lease are answered. Raises `ModelNotFound`, `Overtaken`.
         """
         await asyncio.to_thread(self._sight, name)
-        await asyncio.to_thread(self._edit, name, set_loaded(name, False, actor, "unload"))
-        looked = self._look()
-        return await self.changes.until(lambda: looked() and self._answers_nothing(name), seconds)
+        _, after = await asyncio.to_thread(self._edit, name, set_loaded(name, False, actor, "unload"))
+        wish, looked = after.models[name], self._look()
+        return await self._came(name, wish, looked, lambda: self._answers_nothing(name), seconds)
 
     def _answers_nothing(self, name: str) -> bool:
         return self._reconciler.in_step(name) and status.model(self._reconciler, name).serving is None
 
+    async def _came(
+        self, name: str, wish: Wish, looked: Callable[[], bool], done: Callable[[], bool], seconds: float
+    ) -> bool:
+        """Wait until a look has seen the edit and it is `done`; False when that takes longer.
+
+        Raises `Overtaken` when another edit holds, so that it never will be.
+        """
+
+        def holds() -> bool:
+            if looked() and not done():
+                check_not_overtaken(name, wish, self._reconciler.document.models.get(name))
+            return looked() and done()
+
+        return await self.changes.until(holds, seconds)
+
     async def _bring(self, name: str, before: Wish | None, after: Desired, seconds: float) -> bool:
         """Wait for what comes of an edit."""
-        target, revision = after.models[name].target, after.models[name].revision
+        wish = after.models[name]
+        target, revision = wish.target, wish.revision
         resolved = resolve(target, self._reconciler.sights.get(name)).version
         looked = self._look_again(ModelTag(name, resolved) if resolved else None)
-        await self.changes.until(lambda: looked() and self._decided(name, target, revision), seconds)
+        await self._came(name, wish, looked, lambda: self._decided(name, target, revision), seconds)
         if self._serves(name, target):
             return True
         # Without a look that began after the edit, a failure is that of an earlier try.

@@ -15,6 +15,7 @@ ServingError
 ├── DeadlineExceeded          the answer did not come in time
 ├── ModelFailed               the model ran and its outputs cannot be used
 ├── Conflict                  somebody changed the state since it was read
+├── Overtaken                 somebody wishes something else since
 ├── VersionFailed             the version cannot be loaded or failed its check
 ├── StateUnavailable          the desired state cannot be read or written
 └── ShuttingDown              the service takes no new work
@@ -131,6 +132,12 @@ class Conflict(ServingError):
     """What the caller expected is no longer so; nothing was changed."""
 
     code = "conflict"
+
+
+class Overtaken(ServingError):
+    """The change was made and is no longer what is wished; the message tells what is, and by whom."""
+
+    code = "overtaken"
 
 
 class VersionFailed(ServingError):

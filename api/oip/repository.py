@@ -55,7 +55,8 @@ class Repository:
         """Let the target of a model serve; returns when it does.
 
         `parameters` are the names of the call's. Raises `BadRequest` for any of them, `ModelNotFound`,
-        `VersionFailed` (what served before serves on) and `DeadlineExceeded` (it is loaded all the same).
+        `VersionFailed` (what served before serves on), `Overtaken` (somebody wishes something else since)
+        and `DeadlineExceeded` (it is loaded all the same).
         """
         for parameter in parameters:
             raise BadRequest(f"parameter {parameter[:64]!r} {_REFUSED}")
@@ -66,7 +67,7 @@ class Repository:
         """Let nobody answer for a model; returns when nobody does.
 
         No model depends on another here, so there are no dependents to unload. Raises `ModelNotFound`,
-        `DeadlineExceeded`.
+        `Overtaken`, `DeadlineExceeded`.
         """
         if not await self._control.unload(name, actor, self._seconds):
             raise DeadlineExceeded(f"{name} still answers; /v2/repository/index tells of it")

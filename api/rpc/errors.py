@@ -22,6 +22,7 @@ GRPC: tuple[tuple[type[ServingError], grpc.StatusCode], ...] = (
     (errors.ModelNotLoaded, _Code.UNAVAILABLE),
     (errors.VersionNotLoaded, _Code.FAILED_PRECONDITION),
     (errors.Conflict, _Code.ABORTED),
+    (errors.Overtaken, _Code.ABORTED),
     (errors.VersionFailed, _Code.UNAVAILABLE),
     (errors.Overloaded, _Code.RESOURCE_EXHAUSTED),
     (errors.ModelNotReady, _Code.UNAVAILABLE),

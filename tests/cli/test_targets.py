@@ -127,6 +127,34 @@ class TestUp:
         service.turns = [lambda: None, serves]
         assert "v1 serves" in okawari("pin", "code", "1").stdout
 
+    def test_one_that_somebody_overtakes_is_told_at_once(
+        self, okawari: Okawari, service: Service, desired: DesiredFile
+    ) -> None:
+        service.says("code", "v2", v1=("loading", None))
+
+        def overtakes() -> None:
+            desired.edit(set_target("code", "latest", "bob", "not now"))
+
+        service.turns = [overtakes]
+        text = okawari("pin", "code", "1", "--timeout", "60", exit_code=1).stderr
+        assert text == "okawari: code:v1 was overtaken: since revision 2 bob wants code:latest (not now)\n"
+        assert desired.read().models["code"].actor == "bob"
+
+    def test_a_state_that_cannot_be_read_meanwhile_ends_no_waiting(
+        self, okawari: Okawari, service: Service, desired: DesiredFile
+    ) -> None:
+        service.says("code", "v2", v1=("loading", None))
+
+        def serves() -> None:
+            service.seen = service.run.reload_asked()
+            service.says("code", "v1")
+
+        def is_damaged() -> None:
+            desired.path.write_text("{")
+
+        service.turns = [is_damaged, serves]
+        assert "v1 serves" in okawari("pin", "code", "1").stdout
+
     def test_too_long_is_an_error_and_the_wish_stands(
         self, okawari: Okawari, service: Service, desired: DesiredFile
     ) -> None:

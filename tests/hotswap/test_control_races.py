@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from hotswap.control import Control, TargetChange
 from hotswap.desired import set_target
-from hotswap.errors import VersionFailed
+from hotswap.errors import Overtaken, VersionFailed
 from hotswap.tags import ModelTag
 from tests.hotswap.fakes import Hold
 from tests.hotswap.test_control import ready, target
@@ -139,7 +139,9 @@ async def test_many_calls_at_once_leave_what_the_last_edit_wished() -> None:
     with live("m:v1", "m:v2", "m:v3") as world:
         await ready(world)
         changes = [TargetChange("m", f"v{number % 3 + 1}", "ann") for number in range(30)]
-        await asyncio.gather(*(world.control.set_target(change, 0.5) for change in changes))
+        calls = (world.control.set_target(change, 0.5) for change in changes)
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(outcome, bool | Overtaken) for outcome in outcomes)
         assert await world.control.changes.until(
             lambda: world.reconciler.idle and world.serving() == target(world), 5.0
         )
