@@ -21,6 +21,8 @@ from hotswap.errors import ServingError
 logger = logging.getLogger("bentoml.okawari.http")
 
 LINGER_SECONDS = 1.0
+#: What the framework answers for a path that has a slash more or less than one that there is.
+_REDIRECT = 307
 Health = Callable[[], str | None]
 
 
@@ -124,6 +126,7 @@ class _Exchange:
 
     async def _on_message(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            message = _not_redirected(message)
             self._status = message["status"]
             await self._send(self._dressed(message))
         elif message["type"] == "http.response.body":
@@ -159,3 +162,11 @@ class _Exchange:
             await body.drain(self._receive, LINGER_SECONDS)
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+
+def _not_redirected(message: Message) -> Message:
+    """A path with a slash too many is none: the framework would redirect to whatever Host the client sent."""
+    if message["status"] != _REDIRECT:
+        return message
+    headers = [(name, value) for name, value in message["headers"] if name.lower() != b"location"]
+    return {**message, "status": 404, "headers": headers}

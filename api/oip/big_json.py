@@ -21,6 +21,8 @@ from hotswap.errors import BadRequest
 
 #: Bytes that are read at once, and of the shortest array that is taken out of a longer text.
 PIECE, LONG = 65_536, 4_096
+#: Fields `data` that are looked at; a request has fewer inputs. What stands behind is read in one go.
+_MOST_FIELDS = 1024
 #: Commas and opening brackets in what is left, which is read in one go.
 _MOST_VALUES = 100_000
 _KEY, _AFTER_KEY = b'"data"', re.compile(rb"\s*:\s*(?=\[)")
@@ -68,7 +70,9 @@ def _taken_out(body: bytes, end: int) -> tuple[bytes, dict[str, memoryview]]:
 def _arrays(body: bytes, end: int) -> Iterator[tuple[int, int]]:
     """Where the long arrays of numbers lie that follow a key `data`."""
     at = body.find(_KEY, 0, end)
-    while at >= 0:
+    for _ in range(_MOST_FIELDS):
+        if at < 0:
+            return
         start = at + len(_KEY)
         found = _AFTER_KEY.match(body, start, end)
         # A quote that is escaped belongs to a longer name.

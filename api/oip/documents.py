@@ -172,12 +172,12 @@ def _infer(suffix: str) -> dict[str, Any]:
 
 def _index() -> dict[str, Any]:
     text = "Every version of every model, or those alone that are ready"
-    operation = _operation("v2_index", text, "ProtocolIndex", 400, 413, 415, 504)
+    operation = _operation("v2_index", text, "ProtocolIndex", 400, 413, 415, 429, 504)
     return {**operation, "requestBody": {"required": False, "content": _json("ProtocolIndexRequest")}}
 
 
 def _management(name: str, text: str) -> dict[str, Any]:
-    statuses = (400, 401, 403, 404, 413, 415, 503, 504)
+    statuses = (400, 401, 403, 404, 409, 413, 415, 429, 503, 504)
     return {
         **_with(_operation(name, text, "ProtocolDone", *statuses), ("name",)),
         "requestBody": {"required": False, "content": _json("ProtocolManagement")},

@@ -236,7 +236,10 @@ async def _written(
 async def _small(request: Request) -> dict[str, Any]:
     """The object in a body that may be empty."""
     _check_media(request)
+    encoding = encodings.of_body(request.headers.get("content-encoding"))
     data = await body.read_small(request, _MOST_BYTES)
+    if encoding is not None:
+        data = encodings.expand(data, encoding, _MOST_BYTES, context.current.get().hold)
     if not data:
         return {}
     try:

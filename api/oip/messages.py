@@ -44,6 +44,8 @@ MOST_TENSORS, MOST_PARAMETERS, MOST_ID = 256, 256, 1024
 #: What clients may ask for and nobody here gives: leaving it out would answer something else.
 _NOT_HERE = ("shared_memory_region", "classification")
 MOST_AXES, MOST_NAME, _MOST_ELEMENTS = 32, 256, 2**40
+#: Elements of one BYTES tensor in binary form: each becomes an object, and no request has so many pictures.
+MOST_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)

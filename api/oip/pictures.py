@@ -6,9 +6,11 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from operator import attrgetter
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from api import fields
 from api.oip.messages import BYTES, Parameters, Tensor
@@ -98,8 +100,11 @@ def _rows(predictions: Sequence[Prediction]) -> tuple[int, int]:
     return len(predictions), max((len(each.detections) for each in predictions), default=0)
 
 
-def _found(predictions: Sequence[Prediction]) -> list[tuple[int, int, Detection]]:
-    return [(n, m, one) for n, each in enumerate(predictions) for m, one in enumerate(each.detections)]
+def _fill(rows: NDArray[Any], predictions: Sequence[Prediction], value: Callable[[Detection], Any]) -> None:
+    """Write a value of each detection to the front of its picture's row; many are written in one go."""
+    for row, each in zip(rows, predictions, strict=True):
+        if each.detections:
+            row[: len(each.detections)] = [value(one) for one in each.detections]
 
 
 def _num_detections(predictions: Sequence[Prediction]) -> Tensor:
@@ -108,30 +113,28 @@ def _num_detections(predictions: Sequence[Prediction]) -> Tensor:
 
 def _boxes(predictions: Sequence[Prediction]) -> Tensor:
     boxes = np.zeros((*_rows(predictions), 4), np.float32)
-    for n, m, one in _found(predictions):
-        boxes[n, m] = one.bbox or _NO_BOX
+    _fill(boxes, predictions, lambda one: one.bbox or _NO_BOX)
     return Tensor.of("boxes", boxes)
 
 
 def _scores(predictions: Sequence[Prediction]) -> Tensor:
     scores = np.zeros(_rows(predictions), np.float32)
-    for n, each in enumerate(predictions):
-        scores[n, : len(each.detections)] = each.scores
+    _fill(scores, predictions, attrgetter("score"))
     return Tensor.of("scores", scores)
 
 
 def _label_ids(predictions: Sequence[Prediction]) -> Tensor:
     ids = np.full(_rows(predictions), -1, np.int32)
-    for n, m, one in _found(predictions):
-        ids[n, m] = one.label_id
+    _fill(ids, predictions, attrgetter("label_id"))
     return Tensor.of("label_ids", ids)
 
 
 def _labels(predictions: Sequence[Prediction]) -> Tensor:
     rows, most = _rows(predictions)
-    labels = [b""] * (rows * most)
-    for n, m, one in _found(predictions):
-        labels[n * most + m] = one.label.encode()
+    labels: list[bytes] = []
+    for each in predictions:
+        labels += [one.label.encode() for one in each.detections]
+        labels += [b""] * (most - len(each.detections))
     return Tensor("labels", BYTES, (rows, most), labels)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from api.oip.messages import BF16, BYTES, DTYPES, Data, Tensor, count
+from api.oip.messages import BF16, BYTES, DTYPES, MOST_BYTES, Data, Tensor, count
 from hotswap.errors import BadRequest
 
 _LENGTH = struct.Struct("<I")
@@ -30,13 +30,20 @@ def tensor(name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryvi
         raise BadRequest(
             f"{name}: {datatype} {list(shape)} takes {wanted * dtype.itemsize} bytes, found {len(raw)}"
         )
+    if datatype == "BOOL" and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
+        raise BadRequest(f"{name}: BOOL is one byte each, 0 or 1")
     array = np.frombuffer(raw, dtype).reshape(tuple(shape))
     # The graph reads from where the bytes lie: an address that is no multiple of their size is not for it.
     return Tensor(name, datatype, tuple(shape), array if array.flags.aligned else array.copy())
 
 
 def elements(name: str, wanted: int, raw: bytes | memoryview) -> list[bytes]:
-    """The BYTES elements in `raw`, each with its length before it; raise `BadRequest` unless it is so."""
+    """The BYTES elements in `raw`, each with its length before it; raise `BadRequest` unless it is so.
+
+    There are few, so that whoever answers other requests may call it.
+    """
+    if wanted > MOST_BYTES:
+        raise BadRequest(f"{name}: {BYTES} in binary form has at most {MOST_BYTES} elements, found {wanted}")
     view, at = memoryview(raw), 0
     found: list[bytes] = []
     while at + _LENGTH.size <= len(view) and len(found) < wanted:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from api.oip import pictures
 from api.oip.messages import BF16, BYTES, InferRequest, InferResponse, Tensor
 from hotswap.dataplane import Answered, DataPlane, PredictRequest, TensorRequest
-from hotswap.errors import BadRequest
+from hotswap.errors import BadRequest, ModelFailed
 
 
 class Inference:
@@ -47,19 +47,21 @@ class Inference:
         return _response(request, answer, tensors)
 
     async def _tensors(self, request: InferRequest) -> InferResponse:
-        answer = await self._data_plane.infer(
-            TensorRequest(
-                request_id=request.request_id,
-                deadline=request.deadline,
-                model=request.model,
-                version=request.version,
-                received=request.received,
-                inputs={each.name: _array(each) for each in request.inputs},
-                outputs=request.outputs,
-            )
+        wanted = TensorRequest(
+            request_id=request.request_id,
+            deadline=request.deadline,
+            model=request.model,
+            version=request.version,
+            received=request.received,
+            inputs={each.name: _array(each) for each in request.inputs},
+            outputs=request.outputs,
         )
-        tensors = tuple(Tensor.of(name, array) for name, array in answer.tensors.items())
-        return _response(request, answer, tensors)
+        try:
+            answer = await self._data_plane.infer(wanted)
+        except ModelFailed as error:
+            # The version passed its check: what the graph fails on is what this caller sent or asked for.
+            raise BadRequest(f"{error.message}; other tensors, or other outputs, it can answer") from None
+        return _response(request, answer, [_output(*each) for each in answer.tensors.items()])
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
@@ -69,6 +71,13 @@ def _array(tensor: Tensor) -> NDArray[Any]:
             "of datatype BYTES and shape [N]"
         )
     return tensor.data
+
+
+def _output(name: str, found: object) -> Tensor:
+    """A graph may also give sequences, maps or nothing at all; the protocol has tensors alone."""
+    if not isinstance(found, np.ndarray):
+        raise BadRequest(f"output {name}: it is no tensor; name in outputs which others to give")
+    return Tensor.of(name, found)
 
 
 def _response(request: InferRequest, answer: Answered, tensors: Sequence[Tensor]) -> InferResponse:

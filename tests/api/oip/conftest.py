@@ -2,6 +2,7 @@
 
 m       v1 (code 1), v2 (code 2, serves)
 types   v1, whose graph gives an output of every datatype
+odd     v1, whose graph takes one row alone, and gives more than tensors
 embed   v1, an embedder of two values
 shapes  v2, a detector
 bad     v1, which is refused
@@ -36,9 +37,10 @@ def v2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     made.add("v1", 9, "bad", best=math.nan)
     made.take(ROOT / "examples/models/shapes/v2")
     made.take(typed_model.write(folder / "typed"))
+    made.take(typed_model.write_odd(folder / "odd"))
     with contextmanager(services)() as make:
         service = make(made.home, OKAWARI_DEFAULT_MODEL="m", OKAWARI_MAX_BODY_BYTES=str(MAX_BODY)).ready()
-        for name in ("embed", "types", "shapes"):
+        for name in ("embed", "types", "odd", "shapes"):
             until(lambda name=name: service.model(name)["serving"] is not None, f"{name} serves")
         until(lambda: service.states("bad")["v1"]["state"] == "failed", "the bad one is refused")
         yield service

@@ -128,6 +128,16 @@ def test_nobody_can_name_an_array_of_another_input(small: None) -> None:
         parse(body, len(body))
 
 
+def test_arrays_are_looked_for_no_more_often_than_there_may_be_inputs(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(big_json, "_MOST_FIELDS", 2)
+    inputs = [{"name": n, "datatype": "FP32", "shape": [4], "data": [1, 2, 3, 4]} for n in "xyz"]
+    body = json.dumps({"inputs": inputs}).encode()
+    assert len(big_json.loads(body, len(body))[1]) == 2
+    assert [np.asarray(each.data).tolist() for each in parse(body, len(body)).inputs] == [[1, 2, 3, 4]] * 3
+
+
 def test_numbers_are_not_texts(small: None) -> None:
     with pytest.raises(BadRequest, match="BYTES takes string"):
         read("[1,2,3]", [3], "BYTES")

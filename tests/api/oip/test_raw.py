@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from api.oip import raw
-from api.oip.messages import BF16, DTYPES, Tensor, check_datatype, check_names, count
+from api.oip.messages import BF16, DTYPES, MOST_BYTES, Tensor, check_datatype, check_names, count
 from hotswap.errors import BadRequest
 
 VALUES: dict[str, list[Any]] = {
@@ -80,6 +80,20 @@ def test_b6_an_element_that_is_cut_off_is_told_of() -> None:
 def test_b6_a_size_that_does_not_fit_the_shape_is_refused(size: int) -> None:
     with pytest.raises(BadRequest, match=rf"16 bytes, found {size}"):
         raw.tensor("x", "FP32", (2, 2), bytes(size))
+
+
+def test_more_bytes_elements_than_anybody_needs_are_refused_before_they_are_made() -> None:
+    packed = bytes(4 * MOST_BYTES)
+    assert raw.elements("x", MOST_BYTES, packed) == [b""] * MOST_BYTES
+    with pytest.raises(BadRequest, match=rf"^x: .*at most {MOST_BYTES} elements"):
+        raw.tensor("x", "BYTES", (MOST_BYTES + 1,), packed + bytes(4))
+
+
+def test_b4_a_bool_is_0_or_1() -> None:
+    assert raw.tensor("x", "BOOL", (0,), b"").shape == (0,)
+    for byte in (b"\x02", b"\xff"):
+        with pytest.raises(BadRequest, match=r"^x: BOOL"):
+            raw.tensor("x", "BOOL", (2,), b"\x01" + byte)
 
 
 def test_an_array_at_an_odd_address_is_copied() -> None:

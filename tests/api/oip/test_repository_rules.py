@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import zlib
 
 import pytest
 
@@ -89,6 +91,19 @@ def test_m2_a_load_that_fails_leaves_what_serves(make_service: Start, store: Sto
     store.add("v3", 3)
     load(service, "load")
     assert used(service) == "v3"
+
+
+def test_m1_m2_m3_bodies_may_be_compressed_or_are_refused(v2: Service) -> None:
+    ready = gzip.compress(b'{"ready": true}')
+    found = v2.client.post(INDEX, content=ready, headers={"content-encoding": "gzip"}).json()
+    assert found == v2.client.post(INDEX, json={"ready": True}).json() != v2.client.post(INDEX).json()
+    sent: dict[str, object] = {"headers": {"content-encoding": "deflate"}}
+    message = load(v2, "load", status=400, content=zlib.compress(b'{"parameters": {"config": "{}"}}'), **sent)
+    assert "config" in message
+    load(v2, "unload", status=413, content=zlib.compress(bytes(70_000)), **sent)
+    load(v2, "unload", status=400, content=b"{}", **sent)
+    load(v2, "unload", status=415, content=b"{}", headers={"content-encoding": "br"})
+    assert used(v2) == "v2"
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,10 @@ _TEXTS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("GET", "/v2/nothing", 404, {}),
     ("GET", "/v2/models/", 404, {}),
     ("GET", "/v2/models/m/versions", 404, {}),
+    ("GET", "/v2/models/m/", 404, {}),
+    ("GET", "/v2/health/live/", 404, {}),
+    ("POST", "/v2/models/m/infer/", 404, {"json": {"inputs": [pixels()]}}),
+    ("POST", "/v2/repository/models/m/unload/", 404, {}),
     ("GET", "/v2/models/m/infer", 405, {}),
     ("POST", "/v2", 405, {}),
     ("POST", "/v2/health/live", 405, {}),
@@ -270,6 +274,30 @@ def test_r13_r14_every_failure_has_the_one_shape_and_its_status(
     answer = v2.client.request(method, path, **sent)
     failed(answer, status)
     assert (status == 405) == ("allow" in answer.headers)
+
+
+def test_r13_nobody_is_sent_to_the_host_that_he_named(v2: Service) -> None:
+    for method, path in (("GET", "/v2/models/m/"), ("POST", "/v2/models/m/infer/"), ("GET", "/models/m/")):
+        answer = v2.client.request(method, path, headers={"host": "elsewhere.example"})
+        assert answer.status_code == 404
+        assert "elsewhere" not in f"{answer.headers} {answer.text}"
+
+
+def test_r14_a_graph_that_fails_on_what_was_sent_is_400_and_says_why(v2: Service) -> None:
+    assert outputs(infer(v2, pixels(), model="odd", outputs=[{"name": "flat"}]))["flat"] == [0.5] * 3072
+    for rows in (0, 2):
+        message = failed(infer(v2, pixels(rows), model="odd", outputs=[{"name": "flat"}]), 400)
+        assert "Reshape" in message
+
+
+def test_r14_an_output_that_is_no_tensor_is_400_and_the_others_are_given(v2: Service) -> None:
+    failed(infer(v2, pixels(), model="odd"), 400)
+    assert "output list" in failed(infer(v2, pixels(), model="odd", outputs=[{"name": "list"}]), 400)
+    assert "bfloat16" in failed(infer(v2, pixels(), model="odd", outputs=[{"name": "brain"}]), 400)
+    told = {each["name"] for each in document(v2.get("/v2/models/odd"))["outputs"]}
+    assert told == {"scores", "flat", "list", "brain"}
+    found = outputs(infer(v2, pixels(), model="odd", outputs=[{"name": "scores"}]))
+    assert builders.code_of(found["scores"][0]) == 6
 
 
 def test_r13_other_paths_keep_the_services_own_shape(v2: Service) -> None:

@@ -1,4 +1,4 @@
-"""A classifier whose graph also gives constant outputs of many datatypes, with values at their limits."""
+"""Classifiers whose graphs also give other outputs: constants of many datatypes, and what is no tensor."""
 
 from __future__ import annotations
 
@@ -45,4 +45,29 @@ def write(folder: Path) -> Path:
     (home / "weights.onnx").write_bytes(model.SerializeToString())
     config = json.loads((home / "config.json").read_text())
     (home / "config.json").write_text(json.dumps(config))
+    return home
+
+
+def write_odd(folder: Path) -> Path:
+    """Write `<folder>/odd/v1`; return that folder.
+
+    Beside the scores it gives `flat` [1, 3072], which fails for another number of rows, `list`, a sequence,
+    and `brain`, a BF16 tensor.
+    """
+    home = builders.write_version(folder, "odd", "v1", 6)
+    model = builders.graph(6)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 3072]), "one_row"))
+    nodes = [
+        helper.make_node("Reshape", ["image", "one_row"], ["flat"]),
+        helper.make_node("SequenceConstruct", ["scores"], ["list"]),
+        helper.make_node("Cast", ["scores"], ["brain"], to=TensorProto.BFLOAT16),
+    ]
+    others = [
+        helper.make_tensor_value_info("flat", TensorProto.FLOAT, [1, 3072]),
+        helper.make_tensor_sequence_value_info("list", TensorProto.FLOAT, None),
+        helper.make_tensor_value_info("brain", TensorProto.BFLOAT16, ["N", 2]),
+    ]
+    model.graph.node.extend(nodes)
+    model.graph.output.extend(others)
+    (home / "weights.onnx").write_bytes(model.SerializeToString())
     return home
