@@ -98,7 +98,7 @@ async def test_a_try_that_began_before_the_call_does_not_answer_for_it() -> None
         await asyncio.to_thread(hold.reached)
         call = asyncio.create_task(world.control.set_target(V2, 5.0))
         async with asyncio.timeout(5.0):
-            while world.store.read().models["m"].actor != "ann" or not world.reconciler._again:
+            while world.store.read().models["m"].actor != "ann" or not world.reconciler._bringing.again:
                 await checkpoint()
         world.loader.before_load = lambda _: world.loader.fails.clear()
         hold.let_go()
