@@ -6,7 +6,6 @@ import fcntl
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.builders import write_version
 from tests.cli.conftest import Okawari
+from tests.e2e.waiting import until
 from tests.models_import.shop import environment
 
 SOON = 60.0
@@ -58,11 +58,13 @@ class Watching:
 
     def says(self, text: str) -> None:
         """Wait until its log has these words."""
-        end = time.monotonic() + SOON
-        while text not in self.log.read_text():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.02)
+        until(lambda: self._said(text), f"its log has {text!r}", SOON)
+
+    def _said(self, text: str) -> bool:
+        ended = self.process.poll() is not None
+        log = self.log.read_text()
+        assert text in log or not ended, log
+        return text in log
 
     def ended_by(self, number: int) -> int:
         """Its exit code after a signal."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,14 +65,23 @@ def test_told_to_end_at_any_step_it_undoes_or_finishes(drop: Drop, step: str) ->
     assert drop.notes() == []
 
 
-def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path) -> None:
-    """The child itself sends the signal, and would then stay for a minute."""
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """What a child can read from, in vain, until the test has ended."""
+    reading, writing = os.pipe()
+    yield reading
+    os.close(writing)
+    os.close(reading)
+
+
+def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path, silent: int) -> None:
+    """The child itself sends the signal, and would then stay for as long as the test."""
     pid = tmp_path / "pid"
-    script = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); "
-    script += f"os.kill(os.getppid(), {int(signal.SIGUSR1)}); time.sleep(60)"
+    script = f"import os; open({str(pid)!r}, 'w').write(str(os.getpid())); "
+    script += f"os.kill(os.getppid(), {int(signal.SIGUSR1)}); os.read({silent}, 1)"
 
     def child(_: Task) -> Measured:
-        subprocess.run([sys.executable, "-c", script], check=True, start_new_session=True)
+        subprocess.run([sys.executable, "-c", script], check=True, start_new_session=True, pass_fds=(silent,))
         raise AssertionError("the child was waited for")
 
     drop = Drop(tmp_path, home, probe=child)

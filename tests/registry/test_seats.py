@@ -6,14 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from registry import seats
 from registry.seats import NoSeat, Seats, registers
+from tests.e2e.waiting import until
 
 _SIT = """
 import sys, pathlib
@@ -44,13 +44,6 @@ def sitting(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_each_takes_its_own_seat_until_all_are_taken(tmp_path: Path, sitting: subprocess.Popen[str]) -> None:
     ours = Seats(tmp_path, 3)
     one, two = ours.take(), ours.take()
@@ -75,11 +68,11 @@ def test_a_stopped_process_keeps_its_seat_and_does_not_count(
 ) -> None:
     ours = Seats(tmp_path, 3)
     os.kill(sitting.pid, signal.SIGSTOP)
-    _until(lambda: ours.living() == ())
+    until(lambda: ours.living() == (), "who does not beat counts as stopped", 8.0)
     assert ours.connections() == {}
     assert ours.take().index == 1
     os.kill(sitting.pid, signal.SIGCONT)
-    _until(lambda: 0 in ours.living())
+    until(lambda: 0 in ours.living(), "it beats again", 8.0)
 
 
 def test_who_rests_does_not_count_and_stays_on_its_seat(tmp_path: Path) -> None:
