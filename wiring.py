@@ -157,7 +157,7 @@ class Worker:
         """Take calls over gRPC, unless that is switched off; raises `CannotListen`, `BadCertificate`."""
         listen = rpc_listen(self._settings, host_of(self._listener))
         if listen is not None:
-            rpc = RpcServer(self._rpc_parts(), listen)
+            rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
             await rpc.start()
             self._rpc = rpc
 
@@ -249,6 +249,9 @@ class Worker:
 
             with suppress(ValueError):  # not in the main thread: somebody else's process, as in a test
                 signal.signal(number, drain)
+
+    def _has_heirs(self) -> bool:
+        return self._listening is not None and bool(self._listening.heirs())
 
     def _drain_rpc(self) -> None:
         if self._rpc is not None:

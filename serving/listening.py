@@ -181,11 +181,11 @@ class Listening:
         if not self._closed:
             self.hand_over()
             self._closed = True
-            if not self._heirs():
+            if not self.heirs():
                 self._take(self._backlog)
 
-    def _heirs(self) -> set[int]:
-        """Who else takes connections, and lives: a heart may have beaten a moment before its end."""
+    def heirs(self) -> set[int]:
+        """Seats: who else takes connections, and lives: a heart may have beaten a moment before its end."""
         return set(self._others()) & set(self._seats.living())
 
     async def wait_closed(self) -> None:

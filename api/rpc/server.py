@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
 
 from api.rpc.calls import CallParts, Calls
+from api.rpc.quiet import take_no_more
 from api.rpc.receiving import Receiving
 from api.rpc.services import RpcParts, Services, offered
 from api.rpc.tls import TlsFiles, credentials
@@ -45,10 +47,21 @@ class Listen:
 
 
 class RpcServer:
-    """Offers the services of one worker; made and used on its event loop."""
+    """Offers the services of one worker; made and used on its event loop.
 
-    def __init__(self, parts: RpcParts, listen: Listen, services: Services | None = None) -> None:
+    `heirs` tells whether other workers take connections on the same port.
+    """
+
+    def __init__(
+        self,
+        parts: RpcParts,
+        listen: Listen,
+        services: Services | None = None,
+        heirs: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._listen = listen
+        self._heirs = heirs
+        self._port = 0
         self._services = offered(parts) if services is None else services
         self._grace = parts.request_timeout + _GRACE
         rules = CallParts(
@@ -86,6 +99,7 @@ class RpcServer:
             check_free(self._listen)
             raise CannotListen(_unable(self._listen, "the library does not say why"))
         await self._server.start()
+        self._port = port
         return port
 
     def drain(self) -> None:
@@ -94,10 +108,20 @@ class RpcServer:
         Those under way are answered.
         """
         if self._stopping is None:
+            self._leave_to_others()
             for drain in self._services.drains:
                 drain()
             self._calls.end_streams()
             self._stopping = asyncio.get_running_loop().create_task(self._end())
+
+    def _leave_to_others(self) -> None:
+        """Let new connections come to other workers, where there are any."""
+        if self._heirs():
+            deferred = take_no_more(self._port)
+            logger.info(
+                "gRPC: other workers take the connections from now on%s",
+                "" if deferred else "; the system cannot defer those of this moment, which may be reset",
+            )
 
     async def _end(self) -> None:
         await asyncio.sleep(_LAST_WORDS)

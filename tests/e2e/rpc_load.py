@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from typing import Any
 
@@ -18,6 +19,21 @@ from tests.e2e.pictures import picture
 _TIMEOUT = 60
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 Input = pb.ModelInferRequest.InferInputTensor
+#: As docs/06-runtime.md tells callers who must not notice that a process ends.
+_REPEATS = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+            },
+        }
+    ]
+}
 
 
 def pictures(model: str = "m") -> pb.ModelInferRequest:
@@ -34,9 +50,13 @@ def tensors(model: str = "m") -> pb.ModelInferRequest:
     return pb.ModelInferRequest(model_name=model, inputs=[image], raw_input_contents=[data])
 
 
-def channel(service: Service, credentials: grpc.ChannelCredentials | None = None) -> grpc.Channel:
-    """A connection of its own."""
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+def channel(
+    service: Service, credentials: grpc.ChannelCredentials | None = None, *, repeats: bool = False
+) -> grpc.Channel:
+    """A connection of its own; it may repeat calls that a process which ended has not answered."""
+    options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+    if repeats:
+        options.append(("grpc.service_config", json.dumps(_REPEATS)))
     if credentials is None:
         return grpc.insecure_channel(service.grpc_address, options)
     return grpc.secure_channel(service.grpc_address, credentials, options)
@@ -66,20 +86,24 @@ def told(answer: pb.ModelInferResponse) -> str:
 class RpcLoad(Load):
     """Pictures and tensors in turn until it is left; `status` 200 stands for OK."""
 
-    def __init__(self, service: Service, **more: Any) -> None:
+    def __init__(self, service: Service, *, repeats: bool = False, **more: Any) -> None:
         super().__init__(service, **more)
         self._service = service
+        self._repeats = repeats
 
     def _send(self, fresh: bool) -> None:
         requests = itertools.cycle((pictures(), tensors()))
-        kept = None if fresh else channel(self._service)
+        kept = None if fresh else self._channel()
         while not self._ending.is_set():
-            used = kept or channel(self._service)
+            used = kept or self._channel()
             self._shots.append(_shot(used, next(requests), fresh))
             if fresh:
                 used.close()
         if kept is not None:
             kept.close()
+
+    def _channel(self) -> grpc.Channel:
+        return channel(self._service, repeats=self._repeats)
 
 
 def _shot(used: grpc.Channel, request: pb.ModelInferRequest, fresh: bool) -> Shot:

@@ -76,6 +76,37 @@ def test_connections_come_to_all_workers_and_a_lost_one_is_replaced(
     until(grown, "both are asked again")
 
 
+def _end_each(service: Service, load: RpcLoad) -> None:
+    """End the workers of now, one after the other, each when it is known to answer."""
+    for worker in service.workers():
+        load.reach(len(load.shots) + 200)
+        os.kill(worker.pid, signal.SIGTERM)
+        until(lambda pid=worker.pid: pid not in service.pids(), "it has ended")
+        until(lambda: len(service.workers()) == 2, "it is replaced")
+    load.reach(len(load.shots) + 200)
+
+
+def test_ending_one_of_two_workers_fails_no_call_of_who_repeats(make_service: Start, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    with RpcLoad(service, kept=4, fresh=4, repeats=True) as load:
+        _end_each(service, load)
+    print(f"{len(load.shots)} calls while two workers ended")
+    assert load.failures == []
+    assert load.contradictions == []
+
+
+def test_ending_one_of_two_workers_resets_no_connection(make_service: Start, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    with RpcLoad(service, kept=0, fresh=8) as load:
+        _end_each(service, load)
+    # Whoever repeats nothing hears of the very moment in which the library stops, yet always finds a worker.
+    assert [shot for shot in load.failures if "connect" in shot.why.lower()] == []
+    told = [line for line in service.lines() if 'other workers take the connections from now on"' in line]
+    assert len(told) == 2
+
+
 # --- the end -------------------------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ class Served:
 
     world: LiveWorld
     server: RpcServer
+    port: int
     channel: grpc.aio.Channel
     counted: Counted
     bodies: Store
@@ -84,9 +85,12 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    *tags: str, capacity: int = 100, buffered: int = 100_000_000, **more: Any
+    *tags: str, capacity: int = 100, buffered: int = 100_000_000, heirs: bool = False, **more: Any
 ) -> AsyncIterator[Served]:
-    """A server over a world where each model serves the last of its tags. Nothing is held afterwards."""
+    """A server over a world where each model serves the last of its tags. Nothing is held afterwards.
+
+    `heirs`: other workers take connections on its port.
+    """
     with live(*tags, capacity=capacity) as world:
         refused: list[str] = []
 
@@ -95,10 +99,10 @@ async def served(
 
         counted, bodies = Counted(), Store(buffered)
         parts: RpcParts = replace(parts_of(world, refuse=refuse), observer=counted, bodies=bodies, **more)
-        server = RpcServer(parts, Listen("127.0.0.1", 0))
+        server = RpcServer(parts, Listen("127.0.0.1", 0), heirs=lambda: heirs)
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            found = Served(world, server, channel, counted, bodies, refused)
+            found = Served(world, server, port, channel, counted, bodies, refused)
             for tag in tags:
                 name, _, version = tag.partition(":")
                 await found.until(lambda name=name, version=version: world.serving(name) == version)
