@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from models_import import child
 from models_import.store import ModelStore
 from tests.models_import.bentoml_server import BentoML
+from tests.models_import.shop import day, stock
 
 
 @pytest.fixture
@@ -37,6 +39,18 @@ def clock() -> Clock:
 def store(home: Path, clock: Clock) -> ModelStore:
     """A reader of this test's store."""
     return ModelStore(home / "models", clock=clock)
+
+
+@pytest.fixture
+def version(home: Path, tmp_path: Path) -> Path:
+    """A version in this test's store."""
+    return stock(home, tmp_path, "code", "v1", 7, created=day(1))
+
+
+@pytest.fixture
+def quick_children(bentoml: BentoML, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children import BentoML, which takes a second: they are forked from one that has done so."""
+    monkeypatch.setattr(child, "run_module", bentoml.run_module)
 
 
 @pytest.fixture(scope="session")

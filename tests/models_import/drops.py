@@ -11,10 +11,21 @@ from models_import.dropping import DropFolder
 from models_import.ending import Ending
 from models_import.importer import Importer
 from models_import.settling import QUIET_SECONDS
+from tests.builders import write_version
 from tests.models_import.conftest import Clock
 from tests.models_import.shop import day, not_tried
 
 QUIET, SETTLED = QUIET_SECONDS, SETTLED_SECONDS
+
+
+def put(drop: Drop, version: str = "v1", code: int = 1, **more: object) -> Path:
+    """Build a version in the drop folder, and return where it lies."""
+    return write_version(drop.folder, "code", version, code, **more)  # type: ignore[arg-type]
+
+
+def words(note: Path) -> str:
+    """What the note in a folder says."""
+    return (note / "IMPORT-FAILED.txt").read_text()
 
 
 class Drop:

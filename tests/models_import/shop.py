@@ -45,6 +45,11 @@ def stock(home: Path, tmp: Path, name: str, version: str, code: int = 0, **parts
     return home / "models" / name / version
 
 
+def latest(home: Path, name: str = "code") -> str:
+    """What the pointer of a model names."""
+    return (home / "models" / name / "latest").read_text()
+
+
 def tree(folder: Path) -> dict[str, tuple[int, int, bytes | None]]:
     """Everything below a folder: mode, modification time, bytes."""
     found = {}
