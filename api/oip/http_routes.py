@@ -228,9 +228,11 @@ async def _written(
     weight = http_response.weight(answer)
     if weight <= QUICK:
         return work()
-    # The answer waits for the caller to take it: it counts until then.
+    # The answer waits for the caller to take it: it counts until then, as text, which is longer, too.
     state.hold(weight)
-    return await asyncio.to_thread(work)
+    response = await asyncio.to_thread(work)
+    state.hold(max(0, len(response.body) - weight))
+    return response
 
 
 async def _small(request: Request) -> dict[str, Any]:

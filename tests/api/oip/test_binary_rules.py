@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.api.oip import typed_model
 from tests.api.oip.asking import (
     HEADER,
     binary,
@@ -200,6 +201,21 @@ def test_b6_what_is_expanded_counts_in_the_bytes_that_a_worker_holds(
     assert statuses == {400, 429}
     until(lambda: _post(service.url, small) == 400, "the bytes are given back")
     assert infer(service, pixels()).status_code == 200
+
+
+def test_b3_an_answer_counts_in_the_bytes_that_a_worker_holds_as_it_is_told(
+    make_service: Start, store: Store
+) -> None:
+    store.take(typed_model.write(store.scratch / "typed"))
+    limits = {"OKAWARI_MAX_BODY_BYTES": "1000000", "OKAWARI_MAX_BUFFERED_BYTES": "1000000"}
+    service = make_service(store.home, **limits).ready()
+    text = json.dumps({"inputs": [pixels()], "outputs": [{"name": "wide"}]})
+    body = text + " " * (700_000 - len(text))
+    binary = body.replace('{"name": "wide"}', '{"name": "wide", "parameters": {"binary_data": true}}')
+    for _ in range(3):  # 200 kB of numbers, about 500 kB as text
+        assert service.client.post(path("types"), content=binary).status_code == 200
+        failed(service.client.post(path("types"), content=body), 429)
+    assert service.client.post(path("types"), content=text).status_code == 200
 
 
 def _post(url: str, body: bytes) -> int:
