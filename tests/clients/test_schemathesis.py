@@ -1,4 +1,4 @@
-"""schemathesis reads our own description of the service and tries to find where it is not true.
+"""schemathesis reads descriptions of the service and tries to find where they are not true.
 
 It calls everything, so that models are unloaded and targets moved meanwhile: it has a service of its own.
 """
@@ -33,14 +33,27 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield standing
 
 
-@pytest.mark.parametrize("part", ["^/v2", "^/(?!v2)"], ids=["open inference protocol", "ours"])
-def test_it_finds_nothing(tried: Served, tmp_path: Path, part: str) -> None:
-    (tmp_path / "config.toml").write_text(CONFIG)
+def tries(document: str, folder: Path, *words: str | Path) -> None:
+    """Let it try a description; it passes everything that it made of it."""
+    (folder / "config.toml").write_text(CONFIG)
     program = [home_of("schemathesis") / "bin" / "schemathesis", "--config-file", "config.toml", "run"]
-    wanted = ["--include-path-regex", part, "--max-examples", str(EXAMPLES), "--generation-deterministic"]
+    wanted = ["--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]
     hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(PROGRAMS)}
-    bounds = {"cwd": tmp_path, "timeout": LIMIT, "env": hooks}
-    told = run(*program, f"http://{tried.http}/docs.json", *wanted, "--no-color", **bounds).stdout
+    told = run(*program, document, *words, *wanted, cwd=folder, timeout=LIMIT, env=hooks).stdout
     generated = re.search(r"(\d+) generated, (\d+) passed", told)
     assert generated is not None, told
     assert int(generated[1]) == int(generated[2]) > 100
+
+
+def test_it_finds_nothing_by_the_protocols_own_description(tried: Served, tmp_path: Path) -> None:
+    """Its schemas are those of the generated client; whatever is refused has the one shape of errors."""
+    python = home_of("typed") / "bin" / "python"
+    (tmp_path / "oip.json").write_text(run(python, PROGRAMS / "specification.py", "m", "shapes").stdout)
+    before = tried.answered()
+    tries("oip.json", tmp_path, "--url", f"http://{tried.http}")
+    assert tried.answered() > before
+
+
+@pytest.mark.parametrize("part", ["^/v2", "^/(?!v2)"], ids=["open inference protocol", "ours"])
+def test_it_finds_nothing_by_our_description(tried: Served, tmp_path: Path, part: str) -> None:
+    tries(f"http://{tried.http}/docs.json", tmp_path, "--include-path-regex", part)
