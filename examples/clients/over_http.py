@@ -5,10 +5,10 @@ usage: python examples/clients/over_http.py PICTURE [http://127.0.0.1:3000] [MOD
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -22,14 +22,23 @@ def predict(picture: Path, url: str, model: str | None = None) -> dict[str, obje
         return dict(json.load(response))
 
 
-def main(picture: str, url: str = "http://127.0.0.1:3000", *model: str) -> None:
+def main() -> None:
     """Print the answer, or why there is none."""
+    parser = argparse.ArgumentParser(description="What is in a picture, over HTTP.")
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("url", nargs="?", default="http://127.0.0.1:3000")
+    parser.add_argument("model", nargs="?", help="the service's default if left out")
+    words = parser.parse_args()
     try:
-        answer = predict(Path(picture), url, *model)
+        answer = predict(words.picture, words.url, words.model)
     except HTTPError as error:
         raise SystemExit(f"{error.code}: {json.load(error)['error']['message']}") from None
+    except URLError as error:
+        raise SystemExit(f"no answer from {words.url}: {error.reason}") from None
+    except OSError as error:
+        raise SystemExit(str(error)) from None
     print(json.dumps(answer, indent=2))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

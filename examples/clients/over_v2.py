@@ -11,7 +11,7 @@ import argparse
 import json
 import struct
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 
@@ -29,15 +29,19 @@ def infer(model: str, pictures: list[Path], url: str) -> dict[str, object]:
 
 def main() -> None:
     """Print the answer, or why there is none."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description="What is in pictures, by the Open Inference Protocol.")
     parser.add_argument("model")
-    parser.add_argument("pictures", nargs="+", type=Path)
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="picture")
     parser.add_argument("--url", default="http://127.0.0.1:3000")
     words = parser.parse_args()
     try:
         answer = infer(words.model, words.pictures, words.url)
     except HTTPError as error:
         raise SystemExit(f"{error.code}: {json.load(error)['error']}") from None
+    except URLError as error:
+        raise SystemExit(f"no answer from {words.url}: {error.reason}") from None
+    except OSError as error:
+        raise SystemExit(str(error)) from None
     print(json.dumps(answer, indent=2))
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.clients.conftest import PICTURE, Served, home_of, run
-from tests.clients.showing import EXAMPLES, answer_of, same
+from tests.clients.showing import EXAMPLES, answer_of, nobody, same, tells_what_is_wrong
 from tests.e2e.harness import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -26,12 +26,19 @@ def test_python_over_grpc_tells_why_there_is_no_answer(served: Served) -> None:
         run(*command, "nobody", cwd=ROOT)
 
 
+def test_python_over_grpc_tells_what_is_wrong() -> None:
+    tells_what_is_wrong(sys.executable, "-m", "examples.clients.over_grpc", away=[nobody()], cwd=ROOT)
+
+
 def test_grpcurl_finds_the_calls_by_itself(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = home_of("grpcurl") / "bin"
     monkeypatch.setenv("PATH", str(folder), prepend=":")
     answer = answer_of(EXAMPLES / "over_grpc.sh", PICTURE, served.grpc)
     assert (answer["model"], answer["model_version"]) == ("shapes", "v2")
     same(answer, served)
+    with pytest.raises(AssertionError, match="nofile") as missing:
+        run(EXAMPLES / "over_grpc.sh", "nofile.jpg", served.grpc)
+    assert "invalid_argument" not in str(missing.value), "nothing was asked"
     listed = run(folder / "grpcurl", "-plaintext", served.grpc, "list").stdout.split()
     ours = {"okawari.v1.Predictor", "inference.GRPCInferenceService", "modelmora.v1.ModelInference"}
     assert {*ours, "grpc.health.v1.Health"} <= set(listed)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.clients.conftest import PICTURE, Served, run
-from tests.clients.showing import EXAMPLES, answer_of, same
+from tests.clients.showing import EXAMPLES, answer_of, nobody, same, tells_what_is_wrong
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -26,6 +26,10 @@ def test_python_over_http_names_a_model_and_tells_why_there_is_no_answer(served:
         run(*command, "nobody")
 
 
+def test_python_over_http_tells_what_is_wrong() -> None:
+    tells_what_is_wrong(sys.executable, EXAMPLES / "over_http.py", away=[f"http://{nobody()}"])
+
+
 def test_curl_over_http(served: Served) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
@@ -34,3 +38,5 @@ def test_curl_over_http(served: Served) -> None:
     assert answer_of(*command, "m")["model"] == "m"
     with pytest.raises(AssertionError, match="there is no model 'nobody'"):
         run(*command, "nobody")
+    with pytest.raises(AssertionError, match=r"usage: .*PICTURE"):
+        run(EXAMPLES / "over_http.sh")

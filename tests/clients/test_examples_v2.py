@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.clients.conftest import PICTURE, Served, run
-from tests.clients.showing import EXAMPLES, answer_of
+from tests.clients.showing import EXAMPLES, answer_of, nobody, tells_what_is_wrong
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -20,3 +20,8 @@ def test_python_by_the_open_inference_protocol(served: Served) -> None:
     assert tensors["num_detections"]["data"] == [len(served.detections())] * 2
     with pytest.raises(AssertionError, match="404: there is no model 'nobody'"):
         run(*command, "nobody", PICTURE)
+
+
+def test_python_by_the_open_inference_protocol_tells_what_is_wrong() -> None:
+    command = (sys.executable, EXAMPLES / "over_v2.py")
+    tells_what_is_wrong(*command, before="shapes", away=["--url", f"http://{nobody()}"])
