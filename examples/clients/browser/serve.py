@@ -1,6 +1,6 @@
 """Serve the page beside the service: browsers let a page ask only the address that it came from.
 
-In production the web server that holds your pages does the same: it passes `/predict` on.
+In production the web server that holds your pages does the same: it passes `/predict` and `/models` on.
 
 usage: python examples/clients/browser/serve.py [--port 8000] [--service http://127.0.0.1:3000]
 """
@@ -8,44 +8,66 @@ usage: python examples/clients/browser/serve.py [--port 8000] [--service http://
 from __future__ import annotations
 
 import argparse
-from http.client import HTTPConnection
+import json
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-PAGE = Path(__file__).with_name("index.html")
+HERE = Path(__file__).parent
+OWN = {
+    "/": ("text/html; charset=utf-8", HERE / "index.html"),
+    "/example.jpg": ("image/jpeg", HERE.parents[1] / "shapes" / "pictures" / "shapes-1117.jpg"),
+}
 _MOST_BYTES = 10_000_000
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The page, and `/predict` passed on to the service."""
+    """The page, and the two calls that it makes, passed on to the service."""
 
     service = ""
 
     def do_GET(self) -> None:
-        """The page."""
-        if self.path != "/":
-            self.send_error(404)
-            return
-        self._reply(200, "text/html; charset=utf-8", PAGE.read_bytes())
+        """The page, its example, or the list of models."""
+        if self.path in OWN:
+            kind, path = OWN[self.path]
+            self._reply(200, kind, path.read_bytes())
+        elif self.path == "/models":
+            self._pass_on("GET")
+        else:
+            self._refuse(404, "there is no such path")
 
     def do_POST(self) -> None:
         """Pass a picture on, and the answer back."""
         length = int(self.headers.get("Content-Length") or 0)
-        if self.path != "/predict" or not 0 < length <= _MOST_BYTES:
-            self.send_error(404 if self.path != "/predict" else 413)
-            return
+        if self.path != "/predict":
+            self._refuse(404, "there is no such path")
+        elif length > _MOST_BYTES:
+            self._leave(length)
+            self._refuse(413, f"a picture may have {_MOST_BYTES:,} bytes")
+        else:
+            self._pass_on("POST", self.rfile.read(length))
+
+    def _pass_on(self, method: str, body: bytes | None = None) -> None:
         connection = HTTPConnection(self.service, timeout=60)
         try:
-            kind = {"Content-Type": self.headers["Content-Type"]}
-            connection.request("POST", "/predict", self.rfile.read(length), kind)
+            kind = {"Content-Type": self.headers["Content-Type"]} if body else {}
+            connection.request(method, self.path, body, kind)
             answer = connection.getresponse()
             self._reply(answer.status, "application/json", answer.read())
-        except OSError as error:
-            self._reply(502, "application/json", b'{"error": {"message": "the service cannot be reached"}}')
+        except (OSError, HTTPException) as error:
             self.log_error("%s", error)
+            self._refuse(502, f"the service cannot be reached at {self.service}")
         finally:
             connection.close()
+
+    def _leave(self, length: int) -> None:
+        # A browser reads no answer before it has sent everything.
+        while length > 0 and (piece := self.rfile.read(min(length, 65536))):
+            length -= len(piece)
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._reply(status, "application/json", json.dumps({"error": {"message": message}}).encode())
 
     def _reply(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
@@ -57,9 +79,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve until interrupted."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--service", default="http://127.0.0.1:3000")
+    parser = argparse.ArgumentParser(description="A page that shows what the service finds in a picture.")
+    parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
+    parser.add_argument("--service", default="http://127.0.0.1:3000", help="where it answers over HTTP")
     words = parser.parse_args()
     Handler.service = urlsplit(words.service).netloc
     with ThreadingHTTPServer(("127.0.0.1", words.port), Handler) as server:

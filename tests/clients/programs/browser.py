@@ -1,6 +1,9 @@
-"""Choose a picture in the example page with a real browser.
+"""Use the example page with a real browser.
 
-usage: browser.py CHROMIUM PAGE SCREENSHOT PICTURE…    tells the status line and the canvas after each
+usage: browser.py CHROMIUM PAGE SCREENSHOT STEP…    tells the status line and what is drawn after each
+
+A step is a picture to choose, `example` to click on, `model NAME` to choose, or `until TEXT`: it goes on
+asking until the status line begins so.
 """
 
 from __future__ import annotations
@@ -17,26 +20,44 @@ _QUIET = (
 _SHOWN = """() => {
   const canvas = document.getElementById("canvas"), told = document.getElementById("told")
   const drawn = canvas.width ? canvas.toDataURL("image/png").split(",")[1] : ""
-  return {told: told.textContent, failed: told.className == "failed", drawn}
+  const found = [...document.querySelectorAll("#found li")].map(each => each.textContent)
+  return {told: told.textContent, failed: told.className == "failed", drawn, found}
 }"""
+_TOLD = "document.getElementById('told').textContent"
 
 
-def shown(page: Page, picture: str) -> object:
-    """What the page shows after somebody chose this picture."""
-    page.set_input_files("#file", picture)
-    page.wait_for_function("() => !['', 'asking …'].includes(document.getElementById('told').textContent)")
+def take(page: Page, step: str) -> str:
+    """Take a step; what tells that it was taken."""
+    kind, _, word = step.partition(" ")
+    if kind == "until":
+        page.check("#again")
+        return f"{_TOLD}.startsWith('{word}')"
+    page.evaluate(f"{_TOLD} = ''")
+    if kind == "model":
+        page.select_option("#model", word)
+    elif kind == "example":
+        page.click("#example")
+    else:
+        page.set_input_files("#file", step)
+    return f"!['', 'asking …'].includes({_TOLD})"
+
+
+def shown(page: Page, step: str) -> object:
+    """What the page shows after a step."""
+    page.wait_for_function(f"() => {take(page, step)}")
     return page.evaluate(_SHOWN)
 
 
-def main(chromium: str, url: str, screenshot: str, *pictures: str) -> None:
-    """Print what was shown, picture by picture, and every error of the page itself."""
+def main(chromium: str, url: str, screenshot: str, *steps: str) -> None:
+    """Print what was shown, step by step, and every error of the page itself."""
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=_QUIET.split())
         page = browser.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if " 404 " in line.text else None)
         page.goto(url)
-        found = [shown(page, picture) for picture in pictures]
+        found = [shown(page, step) for step in steps]
         page.screenshot(path=screenshot, full_page=True)
         browser.close()
     print(json.dumps({"shown": found, "errors": errors}))
