@@ -18,13 +18,17 @@ class Decision:
     """What a number stands for. `version` None: nobody answers; `void`: nothing changes.
 
     `digest` is that of the files which were checked before it was proposed; it takes part in the
-    comparison of proposals and need not be remembered.
+    comparison of proposals, and of what was decided its end is remembered.
     """
 
     number: int
     version: str | None = None
     digest: str | None = None
     void: bool = False
+
+    def of_other_files(self, digest: str) -> bool:
+        """Whether it was made for other files than those of `digest`, under the same tag."""
+        return not digest.endswith(self.digest or "")
 
 
 @dataclass(frozen=True, slots=True)

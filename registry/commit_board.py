@@ -143,5 +143,5 @@ def _text(decision: Decision) -> str:
 
 def _parsed(number: int, text: str) -> Decision:
     kind, _, rest = text.partition(" ")
-    version, _, _ = rest.partition(" ")
-    return Decision(number, version or None, void=kind == "void")
+    version, _, digest = rest.partition(" ")
+    return Decision(number, version or None, digest or None, void=kind == "void")
