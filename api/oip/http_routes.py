@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,7 @@ from api.context import RequestContext
 from api.oip import encodings, http_answers, http_request, http_response
 from api.oip.http_request import Parsed
 from api.oip.messages import InferRequest, InferResponse, check_parameter
-from api.oip.parts import Parts
+from api.oip.parts import Parts, in_time
 from hotswap.dataplane import Asked
 from hotswap.errors import BadRequest, ModelNotReady, ServingError
 
@@ -230,7 +229,7 @@ async def _written(
         return work()
     # The answer waits for the caller to take it: it counts until then, as text, which is longer, too.
     state.hold(weight)
-    response = await asyncio.to_thread(work)
+    response = await in_time(work, state.deadline)
     state.hold(max(0, len(response.body) - weight))
     return response
 
