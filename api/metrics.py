@@ -295,9 +295,16 @@ class _Reserved(mmap_dict.MmapedDict):
 
 
 def _reserve(file: Path) -> None:
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    """Make the file if absent, whole: an empty one, met by who reads all figures, cannot be read."""
+    made = file if file.exists() else file.with_name(f".{file.name}")
+    handle = os.open(made, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         os.posix_fallocate(handle, 0, _FILE_BYTES)
+        made.replace(file)
+    except OSError:
+        if made != file:
+            made.unlink()
+        raise
     finally:
         os.close(handle)
 

@@ -13,7 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from api.dead_figures import fold, still
 
@@ -83,6 +85,32 @@ def test_nobody_reads_while_files_are_folded(tmp_path: Path) -> None:
         assert not done.wait(0.1)
     assert done.wait(5.0)
     reader.join()
+
+
+_STOPPED = """
+import os, pathlib, signal, sys
+from api import metrics
+reserve = os.posix_fallocate
+def stopped(handle, start, size):
+    if size == metrics._FILE_BYTES:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    reserve(handle, start, size)
+os.posix_fallocate = stopped
+metrics.Metrics(pathlib.Path(sys.argv[1]), {}).request("GET", "/livez", 200, 0.001)
+"""
+
+
+def test_one_that_has_not_made_its_file_yet_hinders_no_reader(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", _STOPPED, str(tmp_path)], env=environment) as process:
+        try:
+            _, status = os.waitpid(process.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status)
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, str(tmp_path))
+            assert generate_latest(registry) == b""
+        finally:
+            process.kill()
 
 
 DEAD = (999_999_001, 999_999_002, 999_999_003)  # above every pid that a kernel gives
