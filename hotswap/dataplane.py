@@ -16,7 +16,6 @@ from hotswap.artifact import Artifact
 from hotswap.changes import Changes
 from hotswap.errors import (
     BadRequest,
-    DeadlineExceeded,
     ModelNotFound,
     ModelNotLoaded,
     ModelNotReady,
@@ -26,6 +25,7 @@ from hotswap.errors import (
 )
 from hotswap.generation import Generation, Lease
 from hotswap.hooks import Hooks, NoHooks
+from hotswap.in_time import InTime, late
 from hotswap.pool import Pool
 from hotswap.reconciler import Reconciler
 from hotswap.runner import Options, Picture, Prediction, Predictions, Tensors, Timings
@@ -128,10 +128,11 @@ class DataPlane:
             _check_task(request.task, generation.artifact)
             if request.begun is not None:
                 request.begun()
-            found = generation.runner.predict(request.pictures, request.options)
+            pictures = InTime(request.pictures, request.deadline)
+            found = generation.runner.predict(pictures, request.options)
             if request.then is not None:
                 if time.monotonic() >= request.deadline:
-                    raise _late()
+                    raise late()
                 request.then(found)
             return found
 
@@ -196,7 +197,7 @@ class DataPlane:
         except TimeoutError:
             if not limit.expired():
                 raise  # the runner's own
-            raise _late() from None
+            raise late() from None
 
     async def _enter(self, name: str, request: Asked) -> tuple[Permit, Lease]:
         """A place and a lease, at once; wait only where the other workers went on without this one.
@@ -286,7 +287,3 @@ class DataPlane:
 def _check_task(wanted: str | None, artifact: Artifact) -> None:
     if wanted not in (None, artifact.config.task):
         raise BadRequest(f"{artifact.tag} is a model for {artifact.config.task}, not for {wanted}")
-
-
-def _late() -> DeadlineExceeded:
-    return DeadlineExceeded("no answer within the request's time; send fewer at once")
