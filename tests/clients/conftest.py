@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from scripts import clients
+from tests.api.oip import typed_model
 from tests.e2e.harness import ROOT, Service
 from tests.e2e.reporting import pytest_runtest_makereport, services
 from tests.e2e.stores import Store
@@ -65,7 +66,10 @@ def told_by(client: str, program: str, *words: str | Path) -> dict[str, Any]:
 
 
 class Served:
-    """The service that all clients ask: classifiers m (v1, v2) and spare (v1), detector shapes (v2)."""
+    """The service that all clients ask.
+
+    Classifiers m (v1, v2) and spare (v1), detector shapes (v2), and types (v1) with every datatype.
+    """
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -94,6 +98,7 @@ def serving(folder: Path) -> Iterator[Served]:
     for name, version, code in (("m", "v1", 1), ("m", "v2", 2), ("spare", "v1", 7)):
         store.add(version, code, name)
     store.take(ROOT / "examples" / "models" / "shapes" / "v2")
+    store.take(typed_model.write(folder / "typed"))
     makers = services()
     try:
         make = next(makers)

@@ -44,7 +44,7 @@ def test_grpcurl_finds_the_calls_by_itself(served: Served, monkeypatch: pytest.M
     assert {*ours, "grpc.health.v1.Health"} <= set(listed)
 
 
-def test_grpcurl_reads_the_health_of_each_model(served: Served) -> None:
+def test_g8_grpcurl_reads_the_health_of_each_model(served: Served) -> None:
     program = home_of("grpcurl") / "bin" / "grpcurl"
     for service in ("", "shapes"):
         words = ("-plaintext", "-d", json.dumps({"service": service}), served.grpc)

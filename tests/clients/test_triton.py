@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.api.oip.typed_model import CONSTANTS
 from tests.builders import code_of, score_of
 from tests.clients.conftest import PICTURE, Served, home_of, run, told_by
 from tests.e2e.harness import ROOT
@@ -24,6 +26,8 @@ CODES = {
     "409": "StatusCode.FAILED_PRECONDITION",
     "503": "StatusCode.UNAVAILABLE",
 }
+#: Outputs of `types`: one of every datatype, with values at its limits.
+TYPES = {name: value for name, value in CONSTANTS.items() if name != "wide"}
 Told = dict[str, Any]
 
 
@@ -36,7 +40,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def told(kind: str, served: Served) -> Told:
     """Everything that this client was answered."""
-    return told_by("triton", "triton.py", kind, served.at(kind), PICTURE)
+    return told_by("triton", "triton.py", kind, served.at(kind), PICTURE, ",".join(TYPES))
 
 
 def refused(outcome: Any, kind: str, status: str) -> str:
@@ -152,6 +156,35 @@ def test_b1_b3_b5_tensors_travel_as_bytes_or_as_json(told: Told, kind: str, way:
         assert told[way]["binary"] == {"scores": way in ("infer", "infer json in")}
 
 
+def constant(answer: Any, name: str) -> Any:
+    """An output of `types` as the client read it."""
+    assert "outputs" in answer, answer
+    dtype = TYPES[name].dtype
+    found = np.array(answer["outputs"][name]["data"], dtype).reshape(answer["outputs"][name]["shape"])
+    assert answer["outputs"][name]["dtype"] == str(dtype)
+    return found
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_r11_b2_b4_g6_every_datatype_is_read_from_its_bytes(told: Told, name: str) -> None:
+    found = constant(told[f"type {name}"], name)
+    assert np.array_equal(found, TYPES[name], equal_nan=name == "nan")
+    assert told[f"type {name}"]["binary"][name] is True
+    assert told[f"type {name}"]["datatypes"][name] == ("FP32" if name == "nan" else name.upper())
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_r11_every_datatype_is_read_from_json_but_those_that_it_cannot_tell(
+    told: Told, kind: str, name: str
+) -> None:
+    answer = told[f"json {name}"]
+    if kind.startswith("http") and name in ("fp16", "nan"):
+        assert "binary" in refused(answer, kind, "400")
+    else:
+        assert np.array_equal(constant(answer, name), TYPES[name], equal_nan=name == "nan")
+        assert answer["binary"][name] is kind.startswith("grpc")
+
+
 @pytest.mark.parametrize("packed", ["gzip", "deflate"])
 def test_b6_packed_bodies_are_understood(told: Told, packed: str) -> None:
     assert scores(told[f"infer {packed}"]) == expected(200)
@@ -214,13 +247,13 @@ def index(told: Told, question: str) -> dict[tuple[str, str], str]:
     return {(each["name"], each.get("version", "")): each["state"] for each in listed}
 
 
-def test_m1_m4_the_index_tells_every_version_and_its_state(told: Told) -> None:
+def test_m1_m4_m5_the_index_tells_every_version_and_its_state(told: Told) -> None:
     states = index(told, "index")
     assert states[("m", "v2")] == states[("shapes", "v2")] == states[("spare", "v1")] == "READY"
     assert states[("m", "v1")] == "UNAVAILABLE"
 
 
-def test_m2_m3_a_model_is_unloaded_and_loaded_again(told: Told, kind: str) -> None:
+def test_m2_m3_m5_a_model_is_unloaded_and_loaded_again(told: Told, kind: str) -> None:
     assert told["unload"] is None
     assert told["ready after unload"] is False
     assert index(told, "index after unload")[("spare", "v1")] == "UNAVAILABLE"

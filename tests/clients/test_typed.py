@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.json_format import MessageToDict
 
+from api.protos import inference_pb2
 from tests.builders import score_of
 from tests.clients.conftest import PICTURE, Served, told_by
 
@@ -95,3 +99,32 @@ def test_g6_g7_errors_are_status_codes(over_grpc: Told) -> None:
     for question in ("unknown model", "unknown metadata"):
         assert over_grpc[question]["status"] == "StatusCode.NOT_FOUND"
         assert "nobody" in over_grpc[question]["message"]
+
+
+def on_the_wire(listed: list[Told]) -> dict[str, Told]:
+    """Messages or services by name, without what the wire does not carry: presence, and names in JSON."""
+    return {each["name"]: each for each in json.loads(json.dumps(listed), object_hook=_without_presence)}
+
+
+def _without_presence(found: Told) -> Told:
+    if found.get("proto3Optional"):
+        found.pop("oneofIndex")
+    oneofs = [each for each in found.pop("oneofDecl", ()) if not each["name"].startswith("_")]
+    dropped = {"jsonName", "proto3Optional"} | ({"options"} if found.get("options") == {} else set())
+    kept = {name: each for name, each in found.items() if name not in dropped}
+    return kept | ({"oneofDecl": oneofs} if oneofs else {})
+
+
+def test_g9_our_proto_says_what_the_specifications_says(over_grpc: Told) -> None:
+    """Every message with all its names, numbers and types, and every method; ours has more of both."""
+    made = FileDescriptorProto()
+    inference_pb2.DESCRIPTOR.CopyToProto(made)
+    theirs, ours = over_grpc["specification"], MessageToDict(made)
+    assert theirs["package"] == ours["package"] == "inference"
+    messages, kept = on_the_wire(theirs["messageType"]), on_the_wire(ours["messageType"])
+    assert len(messages) == 14
+    assert {name: kept[name] for name in messages} == messages
+    (specified,), (service,) = theirs["service"], ours["service"]
+    methods, offered = on_the_wire(specified["method"]), on_the_wire(service["method"])
+    assert service["name"] == specified["name"]
+    assert {name: offered[name] for name in methods} == methods

@@ -1,6 +1,6 @@
-"""tritonclient's whole surface.  usage: triton.py http|http.aio|grpc|grpc.aio HOST:PORT PICTURE
+"""tritonclient's whole surface.  usage: triton.py http|http.aio|grpc|grpc.aio HOST:PORT PICTURE OUTPUT,…
 
-The same questions by four clients; only how tensors are carried differs.
+The same questions by four clients; only how tensors are carried differs. The outputs are those of `types`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from telling import Told, plain
 
-KIND, ADDRESS, PICTURE = sys.argv[1:4]
+KIND, ADDRESS, PICTURE, TYPES = sys.argv[1:5]
 GRPC = KIND.startswith("grpc")
 triton = importlib.import_module(f"tritonclient.{KIND}")
 AS_DICT = {"as_json": True} if GRPC else {}
@@ -101,6 +101,10 @@ async def infer(client: Any, told: Told) -> None:
         await ask(f"infer {packed}", "m", [many], **dict.fromkeys(both, packed))
     await errors(ask)
     await pictures(ask)
+    grey = tensor("image", GREY[:1], "FP32")
+    for name in TYPES.split(","):
+        await ask(f"type {name}", "types", [grey], outputs=[output(name)])
+        await ask(f"json {name}", "types", [grey], outputs=[output(name, False)])
 
 
 WAYS = ("request", "response")

@@ -1,6 +1,7 @@
 """The stub generated from the protocol's gRPC specification.  usage: typed_grpc.py HOST:PORT PICTURE
 
-An answer with a field that the specification lacks shows in `unknown`, which stays empty.
+An answer with a field that the specification lacks shows in `unknown`, which stays empty. `specification` is
+its file descriptor.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.unknown_fields import UnknownFieldSet
 from open_inference.grpc import protocol as pb
@@ -84,6 +86,9 @@ async def main() -> None:
     with grpc.insecure_channel(ADDRESS) as channel:
         await ask_all(told, GRPCInferenceServiceStub(channel))
     told.outcomes["unknown"] = UNKNOWN
+    specification = FileDescriptorProto()
+    pb.DESCRIPTOR.CopyToProto(specification)
+    told.outcomes["specification"] = MessageToDict(specification)
     told.print()
 
 
