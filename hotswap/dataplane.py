@@ -279,7 +279,7 @@ class DataPlane:
         document = self._reconciler.document
         required = document.required or ()
         if name not in self._reconciler.sights and name not in required:
-            raise ModelNotFound(f"there is no model {name!r}; GET /models lists them")
+            raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
         wish = document.wish(name)
         return name in required or (wish is not None and not wish.unloaded)
 

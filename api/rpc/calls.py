@@ -21,6 +21,8 @@ logger = logging.getLogger("bentoml.okawari.rpc")
 
 REQUEST_ID, MODEL_VERSION, ERROR_CODE = "x-request-id", "x-model-version", "x-error-code"
 _OTHER = "other"
+#: Services of gRPC itself.
+_STANDARD = "/grpc."
 _INTERNAL = "something went wrong in the service; its log has the request id"
 
 Handler = Any
@@ -118,9 +120,10 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         except grpc.aio.AbortError:
             code = errors.name_of(call.code())
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, grpc.aio.InternalError):
+            # The caller has left. The library says so in either way, the second while something is written.
             code = "DEADLINE_EXCEEDED" if call.time_remaining() == 0 else "CANCELLED"
-            raise
+            raise asyncio.CancelledError from None
         except Exception:
             code = "INTERNAL"
             logger.exception("request %s", state.request_id)
@@ -140,12 +143,20 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
                 self._streams.add(messages)
                 return await _asked(handler, messages, call)
             seconds = max(0.0, state.deadline - time.monotonic())
-            request = await self._parts.receiving.one(call, held, handler.request_deserializer, seconds)
+            small = method not in self._admitted and _is_small(method, handler)
+            request = await self._parts.receiving.one(
+                call, held, handler.request_deserializer, seconds, small=small
+            )
             return await _asked(handler, request, call)
         finally:
             if messages is not None:
                 self._streams.discard(messages)
             held.release()
+
+
+def _is_small(method: str, handler: Handler) -> bool:
+    """Whether a call of one message brings no picture: health, and what has one answer and asks no model."""
+    return method.startswith(_STANDARD) or not handler.response_streaming
 
 
 async def _asked(handler: Handler, request: Any, call: Any) -> Any:
@@ -162,7 +173,7 @@ async def _asked(handler: Handler, request: Any, call: Any) -> Any:
 async def _refuse(call: Any, error: ServingError) -> None:
     """End the call with the error's status; this raises, as the library wants it."""
     metadata = (*_identity(), (ERROR_CODE, error.code))
-    await call.abort(errors.status_of(error), error.message, metadata)
+    await call.abort(errors.status_of(error), errors.text_of(error), metadata)
 
 
 def _state(call: Any, most: float) -> RequestContext:

@@ -31,12 +31,22 @@ GRPC: tuple[tuple[type[ServingError], grpc.StatusCode], ...] = (
     (errors.DeadlineExceeded, _Code.DEADLINE_EXCEEDED),
 )
 
+#: Bytes of a text. Clients refuse more than 8 kB of metadata and then tell of another status; what is not
+#: ASCII takes three times its bytes.
+MOST_TEXT = 2_000
+
 _NAMES: dict[int, str] = {code.value[0]: code.name for code in _Code}
 
 
 def status_of(error: ServingError) -> grpc.StatusCode:
     """The status of an error; INTERNAL for those that are the service's own fault."""
     return next((status for kind, status in GRPC if isinstance(error, kind)), _Code.INTERNAL)
+
+
+def text_of(error: ServingError) -> str:
+    """The message as a status can carry it."""
+    told = error.message.encode(errors="replace")
+    return told.decode() if len(told) <= MOST_TEXT else told[:MOST_TEXT].decode(errors="ignore") + "…"
 
 
 def name_of(status: grpc.StatusCode | int | None) -> str:

@@ -141,13 +141,13 @@ def handlers(servicer: ModelInference) -> list[grpc.ServiceRpcHandler]:
     """The service under each of its names: same methods, same messages."""
     methods = {
         "GenerateEmbedding": grpc.unary_unary_rpc_method_handler(
-            servicer.generate_embedding, EmbeddingRequest.FromString, EmbeddingResponse.SerializeToString
+            servicer.generate_embedding, batches.read_one, EmbeddingResponse.SerializeToString
         ),
         "GenerateBatch": grpc.unary_stream_rpc_method_handler(
             servicer.generate_batch, batches.read, EmbeddingResponse.SerializeToString
         ),
         "GenerateEmbeddingStream": grpc.unary_stream_rpc_method_handler(
-            servicer.generate_embedding_stream, EmbeddingRequest.FromString, InferenceStatus.SerializeToString
+            servicer.generate_embedding_stream, batches.read_one, InferenceStatus.SerializeToString
         ),
     }
     return [grpc.method_handlers_generic_handler(name, methods) for name in NAMES]

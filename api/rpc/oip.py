@@ -11,20 +11,23 @@ import grpc
 from api import context
 from api.auth import Guard
 from api.oip.describing import BACKEND
-from api.oip.http_answers import data_type
-from api.oip.messages import InferRequest, InferResponse
+from api.oip.messages import MOST_PARAMETERS, MOST_TENSORS, InferRequest, InferResponse
 from api.oip.parts import Parts
-from api.oip.statistics import Duration, ModelStatistics
 from api.protos import inference_pb2 as messages
+from api.rpc import oip_described as described
 from api.rpc import oip_messages
 from api.rpc.calls import sent, tell_version
+from api.rpc.counting import limited
 from hotswap.dataplane import Asked
 from hotswap.errors import BadRequest, ServingError
-from hotswap.runner import TensorSpec
 
 NAME = "inference.GRPCInferenceService"
 #: Elements of a message that are read, and bytes of an answer that are written, without a thread.
 QUICK, QUICK_BYTES = 16_384, 65_536
+
+#: Fields of a message: three lists of tensors, parameters, and what is there once.
+_MOST_FIELDS = 3 * MOST_TENSORS + MOST_PARAMETERS + 16
+_TOO_MANY = f"inputs, outputs and parameters: the message has more than {_MOST_FIELDS} of them"
 
 Metadata = messages.ModelMetadataResponse.TensorMetadata
 
@@ -124,8 +127,8 @@ class Inference:
             name=found.name,
             platform=found.platform,
             backend=BACKEND,
-            input=[messages.ModelInput(**_dims(each)) for each in found.inputs],
-            output=[messages.ModelOutput(**_dims(each)) for each in found.outputs],
+            input=[messages.ModelInput(**described.dims(each)) for each in found.inputs],
+            output=[messages.ModelOutput(**described.dims(each)) for each in found.outputs],
             parameters={
                 name: messages.ModelParameter(string_value=value) for name, value in found.properties.items()
             },
@@ -139,7 +142,7 @@ class Inference:
         if request.version and not request.name:
             raise BadRequest("version: name its model, too")
         found = await self._parts.statistics.of(request.name or None, request.version or None)
-        return messages.ModelStatisticsResponse(model_stats=[_statistics(each) for each in found])
+        return messages.ModelStatisticsResponse(model_stats=[described.statistics(each) for each in found])
 
     async def repository_index(
         self, request: messages.RepositoryIndexRequest, _: Any
@@ -159,7 +162,7 @@ class Inference:
         self, request: messages.RepositoryModelLoadRequest, call: Any
     ) -> messages.RepositoryModelLoadResponse:
         """Returns when the model serves; needs the admin token."""
-        actor = self._guard.actor(sent(call, "authorization") or "")
+        actor = self._guard.actor(_authorization(call))
         _check_repository(request.repository_name)
         await self._parts.repository.load(request.model_name, request.parameters, actor)
         return messages.RepositoryModelLoadResponse()
@@ -168,10 +171,15 @@ class Inference:
         self, request: messages.RepositoryModelUnloadRequest, call: Any
     ) -> messages.RepositoryModelUnloadResponse:
         """Returns when nobody answers for the model; needs the admin token."""
-        actor = self._guard.actor(sent(call, "authorization") or "")
+        actor = self._guard.actor(_authorization(call))
         _check_repository(request.repository_name)
         await self._parts.repository.unload(request.model_name, actor)
         return messages.RepositoryModelUnloadResponse()
+
+
+def _authorization(call: Any) -> str:
+    """What the caller sent, as the guard wants it: each byte a character."""
+    return (sent(call, "authorization") or "").encode().decode("latin-1")
 
 
 def _asked(name: str, version: str) -> Asked:
@@ -179,35 +187,6 @@ def _asked(name: str, version: str) -> Asked:
     return Asked(
         request_id=state.request_id, deadline=state.deadline, model=name or None, version=version or None
     )
-
-
-def _dims(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "data_type": data_type(spec.datatype), "dims": spec.shape}
-
-
-def _statistics(found: ModelStatistics) -> messages.ModelStatistics:
-    nothing = Duration()
-    return messages.ModelStatistics(
-        name=found.name,
-        version=found.version,
-        last_inference=found.last_inference,
-        inference_count=found.count,
-        execution_count=found.count,
-        inference_stats=messages.InferStatistics(
-            success=_duration(found.success),
-            fail=_duration(found.fail),
-            queue=_duration(found.queue),
-            compute_input=_duration(found.compute_input),
-            compute_infer=_duration(found.compute_infer),
-            compute_output=_duration(found.compute_output),
-            cache_hit=_duration(nothing),
-            cache_miss=_duration(nothing),
-        ),
-    )
-
-
-def _duration(found: Duration) -> messages.StatisticDuration:
-    return messages.StatisticDuration(count=found.count, ns=found.ns)
 
 
 def _check_repository(name: str) -> None:
@@ -238,7 +217,7 @@ def _methods(behaviours: dict[str, Any]) -> dict[str, grpc.RpcMethodHandler]:
     return {
         name: grpc.unary_unary_rpc_method_handler(
             behave,
-            getattr(messages, f"{name}Request").FromString,
+            limited(getattr(messages, f"{name}Request").FromString, _MOST_FIELDS, _TOO_MANY),
             getattr(messages, f"{name}Response").SerializeToString,
         )
         for name, behave in behaviours.items()

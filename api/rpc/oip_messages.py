@@ -12,6 +12,7 @@ from api.oip import raw
 from api.oip.messages import (
     BYTES,
     DTYPES,
+    MOST_AXES,
     MOST_ID,
     MOST_PARAMETERS,
     MOST_TENSORS,
@@ -124,7 +125,8 @@ def _typed_inputs(request: messages.ModelInferRequest) -> tuple[Tensor, ...]:
 
 def _about(found: messages.ModelInferRequest.InferInputTensor) -> tuple[str, str, list[int]]:
     """Its name as errors tell it, its datatype and its shape, both checked."""
-    where, shape = f"input {found.name}", list(found.shape)
+    # A shape may be told in a byte an axis: no more of them are looked at than it takes to refuse it.
+    where, shape = f"input {found.name}", list(found.shape[: MOST_AXES + 1])
     datatype = check_datatype(where, found.datatype)
     count(where, shape)
     return where, datatype, shape

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -12,14 +13,15 @@ from google.protobuf.message import DecodeError
 
 from api.body import Store
 from api.errors import BodyTooLarge
-from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
+from api.rpc.places import Places
+from hotswap.errors import BadRequest, DeadlineExceeded
 
-#: Seconds that a message may take to arrive while others wait for its place.
-PATIENCE = 5.0
 #: Seconds in which the library tells that a caller has left, after it told of no message.
 _LEFT = 0.05
 #: How many messages of a stream are counted as held: more are not under way at once.
 _UNDER_WAY = 9
+#: Small calls have this part of the places that pictures have.
+_SMALL = 4
 
 Decode = Callable[[bytes], Any]
 
@@ -56,67 +58,36 @@ class Receiving:
     """Messages of one server. The library holds a whole message before anybody sees a byte of it.
 
     So only so many are received at once that they would fit into the store, were they as big as may be.
+    Streams on which nothing comes, and slow pictures, take no place from one another, nor from small calls:
+    who asks for health is heard whatever else arrives.
     """
 
     def __init__(self, store: Store, most_bytes: int) -> None:
         self.store = store
         self._most_bytes = most_bytes
-        self._places = asyncio.Semaphore(max(1, store.capacity // most_bytes))
-        self._waiting = 0
-        self._limits: set[asyncio.Timeout] = set()
+        count = max(1, store.capacity // most_bytes)
+        self.ones, self.small = Places(count), Places(max(1, count // _SMALL))
+        self.streams = Places(
+            count,
+            f"no whole message came while others wait, and {count} streams are heard at once; open another",
+        )
 
-    async def one(self, call: Reads, held: Held, decode: Decode, seconds: float) -> Any:
+    async def one(
+        self, call: Reads, held: Held, decode: Decode, seconds: float, *, small: bool = False
+    ) -> Any:
         """The only message of a call.
 
         Raises `BadRequest`, `BodyTooLarge`, `Overloaded`, and `DeadlineExceeded` after so many seconds.
         """
-        until = asyncio.get_running_loop().time() + seconds
+        places = self.small if small else self.ones
         try:
-            async with asyncio.timeout_at(until):
-                await self._place()
-            try:
-                raw = await self._read(call, until)
-            finally:
-                self._places.release()
+            raw = await places.read(call.read, asyncio.get_running_loop().time() + seconds)
         except TimeoutError:
             raise DeadlineExceeded("the message did not arrive within the request's time") from None
         if raw is grpc.aio.EOF:
             # Either there is none, or the caller has left and the library is about to cancel this call.
             await asyncio.sleep(_LEFT)
         return self._decoded(raw, held, decode)
-
-    async def _place(self) -> None:
-        """Wait for a place; those who have one may now only take so long."""
-        if self._places.locked():
-            for limit in self._limits:
-                self._hurry(limit)
-        self._waiting += 1
-        try:
-            await self._places.acquire()
-        finally:
-            self._waiting -= 1
-
-    async def _read(self, call: Reads, until: float) -> Any:
-        limit = asyncio.timeout_at(until)
-        try:
-            async with limit:
-                self._limits.add(limit)
-                if self._waiting:
-                    self._hurry(limit)
-                return await call.read()
-        except TimeoutError:
-            if asyncio.get_running_loop().time() >= until:
-                raise
-            raise Overloaded("the message arrives slowly and others wait; try again shortly") from None
-        finally:
-            self._limits.discard(limit)
-
-    @staticmethod
-    def _hurry(limit: asyncio.Timeout) -> None:
-        soon = asyncio.get_running_loop().time() + PATIENCE
-        until = limit.when()
-        if until is None or until > soon:
-            limit.reschedule(soon)
 
     def _decoded(self, raw: Any, held: Held, decode: Decode) -> Any:
         if not isinstance(raw, bytes):
@@ -131,14 +102,15 @@ class Receiving:
 
     def stream(self, call: Reads, held: Held, decode: Decode) -> Messages:
         """The messages of a call that may send many."""
-        return Messages(call, lambda raw: self._decoded(raw, held, decode))
+        read = partial(self.streams.read, call.read, None)
+        return Messages(read, lambda raw: self._decoded(raw, held, decode))
 
 
 class Messages:
     """The messages of one call, until its caller ends it or `stop` does."""
 
-    def __init__(self, call: Reads, decode: Decode) -> None:
-        self._call = call
+    def __init__(self, read: Callable[[], Coroutine[Any, Any, Any]], decode: Decode) -> None:
+        self._read = read
         self._decode = decode
         self._stopped = asyncio.Event()
 
@@ -157,7 +129,7 @@ class Messages:
         return self._decode(raw)
 
     async def _next(self) -> Any:
-        reading = asyncio.ensure_future(self._call.read())
+        reading = asyncio.create_task(self._read())
         stopping = asyncio.ensure_future(self._stopped.wait())
         try:
             await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)

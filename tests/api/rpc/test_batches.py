@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.protos.modelmora_pb2 import BatchRequest, EmbeddingRequest
-from api.rpc import batches
+from api.rpc import batches, counting
 from hotswap.errors import BadRequest
 from tests.api.rpc.typed import typed
 
@@ -37,7 +37,7 @@ def test_a_big_message_of_nothings_is_refused_without_being_read() -> None:
 
 def test_what_stands_before_the_pictures_hides_none_of_them() -> None:
     for odd in (b"\x10\x05", b"\x11" + bytes(8), b"\x15" + bytes(4), b"\x12\x03abc", b"\x13\x14"):
-        assert batches.fields(odd + NOTHING * 3) == (5 if odd == b"\x13\x14" else 4)
+        assert counting.fields(odd + NOTHING * 3, batches.MOST) == (5 if odd == b"\x13\x14" else 4)
         with pytest.raises(BadRequest):
             batches.read(odd + NOTHING * (batches.MOST + 1))
 
@@ -46,7 +46,7 @@ def test_what_stands_before_the_pictures_hides_none_of_them() -> None:
 def test_pictures_are_counted_as_they_are_read_and_odd_bytes_do_no_harm(sizes: list[int], odd: bytes) -> None:
     wanted = BatchRequest(requests=[EmbeddingRequest(image_data=bytes(size)) for size in sizes])
     raw = wanted.SerializeToString()
-    assert batches.fields(raw) == len(sizes)
+    assert counting.fields(raw, batches.MOST) == len(sizes)
     assert batches.read(raw) == wanted
     with suppress(DecodeError, BadRequest):
         batches.read(odd + raw)

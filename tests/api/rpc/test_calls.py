@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from api import context
 from api import errors as wire
 from api.protos import predictor_pb2 as messages
-from api.rpc import errors, receiving
+from api.rpc import errors, places, receiving
 from api.rpc.server import CannotListen, Listen, RpcServer
 from api.rpc.services import Services
 from hotswap import errors as core
@@ -231,7 +231,7 @@ async def test_a_message_over_the_limit_is_refused(size: int) -> None:
 async def test_who_sends_slowly_gives_way_to_those_who_wait_for_the_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(receiving, "PATIENCE", 0.1)
+    monkeypatch.setattr(places, "PATIENCE", 0.1)
     async with served("m:v1", buffered=2_000_000) as one:
         slow = one.slow()
         await one.until(lambda: _reading(one) == 1)
@@ -242,7 +242,7 @@ async def test_who_sends_slowly_gives_way_to_those_who_wait_for_the_place(
 async def test_who_sends_slowly_and_keeps_nobody_waiting_has_the_whole_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(receiving, "PATIENCE", 0.0)
+    monkeypatch.setattr(places, "PATIENCE", 0.0)
     async with served("m:v1", buffered=4_000_000) as one:
         slow = one.slow()
         await one.until(lambda: _reading(one) == 1)
@@ -254,7 +254,7 @@ async def test_who_sends_slowly_and_keeps_nobody_waiting_has_the_whole_time(
 
 
 def _reading(one: Served) -> int:
-    return len(one.server._calls._parts.receiving._limits)
+    return one.server._calls._parts.receiving.ones.taken
 
 
 async def test_a_stream_holds_no_more_than_a_few_messages() -> None:

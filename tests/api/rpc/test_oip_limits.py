@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from api.protos import inference_pb2 as pb
+from api.rpc import oip_messages
+from hotswap.errors import BadRequest
 from tests.api.rpc.served import Served, served
 from tests.api.rpc.test_calls import ends, reached
 
@@ -78,9 +80,48 @@ async def test_a_request_that_is_read_in_a_thread_needs_a_place_as_any_other() -
 async def test_calls_that_are_open_are_bounded_too() -> None:
     async with served("m:v1", capacity=1) as one:
         watching = [one.slow() for _ in range(10)]
-        await one.until(lambda: len(one.server._calls._parts.receiving._limits) == 10)
+        await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 10)
         assert "limit" in (await ends(one.predict(), Code.RESOURCE_EXHAUSTED)).lower()
         for call in watching:
             call.cancel()
         await one.until(lambda: one.counted.codes() == ["CANCELLED"] * 10)
         assert (await one.predict()).model_version == "v1"
+
+
+async def test_messages_of_nothings_are_refused_before_they_grow() -> None:
+    async with served("m:v1") as one:
+        for method, more in ((INFER, b"\x2a\x00"), ("/ModelInference/GenerateEmbedding", b"\x22\x00")):
+            send = one.channel.unary_unary(method)
+            assert "the message has more than" in await ends(send(more * 900_000), Code.INVALID_ARGUMENT)
+
+
+async def test_a_message_with_the_most_of_everything_is_read() -> None:
+    most = range(256)
+    asked = pb.ModelInferRequest(
+        model_name="nobody",
+        model_version="v1",
+        id="i",
+        inputs=[pb.ModelInferRequest.InferInputTensor(name=f"{each}", datatype="FP32") for each in most],
+        outputs=[pb.ModelInferRequest.InferRequestedOutputTensor(name=f"{each}") for each in most],
+        raw_input_contents=[bytes(4)] * 256,
+        parameters={f"{each}": pb.InferParameter(bool_param=True) for each in most},
+    )
+    async with served("m:v1") as one:
+        send = one.channel.unary_unary(INFER)
+        await ends(send(asked.SerializeToString()), Code.NOT_FOUND)
+    found = oip_messages.read(asked, request_id="r", deadline=0.0)
+    assert (len(found.inputs), len(found.outputs), len(found.parameters)) == (256, 256, 256)
+
+
+def test_of_a_shape_no_more_is_looked_at_than_it_takes_to_refuse_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def count(_: str, shape: list[int]) -> int:
+        seen.append(len(shape))
+        raise BadRequest("shape")
+
+    monkeypatch.setattr(oip_messages, "count", count)
+    about = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[0] * 100_000)
+    with pytest.raises(BadRequest):
+        oip_messages.read(pb.ModelInferRequest(inputs=[about]), request_id="r", deadline=0.0)
+    assert seen == [33]

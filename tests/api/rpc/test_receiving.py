@@ -1,0 +1,212 @@
+"""Messages on their way: streams, pictures and small calls keep no places from one another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+
+from api.auth import Guard
+from api.protos import inference_pb2 as pb
+from api.protos import predictor_pb2 as messages
+from api.rpc import errors, places
+from hotswap.errors import BadRequest, ServingError
+from tests.api.rpc.frames import message, wire
+from tests.api.rpc.served import PREDICT, Served, served
+from tests.api.rpc.test_calls import Code, ends
+from tests.hotswap.fakes import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+STREAM = "/okawari.v1.Predictor/PredictStream"
+UNLOAD = "/inference.GRPCInferenceService/RepositoryModelUnload"
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+#: Bytes that are held at most, by which there are two places for pictures and for streams, one for the rest.
+TWO = 4_000_000
+
+
+def camera(one: Served) -> Any:
+    """A stream."""
+    return one.channel.stream_stream(STREAM, None, messages.StreamReply.FromString)()
+
+
+def frame() -> bytes:
+    """What a camera sends."""
+    return bytes(messages.PredictRequest(image=b"x", model="m").SerializeToString())
+
+
+async def silent(one: Served, count: int) -> list[Any]:
+    """Streams on which nothing is said, one begun after the other."""
+    found = []
+    for number in range(1, count + 1):
+        found.append(camera(one))
+        await one.until(lambda number=number: one.server._calls._parts.receiving.streams.taken == number)
+    return found
+
+
+# --- places --------------------------------------------------------------------------------------
+
+
+async def test_streams_take_no_places_from_calls_nor_they_from_streams() -> None:
+    async with served("m:v1", buffered=TWO) as one:
+        idle = await silent(one, 2)
+        assert (await one.predict()).model_version == "v1"
+        slow = [one.slow(), one.slow()]
+        await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 2)
+        await idle[0].write(frame())
+        assert (await idle[0].read()).answer.model_version == "v1"
+        for each in (*idle, *slow):
+            each.cancel()
+        await one.until(lambda: len(one.counted.calls) == 5)
+
+
+async def test_who_asks_for_health_is_heard_whatever_pictures_are_on_their_way() -> None:
+    async with served("m:v1", buffered=TWO) as one:
+        slow = [one.slow() for _ in range(9)]
+        await one.until(lambda: len(one.server._calls._streams) == 0)
+        await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 2)
+        async with asyncio.timeout(places.PATIENCE - 1):
+            await one.health()
+            await one.channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"")
+            await one.channel.unary_unary("/okawari.v1.Predictor/ListModels")(b"")
+        assert not any(each.done() for each in slow)
+        for each in slow:
+            each.cancel()
+        await one.until(lambda: len(one.counted.calls) == 12)
+
+
+async def test_a_picture_is_no_small_call_whatever_it_is_asked_by() -> None:
+    async with served("m:v1", buffered=TWO) as one:
+        for method in (
+            INFER,
+            PREDICT,
+            "/modelmora.v1.ModelInference/GenerateEmbedding",
+            "/ModelInference/GenerateBatch",
+            "/ModelInference/GenerateEmbeddingStream",
+        ):
+            call = one.slow(method)
+            await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 1)
+            call.cancel()
+            await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 0)
+
+
+async def test_more_cameras_than_places_are_all_answered() -> None:
+    async with served("m:v1", buffered=TWO) as one:
+
+        async def films() -> None:
+            stream = camera(one)
+            for _ in range(5):
+                await stream.write(frame())
+                assert (await stream.read()).answer.model_version == "v1"
+            await stream.done_writing()
+            assert await stream.read() is grpc.aio.EOF
+
+        async with asyncio.timeout(places.PATIENCE - 1):
+            await asyncio.gather(*(films() for _ in range(20)))
+        assert one.counted.codes() == ["OK"] * 20
+
+
+async def test_the_stream_that_was_silent_longest_makes_room_for_one_that_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "PATIENCE", 0.1)
+    async with served("m:v1", buffered=TWO) as one:
+        first, second = await silent(one, 2)
+        third = camera(one)
+        await third.write(frame())
+        assert (await third.read()).answer.model_version == "v1"
+        assert "others wait" in await ends(first.read(), Code.RESOURCE_EXHAUSTED)
+        assert dict(await first.trailing_metadata())["x-error-code"] == "overloaded"
+        await second.write(frame())
+        second.cancel()
+        third.cancel()
+
+
+async def test_of_streams_that_have_no_place_no_message_is_taken_in() -> None:
+    """The start of a message is as much as the connection's window holds; the rest stays with its sender."""
+    async with served("m:v1", buffered=TWO) as one:
+        idle = await silent(one, 2)
+        late = camera(one)
+        big = messages.PredictRequest(image=bytes(1_900_000), model="m").SerializeToString()
+        writing = asyncio.create_task(_writes(late, big, 2))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(writing), 0.2)
+        await idle[0].done_writing()
+        await asyncio.wait_for(writing, PATIENCE)
+        for each in (idle[1], late):
+            each.cancel()
+
+
+async def _writes(stream: Any, message: bytes, count: int) -> None:
+    for _ in range(count):
+        await stream.write(message)
+
+
+# --- what no client sends ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", ["Bearer wrong", "Bearer é", "Bearer 中", "Bearer 💥"])
+async def test_an_admin_token_of_odd_bytes_is_wrong_and_no_fault_of_ours(sent: str) -> None:
+    asked = pb.RepositoryModelUnloadRequest(model_name="m").SerializeToString()
+    async with served("m:v1", guard=Guard("é", exposed=False)) as one:
+        async with wire(one.port) as line:
+            line.call(UNLOAD, {"authorization": sent.encode()})
+            line.send(message(asked), end=True)
+            await one.until(lambda: len(one.counted.calls) == 1)
+        expected = "OK" if sent == "Bearer é" else "PERMISSION_DENIED"
+        assert one.counted.calls == [(UNLOAD, expected)]
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0", message(b"x", size=100), message(b"", compressed=7)])
+async def test_a_call_that_ends_within_its_message_is_refused(sent: bytes) -> None:
+    async with served("m:v1") as one, wire(one.port) as line:
+        line.call(PREDICT)
+        line.send(sent, end=True)
+        await one.until(lambda: one.counted.calls == [(PREDICT, "INVALID_ARGUMENT")])
+
+
+async def test_who_leaves_within_a_message_leaves_nothing_behind() -> None:
+    async with served("m:v1") as one:
+        for method in (PREDICT, STREAM, "/grpc.health.v1.Health/Check"):
+            async with wire(one.port) as line:
+                line.call(method)
+                line.send(message(b"x" * 10_000, size=1_000_000))
+                parts = one.server._calls._parts.receiving
+                await one.until(
+                    lambda parts=parts: parts.ones.taken + parts.streams.taken + parts.small.taken == 1
+                )
+            await one.until(
+                lambda parts=parts: parts.ones.taken + parts.streams.taken + parts.small.taken == 0
+            )
+        assert one.counted.codes() == ["CANCELLED"] * 3
+
+
+# --- what is told --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "中" * 5_000], ids=["long", "odd"])
+async def test_who_asks_for_a_model_with_an_endless_name_is_told_that_there_is_none(name: str) -> None:
+    asked = pb.ModelInferRequest(model_name=name, inputs=[pb.ModelInferRequest.InferInputTensor(name="x")])
+    asked.inputs[0].datatype = "BYTES"
+    asked.inputs[0].shape.append(0)
+    async with served("m:v1") as one:
+        send = one.channel.unary_unary(INFER)
+        assert len(await ends(send(asked.SerializeToString()), Code.INVALID_ARGUMENT)) < 200
+        asked.inputs[0].shape[:] = [1]
+        asked.inputs[0].contents.bytes_contents.append(b"x")
+        assert len(await ends(send(asked.SerializeToString()), Code.NOT_FOUND)) < 200
+
+
+async def test_a_long_story_is_told_as_far_as_clients_take_it() -> None:
+    async with served("m:v1") as one:
+        one.world.loader.of("v1").fails["predict"] = BadRequest("中" * 9_000)
+        assert len(await ends(one.predict(), Code.INVALID_ARGUMENT)) == 667
+
+
+def test_a_status_tells_no_more_than_clients_take() -> None:
+    for odd, told in (("x" * 9_000, 2_001), ("中" * 9_000, 667), ("\udcff" * 3, 3), ("short", 5)):
+        text = errors.text_of(ServingError(odd))
+        assert len(text) == told
+        assert len(text.encode()) <= errors.MOST_TEXT + 3
