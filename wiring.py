@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import os
 import platform
-import resource
 import signal
-import socket
-import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
-from types import FrameType
-from typing import Any
 
 from api import logs
 from api.auth import Guard, is_exposed
@@ -50,15 +42,15 @@ from registry.commit_board import CommitBoard
 from registry.desired_file import DesiredFile
 from registry.run_folder import RunFolder
 from registry.seats import Seats
+from registry.worker_report import WorkerReport
 from runners.loader import OnnxLoader
+from serving import process
 from serving.listening import Listening, spread
 from settings import Settings
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
 
 _GRACE = 10.0
-#: Seconds in which a worker that ends still hears who has connected to it, before it hangs up.
-_LAST_WORDS = 0.2
 #: Bytes of bodies held at once that are worth a heap trim afterwards.
 _FLOOD = 64_000_000
 
@@ -76,7 +68,7 @@ class Worker:
 
     def __init__(self, settings: Settings, run: RunFolder, bodies: Store) -> None:
         run.prepare()
-        logs.configure(settings.home / "logs", _worker_number(), settings.log_level)
+        logs.configure(settings.home / "logs", process.worker_number(), settings.log_level)
         self._settings = settings
         self.seats = Seats(run.board, 2 * settings.workers)
         self.seat = self.seats.take()
@@ -103,8 +95,8 @@ class Worker:
         self._watcher = Watcher(watched, self.reconciler.wake)
         self._run = run
         self._bodies = bodies
-        self._listener = listening_socket()
-        self._report = Report(self.reconciler, run, self._listener)
+        self._listener = process.listening_socket()
+        self._report = WorkerReport(self.reconciler, run, self._listener)
         control = Control(self.reconciler, desired, store, run.ask_reload if several else _nobody)
         self.route_parts = RouteParts(
             reconciler=self.reconciler,
@@ -134,15 +126,17 @@ class Worker:
     async def start(self) -> None:
         """Start every thread; return when what is wanted serves, or after `start_timeout`."""
         self.seat.start()
-        _allow_many_files()
-        _end_with_parent()
-        self._watch_for_the_end()
+        process.allow_many_files()
+        process.end_with_parent()
+        process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
         self.reconciler.on_step += [self._report.write, self._sample, self._return_memory]
         self._turning.start()
         self._watcher.start()
-        await self.route_parts.control.changes.until(self._settled, self._settings.start_timeout)
+        await self.route_parts.control.changes.until(
+            lambda: status.settled(self.reconciler), self._settings.start_timeout
+        )
         await self._open_rpc()
         # What was imported stays for good: collections after a swap need not walk through it.
         gc.collect()
@@ -155,7 +149,7 @@ class Worker:
 
     async def _open_rpc(self) -> None:
         """Take calls over gRPC, unless that is switched off; raises `CannotListen`, `BadCertificate`."""
-        listen = rpc_listen(self._settings, host_of(self._listener))
+        listen = rpc_listen(self._settings, process.host_of(self._listener))
         if listen is not None:
             rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
             await rpc.start()
@@ -188,12 +182,6 @@ class Worker:
         """Whether the master died before this worker asked to end with it: nobody holds the home."""
         return self._listener is not None and not self._run.is_up()
 
-    def _settled(self) -> bool:
-        """Whether a look has ended and nothing more is about to serve by itself."""
-        settling = (tag for tag, why in list(self.reconciler.backoff.failures.items()) if why.settling)
-        waits = any(status.model(self.reconciler, tag.name).serving is None for tag in settling)
-        return self.reconciler.steps > 0 and self.reconciler.idle and not waits
-
     async def stop(self) -> None:
         """End every thread. Work that outlives the grace is left to the end of the process."""
         self.seat.rest()  # it is left with the process: until then the reconciler may write there
@@ -211,14 +199,10 @@ class Worker:
         if status.ready(self.reconciler):
             return None
         required = self.reconciler.document.required
-        missing = [
-            name
-            for name in required or ()
-            if (slot := self.reconciler.slots.get(name)) is None or slot.current is None
-        ]
         if required is None:
             return "no model serves yet: import one with `okawari import` or `bentoml models import`"
-        return f"nothing serves yet for {', '.join(missing)}; GET /models tells why"
+        missing = ", ".join(status.empty(self.reconciler, required))
+        return f"nothing serves yet for {missing}; GET /models tells why"
 
     def check_room(self) -> None:
         """Raise `Overloaded` when a request would be refused anyway."""
@@ -231,24 +215,9 @@ class Worker:
         self.metrics.refused(known, error.code, seconds)
         logs.refused(request_id, known, error.code, error.message)
 
-    def _watch_for_the_end(self) -> None:
-        """From the signal on, answers carry `Connection: close`; then the server ends as before."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before = signal.getsignal(number)
-
-            def drain(received: int, frame: FrameType | None, then: Any = before) -> None:
-                self.draining = True
-                loop.call_soon_threadsafe(self._drain_rpc)
-                if not callable(then):
-                    return
-                if self._listening is None:
-                    then(received, frame)
-                else:
-                    loop.call_soon_threadsafe(_hand_over, self._listening, then, received)
-
-            with suppress(ValueError):  # not in the main thread: somebody else's process, as in a test
-                signal.signal(number, drain)
+    def _end_begins(self) -> None:
+        """From now on answers carry `Connection: close`."""
+        self.draining = True
 
     def _has_heirs(self) -> bool:
         return self._listening is not None and bool(self._listening.heirs())
@@ -268,20 +237,8 @@ def rpc_listen(settings: Settings, host: str) -> Listen | None:
     return Listen(host, settings.grpc_port, settings.workers > 1, tls)
 
 
-def host_of(listener: socket.socket | None) -> str:
-    """Where HTTP listens; loopback where that is no address."""
-    address = None if listener is None else listener.getsockname()
-    return str(address[0]) if isinstance(address, tuple) else "127.0.0.1"
-
-
 def _nobody() -> None:
     """There is no other worker to tell."""
-
-
-def _hand_over(listening: Listening, then: Callable[[int, None], None], received: int) -> None:
-    """Leave new connections to the other workers, and hear out those taken a moment ago."""
-    listening.hand_over()
-    asyncio.get_running_loop().call_later(_LAST_WORDS, then, received, None)
 
 
 class _Hooks(NoHooks):
@@ -297,93 +254,7 @@ class _Hooks(NoHooks):
         logs.inferred(answer)
 
 
-class Report:
-    """Keeps this worker's file in the run folder true."""
-
-    def __init__(self, reconciler: Reconciler, run: RunFolder, listener: socket.socket | None) -> None:
-        self._reconciler = reconciler
-        self._run = run
-        self._fixed = {"pid": os.getpid(), "started": time.time(), **_address(listener)}
-        self._reload_seen = self._reload_pending = run.reload_asked()
-        self._written: dict[str, Any] = {}
-
-    def write(self) -> None:
-        """Called after every look: write what has changed, pass on who asked for another look."""
-        self._reload_seen = self._reload_pending
-        state = {**self._fixed, **self._state()}
-        if state != self._written:
-            with suppress(OSError):  # a full disk must not end the looking; it is written next time
-                self._run.write_worker(state)
-                self._written = state
-        asked = self._run.reload_asked()
-        if asked > self._reload_pending:
-            self._reload_pending = asked
-            self._reconciler.retry()
-
-    def remove(self) -> None:
-        """The worker has ended."""
-        self._run.remove_worker(os.getpid())
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "ready": status.ready(self._reconciler),
-            "reload_seen": self._reload_seen,
-            "models": {each.name: _model(each) for each in status.models(self._reconciler)},
-        }
-
-
-def _model(found: status.ModelStatus) -> dict[str, Any]:
-    return {
-        "target": found.target,
-        "serving": found.serving,
-        "generation": found.generation,
-        "revision": found.revision,
-        "generations": [
-            {"version": each.version, "state": each.state, "digest": each.digest, "reason": each.reason}
-            for each in found.versions
-            if each.state != status.AVAILABLE
-        ],
-    }
-
-
-def listening_socket() -> socket.socket | None:
-    """The socket that this worker takes connections from, as its command line names it."""
-    try:
-        number = int(sys.argv[sys.argv.index("--fd") + 1])
-        return socket.socket(fileno=os.dup(number))
-    except (ValueError, IndexError, OSError):
-        return None
-
-
-def _address(listener: socket.socket | None) -> dict[str, Any]:
-    if listener is None or not isinstance(listener.getsockname(), tuple):
-        return {"host": None, "port": None}
-    host, port = listener.getsockname()[:2]
-    return {"host": host, "port": port}
-
-
-def _worker_number() -> int:
-    try:
-        return int(sys.argv[sys.argv.index("--worker-id") + 1])
-    except (ValueError, IndexError):
-        return 1
-
-
 def _info() -> dict[str, str]:
     names = ("bentoml", "onnxruntime")
     versions = {name: package_version(name) for name in names}
     return {"version": version(), "python": platform.python_version(), **versions}
-
-
-def _allow_many_files() -> None:
-    """Raise the soft limit of open files to the hard one: connections and models each take some."""
-    with suppress(OSError, ValueError):
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _end_with_parent() -> None:
-    """Drain and end when the master dies, even by SIGKILL: an orphan would hold the port (Linux)."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 from hotswap.artifact import ModelSight, VersionSight
 from hotswap.backoff import Failure
@@ -14,8 +13,6 @@ from hotswap.generation import Generation, State
 from hotswap.reconciler import Reconciler
 from hotswap.slot import Slot
 from hotswap.tags import ModelTag, natural_key
-
-T = TypeVar("T")
 
 AVAILABLE = "available"
 UNSERVABLE = "unservable"
@@ -91,6 +88,19 @@ def ready(reconciler: Reconciler) -> bool:
     return bool(serving) if required is None else serving.issuperset(required)
 
 
+def settled(reconciler: Reconciler) -> bool:
+    """Whether a look has ended and nothing more is about to serve by itself."""
+    settling = (tag for tag, why in list(reconciler.backoff.failures.items()) if why.settling)
+    waits = any(model(reconciler, tag.name).serving is None for tag in settling)
+    return reconciler.steps > 0 and reconciler.idle and not waits
+
+
+def empty(reconciler: Reconciler, names: Iterable[str]) -> list[str]:
+    """Those of the models that have no version in their slot to answer with."""
+    slots = reconciler.slots
+    return [name for name in names if (slot := slots.get(name)) is None or slot.current is None]
+
+
 def _versions(
     reconciler: Reconciler, name: str, sight: ModelSight | None, slot: Slot | None
 ) -> list[VersionStatus]:
@@ -110,11 +120,6 @@ def _versions(
         )
         for version in sorted({*sights, *live, *loading}, key=natural_key)
     ]
-
-
-def _copy(table: Mapping[ModelTag, T]) -> list[tuple[ModelTag, T]]:
-    """The rows as they are now: the reconciler's thread may change the table while we read."""
-    return list(table.items())
 
 
 def _version(

@@ -1,1 +1,1 @@
-"""How the processes of one service share its work: connections spread over them, a lost one is replaced."""
+"""How the processes of one service share its work: spread connections, replace the lost, hear of the end."""

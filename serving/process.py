@@ -1,0 +1,88 @@
+"""What a worker asks of its process: its command line, its limits, and how it hears that it is to end."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from serving.listening import Listening
+
+#: Seconds in which a worker that ends still hears who has connected to it, before it hangs up.
+_LAST_WORDS = 0.2
+
+
+def worker_number() -> int:
+    """The number of this worker as its command line names it; 1 where it names none."""
+    try:
+        return int(sys.argv[sys.argv.index("--worker-id") + 1])
+    except (ValueError, IndexError):
+        return 1
+
+
+def listening_socket() -> socket.socket | None:
+    """The socket that this worker takes connections from, as its command line names it."""
+    try:
+        number = int(sys.argv[sys.argv.index("--fd") + 1])
+        return socket.socket(fileno=os.dup(number))
+    except (ValueError, IndexError, OSError):
+        return None
+
+
+def host_of(listener: socket.socket | None) -> str:
+    """Where HTTP listens; loopback where that is no address."""
+    address = None if listener is None else listener.getsockname()
+    return str(address[0]) if isinstance(address, tuple) else "127.0.0.1"
+
+
+def allow_many_files() -> None:
+    """Raise the soft limit of open files to the hard one: connections and models each take some."""
+    with suppress(OSError, ValueError):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def end_with_parent() -> None:
+    """Drain and end when the master dies, even by SIGKILL: an orphan would hold the port (Linux)."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def watch_for_the_end(
+    listening: Listening | None, begun: Callable[[], None], drain: Callable[[], None]
+) -> None:
+    """At SIGTERM and SIGINT call `begun` at once and `drain` in the event loop; then end as before.
+
+    With `listening`, new connections are left to the other workers first. Call it in the event loop.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def end(received: int, frame: FrameType | None, then: Any = before) -> None:
+            begun()
+            loop.call_soon_threadsafe(drain)
+            if not callable(then):
+                return
+            if listening is None:
+                then(received, frame)
+            else:
+                loop.call_soon_threadsafe(_hand_over, listening, then, received)
+
+        with suppress(ValueError):  # not in the main thread: somebody else's process, as in a test
+            signal.signal(number, end)
+
+
+def _hand_over(listening: Listening, then: Callable[[int, None], None], received: int) -> None:
+    """Leave new connections to the other workers, and hear out those taken a moment ago."""
+    listening.hand_over()
+    asyncio.get_running_loop().call_later(_LAST_WORDS, then, received, None)
