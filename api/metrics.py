@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,23 +13,17 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
-    mmap_dict,
     multiprocess,
-    values,
 )
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
-from api import dead_figures
+from api import dead_figures, metric_files
+from api.machine_figures import Machine
 from api.route_names import OTHER, route_of
 from hotswap.dataplane import Answer, Answered
 from hotswap.hooks import Swap
 from hotswap.reconciler import Reconciler
 from hotswap.tags import ModelTag
-from registry.run_folder import alive
-
-logger = logging.getLogger("bentoml.okawari.metrics")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -40,8 +31,6 @@ _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 _PAUSES = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _MOST_VERSIONS = 200
-#: Bytes of one file of figures, enough for every label that may come; and how many a worker has.
-_FILE_BYTES, _FILES = 1_048_576, 5
 
 
 class Metrics:
@@ -56,10 +45,10 @@ class Metrics:
         self._info = info
         self._versions: set[tuple[str, str]] = set()
         self._children: dict[tuple[object, ...], Any] = {}
-        self._shared = _share_figures(folder)
+        self._shared = metric_files.share(folder)
         if self._shared:
             with suppress(OSError):  # they are folded when there is room again
-                dead_figures.fold(folder, _Reserved)
+                dead_figures.fold(folder, metric_files.Reserved)
         registry = self._registry = CollectorRegistry()
         self.http_requests = Counter(
             "http_requests_total", "Requests", ("method", "route", "status", "worker"), registry=registry
@@ -234,10 +223,10 @@ class Metrics:
         """All workers' figures in Prometheus' text format."""
         if not self._shared:
             machine = CollectorRegistry()
-            machine.register(_Machine(self._info))
+            machine.register(Machine(self._info))
             return generate_latest(self._registry) + generate_latest(machine)
         registry = self._of_all_workers()
-        registry.register(_Machine(self._info))
+        registry.register(Machine(self._info))
         with dead_figures.still(self._folder):
             return generate_latest(registry)
 
@@ -250,7 +239,7 @@ class Metrics:
             return list(registry.collect())
 
     def _of_all_workers(self) -> CollectorRegistry:
-        sweep(self._folder)
+        metric_files.sweep(self._folder)
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
         return registry
@@ -265,99 +254,3 @@ def _stages(answer: Answered) -> tuple[tuple[str, float], ...]:
         ("output", stages.postprocess),
         ("total", answer.total_ms),
     )
-
-
-class _Machine(Collector):
-    """What is read at the moment of asking."""
-
-    def __init__(self, info: dict[str, str]) -> None:
-        self._info = info
-
-    def collect(self) -> Iterator[Metric]:
-        memory = GaugeMetricFamily("system_memory_available_bytes", "As the kernel estimates it")
-        memory.add_metric([], available_bytes())
-        yield memory
-        info = GaugeMetricFamily("service_info", "Always 1", labels=list(self._info))
-        info.add_metric(list(self._info.values()), 1)
-        yield info
-
-
-class _Reserved(mmap_dict.MmapedDict):
-    """A file of figures whose bytes are reserved on the disk before they are mapped.
-
-    The library maps a sparse file; touching a page of it on a full disk would end the process.
-    """
-
-    def __init__(self, filename: str, read_mode: bool = False) -> None:
-        if not read_mode:
-            _reserve(Path(filename))
-        super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
-
-
-def _reserve(file: Path) -> None:
-    """Make the file if absent, whole: an empty one, met by who reads all figures, cannot be read."""
-    made = file if file.exists() else file.with_name(f".{file.name}")
-    handle = os.open(made, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        os.posix_fallocate(handle, 0, _FILE_BYTES)
-        made.replace(file)
-    except OSError:
-        if made != file:
-            made.unlink()
-        raise
-    finally:
-        os.close(handle)
-
-
-def _share_figures(folder: Path) -> bool:
-    """Keep figures in files that all workers and later ones read; False where the disk has no room.
-
-    The library asks once who this process is, not at every count: it never forks.
-    """
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return False
-    pid = os.getpid()
-    if not _has_room(folder / f".room-{pid}"):
-        values.ValueClass = values.MutexValue
-        return False
-    vars(values)["MmapedDict"] = _Reserved
-    values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
-    return True
-
-
-def _has_room(trial: Path) -> bool:
-    """Whether the disk takes all files of one worker."""
-    try:
-        handle = os.open(trial, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            os.posix_fallocate(handle, 0, _FILE_BYTES * _FILES)
-        finally:
-            os.close(handle)
-            trial.unlink()
-    except OSError as error:
-        logger.warning("no room for shared figures, this worker shows its own alone: %s", error)
-        return False
-    return True
-
-
-def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
-    """Memory that can be used without swapping; NaN where the system does not tell."""
-    try:
-        lines = meminfo.read_text().splitlines()
-    except OSError:
-        return float("nan")
-    return next(
-        (float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), float("nan")
-    )
-
-
-def sweep(folder: Path) -> None:
-    """Forget the live gauges of workers that have died; nobody else does."""
-    for pid in _pids(folder.glob("gauge_live*.db")):
-        if not alive(pid):
-            multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
-
-
-def _pids(files: Iterable[Path]) -> set[int]:
-    words = {file.stem.rpartition("_")[2] for file in files}
-    return {int(word) for word in words if word.isdecimal()}

@@ -89,10 +89,10 @@ def test_nobody_reads_while_files_are_folded(tmp_path: Path) -> None:
 
 _STOPPED = """
 import os, pathlib, signal, sys
-from api import metrics
+from api import metric_files, metrics
 reserve = os.posix_fallocate
 def stopped(handle, start, size):
-    if size == metrics._FILE_BYTES:
+    if size == metric_files.FILE_BYTES:
         os.kill(os.getpid(), signal.SIGSTOP)
     reserve(handle, start, size)
 os.posix_fallocate = stopped
