@@ -83,6 +83,8 @@ PROTOCOL: tuple[tuple[type[ServingError], int], ...] = (
     (errors.ModelNotLoaded, 503),
     (errors.VersionNotLoaded, 400),
     (errors.VersionFailed, 400),
+    (errors.Conflict, 400),
+    (errors.Overtaken, 400),
     *HTTP,
 )
 

@@ -177,7 +177,7 @@ def _index() -> dict[str, Any]:
 
 
 def _management(name: str, text: str) -> dict[str, Any]:
-    statuses = (400, 401, 403, 404, 409, 413, 415, 429, 503, 504)
+    statuses = (400, 401, 403, 404, 413, 415, 429, 503, 504)
     return {
         **_with(_operation(name, text, "ProtocolDone", *statuses), ("name",)),
         "requestBody": {"required": False, "content": _json("ProtocolManagement")},

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from tests.api.oip.asking import document, failed, infer, pixels
@@ -55,6 +58,27 @@ def test_m1_the_index_has_every_version_with_an_empty_body_too(v2: Service) -> N
     }
     for wrong in ("{", "[]", '{"ready": 1}', "7", "\t"):
         failed(v2.client.post(INDEX, content=wrong), 400)
+
+
+def test_m2_a_load_that_is_overtaken_is_told_so_as_the_protocol_says(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    store.add("v2", 2)
+    os.truncate(store.models / "m/v2/weights.onnx", 10)  # as if it were still copied: it is waited for
+    service = make_service(store.home, OKAWARI_SERVE="m:v1", OKAWARI_SWAP_TIMEOUT=str(LIMIT)).ready()
+
+    def revision() -> int:
+        return int(service.model("m")["revision"])
+
+    with ThreadPoolExecutor(2) as pool, httpx.Client(base_url=service.url, timeout=LIMIT) as others:
+        for number, (method, path, body) in enumerate(
+            (("PUT", "/models/m/target", {"target": "v2"}), ("POST", "/v2/repository/models/m/load", {}))
+        ):
+            waiting = pool.submit(others.request, method, path, json=body)
+            until(lambda wanted=number + 1: revision() == wanted, "the wish is written")
+        load(service, "unload")
+        assert "unloaded" in failed(waiting.result(), 400)
 
 
 def test_m2_m3_a_model_is_unloaded_and_loaded_as_the_protocol_says(make_service: Start, store: Store) -> None:
