@@ -23,6 +23,8 @@ logger = logging.getLogger("bentoml.okawari.http")
 LINGER_SECONDS = 1.0
 #: What the framework answers for a path that has a slash more or less than one that there is.
 _REDIRECT = 307
+#: Pages of the framework would load a script of somebody else, who could call the service as the page may.
+_NOBODY_ELSE = "default-src 'self' data: blob: 'unsafe-inline'; frame-ancestors 'none'"
 Health = Callable[[], str | None]
 
 
@@ -138,6 +140,8 @@ class _Exchange:
         """The response's start with our headers; an error that is not of our shape is replaced."""
         headers = MutableHeaders(scope=message)
         headers["X-Request-ID"] = self._state.request_id
+        if headers.get("content-type", "").startswith("text/html"):
+            headers["Content-Security-Policy"] = _NOBODY_ELSE
         if self._parts.draining() or self._state.close:
             headers["Connection"] = "close"
         self._replaced = self._status >= 400 and not self._state.shaped

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import context
@@ -51,6 +51,13 @@ def _ask(
             return await client.get(path)
 
     return asyncio.run(ask()), observer
+
+
+def test_a_page_loads_nothing_from_elsewhere_and_other_answers_say_nothing_of_it() -> None:
+    page, _ = _ask(HTMLResponse("<p>fine"))
+    assert page.headers["content-security-policy"].startswith("default-src 'self' ")
+    text, _ = _ask(PlainTextResponse("fine"))
+    assert "content-security-policy" not in text.headers
 
 
 def test_an_answer_passes_with_its_request_id() -> None:

@@ -119,3 +119,12 @@ def test_where_no_service_is_the_page_says_so(tmp_path: Path) -> None:
     with served_page(f"http://127.0.0.1:{free_port()}") as page:
         (shown,) = shown_by(page, tmp_path / "page.png", PICTURE)
     assert shown["told"].startswith("502: the service cannot be reached at 127.0.0.1:")
+
+
+def test_the_pages_of_the_service_ask_nobody_else(served: Served, tmp_path: Path) -> None:
+    """They are BentoML's, which would load somebody else's script, which could call the service, too."""
+    program = [home_of("playwright") / "bin" / "python", PROGRAMS / "documents.py"]
+    page = [home_of("chromium") / "bin" / "chromium", f"http://{served.http}/", tmp_path / "pages.png"]
+    told = json.loads(run(*program, *page).stdout)
+    assert told["listed"] > 15
+    assert told["beyond"] == []

@@ -12,11 +12,8 @@ import json
 import sys
 
 from playwright.sync_api import Page, sync_playwright
+from quiet import QUIET
 
-_QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 _SHOWN = """() => {
   const canvas = document.getElementById("canvas"), told = document.getElementById("told")
   const drawn = canvas.width ? canvas.toDataURL("image/png").split(",")[1] : ""
@@ -51,7 +48,7 @@ def shown(page: Page, step: str) -> object:
 def main(chromium: str, url: str, screenshot: str, *steps: str) -> None:
     """Print what was shown, step by step, and every error of the page itself."""
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=_QUIET.split())
+        browser = play.chromium.launch(executable_path=chromium, args=QUIET)
         page = browser.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
