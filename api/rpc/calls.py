@@ -14,7 +14,7 @@ import grpc
 from api import context
 from api.context import RequestContext
 from api.rpc import errors
-from api.rpc.receiving import Held, Messages, Receiving
+from api.rpc.receiving import Answering, Held, Messages, Receiving
 from hotswap.errors import ServingError
 
 logger = logging.getLogger("bentoml.okawari.rpc")
@@ -141,7 +141,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             if handler.request_streaming:
                 messages = self._parts.receiving.stream(call, held, handler.request_deserializer)
                 self._streams.add(messages)
-                return await _asked(handler, messages, call)
+                return await _asked(handler, messages, Answering(call, held))
             seconds = max(0.0, state.deadline - time.monotonic())
             small = method not in self._admitted and _is_small(method, handler)
             request = await self._parts.receiving.one(

@@ -18,8 +18,6 @@ from hotswap.errors import BadRequest, DeadlineExceeded
 
 #: Seconds in which the library tells that a caller has left, after it told of no message.
 _LEFT = 0.05
-#: How many messages of a stream are counted as held: more are not under way at once.
-_UNDER_WAY = 9
 #: Small calls have this part of the places that pictures have.
 _SMALL = 4
 
@@ -42,10 +40,13 @@ class Held:
         self._sizes: deque[int] = deque()
 
     def add(self, size: int) -> None:
-        """Hold one message more, or what was made of it; raise `Overloaded`. The last few alone are held."""
+        """Hold one message more, or what was made of it; raise `Overloaded`."""
         self._store.add(size)
         self._sizes.append(size)
-        if len(self._sizes) > _UNDER_WAY:
+
+    def drop(self) -> None:
+        """The message that came first is answered."""
+        if self._sizes:
             self._store.remove(self._sizes.popleft())
 
     def release(self) -> None:
@@ -104,6 +105,22 @@ class Receiving:
         """The messages of a call that may send many."""
         read = partial(self.streams.read, call.read, None)
         return Messages(read, lambda raw: self._decoded(raw, held, decode))
+
+
+class Answering:
+    """A call that takes many messages and answers each in its turn: with the answer the message is let go."""
+
+    def __init__(self, call: Any, held: Held) -> None:
+        self._call = call
+        self._held = held
+
+    async def write(self, message: Any) -> None:
+        """Send the next answer; waits while the caller takes none."""
+        await self._call.write(message)
+        self._held.drop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
 
 
 class Messages:

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from api import context
 from api import errors as wire
 from api.protos import predictor_pb2 as messages
-from api.rpc import errors, places, receiving
+from api.rpc import errors, places
 from api.rpc.server import CannotListen, Listen, RpcServer
 from api.rpc.services import Services
 from hotswap import errors as core
@@ -257,17 +257,38 @@ def _reading(one: Served) -> int:
     return one.server._calls._parts.receiving.ones.taken
 
 
-async def test_a_stream_holds_no_more_than_a_few_messages() -> None:
+async def test_a_stream_holds_what_is_under_way_and_nothing_that_is_answered() -> None:
     async with served("m:v1") as one:
         stream = one.channel.stream_stream("/okawari.v1.Predictor/PredictStream")()
-        for _ in range(30):
-            message = messages.PredictRequest(image=b"x" * 100_000, model="m")
-            await stream.write(message.SerializeToString())
+        message = messages.PredictRequest(image=b"x" * 100_000, model="m").SerializeToString()
+        for _ in range(3):
+            await stream.write(message)
             await stream.read()
-            assert one.bodies.held <= receiving._UNDER_WAY * 100_100
-        assert one.bodies.held > 100_000
+            await one.until(lambda: one.bodies.held == 0)
+        hold = one.holds()
+        for _ in range(3):
+            await stream.write(message)
+            await reached(hold)
+        assert one.bodies.held == 3 * len(message)
+        hold.let_go()
+        for _ in range(3):
+            await stream.read()
+        await one.until(lambda: one.bodies.held == 0)
         await stream.done_writing()
         assert await stream.read() is grpc.aio.EOF
+
+
+async def test_questions_of_reflection_are_held_no_longer_than_their_answers_take() -> None:
+    async with served() as one:
+        talk = one.channel.stream_stream(REFLECTION)()
+        for _ in range(3):
+            await talk.write(
+                reflection_pb2.ServerReflectionRequest(list_services="x" * 999).SerializeToString()
+            )
+            await talk.read()
+            await one.until(lambda: one.bodies.held == 0)
+        await talk.done_writing()
+        assert await talk.read() is grpc.aio.EOF
 
 
 # --- health --------------------------------------------------------------------------------------
