@@ -154,6 +154,7 @@ class Worker:
             rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
             await rpc.start()
             self._rpc = rpc
+            logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
 
     def _rpc_parts(self) -> RpcParts:
         return RpcParts(

@@ -20,6 +20,11 @@ def test_python_over_grpc(served: Served) -> None:
     same(answer, served)
 
 
+def test_the_log_tells_where_grpc_listens(served: Served) -> None:
+    """Whoever has no idea of GRPC_PORT reads there what to write after the picture."""
+    assert f"takes calls over gRPC on {served.grpc}" in served.service.log.read_text()
+
+
 def test_python_over_grpc_tells_why_there_is_no_answer(served: Served) -> None:
     command = (sys.executable, "-m", "examples.clients.over_grpc", PICTURE, served.grpc)
     with pytest.raises(AssertionError, match="NOT_FOUND: there is no model 'nobody'"):
