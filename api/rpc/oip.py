@@ -78,10 +78,11 @@ class Inference:
             properties=found.properties,
         )
 
-    async def model_infer(
-        self, request: messages.ModelInferRequest, call: Any
-    ) -> messages.ModelInferResponse:
-        """Tensors for the graph, or pictures; answered in the form that they came in, raw or typed."""
+    async def model_infer(self, request: messages.ModelInferRequest, call: Any) -> None:
+        """Tensors for the graph, or pictures; answered in the form that they came in, raw or typed.
+
+        Returns when the caller has taken the answer: until then its bytes are held, and count.
+        """
         state = context.current.get()
         try:
             answer = await self._parts.inference.infer(await self._read(request))
@@ -91,7 +92,7 @@ class Inference:
             self._parts.refused(state.request_id, request.model_name or None, error, seconds)
             raise
         tell_version(call, answer.version)
-        return written
+        await call.write(written)
 
     async def _read(self, request: messages.ModelInferRequest) -> InferRequest:
         state = context.current.get()
@@ -212,10 +213,15 @@ def handlers(servicer: Inference) -> list[grpc.ServiceRpcHandler]:
     return [grpc.method_handlers_generic_handler(NAME, _methods(behaviours))]
 
 
+#: They write their one answer themselves. On the wire that is the same.
+_WRITING = ("ModelInfer",)
+
+
 def _methods(behaviours: dict[str, Any]) -> dict[str, grpc.RpcMethodHandler]:
     """Every method takes a message `<Method>Request` and gives a `<Method>Response`."""
+    one, writing = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
     return {
-        name: grpc.unary_unary_rpc_method_handler(
+        name: (writing if name in _WRITING else one)(
             behave,
             limited(getattr(messages, f"{name}Request").FromString, _MOST_FIELDS, _TOO_MANY),
             getattr(messages, f"{name}Response").SerializeToString,

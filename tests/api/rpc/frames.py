@@ -11,17 +11,23 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS = 0, 1, 4
+_DATA, _HEADERS, _SETTINGS, _WINDOW_UPDATE = 0, 1, 4, 8
+#: SETTINGS_INITIAL_WINDOW_SIZE: how many bytes of an answer are taken.
+_WINDOW = 4
 _END_STREAM, _END_HEADERS = 1, 4
 
 
 class Wire:
     """One connection. What comes back is not read: the server's own figures tell what became of a call."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, window: int) -> None:
         self._writer = writer
         self._stream = -1
-        writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, b""))
+        writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, struct.pack(">HI", _WINDOW, window)))
+
+    def take(self, size: int) -> None:
+        """Let so many bytes more come for the call begun last."""
+        self._writer.write(_frame(_WINDOW_UPDATE, 0, self._stream, struct.pack(">I", size)))
 
     def call(self, method: str, more: Mapping[str, bytes] | None = None) -> None:
         """Begin a call, with these metadata."""
@@ -58,11 +64,11 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def wire(port: int) -> AsyncIterator[Wire]:
-    """A connection to this machine, closed afterwards."""
+async def wire(port: int, window: int = 65_535) -> AsyncIterator[Wire]:
+    """A connection to this machine, closed afterwards. `window`: bytes that each answer may have for now."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        yield Wire(writer)
+        yield Wire(writer, window)
     finally:
         writer.close()
         await writer.wait_closed()

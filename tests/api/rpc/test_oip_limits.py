@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from api.protos import inference_pb2 as pb
-from api.rpc import oip_messages
+from api.rpc import oip, oip_messages
 from hotswap.errors import BadRequest
-from tests.api.rpc.served import Served, served
+from tests.api.rpc.frames import message, wire
+from tests.api.rpc.served import PREDICT, Served, served
 from tests.api.rpc.test_calls import ends, reached
 
 pytestmark = pytest.mark.anyio
@@ -50,12 +51,12 @@ async def test_big_tensors_come_and_go(raw: bool) -> None:
 async def test_typed_elements_count_as_what_they_take_here() -> None:
     async with served("m:v1", buffered=2_000_000) as one:
         assert await asks(one, rows(40_000, raw=True))
-        message = await ends(asks(one, rows(100_000, raw=False)), Code.RESOURCE_EXHAUSTED)
-        assert "too many" in message
+        said = await ends(asks(one, rows(100_000, raw=False)), Code.RESOURCE_EXHAUSTED)
+        assert "too many" in said
         assert one.refused == ["overloaded"]
 
 
-async def test_an_answer_counts_until_it_is_taken() -> None:
+async def test_an_answer_for_which_there_is_no_room_is_refused() -> None:
     async with served("m:v1", buffered=2_000_000) as one:
         assert await asks(one, rows(160_000, raw=True))
         hold = one.holds()
@@ -65,6 +66,32 @@ async def test_an_answer_counts_until_it_is_taken() -> None:
         hold.let_go()
         await ends(call, Code.RESOURCE_EXHAUSTED)
         one.bodies.remove(700_000)
+
+
+async def test_an_answer_counts_until_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oip, "QUICK_BYTES", 0)
+    asked, size = rows(1_000, raw=True).SerializeToString(), 4_000
+    async with served("m:v1") as one, wire(one.port, window=0) as line:
+        line.call(INFER)
+        line.send(message(asked), end=True)
+        await one.until(lambda: one.world.loader.of("v1").served == 1 and one.held()[:2] == (0, 0))
+        assert (await one.predict()).model_version == "v1"
+        assert one.bodies.held == len(asked) + size
+        assert one.counted.calls == [(PREDICT, "OK")]
+        line.take(2 * size)
+        await one.until(lambda: one.bodies.held == 0)
+        assert one.counted.calls[1:] == [(INFER, "OK")]
+
+
+async def test_who_leaves_without_the_answer_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oip, "QUICK_BYTES", 0)
+    async with served("m:v1") as one:
+        async with wire(one.port, window=0) as line:
+            line.call(INFER)
+            line.send(message(rows(1_000, raw=True).SerializeToString()), end=True)
+            await one.until(lambda: one.bodies.held > 12_000)
+        await one.until(lambda: one.bodies.held == 0)
+        assert one.counted.calls == [(INFER, "CANCELLED")]
 
 
 async def test_a_request_that_is_read_in_a_thread_needs_a_place_as_any_other() -> None:
