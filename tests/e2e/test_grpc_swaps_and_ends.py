@@ -1,22 +1,17 @@
-"""gRPC on the real service: swaps, workers, the end, certificates, and a port that cannot be had."""
+"""gRPC on the real service while models are swapped, workers are lost and the service ends."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 
 from api.protos import inference_pb2 as pb
-from tests.e2e.certificates import Authority, Pair
-from tests.e2e.harness import Service, free_port
+from tests.e2e.harness import Service
 from tests.e2e.load import Load
 from tests.e2e.order import goes_back
 from tests.e2e.reporting import Start
@@ -174,138 +169,3 @@ def test_a_call_whose_message_is_still_on_its_way_is_answered_before_the_service
 def _leases(service: Service) -> float:
     service.client.post("/api/v1/reload")
     return service.figure("model_leases", model="slow")
-
-
-# --- the port ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_port_that_is_taken_ends_the_start_with_one_line(
-    make_service: Start, store: Store, workers: str
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        service = make_service(store.home, GRPC_PORT=str(port), WORKERS=workers).launch()
-        assert service.ended() == 1
-    (line,) = [line for line in service.lines() if line.startswith("okawari: ")]
-    assert line == (
-        f"okawari: gRPC cannot listen on 127.0.0.1:{port}: Address already in use; "
-        "set GRPC_PORT to another port, or to 0 for none"
-    )
-    assert not any("Traceback" in line for line in service.lines())
-
-
-def test_a_worker_that_cannot_have_the_port_does_not_serve_half(make_service: Start, store: Store) -> None:
-    store.add("v1", 1)
-    service = make_service(store.home).ready()
-    os.kill(service.worker(), signal.SIGKILL)
-    with _stolen(service.grpc_port):
-        assert service.ended() != 0
-    assert any(f"gRPC cannot listen on 127.0.0.1:{service.grpc_port}" in line for line in service.lines())
-    until(service.gone, "no worker is left")
-
-
-def _stolen(port: int) -> socket.socket:
-    """The port, as soon as its owner has gone."""
-    thief = socket.socket()
-    thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-
-    def take() -> bool:
-        try:
-            thief.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-    until(take, "the port is free")
-    thief.listen()
-    return thief
-
-
-def test_without_a_port_there_is_http_alone(make_service: Start, store: Store) -> None:
-    store.add("v1", 1)
-    service = make_service(store.home, GRPC_PORT="0").ready()
-    assert service.version() == "v1"
-    assert service.stop() == 0
-
-
-def test_grpc_listens_where_http_listens(make_service: Start, store: Store) -> None:
-    store.add("v1", 1)
-    service = make_service(store.home, host="127.0.0.2", GRPC_PORT=str(free_port("127.0.0.2"))).launch()
-    until(lambda: len(service.workers()) == 1, "it is up")
-
-    def answers(host: str) -> bool:
-        with grpc.insecure_channel(f"{host}:{service.grpc_port}") as one:
-            try:
-                return told(infer(one, timeout=5)) == "v1"
-            except grpc.RpcError:
-                return False
-
-    until(lambda: answers("127.0.0.2"), "it answers")
-    assert not answers("127.0.0.1")
-
-
-# --- certificates --------------------------------------------------------------------------------
-
-
-def _tls(pair: Pair, **more: Path) -> dict[str, str]:
-    files = {"OKAWARI_GRPC_TLS_CERT": pair.certificate, "OKAWARI_GRPC_TLS_KEY": pair.key, **more}
-    return {name: str(file) for name, file in files.items()}
-
-
-def _asks(service: Service, roots: Authority | None, own: Pair | None = None) -> bool:
-    """Whether a client that trusts `roots` (None: speaks plain text) is answered."""
-    key, chain = own.read() if own else (None, None)
-    trusted = roots.own.certificate.read_bytes() if roots else None
-    credentials = grpc.ssl_channel_credentials(trusted, key, chain) if roots else None
-    with channel(service, credentials) as one:
-        try:
-            return told(infer(one, timeout=10)) == "v1"
-        except grpc.RpcError as error:
-            refused: Any = error
-            assert refused.code() is grpc.StatusCode.UNAVAILABLE
-            return False
-
-
-def test_with_a_certificate_only_tls_is_spoken(make_service: Start, store: Store, tmp_path: Path) -> None:
-    store.add("v1", 1)
-    ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
-    service = make_service(store.home, **_tls(ours.vouch("server"))).ready()
-    assert _asks(service, ours)
-    assert not _asks(service, others)
-    assert not _asks(service, None)
-    assert service.version() == "v1"
-
-
-def test_with_a_client_authority_only_its_clients_are_let_in(
-    make_service: Start, store: Store, tmp_path: Path
-) -> None:
-    store.add("v1", 1)
-    ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
-    mutual = {"OKAWARI_GRPC_TLS_CLIENT_CA": ours.own.certificate}
-    service = make_service(store.home, **_tls(ours.vouch("server"), **mutual)).ready()
-    assert _asks(service, ours, ours.vouch("client"))
-    assert not _asks(service, ours)
-    assert not _asks(service, ours, others.vouch("client"))
-
-
-@pytest.mark.parametrize("what", ["no file", "another key", "no PEM", "encrypted", "no authority"])
-def test_certificates_that_cannot_be_used_end_the_start_with_one_line(
-    make_service: Start, store: Store, tmp_path: Path, what: str
-) -> None:
-    ours = Authority(tmp_path / "ours")
-    pair, other = ours.vouch("server"), ours.vouch("other")
-    wrong = tmp_path / "wrong.pem"
-    wrong.write_text("-----BEGIN NOTHING-----\n")
-    settings = {
-        "no file": _tls(Pair(tmp_path / "missing.pem", pair.key)),
-        "another key": _tls(Pair(pair.certificate, other.key)),
-        "no PEM": _tls(Pair(wrong, pair.key)),
-        "encrypted": _tls(Pair(pair.certificate, ours.locked(pair.key))),
-        "no authority": _tls(pair, OKAWARI_GRPC_TLS_CLIENT_CA=wrong),
-    }[what]
-    service = make_service(store.home, **settings).launch()
-    assert service.ended() == 1
-    (line,) = [line for line in service.lines() if line.startswith("okawari: ")]
-    assert str(tmp_path) in line
-    assert not any("Traceback" in line for line in service.lines())
