@@ -124,13 +124,18 @@ def picture_of(answers: dict[str, dict[str, Any]], out: Path) -> None:
 
 def _drawn(picture: Image.Image, detections: list[dict[str, Any]]) -> Image.Image:
     draw = ImageDraw.Draw(picture)
-    for found in detections:
-        x1, y1, x2, y2 = found["bbox"]
-        box = (x1 * picture.width, y1 * picture.height, x2 * picture.width, y2 * picture.height)
-        colour = COLOURS[found["label"]]
-        draw.rectangle(box, outline=colour, width=3)
-        _label(draw, (box[0], box[1]), f"{found['label']} {found['score']:.2f}", colour)
+    boxes = [_box(found["bbox"], picture) for found in detections]
+    for box, found in zip(boxes, detections, strict=True):
+        draw.rectangle(box, outline=COLOURS[found["label"]], width=3)
+    # After all boxes, so that none crosses a text.
+    for box, found in zip(boxes, detections, strict=True):
+        _label(draw, box[:2], f"{found['label']} {found['score']:.2f}", COLOURS[found["label"]])
     return picture
+
+
+def _box(sides: list[float], picture: Image.Image) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = sides
+    return x1 * picture.width, y1 * picture.height, x2 * picture.width, y2 * picture.height
 
 
 def _label(draw: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, colour: str) -> None:
