@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from api.rpc.receiving import Messages
+from api.body import Store
+from api.rpc.receiving import Held, Receiving
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +23,9 @@ class _Caller:
 async def test_a_reader_that_is_cancelled_at_any_moment_reads_no_more() -> None:
     cancelled = 0
     for turns in range(10):
-        reading = asyncio.ensure_future(anext(Messages(_Caller(), bytes)))
+        store = Store(1_000)
+        messages = Receiving(store, 100).stream(_Caller(), Held(store), bytes)
+        reading = asyncio.ensure_future(anext(messages))
         for _ in range(turns):
             await asyncio.sleep(0)
         late = reading.done()
