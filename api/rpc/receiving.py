@@ -18,8 +18,9 @@ from hotswap.errors import BadRequest, DeadlineExceeded
 
 #: Seconds in which the library tells that a caller has left, after it told of no message.
 _LEFT = 0.05
-#: Small calls have this part of the places that pictures have.
-_SMALL = 4
+#: Small calls have this part of the places that pictures have, and their messages at most so many bytes: who
+#: watches a name keeps it as long as the connection lasts.
+_SMALL, MOST_SMALL = 4, 65_536
 
 Decode = Callable[[bytes], Any]
 
@@ -88,13 +89,16 @@ class Receiving:
         if raw is grpc.aio.EOF:
             # Either there is none, or the caller has left and the library is about to cancel this call.
             await asyncio.sleep(_LEFT)
-        return self._decoded(raw, held, decode)
+        return self._decoded(
+            raw, held, decode, min(MOST_SMALL, self._most_bytes) if small else self._most_bytes
+        )
 
-    def _decoded(self, raw: Any, held: Held, decode: Decode) -> Any:
+    @staticmethod
+    def _decoded(raw: Any, held: Held, decode: Decode, most: int) -> Any:
         if not isinstance(raw, bytes):
             raise BadRequest("the call came without a message")
-        if len(raw) > self._most_bytes:
-            raise BodyTooLarge(f"the message has more than {self._most_bytes} bytes; send less")
+        if len(raw) > most:
+            raise BodyTooLarge(f"the message has more than {most} bytes; send less")
         held.add(len(raw))
         try:
             return decode(raw)
@@ -104,7 +108,7 @@ class Receiving:
     def stream(self, call: Reads, held: Held, decode: Decode) -> Messages:
         """The messages of a call that may send many."""
         read = partial(self.streams.read, call.read, None)
-        return Messages(read, lambda raw: self._decoded(raw, held, decode))
+        return Messages(read, lambda raw: self._decoded(raw, held, decode, self._most_bytes))
 
 
 class Answering:

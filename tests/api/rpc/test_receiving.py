@@ -7,11 +7,12 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 
 from api.auth import Guard
 from api.protos import inference_pb2 as pb
 from api.protos import predictor_pb2 as messages
-from api.rpc import errors, places
+from api.rpc import errors, places, receiving
 from hotswap.errors import BadRequest, ServingError
 from tests.api.rpc.frames import message, wire
 from tests.api.rpc.served import PREDICT, Served, served
@@ -142,6 +143,15 @@ async def test_of_streams_that_have_no_place_no_message_is_taken_in() -> None:
 async def _writes(stream: Any, message: bytes, count: int) -> None:
     for _ in range(count):
         await stream.write(message)
+
+
+async def test_small_calls_are_small_so_that_who_watches_keeps_little() -> None:
+    async with served("m:v1") as one:
+        for method in ("/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"):
+            asks = health_pb2.HealthCheckRequest(service="x" * receiving.MOST_SMALL).SerializeToString()
+            call = one.channel.unary_stream(method)(asks)
+            assert "65536 bytes" in await ends(call.read(), Code.RESOURCE_EXHAUSTED)
+        assert one.bodies.peak == 0
 
 
 # --- what no client sends ------------------------------------------------------------------------
