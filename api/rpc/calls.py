@@ -173,7 +173,10 @@ async def _asked(handler: Handler, request: Any, call: Any) -> Any:
 async def _refuse(call: Any, error: ServingError) -> None:
     """End the call with the error's status; this raises, as the library wants it."""
     metadata = (*_identity(), (ERROR_CODE, error.code))
-    await call.abort(errors.status_of(error), errors.text_of(error), metadata)
+    try:
+        await call.abort(errors.status_of(error), errors.text_of(error), metadata)
+    except grpc.aio.InternalError:  # the caller's own deadline came first, and nothing can be sent any more
+        raise asyncio.CancelledError from None
 
 
 def _state(call: Any, most: float) -> RequestContext:

@@ -11,8 +11,11 @@ from typing import Any
 import grpc
 import pytest
 
+from api import context
+from api.rpc import calls
 from api.rpc.server import Listen, RpcServer
 from api.rpc.services import Services
+from hotswap.errors import DeadlineExceeded
 from tests.api.rpc.frames import message, wire
 from tests.api.rpc.served import Counted, served
 from tests.api.rpc.typed import parts_of
@@ -73,3 +76,17 @@ async def test_a_message_that_expands_beyond_the_limit_ends_the_call_and_nothing
         assert one.bodies.peak == 0
         assert caplog.records == []
         assert (await one.predict()).model_version == "v1"
+
+
+class _Ended:
+    """A call that the library has ended a moment ago, and not told us."""
+
+    async def abort(self, *_: Any) -> None:
+        raise grpc.aio.InternalError("Failed 'execute_batch'")
+
+
+async def test_a_status_that_comes_too_late_is_no_error_of_the_library() -> None:
+    """It happens to one in some hundred deadlines; the library then logs a trace unless the call was cancelled."""
+    context.current.set(context.RequestContext("r", 0.0))
+    with pytest.raises(asyncio.CancelledError):
+        await calls._refuse(_Ended(), DeadlineExceeded("too late"))
