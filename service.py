@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from api.body import Store
 from api.gateway import Gateway, GatewayParts
 from api.predict_input import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from api.rpc import tls
-from api.rpc.server import CannotListen, check_free
+from api.rpc.server import CannotListen, Listen, check_free
 from api.rpc.tls import BadCertificate
 from hotswap.dataplane import PredictRequest
 from hotswap.desired import BadServe, seed
@@ -107,6 +108,7 @@ class Okawari:
         _replace_lost_workers()
         try:
             RUN.claim()
+            _check_http()
             _check_grpc()
             DesiredFile(SETTINGS.home).edit(seed(SETTINGS.serve, SETTINGS.default_model))
         except (AlreadyRunning, BadServe, StateDamaged, CannotListen, BadCertificate, OSError) as error:
@@ -222,11 +224,26 @@ def _check_grpc() -> None:
             tls.check(listen.tls)
 
 
+def _check_http() -> None:
+    """Before any worker starts: is the port free? Raises `CannotListen`; BentoML would show a trace."""
+    port = _given("--port", "-p") or os.environ.get("BENTOML_PORT", "")
+    if port.isdecimal() and int(port):
+        check_free(Listen(_host(), int(port)), _unable)
+
+
+def _unable(listen: Listen, reason: str) -> str:
+    return f"HTTP cannot listen on {listen.address}: {reason}; set PORT to another port"
+
+
 def _host() -> str:
     """Where HTTP will listen, as the command line tells the master; BentoML has not opened it yet."""
+    return _given("--host") or os.environ.get("BENTOML_HOST", "0.0.0.0")  # noqa: S104 - BentoML's default
+
+
+def _given(*names: str) -> str:
+    """What follows an option of the command line, empty where it is not there."""
     words = [word for each in sys.argv for word in each.split("=", 1)]
-    given = words[words.index("--host") + 1 :] if "--host" in words else []
-    return given[0] if given else os.environ.get("BENTOML_HOST", "0.0.0.0")  # noqa: S104 - BentoML's default
+    return next((told for name, told in pairwise(words) if name in names), "")
 
 
 def _documents() -> dict[str, Any]:

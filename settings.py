@@ -115,8 +115,21 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"okawari: {_variable(item['loc'])}: {item['msg']}" for item in error.errors()]
-        raise SystemExit("\n".join(lines)) from None
+        raise SystemExit("\n".join(f"okawari: {finding}" for finding in findings(error))) from None
+
+
+def findings(error: ValidationError) -> list[str]:
+    """What is wrong with which variable, and its value where it is no secret."""
+    found = ((item["loc"], item["msg"], item["input"]) for item in error.errors())
+    return [
+        f"{_variable(place)}: {said.removeprefix('Value error, ')}{_value(place, given)}"
+        for place, said, given in found
+    ]
+
+
+def _value(place: tuple[int | str, ...], given: object) -> str:
+    secret = not place or "admin_token" in str(place[0]).lower()
+    return "" if secret else f"; it is {given!r}"
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

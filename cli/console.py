@@ -7,13 +7,18 @@ from datetime import datetime
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
-from settings import Settings
+from cli.refusal import Refused
+from settings import Settings, findings
 
 
 def settings() -> Settings:
-    """What environment and `okawari.toml` say."""
-    return Settings()
+    """What environment and `okawari.toml` say; raises `Refused`, naming the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise Refused("; ".join(findings(error))) from None
 
 
 def say(text: str) -> None:

@@ -54,7 +54,7 @@ def test_a_setting_that_cannot_be_ends_the_program_with_its_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit, match=f"^okawari: {name}: "):
+    with pytest.raises(SystemExit, match=f"^okawari: {name}: .*; it is '{value}'$"):
         load()
 
 
@@ -71,5 +71,6 @@ def test_settings_that_do_not_fit_each_other_are_told(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(SystemExit, match=said) as ended:
         load()
+    assert "it is" not in str(ended.value), "a token is no text for a log"

@@ -134,15 +134,18 @@ class RpcServer:
             await self._stopping
 
 
-def check_free(listen: Listen) -> None:
-    """Raise `CannotListen` where another process has the port, or there is no such address."""
+def check_free(listen: Listen, unable: Callable[[Listen, str], str] | None = None) -> None:
+    """Raise `CannotListen` where another process has the port, or there is no such address.
+
+    `unable` says so in the words of another wire than gRPC.
+    """
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((listen.host, listen.port))
         except OSError as error:
-            raise CannotListen(_unable(listen, error.strerror or str(error))) from None
+            raise CannotListen((unable or _unable)(listen, error.strerror or str(error))) from None
 
 
 def _unable(listen: Listen, reason: str) -> str:

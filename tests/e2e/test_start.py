@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.e2e.harness import Service
@@ -38,6 +40,17 @@ def test_a_pin_outlives_a_restart(make_service: Start, store: Store) -> None:
     assert service.target("latest").status_code == 200
     assert service.version() == "v2"
     assert service.model()["generation"] == before["generation"] + 1
+
+
+def test_a_port_that_is_taken_ends_the_start_with_one_line(make_service: Start, store: Store) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = make_service(store.home, port=port).launch()
+        assert service.ended() == 1
+    (line,) = [line for line in service.lines() if line.startswith("okawari: ")]
+    where = f"HTTP cannot listen on 127.0.0.1:{port}"
+    assert line == f"okawari: {where}: Address already in use; set PORT to another port"
+    assert not any("Traceback" in line for line in service.lines())
 
 
 def test_when_the_target_is_broken_what_served_last_answers(make_service: Start, store: Store) -> None:
