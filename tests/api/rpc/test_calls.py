@@ -1,4 +1,4 @@
-"""What every call goes through: deadlines, limits, statuses, figures, and the end of the server."""
+"""What every call goes through: statuses, ids, figures, and time."""
 
 from __future__ import annotations
 
@@ -10,43 +10,20 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection_pb2
 
 from api import context
 from api import errors as wire
-from api.protos import predictor_pb2 as messages
-from api.rpc import errors, places
-from api.rpc.server import CannotListen, Listen, RpcServer
+from api.rpc import errors
+from api.rpc.server import Listen, RpcServer
 from api.rpc.services import Services
 from hotswap import errors as core
-from hotswap.errors import Overloaded, ServingError
-from tests.api.rpc.served import PREDICT, Counted, Served, served
+from hotswap.errors import ServingError
+from tests.api.rpc.calling import Code, ends, reached
+from tests.api.rpc.served import PREDICT, Counted, served
 from tests.api.rpc.typed import parts_of
 from tests.hotswap.world import live
 
 pytestmark = pytest.mark.anyio
-
-Code = grpc.StatusCode
-WATCH, CHECK = "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"
-REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-State = health_pb2.HealthCheckResponse
-
-
-async def ends(call: Any, code: grpc.StatusCode) -> str:
-    """Assert that a call ends with this code; the message."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    assert caught.value.code() is code, caught.value
-    return str(caught.value.details())
-
-
-async def reached(hold: Any) -> None:
-    """Wait until a thread has stopped there."""
-    await asyncio.to_thread(hold.reached)
-
-
-# --- statuses ------------------------------------------------------------------------------------
 
 
 def test_every_error_has_a_status_but_those_that_are_our_own_fault() -> None:
@@ -98,9 +75,6 @@ async def test_calls_are_counted_by_method_and_code_and_methods_nobody_has_as_ot
             ("other", "UNIMPLEMENTED"),
             ("other", "UNIMPLEMENTED"),
         ]
-
-
-# --- time ----------------------------------------------------------------------------------------
 
 
 async def test_the_callers_deadline_ends_the_wait_and_the_place_comes_back_with_the_thread() -> None:
@@ -180,222 +154,3 @@ async def test_a_call_without_a_message_is_refused() -> None:
         call = one.slow()
         await call.done_writing()
         assert "without a message" in await ends(call, Code.INVALID_ARGUMENT)
-
-
-# --- room ----------------------------------------------------------------------------------------
-
-
-async def test_where_no_place_is_free_a_call_is_refused_before_its_message_is_received() -> None:
-    def full() -> None:
-        raise Overloaded("all places are taken")
-
-    async with served("m:v1", check_room=full) as one:
-        assert "taken" in await ends(one.slow(), Code.RESOURCE_EXHAUSTED)
-        check = one.channel.unary_unary(CHECK, response_deserializer=State.FromString)
-        assert (await check(b"")).status == State.SERVING
-
-
-async def test_admission_is_that_of_all_wires() -> None:
-    async with served("m:v1", capacity=1) as one:
-        hold = one.holds()
-        first = one.predict()
-        await reached(hold)
-        assert "places" in await ends(one.predict(), Code.RESOURCE_EXHAUSTED)
-        hold.let_go()
-        assert (await first).model_version == "v1"
-        assert one.refused == ["overloaded"]
-
-
-async def test_bytes_of_messages_count_until_their_calls_end() -> None:
-    async with served("m:v1", buffered=3_000_000) as one:
-        hold = one.holds()
-        first = one.predict(b"x" * 1_900_000)
-        await reached(hold)
-        assert 1_900_000 < one.bodies.held < 1_900_100
-        assert "too many" in await ends(one.predict(b"x" * 1_900_000), Code.RESOURCE_EXHAUSTED)
-        second = one.predict(b"x" * 900_000)
-        await reached(hold)
-        hold.let_go()
-        await first
-        await second
-        assert one.held() == (0, 0, 0)
-
-
-@pytest.mark.parametrize("size", [2_000_100, 5_000_000])
-async def test_a_message_over_the_limit_is_refused(size: int) -> None:
-    async with served("m:v1") as one:
-        await ends(one.predict(b"x" * size), Code.RESOURCE_EXHAUSTED)
-        assert one.held() == (0, 0, 0)
-
-
-async def test_who_sends_slowly_gives_way_to_those_who_wait_for_the_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(places, "PATIENCE", 0.1)
-    async with served("m:v1", buffered=2_000_000) as one:
-        slow = one.slow()
-        await one.until(lambda: _reading(one) == 1)
-        await one.predict()
-        assert "slowly" in await ends(slow, Code.RESOURCE_EXHAUSTED)
-
-
-async def test_who_sends_slowly_and_keeps_nobody_waiting_has_the_whole_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(places, "PATIENCE", 0.0)
-    async with served("m:v1", buffered=4_000_000) as one:
-        slow = one.slow()
-        await one.until(lambda: _reading(one) == 1)
-        await one.predict()
-        await slow.write(messages.PredictRequest(image=b"x", model="m").SerializeToString())
-        await slow.done_writing()
-        answer = messages.PredictResponse.FromString(await slow)
-        assert answer.model_version == "v1"
-
-
-def _reading(one: Served) -> int:
-    return one.server._calls._parts.receiving.ones.taken
-
-
-async def test_a_stream_holds_what_is_under_way_and_nothing_that_is_answered() -> None:
-    async with served("m:v1") as one:
-        stream = one.channel.stream_stream("/okawari.v1.Predictor/PredictStream")()
-        message = messages.PredictRequest(image=b"x" * 100_000, model="m").SerializeToString()
-        for _ in range(3):
-            await stream.write(message)
-            await stream.read()
-            await one.until(lambda: one.bodies.held == 0)
-        hold = one.holds()
-        for _ in range(3):
-            await stream.write(message)
-            await reached(hold)
-        assert one.bodies.held == 3 * len(message)
-        hold.let_go()
-        for _ in range(3):
-            await stream.read()
-        await one.until(lambda: one.bodies.held == 0)
-        await stream.done_writing()
-        assert await stream.read() is grpc.aio.EOF
-
-
-async def test_questions_of_reflection_are_held_no_longer_than_their_answers_take() -> None:
-    async with served() as one:
-        talk = one.channel.stream_stream(REFLECTION)()
-        for _ in range(3):
-            await talk.write(
-                reflection_pb2.ServerReflectionRequest(list_services="x" * 999).SerializeToString()
-            )
-            await talk.read()
-            await one.until(lambda: one.bodies.held == 0)
-        await talk.done_writing()
-        assert await talk.read() is grpc.aio.EOF
-
-
-# --- health --------------------------------------------------------------------------------------
-
-
-def _asks(name: str) -> bytes:
-    return bytes(health_pb2.HealthCheckRequest(service=name).SerializeToString())
-
-
-async def test_g8_health_tells_of_the_service_its_services_and_each_model() -> None:
-    async with served("m:v1") as one:
-        check = one.channel.unary_unary(CHECK, response_deserializer=State.FromString)
-        for name in ("", "m", "inference.GRPCInferenceService", "okawari.v1.Predictor", "ModelInference"):
-            assert (await check(_asks(name))).status == State.SERVING, name
-        await ends(check(_asks("nobody")), Code.NOT_FOUND)
-        await one.world.control.unload("m", "test", 5)
-        for name in ("", "m", "inference.GRPCInferenceService"):
-            assert (await check(_asks(name))).status == State.NOT_SERVING, name
-
-
-async def test_g8_who_watches_is_told_of_every_change_and_of_the_end() -> None:
-    async with served("m:v1", "n:v1") as one:
-        watch = one.channel.unary_stream(WATCH, response_deserializer=State.FromString)
-        model, whole, nobody = watch(_asks("m")), watch(_asks("")), watch(_asks("late"))
-        assert [(await each.read()).status for each in (model, whole, nobody)] == [
-            State.SERVING,
-            State.SERVING,
-            State.SERVICE_UNKNOWN,
-        ]
-        await one.world.control.unload("m", "test", 5)
-        assert (await model.read()).status == State.NOT_SERVING
-        await one.world.control.load("m", "test", 5)
-        assert (await model.read()).status == State.SERVING
-        one.world.source.add("late:v1")
-        one.world.reconciler.wake()
-        first = (await nobody.read()).status
-        assert first == State.SERVING or (await nobody.read()).status == State.SERVING
-        one.server.drain()
-        for each in (model, whole, nobody):
-            assert (await each.read()).status == State.NOT_SERVING
-            assert await each.read() is grpc.aio.EOF
-
-
-# --- the end -------------------------------------------------------------------------------------
-
-
-async def test_at_the_end_calls_that_were_sent_are_answered_and_later_ones_go_elsewhere() -> None:
-    async with served("m:v1") as one:
-        hold = one.holds()
-        running = one.predict()
-        await reached(hold)
-        stopping = asyncio.create_task(one.server.stop())
-        late = [asyncio.create_task(_code(one.predict())) for _ in range(4)]
-        async with asyncio.timeout(5):
-            while await _code(one.health()) is Code.OK:
-                await asyncio.sleep(0.01)
-        assert not stopping.done()
-        hold.let_go()
-        assert (await running).model_version == "v1"
-        assert await asyncio.gather(*late) == [Code.OK] * 4
-        await stopping
-        assert await _code(one.health()) is Code.UNAVAILABLE
-
-
-async def _code(call: Any) -> grpc.StatusCode:
-    return await call.code()
-
-
-async def test_at_the_end_nobody_waits_for_streams_on_which_nothing_is_said() -> None:
-    async with served("m:v1") as one:
-        talk = one.channel.stream_stream(
-            REFLECTION, response_deserializer=reflection_pb2.ServerReflectionResponse.FromString
-        )()
-        question = reflection_pb2.ServerReflectionRequest(list_services="")
-        await talk.write(question.SerializeToString())
-        await talk.read()
-        await one.server.stop()
-        assert await talk.read() is grpc.aio.EOF
-        assert await talk.code() is Code.OK
-
-
-async def test_a_port_that_another_process_has_is_told_with_its_number() -> None:
-    with live() as world:
-        first = RpcServer(parts_of(world), Listen("127.0.0.1", 0))
-        port = await first.start()
-        second = RpcServer(parts_of(world), Listen("127.0.0.1", port))
-        with pytest.raises(CannotListen, match=f"127.0.0.1:{port}: Address already in use; set GRPC_PORT"):
-            await second.start()
-        await first.stop()
-
-
-async def test_workers_of_one_service_share_the_port() -> None:
-    with live() as world:
-        first = RpcServer(parts_of(world), Listen("127.0.0.1", 0, shared=True))
-        port = await first.start()
-        second = RpcServer(parts_of(world), Listen("127.0.0.1", port, shared=True))
-        assert await second.start() == port
-        await first.stop()
-        await second.stop()
-
-
-async def test_the_address_may_be_of_either_kind() -> None:
-    assert Listen("::1", 5).address == "[::1]:5"
-    with live() as world:
-        server = RpcServer(parts_of(world), Listen("::1", 0))
-        port = await server.start()
-        async with grpc.aio.insecure_channel(f"[::1]:{port}") as channel:
-            check = channel.unary_unary(CHECK, response_deserializer=State.FromString)
-            assert (await check(b"")).status == State.NOT_SERVING
-        await server.stop()

@@ -86,7 +86,7 @@ class _Ended:
 
 
 async def test_a_status_that_comes_too_late_is_no_error_of_the_library() -> None:
-    """It happens to one in some hundred deadlines; the library then logs a trace unless the call was cancelled."""
+    """One in some hundred deadlines; the library then logs a trace, unless the call was cancelled."""
     context.current.set(context.RequestContext("r", 0.0))
     with pytest.raises(asyncio.CancelledError):
         await calls._refuse(_Ended(), DeadlineExceeded("too late"))

@@ -9,9 +9,9 @@ import pytest
 from api.protos import inference_pb2 as pb
 from api.rpc import oip, oip_messages
 from hotswap.errors import BadRequest
+from tests.api.rpc.calling import ends, reached
 from tests.api.rpc.frames import message, wire
 from tests.api.rpc.served import PREDICT, Served, served
-from tests.api.rpc.test_calls import ends, reached
 
 pytestmark = pytest.mark.anyio
 

@@ -14,9 +14,9 @@ from api.protos import inference_pb2 as pb
 from api.protos import predictor_pb2 as messages
 from api.rpc import errors, places, receiving
 from hotswap.errors import BadRequest, ServingError
+from tests.api.rpc.calling import Code, ends
 from tests.api.rpc.frames import message, wire
 from tests.api.rpc.served import PREDICT, Served, served
-from tests.api.rpc.test_calls import Code, ends
 from tests.hotswap.fakes import PATIENCE
 
 pytestmark = pytest.mark.anyio
