@@ -58,18 +58,20 @@ class Places:
         Raises `TimeoutError` when it is `until` by the loop's clock (None: never), waiting or reading, and
         `Overloaded` when the place was needed.
         """
-        async with asyncio.timeout_at(until):
-            await self._enter()
+        if self._free.locked():
+            async with asyncio.timeout_at(until):
+                await self._wait()
+        else:
+            await self._free.acquire()  # at once
         try:
             return await self._read(read, until)
         finally:
             self._free.release()
 
-    async def _enter(self) -> None:
+    async def _wait(self) -> None:
         self._waiting += 1
         try:
-            if self._free.locked():
-                self._look()
+            self._look()
             await self._free.acquire()
         finally:
             self._waiting -= 1
