@@ -21,6 +21,24 @@ class _Short(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
 
 
+class _Metadata(logging.Filter):
+    """The gRPC library logs what callers sent as metadata where it is no text, tokens among them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+            record.msg, record.args = "metadata of a caller are not UTF-8, and are read as bytes", ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_METADATA = _Metadata()
+
+
+def hide_metadata() -> None:
+    """Let no line of the gRPC library tell what callers sent."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_METADATA)
+
+
 def configure(folder: Path, worker: int, level: str) -> None:
     """Send our logs to standard error and to `folder`, and nowhere twice."""
     logger = logging.getLogger(ROOT)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from api import context
 from api.context import RequestContext
 from api.rpc import errors
 from api.rpc.receiving import Answering, Held, Messages, Receiving
+from hotswap.admission import Admission
 from hotswap.errors import ServingError
 
 logger = logging.getLogger("bentoml.okawari.rpc")
@@ -40,13 +42,15 @@ class RpcObserver(Protocol):
 class CallParts:
     """What calls are handled with. `seconds` is the most that one may wait, whatever its caller allows.
 
-    `check_room` raises `Overloaded` when a request for a model would be refused anyway.
+    `check_room` raises `Overloaded` when a request for a model would be refused anyway. `lasting` has the
+    places of calls that last as long as their callers like: watchers and cameras.
     """
 
     receiving: Receiving
     seconds: float
     observer: RpcObserver
     check_room: Callable[[], None]
+    lasting: Admission
 
 
 def sent(call: Any, name: str) -> str | None:
@@ -134,24 +138,29 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
     async def _answer(self, method: str, handler: Handler, call: Any, state: RequestContext) -> Any:
         if method in self._admitted:
             self._parts.check_room()
-        held = Held(self._parts.receiving.store)
-        state.hold = held.add
-        messages: Messages | None = None
-        try:
+        small = method not in self._admitted and _is_small(method, handler)
+        with ExitStack() as ending:
+            if handler.request_streaming or (small and handler.response_streaming):
+                ending.callback(self._parts.lasting.enter().release)
+            held = Held(self._parts.receiving.store)
+            ending.callback(held.release)
+            state.hold = held.add
             if handler.request_streaming:
-                messages = self._parts.receiving.stream(call, held, handler.request_deserializer)
-                self._streams.add(messages)
-                return await _asked(handler, messages, Answering(call, held))
+                return await self._answer_stream(handler, call, held)
             seconds = max(0.0, state.deadline - time.monotonic())
-            small = method not in self._admitted and _is_small(method, handler)
             request = await self._parts.receiving.one(
                 call, held, handler.request_deserializer, seconds, small=small
             )
             return await _asked(handler, request, call)
+
+    async def _answer_stream(self, handler: Handler, call: Any, held: Held) -> Any:
+        messages = self._parts.receiving.stream(call, held, handler.request_deserializer)
+        self._streams.add(messages)
+        try:
+            return await _asked(handler, messages, Answering(call, held))
         finally:
-            if messages is not None:
-                self._streams.discard(messages)
-            held.release()
+            self._streams.discard(messages)
+            messages.close()
 
 
 def _is_small(method: str, handler: Handler) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 import grpc
@@ -19,7 +20,7 @@ from api.rpc import oip_messages
 from api.rpc.calls import sent, tell_version
 from api.rpc.counting import limited
 from hotswap.dataplane import Asked
-from hotswap.errors import BadRequest, ServingError
+from hotswap.errors import BadRequest, DeadlineExceeded, ServingError
 
 NAME = "inference.GRPCInferenceService"
 #: Elements of a message that are read, and bytes of an answer that are written, without a thread.
@@ -92,7 +93,7 @@ class Inference:
             self._parts.refused(state.request_id, request.model_name or None, error, seconds)
             raise
         tell_version(call, answer.version)
-        await call.write(written)
+        await _taken(call.write(written), state.deadline)
 
     async def _read(self, request: messages.ModelInferRequest) -> InferRequest:
         state = context.current.get()
@@ -176,6 +177,15 @@ class Inference:
         _check_repository(request.repository_name)
         await self._parts.repository.unload(request.model_name, actor)
         return messages.RepositoryModelUnloadResponse()
+
+
+async def _taken(writing: Awaitable[None], deadline: float) -> None:
+    """Wait for the caller to take its answer; raise `DeadlineExceeded` where it does not in time."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            await writing
+    except TimeoutError:
+        raise DeadlineExceeded("the answer was not taken within the request's time") from None
 
 
 def _authorization(call: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
-
 import grpc
 
 from api import context, fields
@@ -12,6 +10,7 @@ from api.rpc import predicted
 from api.rpc.calls import tell_version
 from api.rpc.flight import InOrder
 from api.rpc.pictures import Call, Pictures, meaning
+from api.rpc.receiving import Messages, Unheld
 from hotswap import status
 from hotswap.control import Control
 from hotswap.dataplane import Answer, PredictRequest
@@ -21,7 +20,7 @@ from hotswap.runner import Options, Picture
 
 NAME = "okawari.v1.Predictor"
 
-Stream = InOrder[messages.PredictRequest, messages.StreamReply]
+Stream = InOrder[messages.PredictRequest | Unheld, messages.StreamReply]
 
 
 class Predictor:
@@ -53,13 +52,15 @@ class Predictor:
         tell_version(call, answer.version)
         return predicted.response(name, answer)
 
-    async def predict_stream(self, requests: AsyncIterable[messages.PredictRequest], call: Call) -> None:
+    async def predict_stream(self, requests: Messages, call: Call) -> None:
         """A camera's pictures, answered in their order.
 
         Raises `ShuttingDown` when the service ends before the caller has.
         """
 
-        async def one(request: messages.PredictRequest) -> messages.StreamReply:
+        async def one(request: messages.PredictRequest | Unheld) -> messages.StreamReply:
+            if isinstance(request, Unheld):
+                return self._unheld(request)
             request_id, name = _ids(request, context.request_id(None))
             try:
                 answer = await self._ask(request, request_id, self._pictures.deadline(call))
@@ -72,10 +73,15 @@ class Predictor:
         try:
             if self._draining:
                 stream.stop()
-            if not await stream.run(requests):
+            if not await stream.run(requests.lenient()):
                 raise ShuttingDown("the service is ending; open another stream")
         finally:
             self._streams.discard(stream)
+
+    def _unheld(self, request: Unheld) -> messages.StreamReply:
+        name = request.request_id or context.request_id(None)
+        self._pictures.refused(context.request_id(name), None, request.error, 0.0)
+        return predicted.failed(name, request.error)
 
     async def list_models(self, _: messages.ListModelsRequest, __: Call) -> messages.ListModelsResponse:
         """Every model with its versions and their states."""

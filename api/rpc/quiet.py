@@ -9,11 +9,11 @@ choice while it is open. So this one stops hearing who begins: the sender repeat
 from __future__ import annotations
 
 import ctypes
-import os
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+
+from api.rpc.sockets import borrowed, descriptors
 
 #: SO_ATTACH_FILTER of asm-generic/socket.h, which takes a `struct sock_fprog`; Python does not name it.
 _ATTACH_FILTER = 26
@@ -29,18 +29,11 @@ _DROP_SYN = (
 
 def take_no_more(port: int) -> int:
     """Hear no new connection on `port`; how many sockets of this process could be told so."""
-    return sum(_drop_syn(descriptor) for descriptor in _descriptors() if _listens(descriptor, port))
-
-
-def _descriptors() -> list[int]:
-    """Of this process; none where the system does not list them."""
-    with suppress(OSError):
-        return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - numbers, not paths
-    return []
+    return sum(_drop_syn(descriptor) for descriptor in descriptors() if _listens(descriptor, port))
 
 
 def _listens(descriptor: int, port: int) -> bool:
-    with suppress(OSError), _borrowed(descriptor) as candidate:
+    with suppress(OSError), borrowed(descriptor) as candidate:
         if candidate.family in (socket.AF_INET, socket.AF_INET6) and candidate.type == socket.SOCK_STREAM:
             accepts = candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
             return bool(accepts) and candidate.getsockname()[1] == port
@@ -50,17 +43,7 @@ def _listens(descriptor: int, port: int) -> bool:
 def _drop_syn(descriptor: int) -> bool:
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in _DROP_SYN))
     program = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(code))
-    with suppress(OSError), _borrowed(descriptor) as listener:
+    with suppress(OSError), borrowed(descriptor) as listener:
         listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
         return True
     return False
-
-
-@contextmanager
-def _borrowed(descriptor: int) -> Iterator[socket.socket]:
-    """A descriptor of somebody else's as a socket; OSError if it is none."""
-    borrowed = socket.socket(fileno=descriptor)
-    try:
-        yield borrowed
-    finally:
-        borrowed.detach()

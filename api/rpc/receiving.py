@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError
 from api.body import Store
 from api.errors import BodyTooLarge
 from api.rpc.places import Places
-from hotswap.errors import BadRequest, DeadlineExceeded
+from api.rpc.streams import Streams
+from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
 
 #: Seconds in which the library tells that a caller has left, after it told of no message.
 _LEFT = 0.05
@@ -27,6 +28,10 @@ Decode = Callable[[bytes], Any]
 
 class Reads(Protocol):
     """Where messages come from."""
+
+    def peer(self) -> str:
+        """Who sends them, by the library's name for the connection's other end."""
+        ...
 
     async def read(self) -> Any:
         """The next message's bytes, or `grpc.aio.EOF`."""
@@ -45,6 +50,10 @@ class Held:
         self._store.add(size)
         self._sizes.append(size)
 
+    def skip(self) -> None:
+        """A message came that is not held; its answer lets nothing go."""
+        self._sizes.append(0)
+
     def drop(self) -> None:
         """The message that came first is answered."""
         if self._sizes:
@@ -56,12 +65,20 @@ class Held:
             self._store.remove(self._sizes.popleft())
 
 
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """What is left of a message that there was no room for."""
+
+    request_id: str
+    error: Overloaded
+
+
 class Receiving:
     """Messages of one server. The library holds a whole message before anybody sees a byte of it.
 
-    So only so many are received at once that they would fit into the store, were they as big as may be.
-    Streams on which nothing comes, and slow pictures, take no place from one another, nor from small calls:
-    who asks for health is heard whatever else arrives.
+    So only so many are received at once that they would fit into the store, were they as big as may be; of
+    streams, as many as there are while what has come fits. Streams, pictures and small calls take no place
+    from one another: who asks for health is heard whatever else arrives.
     """
 
     def __init__(self, store: Store, most_bytes: int) -> None:
@@ -69,10 +86,7 @@ class Receiving:
         self._most_bytes = most_bytes
         count = max(1, store.capacity // most_bytes)
         self.ones, self.small = Places(count), Places(max(1, count // _SMALL))
-        self.streams = Places(
-            count,
-            f"no whole message came while others wait, and {count} streams are heard at once; open another",
-        )
+        self.streams = Streams(store.capacity, most_bytes)
 
     async def one(
         self, call: Reads, held: Held, decode: Decode, seconds: float, *, small: bool = False
@@ -89,6 +103,8 @@ class Receiving:
         if raw is grpc.aio.EOF:
             # Either there is none, or the caller has left and the library is about to cancel this call.
             await asyncio.sleep(_LEFT)
+        else:
+            self.streams.whole(call.peer(), len(raw))
         return self._decoded(
             raw, held, decode, min(MOST_SMALL, self._most_bytes) if small else self._most_bytes
         )
@@ -107,8 +123,17 @@ class Receiving:
 
     def stream(self, call: Reads, held: Held, decode: Decode) -> Messages:
         """The messages of a call that may send many."""
-        read = partial(self.streams.read, call.read, None)
-        return Messages(read, lambda raw: self._decoded(raw, held, decode, self._most_bytes))
+
+        def decoded(raw: Any, lenient: bool) -> Any:
+            try:
+                return self._decoded(raw, held, decode, self._most_bytes)
+            except Overloaded as error:
+                if not lenient:
+                    raise
+                held.skip()
+                return Unheld(decode(raw).request_id, error)
+
+        return Messages(self.streams, call, decoded)
 
 
 class Answering:
@@ -128,12 +153,28 @@ class Answering:
 
 
 class Messages:
-    """The messages of one call, until its caller ends it or `stop` does."""
+    """The messages of one call, until its caller ends it or `stop` does; `close` it."""
 
-    def __init__(self, read: Callable[[], Coroutine[Any, Any, Any]], decode: Decode) -> None:
-        self._read = read
+    def __init__(self, streams: Streams, call: Reads, decode: Callable[[Any, bool], Any]) -> None:
+        self._streams = streams
+        self._call = call
         self._decode = decode
+        self._lenient = False
         self._stopped = asyncio.Event()
+        self._peer = call.peer()
+        streams.opened(self._peer)
+
+    def lenient(self) -> Messages:
+        """The same, where a message that there is no room for comes as `Unheld`, and the next ones follow.
+
+        Messages must have a `request_id`.
+        """
+        self._lenient = True
+        return self
+
+    def close(self) -> None:
+        """The call has ended."""
+        self._streams.closed(self._peer)
 
     def stop(self) -> None:
         """Read no more."""
@@ -147,10 +188,11 @@ class Messages:
         raw = await self._next()
         if raw is grpc.aio.EOF:
             raise StopAsyncIteration
-        return self._decode(raw)
+        self._streams.whole(self._peer, len(raw))
+        return self._decode(raw, self._lenient)
 
     async def _next(self) -> Any:
-        reading = asyncio.create_task(self._read())
+        reading = asyncio.create_task(self._streams.read(self._peer, self._call.read))
         stopping = asyncio.ensure_future(self._stopped.wait())
         try:
             await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -10,16 +10,20 @@ from dataclasses import dataclass
 
 import grpc
 
+from api.logs import hide_metadata
 from api.rpc.calls import CallParts, Calls
 from api.rpc.quiet import take_no_more
 from api.rpc.receiving import Receiving
 from api.rpc.services import RpcParts, Services, offered
 from api.rpc.tls import TlsFiles, credentials
+from hotswap.admission import Admission
 
 logger = logging.getLogger("bentoml.okawari.rpc")
 
 #: Calls open at once, for each request that may run or wait: watchers and idle cameras are calls, too.
 _CALLS = 10
+#: Of ten calls so many may last as long as their callers like; the others are for those who ask something.
+_LASTING = 8
 #: Seconds in which calls are still taken when the service ends. The library answers none that it has not yet
 #: handed over when it is told to stop; these were sent before their callers could know.
 _LAST_WORDS = 0.2
@@ -59,6 +63,7 @@ class RpcServer:
         services: Services | None = None,
         heirs: Callable[[], bool] = lambda: False,
     ) -> None:
+        hide_metadata()
         self._listen = listen
         self._heirs = heirs
         self._port = 0
@@ -69,6 +74,7 @@ class RpcServer:
             seconds=parts.request_timeout,
             observer=parts.observer,
             check_room=parts.check_room,
+            lasting=Admission(parts.data_plane.admission.capacity * _CALLS * _LASTING // 10),
         )
         self._calls = Calls(self._services.handlers, rules, frozenset(self._services.admitted))
         self._server = grpc.aio.server(

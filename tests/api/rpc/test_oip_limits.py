@@ -94,6 +94,18 @@ async def test_who_leaves_without_the_answer_leaves_nothing_behind(monkeypatch: 
         assert one.counted.calls == [(INFER, "CANCELLED")]
 
 
+async def test_an_answer_that_nobody_takes_is_let_go_with_the_requests_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(oip, "QUICK_BYTES", 0)
+    async with served("m:v1", request_timeout=0.3) as one, wire(one.port, window=0) as line:
+        line.call(INFER)
+        line.send(message(rows(1_000, raw=True).SerializeToString()), end=True)
+        await one.until(lambda: one.bodies.held > 12_000)
+        await one.until(lambda: one.bodies.held == 0)
+        assert one.counted.calls == [(INFER, "DEADLINE_EXCEEDED")]
+
+
 async def test_a_request_that_is_read_in_a_thread_needs_a_place_as_any_other() -> None:
     async with served("m:v1", capacity=1) as one:
         hold = one.holds()

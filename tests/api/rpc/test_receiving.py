@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -12,12 +14,11 @@ from grpc_health.v1 import health_pb2
 from api.auth import Guard
 from api.protos import inference_pb2 as pb
 from api.protos import predictor_pb2 as messages
-from api.rpc import errors, places, receiving
+from api.rpc import errors, places, receiving, streams
 from hotswap.errors import BadRequest, ServingError
 from tests.api.rpc.calling import Code, ends
 from tests.api.rpc.frames import message, wire
 from tests.api.rpc.served import PREDICT, Served, served
-from tests.hotswap.fakes import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +27,10 @@ UNLOAD = "/inference.GRPCInferenceService/RepositoryModelUnload"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 #: Bytes that are held at most, by which there are two places for pictures and for streams, one for the rest.
 TWO = 4_000_000
+#: What has come of a message, within what a connection lets through before anybody reads.
+BEGUN = bytes(60_000)
+FRAME = 16_384
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what came on a connection")
 
 
 def camera(one: Served) -> Any:
@@ -33,9 +38,10 @@ def camera(one: Served) -> Any:
     return one.channel.stream_stream(STREAM, None, messages.StreamReply.FromString)()
 
 
-def frame() -> bytes:
+def frame(request_id: str = "") -> bytes:
     """What a camera sends."""
-    return bytes(messages.PredictRequest(image=b"x", model="m").SerializeToString())
+    sent = messages.PredictRequest(image=b"x", model="m", request_id=request_id)
+    return bytes(sent.SerializeToString())
 
 
 async def silent(one: Served, count: int) -> list[Any]:
@@ -109,40 +115,63 @@ async def test_more_cameras_than_places_are_all_answered() -> None:
         assert one.counted.codes() == ["OK"] * 20
 
 
-async def test_the_stream_that_was_silent_longest_makes_room_for_one_that_is_not(
+@LINUX
+async def test_cameras_that_say_nothing_for_long_stay_however_many_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(places, "PATIENCE", 0.1)
+    monkeypatch.setattr(streams, "LOOK", 0.02)
     async with served("m:v1", buffered=TWO) as one:
-        first, second = await silent(one, 2)
-        third = camera(one)
-        await third.write(frame())
-        assert (await third.read()).answer.model_version == "v1"
-        assert "others wait" in await ends(first.read(), Code.RESOURCE_EXHAUSTED)
-        assert dict(await first.trailing_metadata())["x-error-code"] == "overloaded"
-        await second.write(frame())
-        second.cancel()
-        third.cancel()
+        idle = await silent(one, 12)
+        await asyncio.sleep(streams.LOOK * 10)  # it looks, and sees nothing that comes
+        for _ in range(2):
+            for each in idle:
+                await each.write(frame())
+                assert (await each.read()).answer.model_version == "v1"
+        for each in idle:
+            await each.done_writing()
+            assert await each.read() is grpc.aio.EOF
+        assert one.counted.codes() == ["OK"] * 12
 
 
-async def test_of_streams_that_have_no_place_no_message_is_taken_in() -> None:
-    """The start of a message is as much as the connection's window holds; the rest stays with its sender."""
+async def test_a_picture_that_there_is_no_room_for_is_told_so_and_the_stream_goes_on() -> None:
     async with served("m:v1", buffered=TWO) as one:
-        idle = await silent(one, 2)
-        late = camera(one)
-        big = messages.PredictRequest(image=bytes(1_900_000), model="m").SerializeToString()
-        writing = asyncio.create_task(_writes(late, big, 2))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(writing), 0.2)
-        await idle[0].done_writing()
-        await asyncio.wait_for(writing, PATIENCE)
-        for each in (idle[1], late):
-            each.cancel()
+        stream = camera(one)
+        for filled in (0, TWO, 0):
+            one.bodies.add(filled)
+            await stream.write(frame("id"))
+            reply = await stream.read()
+            one.bodies.remove(filled)
+            assert reply.request_id == "id"
+            assert (reply.answer.model_version, reply.error.code) == (
+                ("v1", "") if not filled else ("", "overloaded")
+            )
+            await one.until(lambda: one.bodies.held == 0)
+        await stream.done_writing()
+        assert await stream.read() is grpc.aio.EOF
+        assert one.refused == ["overloaded"]
 
 
-async def _writes(stream: Any, message: bytes, count: int) -> None:
-    for _ in range(count):
-        await stream.write(message)
+@LINUX
+async def test_messages_that_streams_have_begun_are_bounded_and_who_is_silent_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "LOOK", 0.02)
+    few: dict[str, Any] = {"buffered": 200_000, "max_body_bytes": 100_000}
+    async with served("m:v1", **few) as one, AsyncExitStack() as stack:
+        (idle,) = await silent(one, 1)
+        receives = one.server._calls._parts.receiving.streams
+        for number in range(5):
+            line = await stack.enter_async_context(wire(one.port))
+            line.call(STREAM)
+            await one.until(lambda number=number: receives.taken + len(one.counted.calls) == 2 + number)
+            begun = message(BEGUN, size=100_000)
+            for at in range(0, len(begun), FRAME):
+                line.send(begun[at : at + FRAME])
+        await one.until(lambda: one.counted.calls == [(STREAM, "RESOURCE_EXHAUSTED")] * 2)
+        assert receives.taken == 4
+        await idle.write(frame())
+        assert (await idle.read()).answer.model_version == "v1"
+        idle.cancel()
 
 
 async def test_small_calls_are_small_so_that_who_watches_keeps_little() -> None:
@@ -167,6 +196,15 @@ async def test_an_admin_token_of_odd_bytes_is_wrong_and_no_fault_of_ours(sent: s
             await one.until(lambda: len(one.counted.calls) == 1)
         expected = "OK" if sent == "Bearer é" else "PERMISSION_DENIED"
         assert one.counted.calls == [(UNLOAD, expected)]
+
+
+async def test_what_callers_send_as_metadata_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with served("m:v1") as one, wire(one.port) as line:
+        line.call(PREDICT, {"authorization": b"Bearer secret\xff"})
+        line.send(message(b""), end=True)
+        await one.until(lambda: one.counted.codes() == ["INVALID_ARGUMENT"])
+    assert "not UTF-8" in caplog.text
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize("sent", [b"", b"\0", message(b"x", size=100), message(b"", compressed=7)])

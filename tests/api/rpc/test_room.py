@@ -16,6 +16,7 @@ from tests.api.rpc.served import Served, served
 pytestmark = pytest.mark.anyio
 
 CHECK = "/grpc.health.v1.Health/Check"
+FILM = "/okawari.v1.Predictor/PredictStream"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 State = health_pb2.HealthCheckResponse
 
@@ -39,6 +40,26 @@ async def test_admission_is_that_of_all_wires() -> None:
         hold.let_go()
         assert (await first).model_version == "v1"
         assert one.refused == ["overloaded"]
+
+
+async def test_who_watches_or_films_leaves_room_for_who_asks() -> None:
+    async with served("m:v1", capacity=1) as one:
+        watch = one.channel.unary_stream("/grpc.health.v1.Health/Watch", None, State.FromString)
+        film = one.channel.stream_stream(FILM, None, messages.StreamReply.FromString)
+        lasting = [watch(b"") for _ in range(7)]
+        for each in lasting:
+            assert (await each.read()).status == State.SERVING
+        lasting.append(film())
+        await one.until(lambda: one.server._calls._parts.receiving.streams.taken == 1)
+        for another in (watch(b""), film()):
+            assert "8 places" in await ends(another.read(), Code.RESOURCE_EXHAUSTED)
+        assert (await one.predict()).model_version == "v1"
+        lasting.pop().cancel()
+        await one.until(lambda: one.server._calls._parts.receiving.streams.taken == 0)
+        lasting.append(watch(b""))
+        assert (await lasting[-1].read()).status == State.SERVING
+        for each in lasting:
+            each.cancel()
 
 
 async def test_bytes_of_messages_count_until_their_calls_end() -> None:

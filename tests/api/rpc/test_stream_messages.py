@@ -15,6 +15,9 @@ pytestmark = pytest.mark.anyio
 class _Caller:
     """Has always sent something, which takes a turn of the loop to arrive."""
 
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
     async def read(self) -> bytes:
         await asyncio.sleep(0)
         return b"message"

@@ -1,0 +1,122 @@
+"""Streams heard at once: as many as there are, while what has come of their next messages fits.
+
+The library holds a message until it is whole and tells nobody before, so a camera that is silent looks like
+one that sends slowly. The kernel knows better: it counts what has come on each connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from api.rpc import sockets
+from hotswap.errors import Overloaded
+
+#: Seconds between two looks at what has come, while there are so many streams that it may be too much.
+LOOK = 0.25
+#: What a message takes on its way: its bytes, so much more for frames and TLS, and that for headers.
+_FRAMES, _HEADERS = 1.05, 512
+
+Received = Callable[[Iterable[str]], Mapping[str, int]]
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    """`counted`: of the bytes that came, those that are answered for. None: nobody tells of this one."""
+
+    counted: float | None
+    streams: int = 0
+    turns: dict[asyncio.Timeout, bool] = field(default_factory=dict)  # True: it was ended for its bytes
+
+    def waits(self, came: int | None, unknown: float) -> float:
+        """Bytes of messages that are not whole yet; `unknown` for each where nobody tells."""
+        if came is None or self.counted is None:
+            return unknown * len(self.turns)
+        # More than came was answered for: it was smaller on its way.
+        self.counted = min(self.counted, came)
+        return came - self.counted
+
+    def end(self, now: float) -> None:
+        """Let every stream go that reads here; their own tasks do that in a moment."""
+        for turn in self.turns:
+            self.turns[turn] = True
+            turn.reschedule(now)
+
+
+class Streams:
+    """Reads the messages of streams; `most` bytes of them may be on their way, each of at most `size`.
+
+    When more are, streams are ended on the connection of which most has come; who is silent is not. Where
+    the system does not tell what came, every stream beyond those that would fit is counted as begun.
+    """
+
+    def __init__(self, most: int, size: int, received: Received = sockets.received) -> None:
+        self._most = most
+        self._size = size
+        self._received = received
+        self._connections: dict[str, _Connection] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def taken(self) -> int:
+        """How many wait for a message."""
+        return sum(len(each.turns) for each in self._connections.values())
+
+    def opened(self, peer: str) -> None:
+        """A caller has opened a stream."""
+        if peer not in self._connections:
+            self._connections[peer] = _Connection(self._received([peer]).get(peer))
+        self._connections[peer].streams += 1
+
+    def closed(self, peer: str) -> None:
+        """A stream has ended."""
+        self._connections[peer].streams -= 1
+        if not self._connections[peer].streams:
+            del self._connections[peer]
+
+    def whole(self, peer: str, size: int) -> None:
+        """A message has come to its end on this connection, whoever's it was."""
+        connection = self._connections.get(peer)
+        if connection is not None and connection.counted is not None:
+            connection.counted += size * _FRAMES + _HEADERS
+
+    async def read(self, peer: str, read: Callable[[], Awaitable[Any]]) -> Any:
+        """What `read` gives; raises `Overloaded` when too much is on its way, and most of it there."""
+        turns = self._connections[peer].turns
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                turns[limit] = False
+                self._look_later()
+                return await read()
+        except TimeoutError:
+            if not turns[limit]:
+                raise
+            raise Overloaded(
+                f"more than {self._most} bytes of messages are on their way; send less at once, and try again"
+            ) from None
+        finally:
+            turns.pop(limit, None)
+
+    def _look_later(self) -> None:
+        if self._timer is None and self.taken > self._most // self._size:
+            self._timer = asyncio.get_running_loop().call_later(LOOK, self._look)
+
+    def _look(self) -> None:
+        """End who has begun too much, and look again as long as there may be too much."""
+        self._timer = None
+        came = self._received(self._connections)
+        waits = {
+            peer: each.waits(came.get(peer), self._size)
+            for peer, each in self._connections.items()
+            if each.turns
+        }
+        total = sum(waits.values())
+        for peer in sorted(waits, key=lambda peer: -waits[peer]):
+            if total <= self._most:
+                break
+            total -= waits[peer]
+            self._connections[peer].end(asyncio.get_running_loop().time())
+        self._look_later()

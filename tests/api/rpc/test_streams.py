@@ -1,0 +1,150 @@
+"""Streams heard at once: bounded by what has come of their messages, not by how many there are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from api.rpc import streams
+from api.rpc.streams import Streams
+from hotswap.errors import Overloaded
+
+pytestmark = pytest.mark.anyio
+
+MOST, SIZE = 100_000, 50_000
+
+
+class Kernel:
+    """What came on connections; one that is left out is not told of."""
+
+    def __init__(self) -> None:
+        self.came: Counter[str] = Counter()
+        self.asked = 0
+        self.unknown: set[str] = set()
+
+    def received(self, peers: Iterable[str]) -> dict[str, int]:
+        self.asked += 1
+        return {peer: self.came[peer] for peer in peers if peer not in self.unknown}
+
+
+class World:
+    """Streams over a kernel that the test plays."""
+
+    def __init__(self) -> None:
+        self.kernel = Kernel()
+        self.streams = Streams(MOST, SIZE, self.kernel.received)
+
+    async def opens(self, *peers: str) -> list[asyncio.Task[Any]]:
+        """Streams on which nothing whole comes."""
+        for peer in peers:
+            self.streams.opened(peer)
+        return [await self._reads(peer) for peer in peers]
+
+    async def _reads(self, peer: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(self.streams.read(peer, asyncio.Event().wait))
+        await asyncio.sleep(0)
+        return task
+
+    async def look(self, times: int = 2) -> None:
+        """Wait until it has looked so often; what it has ended, ends."""
+        wanted = self.kernel.asked + times
+        async with asyncio.timeout(10):
+            while self.kernel.asked < wanted:
+                await asyncio.sleep(streams.LOOK / 10)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Looks often."""
+    monkeypatch.setattr(streams, "LOOK", 0.01)
+    return World()
+
+
+async def over(*tasks: asyncio.Task[Any]) -> list[type[Any]]:
+    """What became of them; those that still read are cancelled."""
+    for task in tasks:
+        task.cancel()
+    return [type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)]
+
+
+SILENT = asyncio.CancelledError
+
+
+async def test_who_is_silent_stays_however_many_there_are(world: World) -> None:
+    tasks = await world.opens(*(f"ipv4:10.0.0.{number}:1" for number in range(200)))
+    await world.look(5)
+    assert world.streams.taken == 200
+    assert await over(*tasks) == [SILENT] * 200
+
+
+async def test_when_too_much_is_on_its_way_the_connection_that_has_most_is_ended(world: World) -> None:
+    tasks = await world.opens("a", "b", "c", "d")
+    world.kernel.came.update({"a": 30_000, "b": 49_000, "c": 40_000})
+    await world.look()
+    assert await over(*tasks) == [SILENT, Overloaded, SILENT, SILENT]
+
+
+async def test_what_fits_may_be_on_its_way_as_long_as_it_likes(world: World) -> None:
+    tasks = await world.opens("a", "b", "c")
+    world.kernel.came.update({"a": 49_000, "b": 49_000, "c": 2_000})
+    await world.look(5)
+    assert await over(*tasks) == [SILENT] * 3
+
+
+async def test_what_was_there_before_the_stream_and_what_became_whole_counts_no_more(world: World) -> None:
+    world.kernel.came["a"] = 10**9
+    tasks = await world.opens("a", "b", "c")
+    for _ in range(1_000):
+        world.kernel.came["a"] += 10_400  # frames and headers among them
+        world.streams.whole("a", 10_000)
+    await world.look(5)
+    assert await over(*tasks) == [SILENT] * 3
+
+
+async def test_a_message_that_was_small_on_its_way_is_no_credit_for_others(world: World) -> None:
+    tasks = await world.opens("a", "b", "c")
+    world.streams.whole("a", 10**9)  # compressed
+    await world.look()
+    world.kernel.came["a"] += 101_000
+    await world.look()
+    assert await over(*tasks) == [Overloaded, SILENT, SILENT]
+
+
+async def test_all_streams_of_a_connection_go_together(world: World) -> None:
+    tasks = await world.opens("a", "a", "b")
+    world.kernel.came["a"] = 101_000
+    await world.look()
+    assert await over(*tasks) == [Overloaded, Overloaded, SILENT]
+
+
+async def test_where_nobody_tells_what_came_only_so_many_stay_as_would_fit(world: World) -> None:
+    world.kernel.unknown.update("abc")
+    tasks = await world.opens("a", "b", "c")
+    await world.look(1)
+    assert sorted(each.__name__ for each in await over(*tasks)) == [
+        "CancelledError",
+        "CancelledError",
+        "Overloaded",
+    ]
+
+
+async def test_few_streams_cost_no_looks_and_closed_ones_are_forgotten(world: World) -> None:
+    tasks = await world.opens("a", "b")
+    asked = world.kernel.asked
+    await asyncio.sleep(streams.LOOK * 5)
+    assert world.kernel.asked == asked
+    more = await world.opens("c")
+    await world.look()
+    await over(*tasks, *more)
+    for peer in "abc":
+        world.streams.closed(peer)
+    await world.look(1)
+    asked = world.kernel.asked
+    await asyncio.sleep(streams.LOOK * 5)
+    assert (world.kernel.asked, world.streams.taken) == (asked, 0)
