@@ -1,7 +1,7 @@
 """A load generator over gRPC, in a process of its own: its cost shows apart from the service's.
 
-usage: python -m benchmarks.rpc_client ADDRESS METHOD CONCURRENCY SECONDS REQUEST_FILE
-It sends one request, already serialised, again and again, and prints what it saw as JSON.
+usage: python -m benchmarks.rpc_client ADDRESS METHOD CONCURRENCY SECONDS FOLDER
+It sends the requests in the folder, already serialised, in turn, and prints what it saw as JSON.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import grpc
@@ -19,13 +21,13 @@ import grpc
 class Caller(threading.Thread):
     """One connection that calls as soon as the answer before has come."""
 
-    def __init__(self, address: str, method: str, data: bytes, until: float) -> None:
+    def __init__(self, address: str, method: str, requests: Iterator[bytes], until: float) -> None:
         super().__init__()
         # Without its own pool all channels of a process would share one connection.
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
         self._channel = grpc.insecure_channel(address, options)
         self._call = self._channel.unary_unary(method)
-        self._data = data
+        self._requests = requests
         self._until = until
         self.milliseconds: list[float] = []
         self.failed = 0
@@ -34,7 +36,7 @@ class Caller(threading.Thread):
         """Call until the time is up."""
         while (begun := time.monotonic()) < self._until:
             try:
-                self._call(self._data, timeout=30)
+                self._call(next(self._requests), timeout=30)
             except grpc.RpcError:
                 self.failed += 1
             else:
@@ -42,10 +44,12 @@ class Caller(threading.Thread):
         self._channel.close()
 
 
-def main(address: str, method: str, concurrency: str, seconds: str, file: str) -> None:
+def main(address: str, method: str, concurrency: str, seconds: str, folder: str) -> None:
     """Call, and print rate, latencies, own processor time and failures."""
-    data, begun = Path(file).read_bytes(), time.monotonic()
-    callers = [Caller(address, method, data, begun + float(seconds)) for _ in range(int(concurrency))]
+    requests = [each.read_bytes() for each in sorted(Path(folder).iterdir())]
+    begun, count = time.monotonic(), int(concurrency)
+    turns = [cycle(requests[at % len(requests) :] + requests[: at % len(requests)]) for at in range(count)]
+    callers = [Caller(address, method, turn, begun + float(seconds)) for turn in turns]
     for caller in callers:
         caller.start()
     for caller in callers:

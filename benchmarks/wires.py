@@ -61,16 +61,16 @@ class Wires:
         self._service = service
         self._model = model
         self._room = room
-        picture = pictures[0]
         tensor = self._tensor()
+        images = [(self._bytes_input([each]), each) for each in pictures]
         self.wires = [
             self._http("/predict", [request(HOST, service.port, each) for each in pictures]),
-            self._http("V2 picture, binary", [self._v2_binary(self._bytes_input([picture]), picture)]),
-            self._http("V2 tensor, binary", [self._v2_binary(tensor[0], tensor[1])]),
-            self._http("V2 tensor, JSON", [self._v2_json(tensor[0], tensor[1])]),
-            self._grpc("gRPC V2 picture", _V2, self._infer(self._bytes_input([picture]), picture)),
-            self._grpc("gRPC V2 tensor", _V2, self._infer(tensor[0], tensor[1])),
-            self._grpc("gRPC okawari.v1", _OWN, self._own(picture)),
+            self._http("V2 picture, binary", [self._v2_binary(*each) for each in images]),
+            self._http("V2 tensor, binary", [self._v2_binary(*tensor)]),
+            self._http("V2 tensor, JSON", [self._v2_json(*tensor)]),
+            self._grpc("gRPC V2 picture", _V2, [self._infer(*each) for each in images]),
+            self._grpc("gRPC V2 tensor", _V2, [self._infer(*tensor)]),
+            self._grpc("gRPC okawari.v1", _OWN, [self._own(each) for each in pictures]),
         ]
 
     def round(self, limit: Limit, seconds: float) -> Iterator[str]:
@@ -133,15 +133,17 @@ class Wires:
 
         return Wire(name, send)
 
-    def _grpc(self, name: str, method: str, data: bytes) -> Wire:
-        file = self._room / f"{name.replace(' ', '-')}.request"
-        file.write_bytes(data)
+    def _grpc(self, name: str, method: str, requests: Sequence[bytes]) -> Wire:
+        folder = self._room / name.replace(" ", "-")
+        folder.mkdir()
+        for at, data in enumerate(requests):
+            (folder / f"{at:04}").write_bytes(data)
         command = [sys.executable, "-m", "benchmarks.rpc_client", f"{HOST}:{self._service.grpc_port}", method]
 
         def send(seconds: float) -> Run:
             before = sum(self._service.cpu_seconds())
             done = subprocess.run(
-                [*command, str(CONCURRENCY), str(seconds), str(file)], capture_output=True, check=True
+                [*command, str(CONCURRENCY), str(seconds), str(folder)], capture_output=True, check=True
             )
             seen = json.loads(done.stdout)
             return self._run(

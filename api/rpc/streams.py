@@ -18,6 +18,8 @@ from hotswap.errors import Overloaded
 LOOK = 0.25
 #: What a message takes on its way: its bytes, so much more for frames and TLS, and that for headers.
 _FRAMES, _HEADERS = 1.05, 512
+#: Bytes between two looks that are no message's: pings, of which the library allows one in five minutes.
+_PINGS = 1
 
 Received = Callable[[Iterable[str]], Mapping[str, int]]
 
@@ -34,8 +36,8 @@ class _Connection:
         """Bytes of messages that are not whole yet; `unknown` for each where nobody tells."""
         if came is None or self.counted is None:
             return unknown * len(self.turns)
-        # More than came was answered for: it was smaller on its way.
-        self.counted = min(self.counted, came)
+        # Where more was answered for than came, it was smaller on its way.
+        self.counted = min(self.counted + _PINGS, came)
         return came - self.counted
 
     def end(self, now: float) -> None:

@@ -107,6 +107,19 @@ async def test_what_was_there_before_the_stream_and_what_became_whole_counts_no_
     assert await over(*tasks) == [SILENT] * 3
 
 
+async def test_pings_of_who_is_silent_never_add_up(world: World) -> None:
+    tasks = await world.opens("a", "b", "c")
+    connection = world.streams._connections["a"]
+    for _ in range(100_000):  # a year of them
+        world.kernel.came["a"] += 46  # in TLS
+        for _ in range(1_200):
+            waits = connection.waits(world.kernel.came["a"], 0)
+            if not waits:
+                break
+        assert waits == 0
+    await over(*tasks)
+
+
 async def test_a_message_that_was_small_on_its_way_is_no_credit_for_others(world: World) -> None:
     tasks = await world.opens("a", "b", "c")
     world.streams.whole("a", 10**9)  # compressed
