@@ -153,10 +153,12 @@ class DataPlane:
         return answer
 
     async def borrow(self, request: Asked) -> Lease:
-        """Lease what would answer, to look at it; raises what `predict` raises before it runs."""
-        permit, lease = await self._enter(self.model_name(request.model), request)
-        permit.release()
-        return lease
+        """Lease what would answer, to look at it: that takes no place, and a full service tells, too.
+
+        Raises what `predict` raises before it runs, except `Overloaded`.
+        """
+        name = self.model_name(request.model)
+        return await self._switched(name, request.deadline, lambda: self.lease(name, request.version))
 
     async def _serve(
         self, request: Asked, work: Callable[[Generation], T]
@@ -200,21 +202,26 @@ class DataPlane:
             raise late() from None
 
     async def _enter(self, name: str, request: Asked) -> tuple[Permit, Lease]:
-        """A place and a lease, at once; wait only where the other workers went on without this one.
+        """A place and a lease. Who waits holds no place: other models are answered meanwhile."""
 
-        Who waits holds no place: other models are answered meanwhile.
-        """
-        while True:
+        def enter() -> tuple[Permit, Lease]:
             permit = self.admission.enter()
             try:
                 return permit, self.lease(name, request.version)
-            except NotSwitched:
-                permit.release()
-                if not await self._caught_up(name, request.deadline):
-                    raise
             except BaseException:
                 permit.release()
                 raise
+
+        return await self._switched(name, request.deadline, enter)
+
+    async def _switched(self, name: str, deadline: float, take: Callable[[], T]) -> T:
+        """What `take` gives, at once; wait only where the other workers went on without this one."""
+        while True:
+            try:
+                return take()
+            except NotSwitched:
+                if not await self._caught_up(name, deadline):
+                    raise
 
     async def _caught_up(self, name: str, deadline: float) -> bool:
         """Wait until this worker answers as the others do; False when it cannot, or not in time."""

@@ -141,7 +141,7 @@ def paths() -> dict[str, Any]:
 
 
 def _models(version: str, suffix: str, names: tuple[str, ...]) -> dict[str, Any]:
-    leased = (400, 404, 429, 503, 504)
+    leased = (400, 404, 503, 504)
     table: dict[str, tuple[str, str, str, tuple[int, ...]]] = {
         "": ("v2_model", "Inputs and outputs of the version that serves", "ProtocolModel", leased),
         "/ready": ("v2_model_ready", "Whether it would answer", "ProtocolModelReady", (400, 404)),

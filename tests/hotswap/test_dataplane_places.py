@@ -42,6 +42,20 @@ async def test_a_request_past_its_deadline_keeps_lease_and_permit_until_its_thre
     assert generation.leases == 0
 
 
+async def test_a_full_service_can_be_looked_at() -> None:
+    world = Served("m:held", capacity=1)
+    world.settle()
+    await world.held()
+    with pytest.raises(Overloaded):
+        await world.plane.predict(asked())
+    with await world.plane.borrow(asked()) as generation:
+        assert (generation.artifact.tag.version, generation.leases) == ("held", 2)
+    with pytest.raises(ModelNotFound):
+        await world.plane.borrow(asked("nobody"))
+    await world.end()
+    assert (generation.leases, world.admission.inside) == (0, 0)
+
+
 async def test_a_generation_that_retires_under_a_cancelled_request_is_closed_after_its_thread() -> None:
     world = Served("m:held")
     world.settle()
