@@ -114,12 +114,14 @@ def load() -> Settings:
     """The settings, or the end of the program with one line a finding: variable, value, what is allowed."""
     try:
         return Settings()
-    except ValidationError as error:
+    except ValueError as error:
         raise SystemExit("\n".join(f"okawari: {finding}" for finding in findings(error))) from None
 
 
-def findings(error: ValidationError) -> list[str]:
-    """What is wrong with which variable, and its value where it is no secret."""
+def findings(error: ValueError) -> list[str]:
+    """What is wrong with which variable, and its value where it is no secret; or with `okawari.toml`."""
+    if not isinstance(error, ValidationError):
+        return [f"okawari.toml cannot be read: {error}"]
     found = ((item["loc"], item["msg"], item["input"]) for item in error.errors())
     return [
         f"{_variable(place)}: {said.removeprefix('Value error, ')}{_value(place, given)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,32 +21,57 @@ from registry.run_folder import alive
 
 _ADDING_UP = ("counter", "histogram")
 _ALL = "ended"
+#: Seconds to wait for others who read or fold, and between two tries.
+PATIENCE, _PAUSE = 1.0, 0.01
 
 Make = Callable[[str], MmapedDict]
 
 
 @contextmanager
 def still(folder: Path) -> Iterator[None]:
-    """Nobody else folds or reads meanwhile, and no fold is half done.
+    """Nobody else folds or reads meanwhile, and no fold is half done; who only reads is told in any case."""
+    with _alone(folder) as alone:
+        if alone:
+            with suppress(OSError):
+                _finish_all(folder)
+        yield
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether nobody else folds or reads meanwhile: somebody may have been stopped while he did.
 
     The lock is the folder's own: it needs no room on the disk.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with suppress(OSError):  # who only reads is better told too much than nothing
-            _finish_all(folder)
-        yield
+        yield _locked(handle)
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_PAUSE)
+        else:
+            return True
 
 
 def fold(folder: Path, make: Make) -> None:
     """Add up the counters of the dead into one file, so that their number costs nothing.
 
-    `make` makes a file of figures. Raises OSError, and has changed nothing, where there is no room for it.
+    `make` makes a file of figures. Raises OSError, and has changed nothing, where there is no room for it, or
+    somebody else keeps the folder for himself.
     """
-    with still(folder):
+    with _alone(folder) as alone:
+        if not alone:
+            raise TimeoutError(f"{folder} is kept by another process")
         _finish_all(folder)
         for kind in _ADDING_UP:
             dead = [path for path in folder.glob(f"{kind}_*.db") if _dead(path)]

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
 from cli.refusal import Refused
 from settings import Settings, findings
@@ -17,7 +16,7 @@ def settings() -> Settings:
     """What environment and `okawari.toml` say; raises `Refused`, naming the variable."""
     try:
         return Settings()
-    except ValidationError as error:
+    except ValueError as error:
         raise Refused("; ".join(findings(error))) from None
 
 

@@ -74,3 +74,10 @@ def test_settings_that_do_not_fit_each_other_are_told(
     with pytest.raises(SystemExit, match=said) as ended:
         load()
     assert "it is" not in str(ended.value), "a token is no text for a log"
+
+
+@pytest.mark.parametrize("text", [b"port = ", b'serve = "\xff"'])
+def test_a_file_that_cannot_be_read_ends_the_program_with_its_name(text: bytes) -> None:
+    Path("okawari.toml").write_bytes(text)
+    with pytest.raises(SystemExit, match=r"^okawari: okawari\.toml cannot be read: "):
+        load()

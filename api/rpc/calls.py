@@ -15,7 +15,7 @@ import grpc
 from api import context
 from api.context import RequestContext
 from api.rpc import errors
-from api.rpc.receiving import Answering, Held, Messages, Receiving
+from api.rpc.receiving import Answering, Held, Messages, Receiving, Taken
 from hotswap.admission import Admission
 from hotswap.errors import ServingError
 
@@ -151,13 +151,14 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             request = await self._parts.receiving.one(
                 call, held, handler.request_deserializer, seconds, small=small
             )
-            return await _asked(handler, request, call)
+            # A watcher holds next to nothing and may take what it is told whenever it likes.
+            return await _asked(handler, request, call if small else Taken(call, self._parts.seconds))
 
     async def _answer_stream(self, handler: Handler, call: Any, held: Held) -> Any:
         messages = self._parts.receiving.stream(call, held, handler.request_deserializer)
         self._streams.add(messages)
         try:
-            return await _asked(handler, messages, Answering(call, held))
+            return await _asked(handler, messages, Answering(Taken(call, self._parts.seconds), held))
         finally:
             self._streams.discard(messages)
             messages.close()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable
 from typing import Any
 
 import grpc
@@ -13,14 +11,14 @@ from api import context
 from api.auth import Guard
 from api.oip.describing import BACKEND
 from api.oip.messages import MOST_PARAMETERS, MOST_TENSORS, InferRequest, InferResponse
-from api.oip.parts import Parts
+from api.oip.parts import Parts, in_time
 from api.protos import inference_pb2 as messages
 from api.rpc import oip_described as described
 from api.rpc import oip_messages
 from api.rpc.calls import sent, tell_version
 from api.rpc.counting import limited
 from hotswap.dataplane import Asked
-from hotswap.errors import BadRequest, DeadlineExceeded, ServingError
+from hotswap.errors import BadRequest, ServingError
 
 NAME = "inference.GRPCInferenceService"
 #: Elements of a message that are read, and bytes of an answer that are written, without a thread.
@@ -93,7 +91,7 @@ class Inference:
             self._parts.refused(state.request_id, request.model_name or None, error, seconds)
             raise
         tell_version(call, answer.version)
-        await _taken(call.write(written), state.deadline)
+        await call.write(written)
 
     async def _read(self, request: messages.ModelInferRequest) -> InferRequest:
         state = context.current.get()
@@ -116,8 +114,9 @@ class Inference:
         if size <= QUICK_BYTES:
             return oip_messages.written(answer, as_raw=as_raw)
         # The answer waits for the caller to take it: it counts until then.
-        context.current.get().hold(size)
-        return await asyncio.to_thread(oip_messages.written, answer, as_raw=as_raw)
+        state = context.current.get()
+        state.hold(size)
+        return await in_time(lambda: oip_messages.written(answer, as_raw=as_raw), state.deadline)
 
     async def model_config(
         self, request: messages.ModelConfigRequest, call: Any
@@ -177,15 +176,6 @@ class Inference:
         _check_repository(request.repository_name)
         await self._parts.repository.unload(request.model_name, actor)
         return messages.RepositoryModelUnloadResponse()
-
-
-async def _taken(writing: Awaitable[None], deadline: float) -> None:
-    """Wait for the caller to take its answer; raise `DeadlineExceeded` where it does not in time."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-            await writing
-    except TimeoutError:
-        raise DeadlineExceeded("the answer was not taken within the request's time") from None
 
 
 def _authorization(call: Any) -> str:

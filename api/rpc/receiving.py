@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from api.body import Store
 from api.errors import BodyTooLarge
 from api.rpc.places import Places
-from api.rpc.streams import Streams
+from api.rpc.streams import Kernel, Streams
 from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
 
 #: Seconds in which the library tells that a caller has left, after it told of no message.
@@ -22,6 +22,8 @@ _LEFT = 0.05
 #: Small calls have this part of the places that pictures have, and their messages at most so many bytes: who
 #: watches a name keeps it as long as the connection lasts.
 _SMALL, MOST_SMALL = 4, 65_536
+#: Bytes of HTTP/2 around a metadata's name and value, and of the fields that every call has.
+_FIELD, _FIELDS = 32, 512
 
 Decode = Callable[[bytes], Any]
 
@@ -31,6 +33,10 @@ class Reads(Protocol):
 
     def peer(self) -> str:
         """Who sends them, by the library's name for the connection's other end."""
+        ...
+
+    def invocation_metadata(self) -> Any:
+        """What came before them: names and values."""
         ...
 
     async def read(self) -> Any:
@@ -81,12 +87,12 @@ class Receiving:
     from one another: who asks for health is heard whatever else arrives.
     """
 
-    def __init__(self, store: Store, most_bytes: int) -> None:
+    def __init__(self, store: Store, most_bytes: int, kernel: Kernel) -> None:
         self.store = store
         self._most_bytes = most_bytes
         count = max(1, store.capacity // most_bytes)
         self.ones, self.small = Places(count), Places(max(1, count // _SMALL))
-        self.streams = Streams(store.capacity, most_bytes)
+        self.streams = Streams(store.capacity, most_bytes, kernel)
 
     async def one(
         self, call: Reads, held: Held, decode: Decode, seconds: float, *, small: bool = False
@@ -104,7 +110,7 @@ class Receiving:
             # Either there is none, or the caller has left and the library is about to cancel this call.
             await asyncio.sleep(_LEFT)
         else:
-            self.streams.whole(call.peer(), len(raw))
+            self.streams.beside(call.peer(), len(raw), lambda: _head(call))
         return self._decoded(
             raw, held, decode, min(MOST_SMALL, self._most_bytes) if small else self._most_bytes
         )
@@ -116,10 +122,7 @@ class Receiving:
         if len(raw) > most:
             raise BodyTooLarge(f"the message has more than {most} bytes; send less")
         held.add(len(raw))
-        try:
-            return decode(raw)
-        except DecodeError:
-            raise BadRequest("the bytes are no message of this method's type") from None
+        return _read(raw, decode)
 
     def stream(self, call: Reads, held: Held, decode: Decode) -> Messages:
         """The messages of a call that may send many."""
@@ -131,9 +134,40 @@ class Receiving:
                 if not lenient:
                     raise
                 held.skip()
-                return Unheld(decode(raw).request_id, error)
+                return Unheld(_read(raw, decode).request_id, error)
 
         return Messages(self.streams, call, decoded)
+
+
+def _head(call: Reads) -> int:
+    """Bytes that a call's metadata took at most, and the fields that every call has."""
+    return _FIELDS + sum(len(name) + len(value) + _FIELD for name, value in call.invocation_metadata() or ())
+
+
+def _read(raw: bytes, decode: Decode) -> Any:
+    try:
+        return decode(raw)
+    except DecodeError:
+        raise BadRequest("the bytes are no message of this method's type") from None
+
+
+class Taken:
+    """A call whose caller takes each answer within `seconds`: what is held for it is not held without end."""
+
+    def __init__(self, call: Any, seconds: float) -> None:
+        self._call = call
+        self._seconds = seconds
+
+    async def write(self, message: Any) -> None:
+        """Send the next answer; raises `DeadlineExceeded` where the caller does not take it."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._call.write(message)
+        except TimeoutError:
+            raise DeadlineExceeded("the answer was not taken within the request's time") from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
 
 
 class Answering:

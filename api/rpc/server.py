@@ -15,6 +15,7 @@ from api.rpc.calls import CallParts, Calls
 from api.rpc.quiet import take_no_more
 from api.rpc.receiving import Receiving
 from api.rpc.services import RpcParts, Services, offered
+from api.rpc.sockets import Connections
 from api.rpc.tls import TlsFiles, credentials
 from hotswap.admission import Admission
 
@@ -70,7 +71,7 @@ class RpcServer:
         self._services = offered(parts) if services is None else services
         self._grace = parts.request_timeout + _GRACE
         rules = CallParts(
-            receiving=Receiving(parts.bodies, parts.max_body_bytes),
+            receiving=Receiving(parts.bodies, parts.max_body_bytes, Connections(lambda: self._port)),
             seconds=parts.request_timeout,
             observer=parts.observer,
             check_room=parts.check_room,
@@ -104,8 +105,8 @@ class RpcServer:
         if port == 0:
             check_free(self._listen)
             raise CannotListen(_unable(self._listen, "the library does not say why"))
-        await self._server.start()
         self._port = port
+        await self._server.start()
         return port
 
     def drain(self) -> None:
@@ -122,7 +123,12 @@ class RpcServer:
 
     def _leave_to_others(self) -> None:
         """Let new connections come to other workers, where there are any."""
-        if self._heirs():
+        try:
+            heirs = self._heirs()
+        except OSError as error:  # no file could be opened to ask; the end goes on all the same
+            logger.warning("gRPC: whether other workers take the connections cannot be told: %s", error)
+            return
+        if heirs:
             deferred = take_no_more(self._port)
             logger.info(
                 "gRPC: other workers take the connections from now on%s",
@@ -150,8 +156,10 @@ def check_free(listen: Listen, unable: Callable[[Listen, str], str] | None = Non
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((listen.host, listen.port))
-        except OSError as error:
-            raise CannotListen((unable or _unable)(listen, error.strerror or str(error))) from None
+        except (OSError, OverflowError) as error:
+            raise CannotListen(
+                (unable or _unable)(listen, getattr(error, "strerror", None) or str(error))
+            ) from None
 
 
 def _unable(listen: Listen, reason: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
@@ -30,27 +30,67 @@ def borrowed(descriptor: int) -> Iterator[socket.socket]:
         found.detach()
 
 
-def received(peers: Iterable[str]) -> dict[str, int]:
-    """Bytes that have come on the connections with these callers, as the library names them.
+class Connections:
+    """Connections to a port of ours, by their callers as the library names them.
 
-    Those whose connection is not found, or does not tell, are left out.
+    A caller may have the same port of its own connected to another one of ours, such as HTTP's, or to the
+    same at another of our addresses, which the name does not tell: those are added up.
     """
-    wanted = set(peers)
-    found: dict[str, int] = {}
-    for descriptor in descriptors() if wanted else ():
-        with suppress(OSError), borrowed(descriptor) as candidate:
-            peer = _peer(candidate)
-            if peer in wanted:
-                found[peer] = _received(candidate)
-    return found
+
+    def __init__(self, port: Callable[[], int]) -> None:
+        self._port = port
+        self._known: dict[str, list[int]] = {}
+
+    def received(self, peers: Iterable[str]) -> dict[str, int]:
+        """Bytes that have come from these callers.
+
+        Those whose connection is not found, or does not tell, are left out. Every descriptor of the process
+        is looked at (some microseconds each) where one is asked about for the first time, or has gone.
+        """
+        found = {peer: self._count(peer) for peer in peers}
+        new = {peer for peer, count in found.items() if count is None}
+        if new:
+            self._find(new)
+            found |= {peer: self._count(peer) for peer in new}
+        return {peer: count for peer, count in found.items() if count is not None}
+
+    def forget(self, peer: str) -> None:
+        """Nobody asks about this caller any more."""
+        self._known.pop(peer, None)
+
+    def _find(self, peers: set[str]) -> None:
+        for peer in peers:
+            self._known.pop(peer, None)
+        for descriptor in descriptors():
+            with suppress(OSError), borrowed(descriptor) as candidate:
+                if (peer := self._peer(candidate)) in peers:
+                    self._known.setdefault(peer, []).append(descriptor)
+
+    def _count(self, peer: str) -> int | None:
+        total = 0
+        for descriptor in self._known.get(peer, ()):
+            with suppress(OSError), borrowed(descriptor) as candidate:
+                if self._peer(candidate) == peer:
+                    total += _received(candidate)
+                    continue
+            return None
+        # A caller has sent its preface at least: zero is what a system tells that counts nothing.
+        return total or None
+
+    def _peer(self, candidate: socket.socket) -> str:
+        return _name(candidate) if _is_tcp(candidate) and candidate.getsockname()[1] == self._port() else ""
 
 
-def _peer(candidate: socket.socket) -> str:
-    """The caller's name as the library gives it: a URI, IPv4 as itself on whatever socket it comes."""
-    if candidate.type != socket.SOCK_STREAM or candidate.family not in (socket.AF_INET, socket.AF_INET6):
-        return ""
-    host, port = candidate.getpeername()[:2]
+def _is_tcp(candidate: socket.socket) -> bool:
+    return candidate.type == socket.SOCK_STREAM and candidate.family in (socket.AF_INET, socket.AF_INET6)
+
+
+def _name(candidate: socket.socket) -> str:
+    """A URI; IPv4 as itself on whatever socket it comes, an address of one link by the link's number."""
+    host, port, *more = candidate.getpeername()
     host = host.removeprefix("::ffff:") if "." in host else host
+    if more and more[1]:
+        host = f"{host.partition('%')[0]}%{more[1]}"
     return f"ipv6:{quote(f'[{host}]', safe=':')}:{port}" if ":" in host else f"ipv4:{host}:{port}"
 
 

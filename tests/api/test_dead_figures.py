@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from api import dead_figures
 from api.dead_figures import fold, still
 
 # Processes start slowly beside others that work.
@@ -51,6 +52,21 @@ def test_the_dead_are_counted_on_and_their_files_do_not_pile_up(tmp_path: Path) 
     names = sorted(path.name for path in tmp_path.glob("counter_*.db"))
     assert len(names) == 2  # the last one's own, and that of all before it
     assert names[1] == "counter_ended.db"
+
+
+def test_a_process_that_was_stopped_while_it_read_keeps_nobody_from_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_figures, "PATIENCE", 0.05)
+    _counted(tmp_path, 0)
+    with still(tmp_path):  # as if it were never to go on
+        with pytest.raises(OSError, match="kept by another"):
+            fold(tmp_path, MmapedDict)
+        shown = _counted(tmp_path, 1)
+        assert len(list(tmp_path.glob("counter_*.db"))) == 2
+    assert 'http_request_duration_seconds_count{route="/livez"} 6.0' in shown.splitlines()
+    fold(tmp_path, MmapedDict)
+    assert [path.name for path in tmp_path.glob("counter_*.db")] == ["counter_ended.db"]
 
 
 def test_the_living_are_left_alone(tmp_path: Path) -> None:

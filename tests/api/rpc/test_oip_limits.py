@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import grpc
 import numpy as np
 import pytest
@@ -104,6 +108,19 @@ async def test_an_answer_that_nobody_takes_is_let_go_with_the_requests_time(
         await one.until(lambda: one.bodies.held > 12_000)
         await one.until(lambda: one.bodies.held == 0)
         assert one.counted.calls == [(INFER, "DEADLINE_EXCEEDED")]
+
+
+async def test_an_answer_that_finds_no_thread_to_be_written_in_is_late() -> None:
+    threads, busy = ThreadPoolExecutor(1), Event()
+    async with served("m:v1", request_timeout=0.5) as one:
+        asyncio.get_running_loop().set_default_executor(threads)
+        threads.submit(busy.wait)
+        try:
+            async with asyncio.timeout(5):
+                assert "written" in await ends(asks(one, rows(40_000, raw=True)), Code.DEADLINE_EXCEEDED)
+        finally:
+            busy.set()
+        assert one.refused == ["deadline_exceeded"]
 
 
 async def test_a_request_that_is_read_in_a_thread_needs_a_place_as_any_other() -> None:

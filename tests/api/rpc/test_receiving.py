@@ -151,6 +151,16 @@ async def test_a_picture_that_there_is_no_room_for_is_told_so_and_the_stream_goe
         assert one.refused == ["overloaded"]
 
 
+async def test_bytes_that_are_no_message_are_the_callers_fault_also_where_there_is_no_room() -> None:
+    async with served("m:v1", buffered=TWO) as one, wire(one.port) as line:
+        one.bodies.add(TWO)
+        line.call(STREAM)
+        line.send(message(b"\xff\xff"))
+        await one.until(lambda: len(one.counted.calls) == 1)
+        one.bodies.remove(TWO)
+        assert one.counted.calls == [(STREAM, "INVALID_ARGUMENT")]
+
+
 @LINUX
 async def test_messages_that_streams_have_begun_are_bounded_and_who_is_silent_stays(
     monkeypatch: pytest.MonkeyPatch,

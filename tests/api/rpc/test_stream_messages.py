@@ -8,6 +8,7 @@ import pytest
 
 from api.body import Store
 from api.rpc.receiving import Held, Receiving
+from api.rpc.sockets import Connections
 
 pytestmark = pytest.mark.anyio
 
@@ -18,6 +19,9 @@ class _Caller:
     def peer(self) -> str:
         return "ipv4:127.0.0.1:1"
 
+    def invocation_metadata(self) -> None:
+        return None
+
     async def read(self) -> bytes:
         await asyncio.sleep(0)
         return b"message"
@@ -27,7 +31,7 @@ async def test_a_reader_that_is_cancelled_at_any_moment_reads_no_more() -> None:
     cancelled = 0
     for turns in range(10):
         store = Store(1_000)
-        messages = Receiving(store, 100).stream(_Caller(), Held(store), bytes)
+        messages = Receiving(store, 100, Connections(lambda: 1)).stream(_Caller(), Held(store), bytes)
         reading = asyncio.ensure_future(anext(messages))
         for _ in range(turns):
             await asyncio.sleep(0)

@@ -24,7 +24,11 @@ class Kernel:
     def __init__(self) -> None:
         self.came: Counter[str] = Counter()
         self.asked = 0
+        self.forgotten: list[str] = []
         self.unknown: set[str] = set()
+
+    def forget(self, peer: str) -> None:
+        self.forgotten.append(peer)
 
     def received(self, peers: Iterable[str]) -> dict[str, int]:
         self.asked += 1
@@ -36,12 +40,15 @@ class World:
 
     def __init__(self) -> None:
         self.kernel = Kernel()
-        self.streams = Streams(MOST, SIZE, self.kernel.received)
+        self.streams = Streams(MOST, SIZE, self.kernel)
 
     async def opens(self, *peers: str) -> list[asyncio.Task[Any]]:
         """Streams on which nothing whole comes."""
         for peer in peers:
             self.streams.opened(peer)
+        async with asyncio.timeout(10):
+            while self.streams._finding is not None:
+                await asyncio.sleep(0.001)
         return [await self._reads(peer) for peer in peers]
 
     async def _reads(self, peer: str) -> asyncio.Task[Any]:
@@ -107,13 +114,23 @@ async def test_what_was_there_before_the_stream_and_what_became_whole_counts_no_
     assert await over(*tasks) == [SILENT] * 3
 
 
+async def test_what_is_more_than_its_streams_can_hold_was_something_else(world: World) -> None:
+    """Calls with long metadata, or refused unread, come on the same connection."""
+    tasks = await world.opens("a", "b", "c")
+    connection = world.streams._connections["a"]
+    world.kernel.came["a"] += 10**9
+    await world.look()
+    assert connection.waits(world.kernel.came["a"], SIZE) <= SIZE + 65_536
+    await over(*tasks)
+
+
 async def test_pings_of_who_is_silent_never_add_up(world: World) -> None:
     tasks = await world.opens("a", "b", "c")
     connection = world.streams._connections["a"]
     for _ in range(100_000):  # a year of them
         world.kernel.came["a"] += 46  # in TLS
         for _ in range(1_200):
-            waits = connection.waits(world.kernel.came["a"], 0)
+            waits = connection.waits(world.kernel.came["a"], SIZE)
             if not waits:
                 break
         assert waits == 0
@@ -127,6 +144,25 @@ async def test_a_message_that_was_small_on_its_way_is_no_credit_for_others(world
     world.kernel.came["a"] += 101_000
     await world.look()
     assert await over(*tasks) == [Overloaded, SILENT, SILENT]
+
+
+async def test_a_small_message_that_grew_hides_nothing_on_a_connection_of_its_own(world: World) -> None:
+    tasks = await world.opens("a", "b", "c")
+    world.kernel.came["a"] += 100
+    world.streams.whole("a", 10**9)  # compressed
+    world.kernel.came["a"] += 101_000  # before anybody looks
+    await world.look()
+    assert await over(*tasks) == [Overloaded, SILENT, SILENT]
+
+
+async def test_calls_beside_a_silent_stream_are_answered_for_with_their_metadata(world: World) -> None:
+    tasks = await world.opens("a", "b", "c")
+    for _ in range(1_000):
+        world.kernel.came["a"] += 3_500
+        world.streams.beside("a", 100, lambda: 3_400)
+        world.streams.beside("nobody", 100, lambda: 1 // 0)
+    await world.look(5)
+    assert await over(*tasks) == [SILENT] * 3
 
 
 async def test_all_streams_of_a_connection_go_together(world: World) -> None:
@@ -161,3 +197,4 @@ async def test_few_streams_cost_no_looks_and_closed_ones_are_forgotten(world: Wo
     asked = world.kernel.asked
     await asyncio.sleep(streams.LOOK * 5)
     assert (world.kernel.asked, world.streams.taken) == (asked, 0)
+    assert sorted(world.kernel.forgotten) == ["a", "b", "c"]
