@@ -37,7 +37,7 @@ def test_a_port_that_is_taken_ends_the_start_with_one_line(
 
 def test_a_worker_that_cannot_have_the_port_does_not_serve_half(make_service: Start, store: Store) -> None:
     store.add("v1", 1)
-    service = make_service(store.home).ready()
+    service = make_service(store.home, WORKERS="1").ready()
     os.kill(service.worker(), signal.SIGKILL)
     with _stolen(service.grpc_port):
         assert service.ended() != 0
