@@ -72,7 +72,7 @@ def test_without_a_port_there_is_http_alone(make_service: Start, store: Store) -
 def test_grpc_listens_where_http_listens(make_service: Start, store: Store) -> None:
     store.add("v1", 1)
     service = make_service(store.home, host="127.0.0.2", GRPC_PORT=str(free_port("127.0.0.2"))).launch()
-    until(lambda: len(service.workers()) == 1, "it is up")
+    until(lambda: len(service.workers()) == service.count, "it is up")
 
     def answers(host: str) -> bool:
         with grpc.insecure_channel(f"{host}:{service.grpc_port}") as one:

@@ -75,7 +75,7 @@ def test_a_service_whose_workers_cannot_start_ends_with_an_error(
     make_service: Start, store: Store, mode: dict[str, str]
 ) -> None:
     store.add("v1", 1)
-    service = make_service(store.home, **mode).launch()
+    service = make_service(store.home, WORKERS="1", **mode).launch()
     until((service.run.path / "service.pid").exists, "the home is claimed")
     _break_starts(service.run.board)
     assert service.ended() != 0

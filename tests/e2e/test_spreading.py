@@ -87,7 +87,7 @@ def test_connections_that_wait_when_the_only_worker_is_killed_are_answered_by_th
     make_service: Start, store: Store
 ) -> None:
     store.add("v1", 1)
-    service = make_service(store.home).ready()
+    service = make_service(store.home, WORKERS="1").ready()
     service.hang_up()
     (killed,) = _pids(service)
     with stopped(killed), wires(service, 20) as waiting:
