@@ -99,9 +99,12 @@ class Streams:
             while self._new:
                 peers, self._new = self._new, set()
                 came = await asyncio.to_thread(self._kernel.received, peers)
-                for peer in peers & self._connections.keys():
-                    connection = self._connections[peer]
-                    connection.counted, connection.asked = came.get(peer), True
+                for peer in peers:
+                    connection = self._connections.get(peer)
+                    if connection is None:
+                        self._kernel.forget(peer)  # it has gone meanwhile
+                    else:
+                        connection.counted, connection.asked = came.get(peer), True
         finally:
             self._finding = None
 
