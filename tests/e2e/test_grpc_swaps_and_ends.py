@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -159,11 +160,17 @@ def test_a_call_whose_message_is_still_on_its_way_is_answered_before_the_service
             infer(other)  # whoever came before has been heard
         service.signal(signal.SIGTERM)
         until(lambda: any("cleanup hook: stop" in line for line in service.lines()), "HTTP has ended")
-        # Nothing tells that a process is *not* about to end; without its reason to stay it would by now.
-        time.sleep(1)
+        # The port is closed when the server has been told to stop: from now on it waits for this call alone.
+        until(lambda: not _listens(service.grpc_port), "gRPC takes no more connections")
+        assert service.master.poll() is None
         sending.set()
         assert told(pb.ModelInferResponse.FromString(call.result())) == "v1"
     assert service.ended() == 0
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _leases(service: Service) -> float:

@@ -105,12 +105,13 @@ async def test_where_a_place_is_free_nobody_gives_way() -> None:
 
 
 async def test_for_who_waits_no_longer_nobody_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "PATIENCE", 0.05)
     many = Places(1)
     first = await begin(many, silence)
     waiting = await begin(many, word)
     await ended(waiting)
-    await asyncio.sleep(0.1)
+    monkeypatch.setattr(places, "PATIENCE", 0.0)
+    many._look()  # as its timer does
+    await rest()
     assert not first.done()
     await ended(first)
 

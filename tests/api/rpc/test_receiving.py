@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -122,7 +123,15 @@ async def test_cameras_that_say_nothing_for_long_stay_however_many_there_are(
     monkeypatch.setattr(streams, "LOOK", 0.02)
     async with served("m:v1", buffered=TWO) as one:
         idle = await silent(one, 12)
-        await asyncio.sleep(streams.LOOK * 10)  # it looks, and sees nothing that comes
+        looks, look = 0, one.server._calls._parts.receiving.streams._kernel.received
+
+        def counted(peers: Iterable[str]) -> Mapping[str, int]:
+            nonlocal looks
+            looks += 1
+            return look(peers)
+
+        monkeypatch.setattr(one.server._calls._parts.receiving.streams._kernel, "received", counted)
+        await one.until(lambda: looks > 5)
         for _ in range(2):
             for each in idle:
                 await each.write(frame())
