@@ -6,7 +6,7 @@ import gzip
 import math
 import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -72,13 +72,18 @@ def test_m2_a_load_that_is_overtaken_is_told_so_as_the_protocol_says(
         return int(service.model("m")["revision"])
 
     with ThreadPoolExecutor(2) as pool, httpx.Client(base_url=service.url, timeout=LIMIT) as others:
-        for number, (method, path, body) in enumerate(
-            (("PUT", "/models/m/target", {"target": "v2"}), ("POST", "/v2/repository/models/m/load", {}))
-        ):
+
+        def wish(method: str, path: str, body: object) -> Future[httpx.Response]:
+            before = revision()
             waiting = pool.submit(others.request, method, path, json=body)
-            until(lambda wanted=number + 1: revision() == wanted, "the wish is written")
+            until(lambda: revision() > before, "the wish is written")
+            return waiting
+
+        target = wish("PUT", "/models/m/target", {"target": "v2"})
+        loaded = wish("POST", "/v2/repository/models/m/load", {})
         load(service, "unload")
-        assert "unloaded" in failed(waiting.result(), 400)
+        assert "unloaded" in failed(loaded.result(), 400)
+        assert target.result().status_code == 409, target.result().text
 
 
 def test_m2_m3_a_model_is_unloaded_and_loaded_as_the_protocol_says(make_service: Start, store: Store) -> None:
