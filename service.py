@@ -38,9 +38,9 @@ from api.predict_input import AnnotatedInput, AnnotatedOutput, PredictInput, Pre
 from api.rpc import tls
 from api.rpc.server import CannotListen, Listen, check_free
 from api.rpc.tls import BadCertificate
-from hotswap.dataplane import PredictRequest
 from hotswap.desired import BadServe, seed
 from hotswap.errors import ServingError
+from hotswap.requests import PredictRequest
 from hotswap.runner import Options, Picture
 from registry.desired_file import DesiredFile, StateDamaged
 from runners import draw

@@ -30,11 +30,12 @@ from hotswap.admission import Admission
 from hotswap.background import LoaderThread
 from hotswap.commits import Alone
 from hotswap.control import Control
-from hotswap.dataplane import Answer, DataPlane, PredictRequest, TensorAnswer, TensorRequest
+from hotswap.dataplane import DataPlane
 from hotswap.errors import Overloaded, ServingError
 from hotswap.hooks import NoHooks
 from hotswap.pool import Pool
 from hotswap.reconciler import Reconciler
+from hotswap.requests import Answer, PredictRequest, TensorAnswer, TensorRequest
 from hotswap.turning import ReconcilerThread
 from models_import.store import ModelStore
 from models_import.watcher import Watcher

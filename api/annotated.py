@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from api import answers, context
 from api.body import Store
 from api.errors import NotAcceptable
-from hotswap.dataplane import Answer
+from hotswap.requests import Answer
 from hotswap.runner import Picture, Prediction, Predictions
 
 logger = logging.getLogger("bentoml.okawari.http")

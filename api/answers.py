@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, Field, StrictInt
 from starlette.responses import Response
 
-from hotswap.dataplane import Answer, Answered
+from hotswap.requests import Answer, Answered
 from hotswap.status import ModelStatus
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from api.answers import timings
 from api.log_lines import BoundedFile, Gathered, JsonLines, Stream
-from hotswap.dataplane import Answer, Answered, TensorAnswer
+from hotswap.requests import Answer, Answered, TensorAnswer
 
 ROOT = "bentoml.okawari"
 _inference = logging.getLogger(f"{ROOT}.inference")

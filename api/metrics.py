@@ -20,9 +20,9 @@ from prometheus_client.metrics_core import Metric
 from api import dead_figures, metric_files
 from api.machine_figures import Machine
 from api.route_names import OTHER, route_of
-from hotswap.dataplane import Answer, Answered
 from hotswap.hooks import Swap
 from hotswap.reconciler import Reconciler
+from hotswap.requests import Answer, Answered
 from hotswap.tags import ModelTag
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from hotswap.tags import ModelTag
 
 if TYPE_CHECKING:
-    from hotswap.dataplane import Answer, PredictRequest, TensorAnswer, TensorRequest
+    from hotswap.requests import Answer, PredictRequest, TensorAnswer, TensorRequest
 
 
 @dataclass(frozen=True, slots=True)

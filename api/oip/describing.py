@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api.oip import pictures
-from hotswap.dataplane import Asked, DataPlane
+from hotswap.dataplane import DataPlane
 from hotswap.errors import ModelNotFound, ServingError, VersionNotFound
+from hotswap.requests import Asked
 from hotswap.runner import TensorSpec
 
 NAME = "okawari"
@@ -85,7 +86,7 @@ class Models:
         Raises `ModelNotFound`, `VersionNotFound`.
         """
         try:
-            self._data_plane.lease(name, version).release()
+            self._data_plane.lending.lease(name, version).release()
         except (ModelNotFound, VersionNotFound):
             raise
         except ServingError as reason:

@@ -19,8 +19,8 @@ from api.oip import encodings, http_answers, http_request, http_response
 from api.oip.http_request import Parsed
 from api.oip.messages import InferRequest, InferResponse, check_parameter
 from api.oip.parts import Parts, in_time
-from hotswap.dataplane import Asked
 from hotswap.errors import BadRequest, ModelNotReady, ServingError
+from hotswap.requests import Asked
 
 #: JSON bytes of a request, and bytes of an answer's tensors, that are worked on without a thread.
 QUICK = 65_536

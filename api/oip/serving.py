@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from api.oip import pictures
 from api.oip.messages import BF16, BYTES, InferRequest, InferResponse, Tensor
-from hotswap.dataplane import Answered, DataPlane, PredictRequest, TensorRequest
+from hotswap.dataplane import DataPlane
 from hotswap.errors import BadRequest, ModelFailed
+from hotswap.requests import Answered, PredictRequest, TensorRequest
 
 
 class Inference:

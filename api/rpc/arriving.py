@@ -32,9 +32,9 @@ class Arriving:
 
         Raises what `DataPlane.predict` says of models and versions, where waiting does not help.
         """
-        name = self._data_plane.model_name(model)
+        name = self._data_plane.lending.model_name(model)
         try:
-            self._data_plane.lease(name, version).release()
+            self._data_plane.lending.lease(name, version).release()
         except NotSwitched:
             self._reconciler.wake()
         except ModelNotReady:

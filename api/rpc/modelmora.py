@@ -13,8 +13,8 @@ from api.rpc.arriving import Arriving
 from api.rpc.calls import tell_version
 from api.rpc.following import State, Steps
 from api.rpc.pictures import Call, Pictures, meaning
-from hotswap.dataplane import Answer, PredictRequest
 from hotswap.errors import BadRequest, ModelFailed
+from hotswap.requests import Answer, PredictRequest
 from hotswap.runner import Picture
 
 #: The service's names: with its package, and as stubs without a package call it.

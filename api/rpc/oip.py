@@ -17,8 +17,8 @@ from api.rpc import oip_described as described
 from api.rpc import oip_messages
 from api.rpc.calls import sent, tell_version
 from api.rpc.counting import limited
-from hotswap.dataplane import Asked
 from hotswap.errors import BadRequest, ServingError
+from hotswap.requests import Asked
 
 NAME = "inference.GRPCInferenceService"
 #: Elements of a message that are read, and bytes of an answer that are written, without a thread.

@@ -8,8 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from api import answers
 from api.protos import predictor_pb2 as messages
-from hotswap.dataplane import Answer
 from hotswap.errors import ServingError
+from hotswap.requests import Answer
 from hotswap.runner import Detection
 from hotswap.status import ModelStatus, VersionStatus
 

@@ -13,9 +13,9 @@ from api.rpc.pictures import Call, Pictures, meaning
 from api.rpc.receiving import Messages, Unheld
 from hotswap import status
 from hotswap.control import Control
-from hotswap.dataplane import Answer, PredictRequest
 from hotswap.errors import ShuttingDown
 from hotswap.reconciler import Reconciler
+from hotswap.requests import Answer, PredictRequest
 from hotswap.runner import Options, Picture
 
 NAME = "okawari.v1.Predictor"

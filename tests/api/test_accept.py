@@ -17,8 +17,8 @@ from api.body import Store
 from api.context import RequestContext, current
 from api.errors import NotAcceptable
 from api.gateway import Gateway, GatewayParts
-from hotswap.dataplane import Answer
 from hotswap.errors import PictureTooLarge
+from hotswap.requests import Answer
 from hotswap.runner import Picture, Prediction, Predictions, Timings
 from runners.draw import MEDIA_TYPES
 from tests.api.shape import refused

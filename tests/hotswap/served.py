@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from hotswap.admission import Admission
-from hotswap.dataplane import Answer, DataPlane, TensorRequest
+from hotswap.dataplane import DataPlane
 from hotswap.pool import Pool
+from hotswap.requests import Answer, TensorRequest
 from tests.hotswap.fakes import PATIENCE, Hold
 from tests.hotswap.world import World, asked
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotswap.dataplane import Answer, DataPlane, PredictRequest
+from hotswap.dataplane import DataPlane
 from hotswap.desired import seed
 from hotswap.errors import (
     BadRequest,
@@ -19,6 +19,7 @@ from hotswap.errors import (
     VersionNotLoaded,
 )
 from hotswap.hooks import NoHooks
+from hotswap.requests import Answer, PredictRequest
 from tests.hotswap.served import Served, tensors
 from tests.hotswap.world import asked
 

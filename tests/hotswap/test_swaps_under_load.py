@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 from anyio.lowlevel import checkpoint
 
-from hotswap.dataplane import Answer
 from hotswap.desired import set_target
+from hotswap.requests import Answer
 from tests.hotswap.world import LiveWorld, asked, live
 
 pytestmark = pytest.mark.anyio

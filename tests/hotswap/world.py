@@ -11,10 +11,11 @@ from hotswap.admission import Admission
 from hotswap.background import LoaderThread
 from hotswap.commits import Commits
 from hotswap.control import Control
-from hotswap.dataplane import DataPlane, PredictRequest
+from hotswap.dataplane import DataPlane
 from hotswap.desired import DesiredStore, set_target
 from hotswap.pool import Pool
 from hotswap.reconciler import Reconciler
+from hotswap.requests import PredictRequest
 from hotswap.runner import Picture
 from hotswap.turning import ReconcilerThread
 from registry.desired_memory import DesiredMemory

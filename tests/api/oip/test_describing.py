@@ -9,9 +9,10 @@ import pytest
 
 from api.oip.describing import Models
 from hotswap.admission import Admission
-from hotswap.dataplane import Asked, DataPlane
+from hotswap.dataplane import DataPlane
 from hotswap.errors import ModelNotFound, VersionNotFound
 from hotswap.pool import Pool
+from hotswap.requests import Asked
 from hotswap.runner import TensorSpec
 from tests.hotswap.fakes import FakeRunner
 from tests.hotswap.world import World

@@ -16,8 +16,8 @@ from api.protos import predictor_pb2 as pb
 from api.rpc import predicted
 from api.rpc.pictures import Pictures
 from hotswap import status
-from hotswap.dataplane import Answer
 from hotswap.errors import VersionFailed
+from hotswap.requests import Answer
 from hotswap.runner import Detection, Options, Picture, Prediction, Predictions, Timings
 from tests.api.rpc.typed import Typed, picture, typed
 
