@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,19 +11,17 @@ from hotswap.admission import Admission, Permit
 from hotswap.artifact import Artifact
 from hotswap.errors import BadRequest
 from hotswap.generation import Generation, Lease
+from hotswap.giving import Giving
 from hotswap.hooks import Hooks, NoHooks
 from hotswap.in_time import InTime, late
 from hotswap.lending import Lending
 from hotswap.pool import Pool
 from hotswap.reconciler import Reconciler
-from hotswap.requests import Answer, Answered, Asked, PredictRequest, TensorAnswer, TensorRequest
+from hotswap.requests import Answer, Asked, PredictRequest, TensorAnswer, TensorRequest
 from hotswap.runner import Predictions, Tensors, Timings
-
-logger = logging.getLogger("bentoml.okawari.hotswap")
+from hotswap.telling import tell
 
 T = TypeVar("T")
-R = TypeVar("R", bound=Asked)
-A = TypeVar("A", bound=Answered)
 
 
 class DataPlane:
@@ -45,6 +42,11 @@ class DataPlane:
         `ModelNotReady`, `DeadlineExceeded`, `BadRequest` for a model of another task, and what the runner
         raises.
         """
+        with await self.predicting(request) as answer:
+            return answer
+
+    async def predicting(self, request: PredictRequest) -> Giving[Answer]:
+        """The same for a wire that may find that it cannot tell the answer: it counts when it is given."""
 
         def work(generation: Generation) -> Predictions:
             _check_task(request.task, generation.artifact)
@@ -60,19 +62,22 @@ class DataPlane:
 
         result, served = await self._serve(request, work)
         answer = Answer(predictions=result.items, **served(result.timings))
-        self._tell(self._hooks.after_predict, request, answer)
-        return answer
+        return Giving(answer, lambda: tell(self._hooks.after_predict, request, answer))
 
     async def infer(self, request: TensorRequest) -> TensorAnswer:
         """Run the graph that serves now on tensors; raises what `predict` raises."""
+        with await self.inferring(request) as answer:
+            return answer
+
+    async def inferring(self, request: TensorRequest) -> Giving[TensorAnswer]:
+        """The same, as `predicting` is to `predict`."""
 
         def work(generation: Generation) -> Tensors:
             return generation.runner.infer(request.inputs, request.outputs)
 
         result, served = await self._serve(request, work)
         answer = TensorAnswer(tensors=result.arrays, **served(result.timings))
-        self._tell(self._hooks.after_infer, request, answer)
-        return answer
+        return Giving(answer, lambda: tell(self._hooks.after_infer, request, answer))
 
     async def borrow(self, request: Asked) -> Lease:
         """Lease what would answer, to look at it: that takes no place, and a full service tells, too.
@@ -137,13 +142,6 @@ class DataPlane:
             if not limit.expired():
                 raise  # the runner's own
             raise late() from None
-
-    @staticmethod
-    def _tell(hook: Callable[[R, A], None], request: R, answer: A) -> None:
-        try:
-            hook(request, answer)
-        except Exception:
-            logger.exception("%s", getattr(hook, "__name__", hook))
 
 
 def _check_task(wanted: str | None, artifact: Artifact) -> None:

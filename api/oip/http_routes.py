@@ -113,8 +113,8 @@ class Routes:
         try:
             parts.check_room()
             parsed = await _read(parts, request, state)
-            answer = await parts.inference.infer(_request(request, parsed, state))
-            return await _written(answer, parsed, request, state)
+            with await parts.inference.answering(_request(request, parsed, state)) as answer:
+                return await _written(answer, parsed, request, state)
         except ServingError as error:
             seconds = time.perf_counter() - state.received
             parts.refused(state.request_id, request.path_params["name"], error, seconds)

@@ -12,7 +12,8 @@ from api.oip import pictures
 from api.oip.messages import BF16, BYTES, InferRequest, InferResponse, Tensor
 from hotswap.dataplane import DataPlane
 from hotswap.errors import BadRequest, ModelFailed
-from hotswap.requests import Answered, PredictRequest, TensorRequest
+from hotswap.giving import Giving
+from hotswap.requests import Answer, Answered, PredictRequest, TensorAnswer, TensorRequest
 
 
 class Inference:
@@ -21,8 +22,8 @@ class Inference:
     def __init__(self, data_plane: DataPlane) -> None:
         self._data_plane = data_plane
 
-    async def infer(self, request: InferRequest) -> InferResponse:
-        """Answer with the version that serves now, and name it.
+    async def answering(self, request: InferRequest) -> Giving[InferResponse]:
+        """Answer with the version that serves now, and name it; it counts as answered when it is given.
 
         One input of datatype BYTES is pictures; anything else goes into the graph. Raises what
         `DataPlane.predict` raises.
@@ -31,9 +32,9 @@ class Inference:
             return await self._pictures(request)
         return await self._tensors(request)
 
-    async def _pictures(self, request: InferRequest) -> InferResponse:
+    async def _pictures(self, request: InferRequest) -> Giving[InferResponse]:
         pictures.check_names(request.outputs)
-        answer = await self._data_plane.predict(
+        giving = await self._data_plane.predicting(
             PredictRequest(
                 request_id=request.request_id,
                 deadline=request.deadline,
@@ -44,10 +45,9 @@ class Inference:
                 options=pictures.options(request.parameters),
             )
         )
-        tensors = pictures.answer(answer.task, answer.predictions, request.outputs)
-        return _response(request, answer, tensors)
+        return giving.made(lambda answer: _of_pictures(request, answer))
 
-    async def _tensors(self, request: InferRequest) -> InferResponse:
+    async def _tensors(self, request: InferRequest) -> Giving[InferResponse]:
         wanted = TensorRequest(
             request_id=request.request_id,
             deadline=request.deadline,
@@ -58,11 +58,11 @@ class Inference:
             outputs=request.outputs,
         )
         try:
-            answer = await self._data_plane.infer(wanted)
+            giving = await self._data_plane.inferring(wanted)
         except ModelFailed as error:
             # The version passed its check: what the graph fails on is what this caller sent or asked for.
             raise BadRequest(f"{error.message}; other tensors, or other outputs, it can answer") from None
-        return _response(request, answer, [_output(*each) for each in answer.tensors.items()])
+        return giving.made(lambda answer: _of_tensors(request, answer))
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
@@ -72,6 +72,14 @@ def _array(tensor: Tensor) -> NDArray[Any]:
             "of datatype BYTES and shape [N]"
         )
     return tensor.data
+
+
+def _of_pictures(request: InferRequest, answer: Answer) -> InferResponse:
+    return _response(request, answer, pictures.answer(answer.task, answer.predictions, request.outputs))
+
+
+def _of_tensors(request: InferRequest, answer: TensorAnswer) -> InferResponse:
+    return _response(request, answer, [_output(*each) for each in answer.tensors.items()])
 
 
 def _output(name: str, found: object) -> Tensor:

@@ -92,7 +92,8 @@ class ModelInference:
             task=TASK,
             begun=begun,
         )
-        return _response(wanted.name, await self._pictures.data_plane.predict(request))
+        with await self._pictures.data_plane.predicting(request) as answer:
+            return _response(wanted.name, answer)
 
 
 class _Wanted:

@@ -84,8 +84,8 @@ class Inference:
         """
         state = context.current.get()
         try:
-            answer = await self._parts.inference.infer(await self._read(request))
-            written = await self._written(request, answer)
+            with await self._parts.inference.answering(await self._read(request)) as answer:
+                written = await self._written(request, answer)
         except ServingError as error:
             seconds = time.perf_counter() - state.received
             self._parts.refused(state.request_id, request.model_name or None, error, seconds)

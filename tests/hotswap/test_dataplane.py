@@ -19,7 +19,7 @@ from hotswap.errors import (
     VersionNotLoaded,
 )
 from hotswap.hooks import NoHooks
-from hotswap.requests import Answer, PredictRequest
+from hotswap.requests import Answer, PredictRequest, TensorAnswer, TensorRequest
 from tests.hotswap.served import Served, tensors
 from tests.hotswap.world import asked
 
@@ -115,6 +115,55 @@ async def test_a_hook_that_raises_harms_no_answer() -> None:
     plane = DataPlane(world.reconciler, world.admission, world.pool, Raising())
     assert (await plane.predict(asked())).version == "v1"
     await world.end()
+
+
+class Counting(NoHooks):
+    """Who is told of answers."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def after_predict(self, request: PredictRequest, answer: Answer) -> None:
+        """See `Hooks.after_predict`."""
+        self.told.append("pictures")
+
+    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:
+        """See `Hooks.after_infer`."""
+        self.told.append("tensors")
+
+
+async def test_an_answer_counts_when_it_is_given_and_not_when_its_wire_cannot_tell_it() -> None:
+    world = Served("m:v1")
+    world.settle()
+    hooks = Counting()
+    plane = DataPlane(world.reconciler, world.admission, world.pool, hooks)
+    for asking, kind in ((plane.predicting(asked()), "pictures"), (plane.inferring(tensors()), "tensors")):
+        giving = await asking
+        with pytest.raises(BadRequest), giving:
+            raise BadRequest("JSON cannot tell that")
+        with pytest.raises(BadRequest):
+            giving.made(_unwritten)
+        assert hooks.told == []
+        with giving.made(str) as answer:
+            assert (hooks.told, "v1" in answer) == ([], True)
+        assert hooks.told.pop() == kind
+    await world.end()
+
+
+async def test_who_leaves_while_the_answer_is_written_was_answered() -> None:
+    world = Served("m:v1")
+    world.settle()
+    hooks = Counting()
+    plane = DataPlane(world.reconciler, world.admission, world.pool, hooks)
+    giving = await plane.predicting(asked())
+    with pytest.raises(asyncio.CancelledError), giving:
+        raise asyncio.CancelledError
+    assert hooks.told == ["pictures"]
+    await world.end()
+
+
+def _unwritten(_: object) -> object:
+    raise BadRequest("there is no such output")
 
 
 async def test_a_request_hears_when_a_thread_begins_with_it_and_not_while_it_waits_for_one() -> None:

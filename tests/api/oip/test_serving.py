@@ -15,7 +15,7 @@ from api.oip.messages import InferRequest, InferResponse, Tensor
 from api.oip.serving import Inference
 from hotswap.errors import BadRequest, ModelNotFound, ServingError, VersionNotFound, VersionNotLoaded
 from hotswap.runner import Detection, Prediction
-from tests.hotswap.world import live
+from tests.hotswap.world import LiveWorld, live
 
 ROWS = Tensor("x", "FP32", (2, 2), np.zeros((2, 2), np.float32))
 PICTURES = Tensor("anything", "BYTES", (2,), [b"one", b"two"])
@@ -24,6 +24,12 @@ PICTURES = Tensor("anything", "BYTES", (2,), [b"one", b"two"])
 def request(*inputs: Tensor, model: str = "m", **more: Any) -> InferRequest:
     """A request of one minute."""
     return InferRequest(model=model, inputs=inputs, request_id="r", deadline=time.monotonic() + 60, **more)
+
+
+async def answered(world: LiveWorld, asked: InferRequest) -> InferResponse:
+    """The answer, given at once."""
+    with await Inference(world.data_plane).answering(asked) as answer:
+        return answer
 
 
 def values(response: InferResponse) -> dict[str, Any]:
@@ -38,7 +44,7 @@ def values(response: InferResponse) -> dict[str, Any]:
 async def test_tensors_go_into_the_graph_and_the_version_used_is_named() -> None:
     with live("m:v1", "m:v2", codes={"v2": 7}) as world:
         await world.control.changes.until(lambda: world.serving() == "v2", 5.0)
-        answer = await Inference(world.data_plane).infer(request(ROWS, id="mine"))
+        answer = await answered(world, request(ROWS, id="mine"))
     assert (answer.model, answer.version, answer.id) == ("m", "v2", "mine")
     assert answer.parameters == {"digest": "sha256:1", "generation": 1}
     assert values(answer) == {"code": [7.0, 7.0]}
@@ -49,8 +55,8 @@ async def test_tensors_go_into_the_graph_and_the_version_used_is_named() -> None
 async def test_b7_one_bytes_input_of_any_name_is_pictures() -> None:
     with live("m:v1", codes={"v1": 3}) as world:
         await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
-        answer = await Inference(world.data_plane).infer(request(PICTURES))
-        some = await Inference(world.data_plane).infer(request(PICTURES, outputs=("labels", "scores")))
+        answer = await answered(world, request(PICTURES))
+        some = await answered(world, request(PICTURES, outputs=("labels", "scores")))
     found = values(answer)
     assert list(found) == ["num_detections", "boxes", "scores", "label_ids", "labels"]
     assert (found["num_detections"], found["label_ids"], found["labels"]) == (
@@ -68,13 +74,12 @@ async def test_b7_one_bytes_input_of_any_name_is_pictures() -> None:
 async def test_r15_another_version_is_never_used(version: str, kind: type[ServingError]) -> None:
     with live("m:held", "m:v1") as world:
         await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
-        inference = Inference(world.data_plane)
         for tensor in (ROWS, PICTURES):
             with pytest.raises(kind):
-                await inference.infer(request(tensor, version=version))
-            assert (await inference.infer(request(tensor, version="1"))).version == "v1"
+                await answered(world, request(tensor, version=version))
+            assert (await answered(world, request(tensor, version="1"))).version == "v1"
             with pytest.raises(ModelNotFound):
-                await inference.infer(request(tensor, model="nobody"))
+                await answered(world, request(tensor, model="nobody"))
 
 
 @pytest.mark.anyio
@@ -98,7 +103,7 @@ async def test_what_cannot_be_answered_is_refused(inputs: Sequence[Tensor], more
     with live("m:v1") as world:
         await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
         with pytest.raises(BadRequest):
-            await Inference(world.data_plane).infer(request(*inputs, **more))
+            await answered(world, request(*inputs, **more))
 
 
 def test_pictures_in_text_are_base64_and_may_have_line_breaks() -> None:
