@@ -14,9 +14,10 @@ from api.logs import hide_metadata
 from api.rpc.calls import CallParts, Calls
 from api.rpc.quiet import take_no_more
 from api.rpc.receiving import Receiving
+from api.rpc.renewing import Renewing
 from api.rpc.services import RpcParts, Services, offered
 from api.rpc.sockets import Connections
-from api.rpc.tls import TlsFiles, credentials
+from api.rpc.tls import TlsFiles
 from hotswap.admission import Admission
 
 logger = logging.getLogger("bentoml.okawari.rpc")
@@ -89,16 +90,17 @@ class RpcServer:
         )
         self._server.add_generic_rpc_handlers((self._calls,))
         self._stopping: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
         """Take calls from now on; the port. Raises `CannotListen` and `BadCertificate`."""
-        secret = credentials(self._listen.tls)
+        certificate = None if self._listen.tls is None else Renewing(self._listen.tls)
         address = self._listen.address
         try:
             port = int(
                 self._server.add_insecure_port(address)
-                if secret is None
-                else self._server.add_secure_port(address, secret)
+                if certificate is None
+                else self._server.add_secure_port(address, certificate.credentials())
             )
         except RuntimeError:
             port = 0
@@ -107,6 +109,8 @@ class RpcServer:
             raise CannotListen(_unable(self._listen, "the library does not say why"))
         self._port = port
         await self._server.start()
+        if certificate is not None:
+            self._renewing = asyncio.create_task(certificate.go_on())
         return port
 
     def drain(self) -> None:
@@ -136,6 +140,8 @@ class RpcServer:
             )
 
     async def _end(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
         await asyncio.sleep(_LAST_WORDS)
         await self._server.stop(self._grace)
 

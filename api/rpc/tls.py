@@ -1,12 +1,13 @@
-"""Credentials of the gRPC port: plain, TLS, or TLS where clients show a certificate, too."""
+"""The files of gRPC's TLS: what they hold, and whether that can be used."""
 
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import grpc
+#: How often files that are written meanwhile are read anew.
+_TRIES = 3
 
 
 class BadCertificate(Exception):
@@ -22,14 +23,33 @@ class TlsFiles:
     client_ca: Path | None = None
 
 
-def credentials(files: TlsFiles | None) -> grpc.ServerCredentials | None:
-    """What the port is opened with, None for plain text; raises `BadCertificate`."""
-    if files is None:
-        return None
-    check(files)
-    pair = (files.key.read_bytes(), files.certificate.read_bytes())
+@dataclass(frozen=True, slots=True)
+class Pem:
+    """What the files hold; `roots` are those of `client_ca`."""
+
+    key: bytes = field(repr=False)
+    chain: bytes
+    roots: bytes | None
+
+
+def held(files: TlsFiles) -> Pem:
+    """What the files hold now, whatever that is; raises OSError."""
     roots = None if files.client_ca is None else files.client_ca.read_bytes()
-    return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
+    return Pem(files.key.read_bytes(), files.certificate.read_bytes(), roots)
+
+
+def read(files: TlsFiles) -> Pem:
+    """What the files hold now, and it can be used; raises `BadCertificate`."""
+    for _ in range(_TRIES):
+        check(files)
+        try:
+            found = held(files)
+            check(files)
+            if held(files) == found:
+                return found
+        except OSError as error:
+            raise BadCertificate(f"{files.certificate} and its key: {_said(error)}") from None
+    raise BadCertificate(f"{files.certificate} and its key: they are written again and again")
 
 
 def check(files: TlsFiles) -> None:

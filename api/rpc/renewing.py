@@ -1,0 +1,84 @@
+"""Certificates that are renewed while the port is open: their files are looked at, never by a handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+import grpc
+
+from api.rpc.tls import BadCertificate, Pem, TlsFiles, held, read
+
+logger = logging.getLogger("bentoml.okawari.rpc")
+
+#: Seconds between two looks at the files.
+LOOK = 5.0
+
+
+class Renewing:
+    """The certificate of a port, and its successors.
+
+    What the files hold takes the place of what is served when two looks have found the same, so that files
+    which are written one after the other are not tried half way; what cannot be used leaves the old in its
+    place. Connections that live keep what they began with. Raises `BadCertificate` when made.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._served = read(files)
+        self._seen: Pem | str = self._served
+        self._refused: Pem | str | None = None
+        self._next: grpc.ServerCertificateConfiguration | None = None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """What one port is opened with."""
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(self._served),
+            self._take,
+            require_client_authentication=self._files.client_ca is not None,
+        )
+
+    def _take(self) -> grpc.ServerCertificateConfiguration | None:
+        """Called by the library before each handshake, in a thread of its own; None: as before."""
+        taken, self._next = self._next, None
+        return taken
+
+    async def go_on(self) -> None:
+        """Look again and again, until it is cancelled; in a thread, since a file may lie on a slow disk."""
+        while True:
+            await asyncio.sleep(LOOK)
+            with suppress(RuntimeError):  # no thread could be had: at the next look
+                await asyncio.to_thread(self.look)
+
+    def look(self) -> None:
+        """Look at the files once; whatever is wrong is logged, once, and changes nothing."""
+        found = _found(self._files)
+        before, self._seen = self._seen, found
+        if found == self._served:
+            self._refused = None
+        elif found == before and found != self._refused:
+            self._renew(found)
+
+    def _renew(self, found: Pem | str) -> None:
+        try:
+            self._served = read(self._files)
+        except BadCertificate as error:
+            self._refused = found
+            logger.error("gRPC goes on with the certificate that it has: %s", error)
+            return
+        self._refused = None
+        self._next = _configuration(self._served)
+        logger.info("gRPC: who connects from now on gets the new certificate of %s", self._files.certificate)
+
+
+def _found(files: TlsFiles) -> Pem | str:
+    """What the files hold; a text where they cannot be read."""
+    try:
+        return held(files)
+    except OSError as error:
+        return str(error)
+
+
+def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.chain)], pem.roots)
