@@ -131,7 +131,11 @@ class Runner(Protocol):
         ...
 
     def predict(self, pictures: Sequence[Picture], options: Options) -> Predictions:
-        """Answer for each picture. Raises `BadPicture` and its kin, or `ModelFailed`."""
+        """Answer for each picture.
+
+        Raises `BadPicture` and its kin, which say which of several pictures is meant (`naming`), or
+        `ModelFailed`.
+        """
         ...
 
     def warm(self) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hotswap.artifact import Artifact
 from hotswap.errors import ModelFailed, ServingError, VersionFailed
+from hotswap.naming import naming
 from hotswap.runner import Options, Picture, Prediction, Predictions, Tensors, Timings
 from runners.family import Family, Found, Outputs
 from runners.geometry import Geometry
@@ -56,8 +57,8 @@ class OnnxRunner:
         most = _MOST_TOGETHER if self._together else 1
         group: list[Decoded] = []
         room = 0
-        for picture in pictures:
-            with _clock(timings, "decode"):
+        for index, picture in enumerate(pictures):
+            with _clock(timings, "decode"), naming(index, len(pictures)):
                 one = decode(picture, size, self._max_pixels)
             room -= one.image.width * one.image.height
             if len(group) == most or room < 0:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from api import fields
 from api.oip.messages import BYTES, Parameters, Tensor
 from hotswap.errors import BadRequest
+from hotswap.naming import which
 from hotswap.runner import Detection, Options, Picture, Prediction
 
 #: The name that metadata tells; any other is taken as well.
@@ -45,8 +46,12 @@ def read(tensor: Tensor) -> tuple[Picture, ...]:
             f"found {list(tensor.shape[:8])}"
         )
     elements = cast(Sequence[bytes], plain(tensor).data)
-    if not all(elements):
-        raise BadRequest(f"{tensor.name}: an element is empty; send the bytes of a JPEG, PNG, WebP or BMP")
+    for index, each in enumerate(elements):
+        if not each:
+            raise BadRequest(
+                f"{which(index, len(elements))}{tensor.name}: an element is empty; send the bytes of a JPEG, "
+                "PNG, WebP or BMP"
+            )
     return tuple(Picture(encoded=each) for each in elements)
 
 
@@ -54,13 +59,16 @@ def plain(tensor: Tensor) -> Tensor:
     """The same with the bytes that its texts stand for; raise `BadRequest` where one is not base64."""
     if not tensor.text:
         return tensor
-    try:
-        elements = [_of_text(each) for each in cast(Sequence[bytes], tensor.data)]
-    except (binascii.Error, ValueError):
-        raise BadRequest(
-            f"{tensor.name}: an element is not base64; JSON carries pictures as base64, "
-            "the binary tensor data extension as they are"
-        ) from None
+    texts = cast(Sequence[bytes], tensor.data)
+    elements: list[bytes] = []
+    for each in texts:
+        try:
+            elements.append(_of_text(each))
+        except (binascii.Error, ValueError):
+            raise BadRequest(
+                f"{which(len(elements), len(texts))}{tensor.name}: an element is not base64; JSON carries "
+                "pictures as base64, the binary tensor data extension as they are"
+            ) from None
     return replace(tensor, data=elements, text=False)
 
 

@@ -14,6 +14,7 @@ from api.rpc.calls import tell_version
 from api.rpc.following import State, Steps
 from api.rpc.pictures import Call, Pictures, meaning
 from hotswap.errors import BadRequest, ModelFailed
+from hotswap.naming import which
 from hotswap.requests import Answer, PredictRequest
 from hotswap.runner import Picture
 
@@ -41,8 +42,10 @@ class ModelInference:
     async def generate_batch(self, request: BatchRequest, call: Call) -> None:
         """Each picture's vector, or what is wrong with it, as they are ready."""
 
+        count = len(request.requests)
+
         async def one(item: tuple[int, EmbeddingRequest]) -> EmbeddingResponse:
-            wanted = _Wanted(item[1], str(item[0]))
+            wanted = _Wanted(item[1], str(item[0]), which(item[0], count))
             try:
                 return await self._answer(wanted, self._pictures.deadline(call))
             except Exception as error:  # noqa: BLE001 - it belongs to this picture, the others go on
@@ -99,11 +102,12 @@ class ModelInference:
 class _Wanted:
     """A request for one vector. `name` is what its answer calls it, `request_id` what the log does.
 
-    `otherwise` is its name where the caller has given it none.
+    `otherwise` is its name where the caller has given it none, `place` what tells it among others.
     """
 
-    def __init__(self, request: EmbeddingRequest, otherwise: str) -> None:
+    def __init__(self, request: EmbeddingRequest, otherwise: str, place: str = "") -> None:
         self._request = request
+        self._place = place
         self.name = request.request_id or otherwise
         self.request_id = context.request_id(self.name)
         self.model = request.model_name or None
@@ -120,7 +124,7 @@ class _Wanted:
     def told(self, error: Exception) -> str:
         """What its caller is told of an error."""
         known = meaning(error, self.request_id)
-        return f"{known.code}: {known.message}"
+        return f"{known.code}: {self._place}{known.message}"
 
 
 def _response(name: str, answer: Answer) -> EmbeddingResponse:

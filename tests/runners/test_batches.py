@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hotswap.errors import ModelFailed
-from hotswap.runner import Options
+from hotswap.errors import BadPicture, ModelFailed, PictureTooLarge, UnsupportedPicture
+from hotswap.runner import Options, Picture
 from runners import exposure_graph
 from tests.runners.graphs import CLASSIFIER, as_model, constant_graph, load
+from tests.runners.pictures import encode, smooth
 from tests.runners.runs import SCORES, count_runs, frames, one_only
 
 
@@ -39,6 +40,30 @@ def test_no_more_is_decoded_at_once_than_one_picture_may_have(tmp_path, monkeypa
 def test_no_pictures_have_no_answers(tmp_path):
     runner = load(tmp_path, exposure_graph.build(), exposure_graph.config())
     assert runner.predict([], Options()).items == ()
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("broken", "kind", "said"),
+    [
+        (b"\xff\xd8\xff", BadPicture, "the JPEG cannot be decoded"),
+        (b"", BadPicture, "empty"),
+        (b"GIF89a" + bytes(20), UnsupportedPicture, "GIF"),
+        (encode(smooth(100, 50), "PNG"), PictureTooLarge, "100x50"),
+    ],
+    ids=["broken", "empty", "format", "pixels"],
+)
+def test_a_broken_picture_among_others_is_named(tmp_path, monkeypatch, *, broken, kind, said, together):
+    runner = load(tmp_path, exposure_graph.build(), exposure_graph.config())
+    if together:
+        runner.check()
+    monkeypatch.setattr(runner, "_max_pixels", 4_999)
+    bad = Picture(encoded=broken)
+    with pytest.raises(kind, match=rf"^picture 10 of 12 \(index 9\): .*{said}"):
+        runner.predict([*frames(9), bad, bad, *frames(1)], Options())
+    with pytest.raises(kind, match=said) as alone:
+        runner.predict([bad], Options())
+    assert "of 1" not in alone.value.message
 
 
 def test_a_batch_of_one_takes_pictures_one_by_one(tmp_path, monkeypatch):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import struct
 
 import numpy as np
 import pytest
 
-from tests.api.oip.asking import document, failed, infer, outputs, pictures
+from tests.api.oip.asking import binary, document, failed, infer, infer_binary, outputs, packed, pictures
+from tests.api.rpc.oip_client import Client, Code, Input
+from tests.api.rpc.oip_client import pictures as typed_pictures
 from tests.e2e.harness import ROOT, Service
 from tests.e2e.pictures import picture
 from tests.e2e.sizes import LIMIT
@@ -15,6 +18,17 @@ from tests.e2e.sizes import LIMIT
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
 JPEG = picture()
+
+
+def bmp_header(width: int, height: int) -> bytes:
+    """The beginning of a BMP of that many pixels."""
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 54, 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, *[0] * 6)
+    )
+
+
 SHAPES = sorted((ROOT / "examples/shapes/pictures").glob("*.jpg"))[:3]
 
 
@@ -60,6 +74,46 @@ def test_too_many_pictures_are_told_how_many_there_may_be(v2: Service) -> None:
     assert "32" in failed(infer(v2, pictures(*[JPEG] * 33)), 400)
     for wrong in ({"shape": [1, 1]}, {"shape": [0], "data": []}, {"data": [""]}, {"data": ["not base64!"]}):
         failed(infer(v2, pictures(JPEG) | wrong), 400)
+
+
+BROKEN = [
+    (b"\xff\xd8\xff", "the JPEG cannot be decoded"),
+    (b"GIF89a" + bytes(20), "GIF"),
+    (bmp_header(30_000, 30_000), "30000x30000"),
+    (b"", "an element is empty"),
+]
+
+
+@pytest.mark.parametrize(("broken", "said"), BROKEN, ids=["broken", "format", "pixels", "empty"])
+def test_a_picture_that_cannot_be_read_is_named_among_others_and_alone_it_is_not(
+    v2: Service, broken: bytes, said: str
+) -> None:
+    images = [JPEG, JPEG, broken, JPEG]
+    raw = [binary("image", "BYTES", [len(each)], packed(*each)) for each in (images, [broken])]
+    rpc = Client(v2.grpc_address)
+    with rpc.channel:
+        grpc = [
+            rpc.refused(Code.INVALID_ARGUMENT, typed_pictures(*images)),
+            rpc.refused(
+                Code.INVALID_ARGUMENT,
+                Input(name="image", datatype="BYTES", shape=[4]),
+                raw_input_contents=[packed(*images)],
+            ),
+        ]
+    for told in (failed(infer(v2, pictures(*images)), 400), failed(infer_binary(v2, raw[0]), 400), *grpc):
+        assert told.startswith("picture 3 of 4 (index 2): ")
+        assert said in told
+    for told in (failed(infer(v2, pictures(broken)), 400), failed(infer_binary(v2, raw[1]), 400)):
+        assert said in told
+        assert "picture 1" not in told
+
+
+def test_a_text_that_is_no_base64_is_named_among_others(v2: Service) -> None:
+    sent = pictures(JPEG, JPEG)
+    sent["data"][1] = "not base64!"
+    assert failed(infer(v2, sent), 400).startswith(
+        "picture 2 of 2 (index 1): image: an element is not base64"
+    )
 
 
 def test_base64_may_have_line_breaks(v2: Service) -> None:

@@ -210,3 +210,14 @@ async def test_a_picture_that_is_none_is_told_as_such() -> None:
         assert await refusal(served, embedding()) == (grpc.StatusCode.INVALID_ARGUMENT, "no picture at all")
         (answer,) = (await batch(served, embedding())).values()
         assert answer.error == "invalid_image: no picture at all"
+
+
+async def test_a_failure_in_a_batch_names_its_picture_whatever_ids_its_callers_give() -> None:
+    async with typed("e:v1", "ebad:bad") as served:
+        served.world.loader.of("bad").fails["predict"] = BadPicture("half of it")
+        same = [embedding("x"), embedding("x", image_data=b""), embedding("x", model="ebad"), embedding("x")]
+        call = served.embeddings.GenerateBatch(mm.BatchRequest(requests=same))
+        told = sorted(each.error for each in [each async for each in call])
+    assert told[:2] == ["", ""]
+    assert told[2].startswith("invalid_argument: picture 2 of 4 (index 1): image_data: it is empty")
+    assert told[3] == "invalid_image: picture 3 of 4 (index 2): half of it"
