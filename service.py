@@ -6,12 +6,8 @@ claims the home and seeds the desired state; each worker builds a `Worker` when 
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-import time
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +26,7 @@ import bentoml
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from api import answers, context, errors, logs, openapi, routes
+from api import answers, context, errors, openapi, routes
 from api.annotated import Annotator
 from api.body import Store
 from api.gateway import Gateway, GatewayParts
@@ -44,10 +40,8 @@ from hotswap.requests import PredictRequest
 from hotswap.runner import Options, Picture
 from registry.desired_file import DesiredFile, StateDamaged
 from runners import draw
-from serving import replacing
+from serving import master
 from wiring import Worker, rpc_listen, version
-
-logger = logging.getLogger(f"{logs.ROOT}.service")
 
 BODIES = Store(SETTINGS.max_buffered_bytes)
 ANNOTATOR = Annotator(
@@ -104,8 +98,8 @@ class Okawari:
     def claim() -> None:
         """In the master, before any worker: take the home, apply the environment's wishes."""
         # Before the home names this process: the default for a hangup would end it.
-        _take_over_hangup()
-        _replace_lost_workers()
+        master.take_over_hangup(RUN)
+        master.replace_lost_workers(RUN)
         try:
             RUN.claim()
             _check_http()
@@ -178,7 +172,7 @@ async def _answer(
         answer = await worker().data_plane.predict(request)
         return answers.predicted(answer) if drawing is None else drawing.response(answer)
     except ServingError as error:
-        worker().refused(state.request_id, model, error)
+        worker().outcomes.refused(state.request_id, model, error)
         return errors.response(error)
 
 
@@ -189,35 +183,9 @@ def _encoded(image: Any) -> bytes:
     return image
 
 
-def _take_over_hangup() -> None:
-    """SIGHUP means look again now. BentoML's own reaction replaces all workers and loses requests."""
-    import signal
-
-    from circus.sighandler import SysHandler
-
-    def look_again(*_: object) -> None:
-        try:
-            RUN.ask_reload()
-        except OSError as error:
-            # What escapes from here would end the master, and with it the service.
-            logger.error("cannot pass the hangup on: %s; POST /api/v1/reload does the same", error)
-
-    SysHandler.handle_hup = look_again
-    # Until the process manager has set its own handlers, the default would end the process.
-    signal.signal(signal.SIGHUP, look_again)
-
-
-def _replace_lost_workers() -> None:
-    """BentoML replaces none in a container; where that cannot be changed the service goes on as it does."""
-    try:
-        replacing.take_over(RUN.came_up, time.monotonic)
-    except (ImportError, AttributeError) as error:
-        logger.warning("lost workers are replaced only as the process manager does it: %s", error)
-
-
 def _check_grpc() -> None:
     """Before any worker starts: can gRPC be offered? Raises `CannotListen`, `BadCertificate`."""
-    listen = rpc_listen(SETTINGS, _host())
+    listen = rpc_listen(SETTINGS, master.host())
     if listen is not None:
         check_free(listen)
         if listen.tls is not None:
@@ -226,24 +194,12 @@ def _check_grpc() -> None:
 
 def _check_http() -> None:
     """Before any worker starts: is the port free? Raises `CannotListen`; BentoML would show a trace."""
-    port = _given("--port", "-p") or os.environ.get("BENTOML_PORT", "")
-    if port.isdecimal() and int(port):
-        check_free(Listen(_host(), int(port)), _unable)
+    if port := master.port():
+        check_free(Listen(master.host(), port), _unable)
 
 
 def _unable(listen: Listen, reason: str) -> str:
     return f"HTTP cannot listen on {listen.address}: {reason}; set PORT to another port"
-
-
-def _host() -> str:
-    """Where HTTP will listen, as the command line tells the master; BentoML has not opened it yet."""
-    return _given("--host") or os.environ.get("BENTOML_HOST", "0.0.0.0")  # noqa: S104 - BentoML's default
-
-
-def _given(*names: str) -> str:
-    """What follows an option of the command line, empty where it is not there."""
-    words = [word for each in sys.argv for word in each.split("=", 1)]
-    return next((told for name, told in pairwise(words) if name in names), "")
 
 
 def _documents() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from api.oip.describing import Models
 from api.oip.repository import Repository
 from api.oip.serving import Inference
 from api.oip.statistics import Statistics
+from api.outcomes import Outcomes
 from api.routes import RouteParts
 from api.rpc.server import Listen, RpcServer
 from api.rpc.services import RpcParts
@@ -31,11 +32,9 @@ from hotswap.background import LoaderThread
 from hotswap.commits import Alone
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane
-from hotswap.errors import Overloaded, ServingError
-from hotswap.hooks import NoHooks
+from hotswap.errors import Overloaded
 from hotswap.pool import Pool
 from hotswap.reconciler import Reconciler
-from hotswap.requests import Answer, PredictRequest, TensorAnswer, TensorRequest
 from hotswap.turning import ReconcilerThread
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
@@ -91,7 +90,8 @@ class Worker:
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = Pool(settings.thread_count)
-        self.data_plane = DataPlane(self.reconciler, self._admission, self._pool, _Hooks(self.metrics))
+        self.outcomes = Outcomes(self.metrics, self.reconciler)
+        self.data_plane = DataPlane(self.reconciler, self._admission, self._pool, self.outcomes)
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, self.reconciler.wake)
         self._run = run
@@ -118,7 +118,7 @@ class Worker:
             models=Models(self.data_plane, version()),
             repository=Repository(control, self.reconciler, self._settings.swap_timeout),
             statistics=Statistics(self.metrics.families, self.reconciler),
-            refused=self.refused,
+            refused=self.outcomes.refused,
             check_room=self.check_room,
             not_ready=self.not_ready,
             max_body_bytes=self._settings.max_body_bytes,
@@ -168,7 +168,7 @@ class Worker:
             bodies=self._bodies,
             max_body_bytes=self._settings.max_body_bytes,
             request_timeout=self._settings.request_timeout,
-            refused=self.refused,
+            refused=self.outcomes.refused,
             check_room=self.check_room,
         )
 
@@ -211,12 +211,6 @@ class Worker:
         if self._admission.full:
             raise Overloaded(f"all {self._admission.capacity} places are taken; try again shortly")
 
-    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float = 0.0) -> None:
-        """A prediction was not made, told after `seconds`: count it, log it."""
-        known = model if model is not None and status.known(self.reconciler, model) else None
-        self.metrics.refused(known, error.code, seconds)
-        logs.refused(request_id, known, error.code, error.message)
-
     def _end_begins(self) -> None:
         """From now on answers carry `Connection: close`."""
         self.draining = True
@@ -241,19 +235,6 @@ def rpc_listen(settings: Settings, host: str) -> Listen | None:
 
 def _nobody() -> None:
     """There is no other worker to tell."""
-
-
-class _Hooks(NoHooks):
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def after_predict(self, request: PredictRequest, answer: Answer) -> None:  # noqa: ARG002
-        self._metrics.answered(answer)
-        logs.answered(answer)
-
-    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:  # noqa: ARG002
-        self._metrics.answered(answer)
-        logs.inferred(answer)
 
 
 def _info() -> dict[str, str]:

@@ -1,0 +1,64 @@
+"""What the master reads of its command line, and how it takes a hangup."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.run_folder import RunFolder
+from serving import master
+
+
+@pytest.mark.parametrize(
+    ("words", "host", "port"),
+    [
+        (["--host", "127.0.0.2", "--port", "4000"], "127.0.0.2", 4000),
+        (["--host=::1", "-p", "4001"], "::1", 4001),
+        (["--port=0"], "0.0.0.0", 0),  # noqa: S104 - what BentoML listens on
+        (["--port", "many"], "0.0.0.0", 0),  # noqa: S104
+        ([], "0.0.0.0", 0),  # noqa: S104
+    ],
+)
+def test_where_http_will_listen_is_what_the_command_line_says(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], host: str, port: int
+) -> None:
+    for name in ("BENTOML_HOST", "BENTOML_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "argv", ["bentoml", "serve", "service:Okawari", *words])
+    assert (master.host(), master.port()) == (host, port)
+
+
+def test_without_options_the_environment_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bentoml", "serve"])
+    monkeypatch.setenv("BENTOML_HOST", "127.0.0.3")
+    monkeypatch.setenv("BENTOML_PORT", "4002")
+    assert (master.host(), master.port()) == ("127.0.0.3", 4002)
+
+
+@pytest.fixture
+def _own_hangup() -> Iterator[None]:
+    from circus.sighandler import SysHandler
+
+    handler, method = signal.getsignal(signal.SIGHUP), SysHandler.handle_hup
+    yield
+    signal.signal(signal.SIGHUP, handler)
+    SysHandler.handle_hup = method
+
+
+@pytest.mark.usefixtures("_own_hangup")
+def test_a_hangup_asks_for_a_look_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = RunFolder(tmp_path)
+    master.take_over_hangup(run)
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert run.reload_asked() == 1
+    run.asked.rename(tmp_path / "gone")
+    run.asked.write_text("no folder any more")
+    with caplog.at_level(logging.ERROR):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert "cannot pass the hangup on" in caplog.text
