@@ -98,6 +98,7 @@ class Worker:
         self._bodies = bodies
         self._listener = process.listening_socket()
         self._report = WorkerReport(self.reconciler, run, self._listener)
+        self._report.tell(tls=process.speaks_tls())
         control = Control(self.reconciler, desired, store, run.ask_reload if several else _nobody)
         self.route_parts = RouteParts(
             reconciler=self.reconciler,
@@ -155,6 +156,8 @@ class Worker:
             rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
             await rpc.start()
             self._rpc = rpc
+            self._report.tell(grpc=listen.told())
+            self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
 
     def _rpc_parts(self) -> RpcParts:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.addresses import http_url
 from cli.refusal import Refused
 from registry.files import write_atomically
-from registry.run_folder import RunFolder, WorkerState
+from registry.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import httpx
@@ -21,7 +22,6 @@ _TRIES = 5
 _LONGEST_PAUSE = 2.0
 #: The answers after which the same request may succeed soon.
 _BUSY = (429, 503)
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a worker listens on, not we
 
 
 def service_url(run: RunFolder) -> str:
@@ -34,24 +34,20 @@ def service_url(run: RunFolder) -> str:
     worker = next((each for each in run.worker_states() if each.port), None)
     if worker is None:
         raise Refused("the service starts and does not listen yet; `okawari status` tells when it does")
-    return _address(worker)
-
-
-def _address(worker: WorkerState) -> str:
-    host = _EVERYWHERE.get(worker.host or "", worker.host or "127.0.0.1")
-    return f"http://{f'[{host}]' if ':' in host else host}:{worker.port}"
+    return http_url(worker)
 
 
 def connect(url: str, *, own: bool) -> httpx.Client:
     """A client of the service at `url`; `own` is on this machine, which no proxy leads to.
 
-    Raises `Refused` when nothing of ours answers there.
+    The certificate of an own service is not checked: it names the host that others know it by. Raises
+    `Refused` when nothing of ours answers there.
     """
     import httpx
 
     timeout = httpx.Timeout(120.0, connect=5.0, pool=None)
     try:
-        client = httpx.Client(base_url=url, timeout=timeout, trust_env=not own)
+        client = httpx.Client(base_url=url, timeout=timeout, trust_env=not own, verify=not own)
         answer = client.get("/livez")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise Refused(f"nothing answers at {url}: {error}") from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli import addresses
 from cli.console import mega, say, say_json, settings, short
 from cli.refusal import Refused
 from cli.view import ModelView, VersionView, views
@@ -123,7 +124,7 @@ def _plain(table: Table) -> str:
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status_command(as_json: bool) -> None:
-    """Say whether the service runs, where, and what it serves.
+    """Say whether the service runs, at which addresses it is asked, and what it serves.
 
     \b
     Examples:
@@ -146,6 +147,8 @@ def _status(configured: Settings, seen: Picture) -> dict[str, Any]:
         "home": configured.home,
         "store": configured.models,
         "default": seen.desired.default,
+        "http": addresses.http(seen.workers),
+        "grpc": addresses.grpc(seen.workers),
         "workers": [_worker(worker) for worker in seen.workers],
         "models": {
             model.name: {
@@ -162,7 +165,7 @@ def _status(configured: Settings, seen: Picture) -> dict[str, Any]:
 def _worker(worker: WorkerState) -> dict[str, Any]:
     return {
         "pid": worker.pid,
-        "address": f"{worker.host}:{worker.port}" if worker.port else None,
+        "address": addresses.joined(worker.host or "", worker.port) if worker.port else None,
         "ready": worker.ready,
         "serving": {name: state.serving for name, state in worker.models.items() if state.serving},
     }
@@ -173,6 +176,8 @@ def _say_status(document: dict[str, Any]) -> None:
     say(f"home     {document['home']}")
     say(f"store    {document['store']}")
     say(f"default  {document['default'] or '-'}")
+    for line in addresses.told(document["http"], document["grpc"]):
+        say(line)
     for worker in document["workers"]:
         ready = "ready" if worker["ready"] else "not ready"
         serving = ", ".join(f"{name}:{version}" for name, version in worker["serving"].items())

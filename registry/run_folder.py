@@ -49,14 +49,27 @@ class ModelState(BaseModel):
     generations: list[GenerationState] = []
 
 
+class GrpcState(BaseModel):
+    """Where one worker takes calls over gRPC, and how."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    host: str
+    port: int
+    tls: bool = False
+    client_certificates: bool = False
+
+
 class WorkerState(BaseModel):
-    """What one worker wrote last."""
+    """What one worker wrote last; `host`, `port` and `tls` are those of HTTP."""
 
     model_config = ConfigDict(extra="ignore")
 
     pid: int
     host: str | None = None
     port: int | None = None
+    tls: bool = False
+    grpc: GrpcState | None = None
     started: float
     looks: int = 0
     reload_seen: int = 0

@@ -36,6 +36,10 @@ class WorkerReport:
             self._reload_pending = asked
             self._reconciler.retry()
 
+    def tell(self, **more: Any) -> None:
+        """Something else that holds from now on; it is written after the next look."""
+        self._fixed = {**self._fixed, **more}
+
     def remove(self) -> None:
         """The worker has ended."""
         self._run.remove_worker(os.getpid())

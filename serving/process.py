@@ -43,6 +43,11 @@ def host_of(listener: socket.socket | None) -> str:
     return str(address[0]) if isinstance(address, tuple) else "127.0.0.1"
 
 
+def speaks_tls() -> bool:
+    """Whether HTTP goes over TLS, as the worker's command line says."""
+    return "--ssl-certfile" in sys.argv
+
+
 def allow_many_files() -> None:
     """Raise the soft limit of open files to the hard one: connections and models each take some."""
     with suppress(OSError, ValueError):

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -50,6 +51,16 @@ class Listen:
     def address(self) -> str:
         """Host and port as the library reads them."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def told(self) -> dict[str, Any]:
+        """What a client has to know, for the run folder."""
+        mutual = self.tls is not None and self.tls.client_ca is not None
+        return {
+            "host": self.host,
+            "port": self.port,
+            "tls": self.tls is not None,
+            "client_certificates": mutual,
+        }
 
 
 class RpcServer:

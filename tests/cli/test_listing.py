@@ -159,6 +159,33 @@ class TestStatus:
         assert document["workers"][0]["serving"] == {"code": "v2"}
         assert document["models"]["code"]["serving"] == "v2"
 
+    def test_the_addresses_are_those_that_clients_use(
+        self, okawari: Okawari, stocked: Path, service: Service
+    ) -> None:
+        assert {"HTTP     -", "gRPC     -"} <= set(okawari("status").stdout.splitlines())
+        service.write(grpc={"host": "127.0.0.1", "port": 50051})
+        lines = okawari("status").stdout.splitlines()
+        assert {"HTTP     http://127.0.0.1:3000", "gRPC     127.0.0.1:50051, plain text"} <= set(lines)
+
+    def test_addresses_tell_of_tls_and_of_listening_everywhere(
+        self, okawari: Okawari, stocked: Path, service: Service
+    ) -> None:
+        everywhere = ", and every other address of this machine"
+        grpc = {"host": "::", "port": 50051, "tls": True, "client_certificates": True}
+        service.write(host="::", tls=True, grpc=grpc)
+        lines = okawari("status").stdout.splitlines()
+        assert f"HTTP     https://[::1]:3000{everywhere}" in lines
+        assert f"gRPC     [::1]:50051, TLS, only clients with a certificate{everywhere}" in lines
+        document = json.loads(okawari("status", "--json").stdout)
+        assert document["http"] == {"url": "https://[::1]:3000", "everywhere": True}
+        assert document["grpc"] == {
+            "address": "[::1]:50051",
+            "everywhere": True,
+            "tls": True,
+            "client_certificates": True,
+        }
+        assert document["workers"][0]["address"] == "[::]:3000"
+
     def test_a_pid_without_lock_is_down(self, okawari: Okawari, stocked: Path, service: Service) -> None:
         service.says("code", "v2")
         service.end()
