@@ -10,23 +10,18 @@ import grpc
 from api import context
 from api.auth import Guard
 from api.oip.describing import BACKEND
-from api.oip.messages import MOST_PARAMETERS, MOST_TENSORS, InferRequest, InferResponse
+from api.oip.messages import InferRequest, InferResponse
 from api.oip.parts import Parts, in_time
 from api.protos import inference_pb2 as messages
+from api.rpc import oip_bounds, oip_messages
 from api.rpc import oip_described as described
-from api.rpc import oip_messages
 from api.rpc.calls import sent, tell_version
-from api.rpc.counting import limited
 from hotswap.errors import BadRequest, ServingError
 from hotswap.requests import Asked
 
 NAME = "inference.GRPCInferenceService"
 #: Elements of a message that are read, and bytes of an answer that are written, without a thread.
 QUICK, QUICK_BYTES = 16_384, 65_536
-
-#: Fields of a message: three lists of tensors, parameters, and what is there once.
-_MOST_FIELDS = 3 * MOST_TENSORS + MOST_PARAMETERS + 16
-_TOO_MANY = f"inputs, outputs and parameters: the message has more than {_MOST_FIELDS} of them"
 
 Metadata = messages.ModelMetadataResponse.TensorMetadata
 
@@ -223,7 +218,7 @@ def _methods(behaviours: dict[str, Any]) -> dict[str, grpc.RpcMethodHandler]:
     return {
         name: (writing if name in _WRITING else one)(
             behave,
-            limited(getattr(messages, f"{name}Request").FromString, _MOST_FIELDS, _TOO_MANY),
+            oip_bounds.reader(name),
             getattr(messages, f"{name}Response").SerializeToString,
         )
         for name, behave in behaviours.items()

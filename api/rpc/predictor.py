@@ -8,6 +8,7 @@ from api import context, fields
 from api.protos import predictor_pb2 as messages
 from api.rpc import predicted
 from api.rpc.calls import tell_version
+from api.rpc.counting import limited
 from api.rpc.flight import InOrder
 from api.rpc.pictures import Call, Pictures, meaning
 from api.rpc.receiving import Messages, Unheld
@@ -19,6 +20,12 @@ from hotswap.requests import Answer, PredictRequest
 from hotswap.runner import Options, Picture
 
 NAME = "okawari.v1.Predictor"
+
+#: Fields of a message, which has six.
+_MOST_FIELDS = 64
+_read = limited(
+    messages.PredictRequest.FromString, _MOST_FIELDS, f"the message has more than {_MOST_FIELDS} fields"
+)
 
 Stream = InOrder[messages.PredictRequest | Unheld, messages.StreamReply]
 
@@ -122,12 +129,10 @@ def handlers(servicer: Predictor) -> list[grpc.ServiceRpcHandler]:
     """The service."""
     methods = {
         "Predict": grpc.unary_unary_rpc_method_handler(
-            servicer.predict, messages.PredictRequest.FromString, messages.PredictResponse.SerializeToString
+            servicer.predict, _read, messages.PredictResponse.SerializeToString
         ),
         "PredictStream": grpc.stream_stream_rpc_method_handler(
-            servicer.predict_stream,
-            messages.PredictRequest.FromString,
-            messages.StreamReply.SerializeToString,
+            servicer.predict_stream, _read, messages.StreamReply.SerializeToString
         ),
         "ListModels": grpc.unary_unary_rpc_method_handler(
             servicer.list_models,

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import grpc
 import pytest
+from google.protobuf.internal.encoder import _VarintBytes
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +41,49 @@ def test_what_stands_before_the_pictures_hides_none_of_them() -> None:
         assert counting.fields(odd + NOTHING * 3, batches.MOST) == (5 if odd == b"\x13\x14" else 4)
         with pytest.raises(BadRequest):
             batches.read(odd + NOTHING * (batches.MOST + 1))
+
+
+def within(number: int, *parts: bytes) -> bytes:
+    """A message with that field, which holds the parts."""
+    inner = b"".join(parts)
+    return bytes([number << 3 | 2]) + _VarintBytes(len(inner)) + inner
+
+
+#: A picture's request that is all options: entries of nothing, keys of one entry, what nobody knows, groups.
+GROWING = (
+    within(1, b"\x22\x00" * 90_000),
+    within(1, within(4, b"\x0a\x00" * 90_000)),
+    within(1, within(4, b"\x28\x00" * 90_000)),
+    within(1, b"\x0a\x00" * 90_000),
+    within(1, b"\x4b\x4c" * 90_000),
+    within(1, b"\x22\x00" * 9) * 9_999,
+)
+
+
+@pytest.mark.parametrize("raw", GROWING, ids=["options", "keys", "unknown", "ids", "groups", "each"])
+def test_what_is_within_the_pictures_of_a_batch_is_counted_too(raw: bytes) -> None:
+    with pytest.raises(BadRequest, match="at most 80000 fields"):
+        batches.read(raw)
+
+
+@pytest.mark.parametrize("raw", GROWING[:5], ids=["options", "keys", "unknown", "ids", "groups"])
+def test_so_is_what_is_within_a_picture_alone(raw: bytes) -> None:
+    with pytest.raises(BadRequest, match="more than 256 fields"):
+        batches.read_one(raw[4:])
+
+
+def test_a_batch_of_the_most_pictures_may_have_ids_names_and_versions() -> None:
+    one = EmbeddingRequest(request_id="r", image_data=bytes(9), model_name="e", options={"version": "v1"})
+    raw = BatchRequest(requests=[one] * batches.MOST).SerializeToString()
+    assert len(batches.read(raw).requests) == batches.MOST
+
+
+@given(st.binary(max_size=60))
+def test_odd_bytes_within_pictures_do_no_harm(odd: bytes) -> None:
+    raw = within(1, odd) + NOTHING
+    assert counting.fields(raw, 100, {1: {4: counting.PLAIN, 3: None}}) >= 2
+    for end in range(len(raw)):
+        counting.fields(raw[:end], 100, {1: {4: counting.PLAIN, 3: None}})
 
 
 @given(st.lists(st.sampled_from(SIZES), max_size=20), st.binary(max_size=40))

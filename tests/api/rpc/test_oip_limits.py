@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from api.protos import inference_pb2 as pb
-from api.rpc import oip, oip_messages
+from api.rpc import oip, oip_bounds, oip_messages
 from hotswap.errors import BadRequest
 from tests.api.rpc.calling import ends, reached
 from tests.api.rpc.frames import message, wire
@@ -146,9 +146,48 @@ async def test_calls_that_are_open_are_bounded_too() -> None:
 
 async def test_messages_of_nothings_are_refused_before_they_grow() -> None:
     async with served("m:v1") as one:
-        for method, more in ((INFER, b"\x2a\x00"), ("/ModelInference/GenerateEmbedding", b"\x22\x00")):
+        for method, more in (
+            (INFER, b"\x2a\x00"),
+            ("/ModelInference/GenerateEmbedding", b"\x22\x00"),
+            (PREDICT, b"\x0a\x00"),
+        ):
             send = one.channel.unary_unary(method)
             assert "the message has more than" in await ends(send(more * 900_000), Code.INVALID_ARGUMENT)
+
+
+def within(number: int, inner: bytes) -> bytes:
+    """A message with that field."""
+    return (
+        pb.ModelInferRequest(raw_input_contents=[inner])
+        .SerializeToString()
+        .replace(b"\x3a", bytes([number << 3 | 2]), 1)
+    )
+
+
+_NOTHINGS = 50_000
+_GROWING = {
+    "parameters": within(5, b"\x22\x00" * _NOTHINGS),
+    "values": within(4, within(2, b"\x08\x00" * _NOTHINGS)),
+    "shape": within(5, within(3, b"\x01" * _NOTHINGS)),
+    "loose shape": within(5, b"\x18\x01" * _NOTHINGS),
+    "elements": within(5, within(5, b"\x42\x00" * _NOTHINGS)),
+    "loose elements": within(5, within(5, b"\x10\x01" * _NOTHINGS)),
+    "outputs": within(6, b"\x12\x00" * _NOTHINGS),
+}
+
+
+@pytest.mark.parametrize("raw", _GROWING.values(), ids=_GROWING)
+def test_what_is_within_tensors_and_parameters_is_counted_before_it_grows(raw: bytes) -> None:
+    assert pb.ModelInferRequest.FromString(raw).ByteSize() > 0
+    with pytest.raises(BadRequest, match="more than 32768 fields together"):
+        oip_bounds.reader("ModelInfer")(raw)
+
+
+def test_packed_elements_are_as_many_as_there_are() -> None:
+    contents = pb.InferTensorContents(uint64_contents=range(100_000), bool_contents=[True] * 100_000)
+    raw = pb.ModelInferRequest(inputs=[Input(name="x", contents=contents)]).SerializeToString()
+    (found,) = oip_bounds.reader("ModelInfer")(raw).inputs
+    assert (len(found.contents.uint64_contents), len(found.contents.bool_contents)) == (100_000, 100_000)
 
 
 async def test_a_message_with_the_most_of_everything_is_read() -> None:
