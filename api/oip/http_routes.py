@@ -12,27 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import body, context, errors
+from api import context, errors
 from api.auth import Guard
 from api.context import RequestContext
-from api.oip import encodings, http_answers, http_request, http_response
+from api.oip import http_answers, http_bodies, http_request
 from api.oip.http_request import Parsed
-from api.oip.messages import InferRequest, InferResponse, check_parameter
-from api.oip.parts import Parts, in_time
+from api.oip.messages import InferRequest
+from api.oip.parts import Parts
 from hotswap.errors import BadRequest, ModelNotReady, ServingError
 from hotswap.requests import Asked
-
-#: JSON bytes of a request, and bytes of an answer's tensors, that are worked on without a thread.
-QUICK = 65_536
-_MOST_BYTES = 65_536
-#: Clients of the protocol send JSON under many names; a form or a picture is none of them.
-_MEDIA = (
-    "",
-    "application/json",
-    "application/octet-stream",
-    "text/plain",
-    "application/x-www-form-urlencoded",
-)
 
 
 def table(parts: Callable[[], Parts], guard: Callable[[], Guard]) -> list[Route]:
@@ -112,9 +100,9 @@ class Routes:
         parts, state = self._parts(), context.current.get()
         try:
             parts.check_room()
-            parsed = await _read(parts, request, state)
+            parsed = await http_bodies.read(parts, request, state)
             with await parts.inference.answering(_request(request, parsed, state)) as answer:
-                return await _written(answer, parsed, request, state)
+                return await http_bodies.written(answer, parsed, request, state)
         except ServingError as error:
             seconds = time.perf_counter() - state.received
             parts.refused(state.request_id, request.path_params["name"], error, seconds)
@@ -122,7 +110,7 @@ class Routes:
 
     async def index(self, request: Request) -> Response:
         """`POST /v2/repository/index`."""
-        wanted = await _small(request)
+        wanted = await http_bodies.small(request)
         ready = wanted.get("ready", False)
         if not isinstance(ready, bool):
             raise BadRequest("ready: it must be true or false")
@@ -132,14 +120,14 @@ class Routes:
     async def load(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/load`."""
         actor = self._actor(request)
-        wanted = await _small(request)
-        await self._parts().repository.load(request.path_params["name"], _parameters(wanted), actor)
+        parameters = http_bodies.parameters(await http_bodies.small(request))
+        await self._parts().repository.load(request.path_params["name"], parameters, actor)
         return _json({})
 
     async def unload(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/unload`."""
         actor = self._actor(request)
-        _parameters(await _small(request))
+        http_bodies.parameters(await http_bodies.small(request))
         await self._parts().repository.unload(request.path_params["name"], actor)
         return _json({})
 
@@ -170,34 +158,6 @@ def _asked(request: Request) -> Asked:
     )
 
 
-def _check_media(request: Request) -> None:
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media not in _MEDIA:
-        raise errors.UnsupportedMediaType(
-            f"Content-Type {media[:64]!r}: accepted are application/json, and application/octet-stream with "
-            f"{http_response.HEADER}"
-        )
-
-
-async def _read(parts: Parts, request: Request, state: RequestContext) -> Parsed:
-    _check_media(request)
-    encoding = encodings.of_body(request.headers.get("content-encoding"))
-    data = await body.read(request)
-    header = request.headers.get(http_response.HEADER)
-
-    def work() -> Parsed:
-        plain = data
-        if encoding is not None:
-            plain = encodings.expand(data, encoding, parts.max_body_bytes, state.hold)
-        parsed = http_request.parse(plain, http_request.json_size(header, len(plain)))
-        state.hold(parsed.held)
-        return parsed
-
-    if encoding is None and http_request.json_size(header, len(data)) <= QUICK:
-        return work()
-    return await parts.aside(work, state.deadline)
-
-
 def _request(request: Request, parsed: Parsed, state: RequestContext) -> InferRequest:
     return InferRequest(
         model=request.path_params["name"],
@@ -210,54 +170,3 @@ def _request(request: Request, parsed: Parsed, state: RequestContext) -> InferRe
         deadline=state.deadline,
         received=state.received,
     )
-
-
-async def _written(
-    answer: InferResponse, parsed: Parsed, request: Request, state: RequestContext
-) -> Response:
-    accepted = request.headers.get("accept-encoding")
-
-    def work() -> Response:
-        data, headers = http_response.encode(answer, parsed.is_binary)
-        encoding = encodings.wanted(accepted, len(data))
-        if encoding is not None:
-            data, headers = encodings.compress(data, encoding), {**headers, "Content-Encoding": encoding}
-        return Response(data, headers={**headers, "Vary": "Accept-Encoding"})
-
-    weight = http_response.weight(answer)
-    if weight <= QUICK:
-        return work()
-    # The answer waits for the caller to take it: it counts until then, as text, which is longer, too.
-    state.hold(weight)
-    response = await in_time(work, state.deadline)
-    state.hold(max(0, len(response.body) - weight))
-    return response
-
-
-async def _small(request: Request) -> dict[str, Any]:
-    """The object in a body that may be empty."""
-    _check_media(request)
-    encoding = encodings.of_body(request.headers.get("content-encoding"))
-    data = await body.read_small(request, _MOST_BYTES)
-    if encoding is not None:
-        data = encodings.expand(data, encoding, _MOST_BYTES, context.current.get().hold)
-    if not data:
-        return {}
-    try:
-        found = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise BadRequest("the body must be an object, or empty")
-    return found
-
-
-def _parameters(found: dict[str, Any]) -> dict[str, Any]:
-    parameters = found.get("parameters")
-    if parameters is None:
-        return {}
-    if not isinstance(parameters, dict):
-        raise BadRequest("parameters: it must be an object")
-    for name, value in parameters.items():
-        check_parameter("parameters", name, value)
-    return parameters

@@ -17,7 +17,8 @@ from api import context
 from api.auth import Guard
 from api.context import RequestContext
 from api.oip.describing import Models
-from api.oip.http_routes import QUICK, Routes
+from api.oip.http_bodies import QUICK
+from api.oip.http_routes import Routes
 from api.oip.parts import Parts
 from api.oip.serving import Inference
 from hotswap.dataplane import DataPlane
