@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ class Handler(BaseHTTPRequestHandler):
     """The page, and the two calls that it makes, passed on to the service."""
 
     service = ""
+    connect: type[HTTPConnection] = HTTPConnection
 
     def do_GET(self) -> None:
         """The page, its example, or the list of models."""
@@ -49,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
             self._pass_on("POST", self.rfile.read(length))
 
     def _pass_on(self, method: str, body: bytes | None = None) -> None:
-        connection = HTTPConnection(self.service, timeout=60)
+        connection = self.connect(self.service, timeout=60)
         try:
             kind = {"Content-Type": self.headers["Content-Type"]} if body else {}
             connection.request(method, self.path, body, kind)
@@ -83,7 +84,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
     parser.add_argument("--service", default="http://127.0.0.1:3000", help="where it answers over HTTP")
     words = parser.parse_args()
-    Handler.service = urlsplit(words.service).netloc
+    place = urlsplit(words.service)
+    if place.scheme not in ("http", "https") or not place.netloc:
+        parser.error(f"--service {words.service}: write http://HOST:PORT or https://HOST:PORT")
+    Handler.service = place.netloc
+    Handler.connect = HTTPSConnection if place.scheme == "https" else HTTPConnection
     with ThreadingHTTPServer(("127.0.0.1", words.port), Handler) as server:
         print(f"http://127.0.0.1:{server.server_address[1]}/", flush=True)
         try:
