@@ -33,7 +33,7 @@ from api.gateway import Gateway, GatewayParts
 from api.predict_input import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from api.rpc import tls
 from api.rpc.server import CannotListen, Listen, check_free
-from api.rpc.tls import BadCertificate
+from api.rpc.tls import BadCertificate, TlsFiles
 from hotswap.desired import BadServe, seed
 from hotswap.errors import ServingError
 from hotswap.requests import PredictRequest
@@ -193,7 +193,9 @@ def _check_grpc() -> None:
 
 
 def _check_http() -> None:
-    """Before any worker starts: is the port free? Raises `CannotListen`; BentoML would show a trace."""
+    """Before any worker starts: port and certificate; raises as `_check_grpc`. BentoML would show a trace."""
+    if files := master.https_files():
+        tls.check(TlsFiles(*files))
     if port := master.port():
         check_free(Listen(master.host(), port), _unable)
 

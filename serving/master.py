@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from itertools import pairwise
+from pathlib import Path
 
 from registry.run_folder import RunFolder
 from serving import replacing
@@ -24,6 +25,14 @@ def port() -> int:
     """Its port; 0 where any will do, or where none is told."""
     told = _given("--port", "-p") or os.environ.get("BENTOML_PORT", "")
     return int(told) if told.isdecimal() else 0
+
+
+def https_files() -> tuple[Path, Path] | None:
+    """Certificate and key that HTTP is told to use; None for plain text, or where a password locks the key."""
+    chain = _given("--ssl-certfile")
+    if not chain or _given("--ssl-keyfile-password"):
+        return None
+    return Path(chain), Path(_given("--ssl-keyfile") or chain)
 
 
 def _given(*names: str) -> str:

@@ -78,6 +78,19 @@ def test_with_tls_on_both_wires_the_addresses_say_so_and_pictures_are_asked_abou
     assert told["model_version"] == "v1"
 
 
+def test_a_certificate_that_https_cannot_use_ends_the_start_with_one_line(
+    make_service: Start, store: Store, tmp_path: Path
+) -> None:
+    ours = Authority(tmp_path / "ours")
+    server, other = ours.vouch("server"), ours.vouch("other")
+    https = f'exec "$0" "$@" --ssl-certfile {server.certificate} --ssl-keyfile {other.key}'
+    service = make_service(store.home, through=("sh", "-c", https)).launch()
+    assert service.ended() == 1
+    (line,) = [line for line in service.lines() if line.startswith("okawari: ")]
+    assert str(server.certificate) in line
+    assert not any("Traceback" in line for line in service.lines())
+
+
 def test_where_grpc_is_off_no_address_is_told(make_service: Start, store: Store) -> None:
     store.add("v1", 1)
     service = make_service(store.home, GRPC_PORT="0").ready()

@@ -34,6 +34,22 @@ def test_where_http_will_listen_is_what_the_command_line_says(
     assert (master.host(), master.port()) == (host, port)
 
 
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["--ssl-certfile", "a.crt", "--ssl-keyfile=a.key"], (Path("a.crt"), Path("a.key"))),
+        (["--ssl-certfile=both.pem"], (Path("both.pem"), Path("both.pem"))),
+        (["--ssl-certfile", "a.crt", "--ssl-keyfile", "a.key", "--ssl-keyfile-password", "x"], None),
+        ([], None),
+    ],
+)
+def test_the_files_of_https_are_those_of_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], files: tuple[Path, Path] | None
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bentoml", "serve", "service:Okawari", *words])
+    assert master.https_files() == files
+
+
 def test_without_options_the_environment_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["bentoml", "serve"])
     monkeypatch.setenv("BENTOML_HOST", "127.0.0.3")
