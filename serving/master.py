@@ -28,7 +28,7 @@ def port() -> int:
 
 
 def https_files() -> tuple[Path, Path] | None:
-    """Certificate and key that HTTP is told to use; None for plain text, or where a password locks the key."""
+    """Certificate and key that HTTP is told to use; None for plain text, or for a key with a password."""
     chain = _given("--ssl-certfile")
     if not chain or _given("--ssl-keyfile-password"):
         return None
