@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from operator import mul
 from typing import Any
@@ -27,14 +28,24 @@ _MOST_FIELDS = 1024
 _MOST_VALUES = 100_000
 _KEY, _AFTER_KEY = b'"data"', re.compile(rb"\s*:\s*(?=\[)")
 _NUMERIC = re.compile(rb"[-+0-9.eE,\[\]\s]*")
-_BUT_STRUCTURE = b"-+0123456789.eE \t\r\n"
+_STRUCTURE, _BUT_STRUCTURE = b",[]", b"-+0123456789.eE \t\r\n"
 
 
-def loads(body: bytes, end: int) -> tuple[Any, dict[str, memoryview]]:
-    """The document in `body[:end]`, and the texts of its long arrays.
+@dataclass(frozen=True, slots=True)
+class Long:
+    """A long array: its text, in which there are no other characters than numbers and arrays have, and the
+    commas and brackets of that.
+    """
 
-    Where a field `data` held such an array, the document has a string, by which its text is found.
-    Raises `BadRequest` for what is no JSON.
+    text: memoryview
+    structure: bytes
+
+
+def loads(body: bytes, end: int) -> tuple[Any, dict[str, Long]]:
+    """The document in `body[:end]`, and its long arrays.
+
+    Where a field `data` held such an array, the document has a string, by which it is found. Raises
+    `BadRequest` for what is no JSON.
     """
     rest, long = _taken_out(body, end)
     if len(rest) > PIECE and sum(map(rest.count, (b",", b"[", b"{"))) > _MOST_VALUES:
@@ -51,24 +62,24 @@ def _loads(text: bytes) -> Any:
         raise BadRequest(f"the body is not JSON: {error}") from None
 
 
-def _taken_out(body: bytes, end: int) -> tuple[bytes, dict[str, memoryview]]:
+def _taken_out(body: bytes, end: int) -> tuple[bytes, dict[str, Long]]:
     if end <= PIECE:
         return body[:end], {}
     # Nobody can write a string that he does not know.
     secret = f"{random.getrandbits(128):032x}"
-    long: dict[str, memoryview] = {}
+    long: dict[str, Long] = {}
     parts: list[bytes] = []
     done = 0
-    for start, stop in _arrays(body, end):
+    for start, found in _arrays(body, end):
         name = f"{secret}:{len(long)}"
-        long[name] = memoryview(body)[start:stop]
+        long[name] = found
         parts += [body[done:start], f'"{name}"'.encode()]
-        done = stop
+        done = start + len(found.text)
     return b"".join((*parts, body[done:end])), long
 
 
-def _arrays(body: bytes, end: int) -> Iterator[tuple[int, int]]:
-    """Where the long arrays of numbers lie that follow a key `data`."""
+def _arrays(body: bytes, end: int) -> Iterator[tuple[int, Long]]:
+    """The long arrays of numbers that follow a key `data`, and where they begin."""
     at = body.find(_KEY, 0, end)
     for _ in range(_MOST_FIELDS):
         if at < 0:
@@ -78,28 +89,43 @@ def _arrays(body: bytes, end: int) -> Iterator[tuple[int, int]]:
         # A quote that is escaped belongs to a longer name.
         if found is not None and body[at - 1 : at] != b"\\":
             start = found.end()
-            stop = _stop(body, start, end)
-            if stop - start > LONG:
-                yield start, stop
-                start = stop
+            array = _array(body, start, end)
+            if array is not None:
+                yield start, array
+                start += len(array.text)
         at = body.find(_KEY, start, end)
 
 
-def _stop(body: bytes, start: int, end: int) -> int:
-    """Behind the last bracket of what can be an array of numbers; an object's end follows it somewhere."""
-    at = start
+def _array(body: bytes, start: int, end: int) -> Long | None:
+    """What can be an array of numbers, up to its last bracket; None for a short one."""
+    at = _numeric(body, start, min(start + LONG + 1, end))
+    if at <= start + LONG:
+        return None
+    parts, at, size = [], start, LONG
     while at < end:
-        upto = min(at + PIECE, end)
-        found = _NUMERIC.match(body, at, upto)
-        at = found.end() if found is not None else at
-        if at < upto:
+        size = min(2 * size, PIECE)  # many that are hardly long cost no whole piece each
+        upto = min(at + size, end)
+        part = body[at:upto].translate(None, _BUT_STRUCTURE)
+        if part.translate(None, _STRUCTURE):  # something else begins here; at the latest an object's end
+            upto = _numeric(body, at, upto)
+            parts.append(body[at:upto].translate(None, _BUT_STRUCTURE))
             break
-    return body.rfind(b"]", start, at) + 1
+        parts.append(part)
+        at = upto
+    stop, structure = body.rfind(b"]", start, upto) + 1, b"".join(parts)
+    if stop - start <= LONG:
+        return None
+    return Long(memoryview(body)[start:stop], structure[: structure.rfind(b"]") + 1])
 
 
-def check_form(name: str, shape: Sequence[int], wanted: int, text: memoryview) -> None:
+def _numeric(body: bytes, start: int, end: int) -> int:
+    """Behind the last character that an array of numbers can have."""
+    found = _NUMERIC.match(body, start, end)
+    return start if found is None else found.end()
+
+
+def check_form(name: str, shape: Sequence[int], wanted: int, structure: bytes) -> None:
     """Raise `BadRequest` unless an array of `wanted` elements is flat, or nested as the shape says."""
-    structure = b"".join(bytes(piece).translate(None, _BUT_STRUCTURE) for piece in _pieces(text))
     commas = structure.count(b",")
     if commas + 1 != wanted:
         raise BadRequest(f"{name}: {list(shape)} has {wanted} elements, found {commas + 1}")
@@ -121,10 +147,15 @@ def values(text: memoryview) -> Iterator[list[Any]]:
     """The elements of an array, flat, some at a time; raise `BadRequest` for what is no JSON."""
     rest = b""
     for piece in _pieces(text):
-        whole, comma, rest = (rest + bytes(piece).translate(None, b"[]")).rpartition(b",")
+        whole, comma, rest = (rest + _flat(bytes(piece))).rpartition(b",")
         if comma:
             yield _loads(b"[%b]" % whole)
     yield _loads(b"[%b]" % rest)
+
+
+def _flat(piece: bytes) -> bytes:
+    """Without brackets; most pieces have none."""
+    return piece.translate(None, b"[]") if b"[" in piece or b"]" in piece else piece
 
 
 def _pieces(text: memoryview) -> Iterator[memoryview]:

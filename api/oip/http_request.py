@@ -136,7 +136,7 @@ def _objects(what: str, found: object) -> list[dict[str, Any]]:
     return found
 
 
-def _input(found: Mapping[str, Any], long: dict[str, memoryview], binary: _Binary) -> Tensor:
+def _input(found: Mapping[str, Any], long: dict[str, big_json.Long], binary: _Binary) -> Tensor:
     name, shape = _name("inputs", found), found.get("shape")
     parameters = _parameters(f"input {name}", found.get("parameters"))
     datatype = check_datatype(f"input {name}", found.get("datatype"))
@@ -156,7 +156,7 @@ def _named(name: str, tensor: Tensor) -> Tensor:
     return Tensor(name, tensor.datatype, tensor.shape, tensor.data, tensor.text)
 
 
-def _data(name: str, found: Mapping[str, Any], long: dict[str, memoryview]) -> object:
+def _data(name: str, found: Mapping[str, Any], long: dict[str, big_json.Long]) -> object:
     """The field `data`, or the text of it that was taken out, which is then in `long` no more."""
     if "data" not in found:
         raise BadRequest(f"input {name}: it has no data, neither in JSON nor as binary tensor data ({_SIZE})")

@@ -22,13 +22,13 @@ _BINARY = ("FP16", BF16)
 
 
 def read(name: str, datatype: str, shape: Sequence[int], data: object) -> Tensor:
-    """The tensor that `data` tells: an array, or the text of a long one of numbers.
+    """The tensor that `data` tells: an array, or a long one of numbers as text.
 
     Raises `BadRequest` for what does not fit datatype and shape.
     """
     if datatype in _BINARY:
         raise BadRequest(f"{name}: {datatype} has no form in JSON; send it as binary tensor data")
-    if isinstance(data, memoryview):
+    if isinstance(data, big_json.Long):
         return Tensor(name, datatype, tuple(shape), _long(name, datatype, shape, data))
     flat = _flat(name, shape, data)
     if datatype == BYTES:
@@ -68,12 +68,20 @@ def _numbers(name: str, datatype: str, flat: list[Any]) -> NDArray[Any]:
     return found
 
 
-def _long(name: str, datatype: str, shape: Sequence[int], text: memoryview) -> NDArray[Any]:
+def _of_text(name: str, datatype: str, piece: list[Any]) -> NDArray[Any]:
+    """Elements of a text of numbers: nothing else can be there, and any number is one for a float."""
+    dtype = DTYPES[datatype]
+    if dtype.kind != "f":
+        _check_types(name, datatype, piece, _TAKES[dtype.kind])
+    return _array(name, datatype, piece, dtype)
+
+
+def _long(name: str, datatype: str, shape: Sequence[int], long: big_json.Long) -> NDArray[Any]:
     if datatype == BYTES:
         raise BadRequest(f"{name}: data: {datatype} takes string; found number")
     wanted, dtype = count(name, shape), DTYPES[datatype]
-    big_json.check_form(name, shape, wanted, text)
-    pieces = (_numbers(name, datatype, piece) for piece in big_json.values(text))
+    big_json.check_form(name, shape, wanted, long.structure)
+    pieces = (_of_text(name, datatype, piece) for piece in big_json.values(long.text))
     found = big_json.joined(pieces, wanted, dtype)
     if found is None:
         raise BadRequest(f"{name}: the array's commas and brackets do not stand between numbers")
@@ -83,7 +91,7 @@ def _long(name: str, datatype: str, shape: Sequence[int], text: memoryview) -> N
 def _array(name: str, datatype: str, piece: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         with np.errstate(over="ignore"):
-            array = np.array(piece, dtype)
+            array = np.fromiter(piece, dtype, len(piece))
     except OverflowError:
         raise BadRequest(f"{name}: an element is not within the range of {datatype}") from None
     if dtype.kind == "f" and not np.isfinite(array).all():

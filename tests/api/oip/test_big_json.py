@@ -111,6 +111,34 @@ def test_a_name_that_only_ends_like_the_field_is_left_alone(small: None) -> None
     assert np.array_equal(tensor.data, [1, 2, 3, 4])
 
 
+@pytest.mark.parametrize("piece", [3, 4, 5, 64])
+def test_an_array_ends_with_its_last_bracket_wherever_pieces_end(
+    small: None, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(big_json, "PIECE", piece)
+    for blank in range(12):
+        body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[2,2],"data":[[1,2],[3,4]]%b,"id":[]}]}'
+        (tensor,) = parse(body % (b" " * blank), len(body) - 2 + blank).inputs
+        assert np.array_equal(tensor.data, [[1, 2], [3, 4]])
+
+
+def test_an_array_that_never_ends_is_no_json(small: None) -> None:
+    for text in ("[1,2,3,4", "[", "[1,2,3,4,", "[1,[2,3],4"):
+        body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[4],"data":' + text.encode()
+        for end in (b"", b"}]}", b',"data":[1,2,3,4]}]}'):
+            with pytest.raises(BadRequest, match="not JSON"):
+                parse(body + end, len(body + end))
+
+
+def test_many_arrays_that_are_hardly_long_are_read_each_as_its_own() -> None:
+    data = b"[%b]" % b",".join([b"0.5"] * 1_100)
+    inputs = [b'{"name":"%d","datatype":"FP32","shape":[1100],"data":%b}' % (n, data) for n in range(256)]
+    body = b'{"inputs":[%b]}' % b",".join(inputs)
+    found = parse(body, len(body)).inputs
+    assert [each.name for each in found] == [f"{n}" for n in range(256)]
+    assert all(np.array_equal(each.data, [0.5] * 1_100) for each in found)
+
+
 @pytest.mark.parametrize("part", ["parameters", "more"])
 def test_a_long_array_elsewhere_is_not_taken_for_something_else(small: None, part: str) -> None:
     known = {"name": "x", "datatype": "FP32", "shape": [4], "data": [1, 2, 3, 4]}
