@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from registry.run_folder import RunFolder, WorkerState
-from tests.e2e.pictures import picture
+from tests.e2e.asking import Asking
 from tests.e2e.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,9 +25,10 @@ BIN = Path(sys.executable).parent
 
 _OURS = ("OKAWARI_", "BENTOML_", "PROMETHEUS_")
 _PLAIN = ("PORT", "WORKERS", "GRPC_PORT")
-_JPEG = picture()
 #: How many workers a service has whose test does not say. TEST_WORKERS runs the whole suite with several.
 _WORKERS = os.environ.get("TEST_WORKERS") or "1"
+#: From a place of its own in each run, so that two runs on one machine meet rarely; none comes twice soon.
+_PORTS = (20_000 + port % 12_000 for port in itertools.count(random.randrange(12_000)))
 
 
 def environment(store: Path, home: Path, **changes: str) -> dict[str, str]:
@@ -42,13 +42,19 @@ def environment(store: Path, home: Path, **changes: str) -> dict[str, str]:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
-        trial.bind((host, 0))
-        return int(trial.getsockname()[1])
+    """A port that nobody listens on now, and that the system gives to nobody who asks for any.
+
+    Services on port 0, clients and other tests are given ports from 32768 on: one of those could be lost
+    between this choice and its use.
+    """
+    for port in itertools.islice(_PORTS, 1000):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial, suppress(OSError):
+            trial.bind((host, port))
+            return port
+    raise OSError(f"no port of {host} can be had")
 
 
-class Service:
+class Service(Asking):
     """`bentoml serve service:Okawari` on a free port.
 
     `through` is a program that starts it, `serve` what is served: the checkout, or a Bento's folder.
@@ -78,7 +84,6 @@ class Service:
         self._serve = serve
         self._master: subprocess.Popen[bytes] | None = None
         self._seen: dict[int, float] = {}
-        self._client: httpx.Client | None = None
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -214,77 +219,3 @@ class Service:
     def lines(self) -> list[str]:
         """What it said, line by line."""
         return self.log.read_text(errors="replace").splitlines()
-
-    # --- asking ----------------------------------------------------------------------------------
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def grpc_address(self) -> str:
-        """Where it takes calls over gRPC."""
-        return f"127.0.0.1:{self.grpc_port}"
-
-    @property
-    def client(self) -> httpx.Client:
-        """One client with keep-alive."""
-        if self._client is None or str(self._client.base_url).rstrip("/") != self.url:
-            self.hang_up()
-            self._client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
-        return self._client
-
-    def hang_up(self) -> None:
-        """Drop kept connections; the next request makes a new one."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        """GET."""
-        return self.client.get(path, **options)
-
-    def predict(self, image: bytes = _JPEG, **query: str | int) -> httpx.Response:
-        """POST a picture as raw bytes."""
-        return self.client.post(
-            "/predict", params=query, content=image, headers={"content-type": "image/jpeg"}
-        )
-
-    def version(self, model: str = "m") -> str:
-        """The version that answers now."""
-        answer = self.predict(model=model)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["model_version"])
-
-    def model(self, name: str = "m") -> dict[str, Any]:
-        """One model as /models shows it."""
-        found = self.get(f"/models/{name}")
-        assert found.status_code == 200, found.text
-        return dict(found.json())
-
-    def states(self, name: str = "m") -> Mapping[str, dict[str, Any]]:
-        """What /models says of each version."""
-        return {each["version"]: each for each in self.model(name)["versions"]}
-
-    def target(self, target: str | int, model: str = "m", **more: Any) -> httpx.Response:
-        """PUT a model's target."""
-        return self.client.put(f"/models/{model}/target", json={"target": target, **more})
-
-    def serves(self, version: str | None, model: str = "m") -> None:
-        """Wait until this version serves."""
-        until(lambda: self._served(model) == version, f"{model}:{version} serves")
-
-    def _served(self, model: str) -> str | None:
-        models = self.get("/models").json()["models"]
-        return next((each["serving"] for each in models if each["name"] == model), None)
-
-    def figure(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels; 0 without any."""
-        return sum(sample.value for sample in self.samples(name, **labels))
-
-    def samples(self, name: str, **labels: str) -> list[Sample]:
-        """A metric's samples that have these labels."""
-        families = text_string_to_metric_families(self.get("/metrics").text)
-        found = [sample for family in families for sample in family.samples if sample.name == name]
-        return [sample for sample in found if labels.items() <= sample.labels.items()]
