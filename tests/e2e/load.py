@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Shot:
     why: str = ""
     closes: bool = False
     fresh: bool = False
+    #: When its last byte had been given to the kernel, on a connection that was made.
+    sent: float = math.inf
 
     @property
     def contradicts(self) -> bool:
@@ -73,6 +76,10 @@ class Load:
         """Every shot so far."""
         return list(self._shots)
 
+    def sent_before(self, moment: float) -> list[Shot]:
+        """Those that the service could hear by then, however long their thread had to wait to send them."""
+        return [shot for shot in self.shots if shot.sent < moment]
+
     @property
     def failures(self) -> list[Shot]:
         """Those that were not answered with 200."""
@@ -108,17 +115,18 @@ class Load:
 
     def _one(self, connection: http.client.HTTPConnection, fresh: bool) -> Shot:
         headers = {"Content-Type": "image/jpeg"} | ({"Connection": "close"} if fresh else {})
-        begun = time.monotonic()
+        begun, sent = time.monotonic(), math.inf
         try:
             connection.request("POST", self._path, self._picture, headers)
+            sent = time.monotonic()
             answer = connection.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            return Shot(begun, time.monotonic(), 0, why=repr(error), fresh=fresh)
+            return Shot(begun, time.monotonic(), 0, why=repr(error), fresh=fresh, sent=sent)
         closes = answer.headers.get("Connection", "").lower() == "close"
         claimed, told = _versions(answer.status, body, self._told)
         why = "" if answer.status == 200 else body.decode("utf-8", "replace")[:300]
-        return Shot(begun, time.monotonic(), answer.status, claimed, told, why, closes, fresh)
+        return Shot(begun, time.monotonic(), answer.status, claimed, told, why, closes, fresh, sent)
 
 
 def _versions(status: int, body: bytes, told: bool) -> tuple[str | None, str | None]:

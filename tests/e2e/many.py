@@ -20,13 +20,14 @@ from tests.e2e.wire import Wire
 
 def all_listen(service: Service, workers: int) -> None:
     """Wait until so many workers take connections."""
-    seats = Seats(service.run.board, 2 * workers)
+    until(lambda: listening(service) == workers, f"{workers} workers take connections")
 
-    def listen() -> bool:
-        counts = seats.connections()
-        return sum(counts[seat] < AWAY for seat in seats.living() if seat in counts) == workers
 
-    until(listen, f"{workers} workers take connections")
+def listening(service: Service) -> int:
+    """How many workers take connections, over HTTP and over gRPC; only several tell it each other."""
+    seats = Seats(service.run.board, 2 * service.count)
+    counts = seats.connections()
+    return sum(counts[seat] < AWAY for seat in seats.living() if seat in counts)
 
 
 def all_gone(service: Service, workers: int) -> None:
@@ -67,10 +68,11 @@ def wires(service: Service, count: int) -> Iterator[list[Wire]]:
         yield [stack.enter_context(Wire(service)) for _ in range(count)]
 
 
-def ask(wire: Wire) -> None:
+def ask(wire: Wire, image: bytes | None = None, model: str = "m") -> None:
     """Send a prediction's request and do not wait for its answer."""
-    image = picture()
-    wire.head("/predict?model=m", Content_Type="image/jpeg", Content_Length=len(image))
+    image = image or picture()
+    kind = "image/bmp" if image.startswith(b"BM") else "image/jpeg"
+    wire.head(f"/predict?model={model}", Content_Type=kind, Content_Length=len(image))
     wire.send(image)
 
 

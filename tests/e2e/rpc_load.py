@@ -66,11 +66,14 @@ def infer(
     channel: grpc.Channel, request: pb.ModelInferRequest | None = None, **more: Any
 ) -> pb.ModelInferResponse:
     """Ask once."""
-    call = channel.unary_unary(
+    answer: pb.ModelInferResponse = _method(channel)(request or pictures(), **({"timeout": _TIMEOUT} | more))
+    return answer
+
+
+def _method(channel: grpc.Channel) -> grpc.UnaryUnaryMultiCallable:
+    return channel.unary_unary(
         _INFER, pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
     )
-    answer: pb.ModelInferResponse = call(request or pictures(), **({"timeout": _TIMEOUT} | more))
-    return answer
 
 
 def told(answer: pb.ModelInferResponse) -> str:
@@ -108,9 +111,11 @@ class RpcLoad(Load):
 
 def _shot(used: grpc.Channel, request: pb.ModelInferRequest, fresh: bool) -> Shot:
     begun = time.monotonic()
+    call = _method(used).future(request, timeout=_TIMEOUT)
+    sent = time.monotonic()  # where the connection stands, as those do that are kept
     try:
-        answer = infer(used, request)
+        answer = call.result()
     except grpc.RpcError as error:
         why: Any = error
-        return Shot(begun, time.monotonic(), 0, why=f"{why.code()}: {why.details()}", fresh=fresh)
-    return Shot(begun, time.monotonic(), 200, answer.model_version, told(answer), fresh=fresh)
+        return Shot(begun, time.monotonic(), 0, why=f"{why.code()}: {why.details()}", fresh=fresh, sent=sent)
+    return Shot(begun, time.monotonic(), 200, answer.model_version, told(answer), fresh=fresh, sent=sent)

@@ -14,11 +14,12 @@ import pytest
 from api.protos import inference_pb2 as pb
 from tests.e2e.harness import Service
 from tests.e2e.load import Load
+from tests.e2e.many import all_listen
 from tests.e2e.order import goes_back
 from tests.e2e.reporting import Start
 from tests.e2e.rpc_load import RpcLoad, channel, infer, pictures, told
 from tests.e2e.sizes import LIMIT, SIZES, SOON
-from tests.e2e.slow_model import Pace, add_slow
+from tests.e2e.slow_model import Pace, add_slow, leases
 from tests.e2e.stores import Store
 from tests.e2e.waiting import until
 
@@ -78,7 +79,8 @@ def _end_each(service: Service, load: RpcLoad) -> None:
         load.reach(len(load.shots) + 200)
         os.kill(worker.pid, signal.SIGTERM)
         until(lambda pid=worker.pid: pid not in service.pids(), "it has ended")
-        until(lambda: len(service.workers()) == 2, "it is replaced")
+        # Who is replaced has told of itself long before it takes calls.
+        all_listen(service, 2)
     load.reach(len(load.shots) + 200)
 
 
@@ -115,8 +117,7 @@ def test_calls_from_before_the_end_are_answered(make_service: Start, store: Stor
         until(lambda: load.shots[-1].status == 200, "it answers")
         ending = time.monotonic()
         assert service.stop() == 0
-    heard = [shot for shot in load.shots if shot.begun < ending]
-    assert [shot for shot in heard if shot.status != 200] == []
+    assert [shot for shot in load.sent_before(ending) if shot.status != 200] == []
     # The library cancels what reaches it in the very moment in which it stops.
     expected = {"StatusCode.UNAVAILABLE", "StatusCode.CANCELLED"}
     assert {shot.why.partition(":")[0] for shot in load.failures} <= expected
@@ -137,7 +138,7 @@ def test_a_model_that_runs_finishes_its_call_while_the_service_ends(
             type(request).SerializeToString,
         )
         call = send.future(request, timeout=60)
-        until(lambda: _leases(service) == 1, "the model runs")
+        until(lambda: leases(service) == 1, "the model runs")
         service.signal(signal.SIGTERM)
         assert call.result()
     assert service.ended() == 0
@@ -155,9 +156,9 @@ def test_a_call_whose_message_is_still_on_its_way_is_answered_before_the_service
         yield pictures().SerializeToString()
 
     with channel(service) as one:
+        infer(one)
         call = one.stream_unary("/inference.GRPCInferenceService/ModelInfer").future(messages(), timeout=SOON)
-        with channel(service) as other:
-            infer(other)  # whoever came before has been heard
+        infer(one)  # what came before on this connection has been heard
         service.signal(signal.SIGTERM)
         until(lambda: any("cleanup hook: stop" in line for line in service.lines()), "HTTP has ended")
         # The port is closed when the server has been told to stop: from now on it waits for this call alone.
@@ -171,8 +172,3 @@ def test_a_call_whose_message_is_still_on_its_way_is_answered_before_the_service
 def _listens(port: int) -> bool:
     with socket.socket() as caller:
         return caller.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _leases(service: Service) -> float:
-    service.client.post("/api/v1/reload")
-    return service.figure("model_leases", model="slow")

@@ -32,6 +32,7 @@ def _start(make_service: Start, store: Store, workers: int, **settings: str) -> 
     service.hang_up()
     if workers > 1:
         all_listen(service, workers)
+    until(lambda: len(_pids(service)) == workers, "all have told that they are ready")
     return service
 
 

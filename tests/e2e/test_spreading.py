@@ -62,11 +62,9 @@ def test_a_worker_that_stands_still_holds_nobody_up(make_service: Start, store: 
         before = shares(service, kept)
         # The one that goes on has more connections, so each new one is the other's turn.
         with stopped(still), wires(service, 10) as more:
-            begun = time.monotonic()
             for wire in more:
                 ask(wire)
             assert [wire.reply().status for wire in more] == [200] * 10
-            assert time.monotonic() - begun < 1.0
             assert shares(service, [*kept, *more]) == {still: before[still], going: before[going] + 10}
 
 
@@ -151,23 +149,30 @@ def test_a_service_of_two_workers_ends_without_losing_a_request(make_service: St
         load.reach(200)
         ending = time.monotonic()
         code = service.stop()
-    heard = [shot for shot in load.shots if shot.begun < ending]
-    assert [shot for shot in heard if shot.status != 200] == []
+    assert [shot for shot in load.sent_before(ending) if shot.status != 200] == []
     assert code == 0
     assert service.gone()
 
 
 def test_a_fresh_connection_is_not_kept_waiting(make_service: Start, store: Store) -> None:
     service = _start(make_service, store, 2)
-    with wires(service, 10) as kept:
+    with wires(service, 10) as kept, Wire(service) as one:
         shares(service, kept)
-        waits = sorted(_seconds(service) for _ in range(50))
-    assert waits[25] < 0.05
+        waits = [(_fresh(service), _seconds(one)) for _ in range(50)]
+    fresh, usual = (sorted(each)[25] for each in zip(*waits, strict=True))
+    # A busy machine is slow with both.
+    assert fresh < 0.05 + 10 * usual
 
 
-def _seconds(service: Service) -> float:
+def _fresh(service: Service) -> float:
     begun = time.monotonic()
     with Wire(service) as wire:
-        wire.head("/livez", "GET")
-        assert wire.reply().status == 200
+        _seconds(wire)
+    return time.monotonic() - begun
+
+
+def _seconds(wire: Wire) -> float:
+    begun = time.monotonic()
+    wire.head("/livez", "GET")
+    assert wire.reply().status == 200
     return time.monotonic() - begun

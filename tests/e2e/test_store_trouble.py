@@ -110,7 +110,8 @@ def test_a_swap_that_takes_longer_is_accepted_and_made_when_it_can_be(
     store.add("v1", 1)
     store.add("v2", 2)
     service = make_service(store.home, OKAWARI_SWAP_TIMEOUT="0.5").ready()
-    assert service.target("v2").status_code == 200
+    assert service.target("v2").status_code in (200, 202)  # on a busy machine, too
+    service.serves("v2")
     weights = store.models / "m" / "v1" / "weights.onnx"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:100])

@@ -46,6 +46,10 @@ class Wire:
         """The client's own port."""
         return int(self._socket.getsockname()[1])
 
+    def fileno(self) -> int:
+        """For those who wait until an answer comes on one of many."""
+        return self._socket.fileno()
+
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._socket.sendall(data)
