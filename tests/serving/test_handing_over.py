@@ -8,6 +8,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from registry.seats import Seat
 from serving.turns import AWAY
 from tests.serving.listeners import BOTH, SOON, Worker, workers
@@ -79,7 +81,11 @@ def _let_go(seat: Seat) -> None:
 
 
 @BOTH
-def test_who_was_taken_along_and_says_nothing_is_not_waited_for(run: Any, tmp_path: Path) -> None:
+def test_who_was_taken_along_and_says_nothing_is_not_waited_for(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.listening._LAST_WORDS", 0.05)
+
     async def main() -> None:
         async with workers(tmp_path, 1) as (listener, (last,)):
             last.listening.hand_over()
