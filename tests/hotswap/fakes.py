@@ -253,7 +253,7 @@ class FakeSource:
     def look(self) -> Mapping[str, ModelSight] | None:
         """What there is at the moment of the call, even if it is stopped after that."""
         self.looks += 1
-        seen = None if self.away else {name: self._sight(name) for name in self.models}
+        seen = None if self.away else {name: self._sight(name) for name in tuple(self.models)}
         self.during_look()
         return seen
 
@@ -268,7 +268,8 @@ class FakeSource:
         return Unsettled(f"{tag} is not in the store") if digest is None else artifact(tag, digest)
 
     def _sight(self, name: str) -> ModelSight:
-        versions = {version: VersionSight(version, digest) for version, digest in self.models[name].items()}
+        there = self.models[name].copy()  # at once: a test may add one while a thread looks
+        versions = {version: VersionSight(version, digest) for version, digest in there.items()}
         latest = self.latest.get(name)
         return ModelSight(name, latest, versions, None if latest else "latest is empty")
 
