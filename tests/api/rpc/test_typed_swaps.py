@@ -11,7 +11,8 @@ from api.protos import modelmora_pb2 as mm
 from tests.api.rpc.typed import Typed, embedding, picture, typed
 from tests.api.rpc.typed_load import TypedLoad
 
-pytestmark = pytest.mark.anyio
+#: A load of every call; its length is no matter of the test.
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 SWAPS = 12
 

@@ -17,6 +17,9 @@ from api.protos.predictor_pb2_grpc import PredictorStub
 
 #: Which version an answer's vector was made by, if the models tell it.
 Told = Callable[[Iterable[float]], str]
+#: Pictures that a camera has sent and that are not answered yet: more than the service has under way. Without
+#: a bound the connection's window fills with thousands, which are all answered before the load ends.
+_AHEAD = 20
 
 
 @dataclass
@@ -108,14 +111,18 @@ class TypedLoad:
         self._count("predict", answer.model_version, answer.embedding)
 
     async def _stream(self) -> None:
+        room = asyncio.Semaphore(_AHEAD)
+
         async def camera() -> AsyncIterator[pb.PredictRequest]:
             number = 0
             while not self._ending:
+                await room.acquire()
                 yield self._seen(f"{number}")
                 number += 1
 
         number = 0
         async for reply in PredictorStub(self.channel).PredictStream(camera()):
+            room.release()
             answer = reply.answer
             self._count("stream", answer.model_version, answer.embedding, reply.error.message)
             if reply.request_id != f"{number}":
