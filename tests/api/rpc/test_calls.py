@@ -51,7 +51,7 @@ async def test_a_fault_of_the_service_tells_nothing_but_the_id_that_the_log_has(
         }
         assert "look-here" in caplog.text
         assert "a secret" in caplog.text
-        assert one.counted.calls == [(PREDICT, "INTERNAL")]
+        await one.until(lambda: one.counted.calls == [(PREDICT, "INTERNAL")])
 
 
 async def test_an_id_that_could_harm_a_log_is_replaced() -> None:
@@ -67,6 +67,7 @@ async def test_calls_are_counted_by_method_and_code_and_methods_nobody_has_as_ot
     async with served("m:v1") as one:
         await one.predict()
         await ends(one.predict(model="nobody"), Code.NOT_FOUND)
+        await one.until(lambda: len(one.counted.calls) == 2)  # the caller knows before it is counted
         for path in ("/okawari.v1.Predictor/Nothing", "/anybody/Anything"):
             await ends(one.channel.unary_unary(path)(b""), Code.UNIMPLEMENTED)
         assert one.counted.calls == [

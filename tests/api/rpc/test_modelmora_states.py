@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import grpc
@@ -104,11 +105,20 @@ async def test_a_model_that_fails_to_load_is_told_at_once() -> None:
     assert [code for _, _, code in served.refused] == ["model_not_ready"] * 2
 
 
-async def test_a_model_that_does_not_come_in_time_is_told_so() -> None:
-    async with typed(seconds=0.1) as served:
+async def test_a_model_that_does_not_come_in_time_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    due: list[float] = []
+    async with typed(seconds=30.0) as served:
+        wait = served.arriving.wait
+
+        async def late(model: str | None, version: str | None, deadline: float) -> None:
+            due.append(deadline - time.monotonic())
+            await wait(model, version, time.monotonic())  # the request's time is over
+
+        monkeypatch.setattr(served.arriving, "wait", late)
         hold = await served.loading("e:v1")
         told = await rest(begin(served))
         hold.let_go()
+    assert 0 < due[0] < 30
     assert [each.state for each in told] == [LOADING, FAILED]
     assert told[-1].error.startswith("deadline_exceeded: ")
 

@@ -200,7 +200,7 @@ async def test_when_the_service_ends_what_was_read_is_answered_and_the_camera_to
         for number in range(2):
             await stream.write(picture(f"{number}"))
             await asyncio.to_thread(runner.hold.reached)
-        await idle.wait_for_connection()
+        await served.until(lambda: served.cameras.streams == 2)
         served.server.drain()
         runner.hold.let_go()
         assert [each.request_id for each in await replies(stream, 2)] == ["0", "1"]

@@ -20,6 +20,7 @@ from hotswap.errors import BadRequest, ServingError
 from tests.api.rpc.calling import Code, ends
 from tests.api.rpc.frames import message, wire
 from tests.api.rpc.served import PREDICT, Served, served
+from tests.hotswap.fakes import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -70,15 +71,16 @@ async def test_streams_take_no_places_from_calls_nor_they_from_streams() -> None
         await one.until(lambda: len(one.counted.calls) == 5)
 
 
-async def test_who_asks_for_health_is_heard_whatever_pictures_are_on_their_way() -> None:
+async def test_who_asks_for_health_is_heard_whatever_pictures_are_on_their_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "PATIENCE", 600.0)  # nobody gives way
     async with served("m:v1", buffered=TWO) as one:
         slow = [one.slow() for _ in range(9)]
-        await one.until(lambda: len(one.server._calls._streams) == 0)
         await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 2)
-        async with asyncio.timeout(places.PATIENCE - 1):
-            await one.health()
-            await one.channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"")
-            await one.channel.unary_unary("/okawari.v1.Predictor/ListModels")(b"")
+        await one.health()
+        await one.channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"")
+        await one.channel.unary_unary("/okawari.v1.Predictor/ListModels")(b"")
         assert not any(each.done() for each in slow)
         for each in slow:
             each.cancel()
@@ -100,7 +102,8 @@ async def test_a_picture_is_no_small_call_whatever_it_is_asked_by() -> None:
             await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 0)
 
 
-async def test_more_cameras_than_places_are_all_answered() -> None:
+async def test_more_cameras_than_places_are_all_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "PATIENCE", 600.0)  # nobody gives way
     async with served("m:v1", buffered=TWO) as one:
 
         async def films() -> None:
@@ -111,8 +114,7 @@ async def test_more_cameras_than_places_are_all_answered() -> None:
             await stream.done_writing()
             assert await stream.read() is grpc.aio.EOF
 
-        async with asyncio.timeout(places.PATIENCE - 1):
-            await asyncio.gather(*(films() for _ in range(20)))
+        await asyncio.gather(*(films() for _ in range(20)))
         assert one.counted.codes() == ["OK"] * 20
 
 
@@ -183,6 +185,7 @@ async def test_messages_that_streams_have_begun_are_bounded_and_who_is_silent_st
             line = await stack.enter_async_context(wire(one.port))
             line.call(STREAM)
             await one.until(lambda number=number: receives.taken + len(one.counted.calls) == 2 + number)
+            await one.until(lambda: receives._finding is None)  # what came before counts no more
             begun = message(BEGUN, size=100_000)
             for at in range(0, len(begun), FRAME):
                 line.send(begun[at : at + FRAME])
@@ -234,7 +237,8 @@ async def test_a_call_that_ends_within_its_message_is_refused(sent: bytes) -> No
         await one.until(lambda: one.counted.calls == [(PREDICT, "INVALID_ARGUMENT")])
 
 
-async def test_who_leaves_within_a_message_leaves_nothing_behind() -> None:
+async def test_who_leaves_within_a_message_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "_LEFT", PATIENCE)  # as long as the library likes to tell of it
     async with served("m:v1") as one:
         for method in (PREDICT, STREAM, "/grpc.health.v1.Health/Check"):
             async with wire(one.port) as line:
@@ -247,7 +251,7 @@ async def test_who_leaves_within_a_message_leaves_nothing_behind() -> None:
             await one.until(
                 lambda parts=parts: parts.ones.taken + parts.streams.taken + parts.small.taken == 0
             )
-        assert one.counted.codes() == ["CANCELLED"] * 3
+        await one.until(lambda: one.counted.codes() == ["CANCELLED"] * 3)
 
 
 # --- what is told --------------------------------------------------------------------------------

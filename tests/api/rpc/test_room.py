@@ -51,11 +51,12 @@ async def test_who_watches_or_films_leaves_room_for_who_asks() -> None:
             assert (await each.read()).status == State.SERVING
         lasting.append(film())
         await one.until(lambda: one.server._calls._parts.receiving.streams.taken == 1)
-        for another in (watch(b""), film()):
+        for number, another in enumerate((watch(b""), film()), 1):
             assert "8 places" in await ends(another.read(), Code.RESOURCE_EXHAUSTED)
+            await one.until(lambda number=number: len(one.counted.calls) >= number)  # it is open till then
         assert (await one.predict()).model_version == "v1"
         lasting.pop().cancel()
-        await one.until(lambda: one.server._calls._parts.receiving.streams.taken == 0)
+        await one.until(lambda: one.server._calls._parts.lasting.inside == 7)
         lasting.append(watch(b""))
         assert (await lasting[-1].read()).status == State.SERVING
         for each in lasting:
