@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +19,8 @@ from pydantic_settings import (
 )
 
 _EMBEDDED_HOME = Path("var")
+#: A file that master and workers find alike: they read settings in one folder, and then run in others.
+_File = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 def _plain(name: str) -> AliasChoices:
@@ -43,9 +45,9 @@ class Settings(BaseSettings):
     default_model: str | None = None
     admin_token: Annotated[str | None, Field(repr=False)] = None
     insecure: bool = False
-    grpc_tls_cert: Path | None = None
-    grpc_tls_key: Path | None = None
-    grpc_tls_client_ca: Path | None = None
+    grpc_tls_cert: _File | None = None
+    grpc_tls_key: _File | None = None
+    grpc_tls_client_ca: _File | None = None
 
     threads: Annotated[int | None, Field(ge=1, le=256)] = None
     max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 100

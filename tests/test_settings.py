@@ -35,6 +35,19 @@ def test_the_environment_goes_before_the_file_and_an_empty_variable_is_none(
     assert (Settings().serve, Settings().swap_timeout) == ("b", 5)
 
 
+def test_files_are_meant_from_where_the_settings_were_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """BentoML imports the service in one folder, and runs master and workers in others."""
+    for name in ("CERT", "KEY", "CLIENT_CA"):
+        monkeypatch.setenv(f"OKAWARI_GRPC_TLS_{name}", f"certs/{name}")
+    read = Settings()
+    monkeypatch.chdir("/")
+    assert read.grpc_tls_cert == tmp_path / "certs" / "CERT"
+    assert read.grpc_tls_key == tmp_path / "certs" / "KEY"
+    assert read.grpc_tls_client_ca == tmp_path / "certs" / "CLIENT_CA"
+
+
 def test_threads_share_the_cores_between_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("settings._cores", lambda: 8)
     monkeypatch.setenv("WORKERS", "3")
