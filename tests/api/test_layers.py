@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.sizes import LIMIT
+
 _LAYERS = (
     "import service; print(*(layer.cls.__name__ for layer in service.SERVICE.to_asgi().user_middleware))"
 )
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(LIMIT)
 def test_no_layer_keeps_a_timer_for_every_request_it_saw(tmp_path: Path) -> None:
     """BentoML's time limit never ends its timers: a day's requests would stay in memory."""
     done = subprocess.run(
