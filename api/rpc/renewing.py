@@ -64,8 +64,9 @@ class Renewing:
         try:
             self._served = read(self._files)
         except BadCertificate as error:
-            self._refused = found
-            logger.error("gRPC goes on with the certificate that it has: %s", error)
+            if _found(self._files) == found:  # otherwise they are written now, and the next looks will tell
+                self._refused = found
+                logger.error("gRPC goes on with the certificate that it has: %s", error)
             return
         self._refused = None
         self._next = _configuration(self._served)

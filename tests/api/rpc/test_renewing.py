@@ -16,7 +16,7 @@ import pytest
 from api.rpc import renewing
 from api.rpc.renewing import Renewing
 from api.rpc.server import Listen, RpcServer
-from api.rpc.tls import BadCertificate, TlsFiles, read
+from api.rpc.tls import BadCertificate, Pem, TlsFiles, read
 from tests.api.rpc.handshakes import ALONE, HOST, credentials, let_in, shown
 from tests.api.rpc.typed import parts_of
 from tests.e2e.certificates import Authority, Pair
@@ -105,6 +105,27 @@ def test_files_that_are_written_one_after_the_other_are_not_tried_half_way(
     port.look()
     assert port.shows() == "second"
     assert not _told(caplog)
+
+
+def test_files_that_are_written_while_they_are_tried_are_no_error(
+    port: Port, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second, third = port.authority.vouch("second"), port.authority.vouch("third")
+    port.write(second)
+
+    def tried(files: TlsFiles) -> Pem:
+        monkeypatch.setattr(renewing, "read", read)
+        shutil.copy(third.certificate, files.certificate)
+        try:
+            return read(files)
+        finally:
+            shutil.copy(third.key, files.key)
+
+    monkeypatch.setattr(renewing, "read", tried)
+    port.look()
+    assert not _told(caplog)
+    port.look()
+    assert port.shows() == "third"
 
 
 @pytest.mark.parametrize("broken", ["another key", "no PEM", "gone"])
