@@ -118,10 +118,10 @@ def test_r14_a_picture_that_cannot_be_read_is_400(v2: Service, image: bytes, sta
 def test_r14_a_full_service_says_429_and_a_late_one_504(make_service: Start, store: Store) -> None:
     store.add("v1", 1)
     full = make_service(store.home, OKAWARI_MAX_CONCURRENT_REQUESTS="1", OKAWARI_THREADS="1").ready()
-    statuses = asyncio.run(_flood(full.url + asking.path("m")))
-    assert set(statuses) <= {200, 429}
-    assert statuses.count(429) > 0
-    assert statuses.count(200) > 0
+    statuses: set[int] = set()
+    while 429 not in statuses:  # one after the other they would all find the place free
+        statuses |= set(asyncio.run(_flood(full.url + asking.path("m"))))
+        assert {200} <= statuses <= {200, 429}
     assert full.stop() == 0
     late = make_service(store.home, OKAWARI_REQUEST_TIMEOUT="0.000001").ready()
     assert "time" in failed(infer(late, pixels()), 504)

@@ -16,6 +16,7 @@ from tests.e2e.harness import Service
 from tests.e2e.reporting import Start
 from tests.e2e.sizes import LIMIT
 from tests.e2e.stores import Store
+from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
@@ -24,12 +25,15 @@ def test_m5_the_index_tells_states_by_their_words(rpc: Client, v2: Service) -> N
     def index(**more: Any) -> list[Any]:
         return list(rpc.RepositoryIndex(pb.RepositoryIndexRequest(**more)).models)
 
-    told = v2.client.post("/v2/repository/index").json()
-    assert [
-        {"name": each.name, "version": each.version, "state": each.state, "reason": each.reason}
-        for each in index()
-    ] == told
-    assert {each.state for each in index()} == {"READY", "UNAVAILABLE"}
+    def same() -> bool:
+        found = [
+            {"name": each.name, "version": each.version, "state": each.state, "reason": each.reason}
+            for each in index()
+        ]
+        return found == v2.client.post("/v2/repository/index").json()
+
+    until(same, "both wires tell the same, but while `bad` is tried again")
+    assert {each.state for each in index()} - {"LOADING"} == {"READY", "UNAVAILABLE"}
     assert {each.state for each in index(ready=True)} == {"READY"}
     rpc.fails(Code.INVALID_ARGUMENT, lambda: index(repository_name="elsewhere"))
 
