@@ -2,14 +2,15 @@
 
 usage: browser.py CHROMIUM PAGE SCREENSHOT STEP…    tells the status line and what is drawn after each
 
-A step is a picture to choose, `example` to click on, `model NAME` to choose, or `until TEXT`: it goes on
-asking until the status line begins so.
+A step is a picture to choose, `example` to click on, `model NAME` to choose, `until TEXT`: it goes on
+asking until the status line begins so, or `sign FILE`, which is written when all before it was shown.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 from quiet import QUIET
@@ -29,6 +30,9 @@ def take(page: Page, step: str) -> str:
     if kind == "until":
         page.check("#again")
         return f"{_TOLD}.startsWith('{word}')"
+    if kind == "sign":
+        Path(word).touch()
+        return "true"
     page.evaluate(f"{_TOLD} = ''")
     if kind == "model":
         page.select_option("#model", word)
