@@ -6,7 +6,8 @@ import pytest
 
 from hotswap.generation import Generation, Lease, State
 from hotswap.tags import ModelTag
-from tests.hotswap.fakes import FakeRunner, artifact
+from tests.hotswap.fake_models import FakeRunner
+from tests.hotswap.fakes import artifact
 
 
 class Made:

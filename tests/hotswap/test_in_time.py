@@ -11,7 +11,8 @@ import pytest
 from hotswap.errors import DeadlineExceeded
 from hotswap.in_time import InTime
 from hotswap.runner import Options, Picture, Predictions
-from tests.hotswap.fakes import FakeRunner, Hold
+from tests.hotswap.fake_models import FakeRunner
+from tests.hotswap.fakes import Hold
 from tests.hotswap.served import Served
 from tests.hotswap.world import asked
 

@@ -12,7 +12,7 @@ from hotswap.artifact import Unsettled
 from hotswap.errors import VersionFailed
 from hotswap.generation import Lease, State
 from hotswap.tags import ModelTag
-from tests.hotswap.fakes import FakeRunner
+from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.world import World
 
 VERSIONS = st.sampled_from(["v1", "v2", "v3"])

@@ -11,7 +11,8 @@ from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, State
 from hotswap.slot import Routing, Slot
 from hotswap.tags import ModelTag
-from tests.hotswap.fakes import FakeRunner, artifact
+from tests.hotswap.fake_models import FakeRunner
+from tests.hotswap.fakes import artifact
 
 
 class StoppedSlot(Slot):

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hotswap.errors import VersionFailed
 from hotswap.generation import Lease
 from hotswap.slot import NotSwitched
-from tests.hotswap.fakes import FakeRunner
+from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.workers import PLACES, Killed, Workers, kill
 
 VERSIONS = st.sampled_from(["v1", "v2", "v3"])

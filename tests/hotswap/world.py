@@ -19,7 +19,8 @@ from hotswap.requests import PredictRequest
 from hotswap.runner import Picture
 from hotswap.turning import ReconcilerThread
 from registry.desired_memory import DesiredMemory
-from tests.hotswap.fakes import FakeClock, FakeLoader, FakeObserver, FakeSource, StepBackground
+from tests.hotswap.fake_models import FakeLoader
+from tests.hotswap.fakes import FakeClock, FakeObserver, FakeSource, StepBackground
 
 
 def asked(model: str | None = "m", version: str | None = None, seconds: float = 30.0) -> PredictRequest:

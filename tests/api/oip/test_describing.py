@@ -14,7 +14,7 @@ from hotswap.errors import ModelNotFound, VersionNotFound
 from hotswap.pool import Pool
 from hotswap.requests import Asked
 from hotswap.runner import TensorSpec
-from tests.hotswap.fakes import FakeRunner
+from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.world import World
 
 pytestmark = pytest.mark.anyio
