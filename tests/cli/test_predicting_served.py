@@ -118,6 +118,7 @@ def test_what_the_service_refuses_is_the_reason(okawari: Okawari, photos: Path) 
 
 
 def test_a_service_elsewhere_is_named_by_its_url(okawari: Okawari, running: Running, home: Path) -> None:
+    running.target("v2").raise_for_status()
     asked = ("--url", running.url, "--model", "m", "--version", "2")
     assert "code 0.50" in okawari("predict", SHAPES[0], *asked).stdout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -94,6 +95,7 @@ class TestForeign:
         assert version(store).reason is None
         config = folder / "config.json"
         config.write_text(config.read_text().replace("same scores", "very scores"))
+        os.utime(config, (2e9, 2e9))  # of another tick for certain, however quick the machine
         store.settle(V1)
         clock.now = 2.0  # type: ignore[attr-defined]
         settled = store.settle(V1)
@@ -111,6 +113,7 @@ class TestForeign:
         self, folder: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = time.time_ns()
+        monkeypatch.setattr(sight, "_SAME_TICK_NS", 10**12)  # however slow the machine
         monkeypatch.setattr(sight, "stamp_of", lambda _status: (1, 1, now, now))
         config = (folder / "config.json").rename(folder.parent / "config.json")
         assert "no config.json" in reason(store)

@@ -11,6 +11,8 @@ from hotswap.desired import Desired, DesiredStore, record_serving, seed, set_tar
 from registry.desired_file import DesiredFile
 from registry.desired_memory import DesiredMemory
 
+EDITS = 40
+
 
 @pytest.fixture(params=[DesiredMemory, DesiredFile])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> DesiredStore:
@@ -59,14 +61,15 @@ def test_of_two_threads_that_edit_at_once_neither_loses_anything(store: DesiredS
 
     def edit_on(name: str) -> None:
         start.wait(5)
-        for number in range(100):
+        for number in range(EDITS):
             store.edit(set_target(name, f"v{number}", name, None))
 
     threads = [threading.Thread(target=edit_on, args=(name,)) for name in ("ann", "bob")]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(8)
+        thread.join()
     document = store.read()
-    assert document.revision == 200
-    assert {name: wish.target for name, wish in document.models.items()} == {"ann": "v99", "bob": "v99"}
+    assert document.revision == 2 * EDITS
+    last = f"v{EDITS - 1}"
+    assert {name: wish.target for name, wish in document.models.items()} == {"ann": last, "bob": last}
