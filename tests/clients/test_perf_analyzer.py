@@ -23,7 +23,7 @@ from tests.e2e.wire import Wire
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 REQUESTS = 100
-REQUESTS_OVER_SWAPS = 1000
+REQUESTS_OVER_SWAPS = 300
 
 
 def measured(served: Served, table: Path, wire: str, requests: int) -> dict[str, str]:
