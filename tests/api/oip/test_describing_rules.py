@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from api.protos import inference_pb2 as pb
 from tests.api.oip import asking
 from tests.api.oip.asking import document, failed, infer, pixels
 from tests.api.oip.typed_model import CONSTANTS
+from tests.api.rpc.oip_client import Client, Code
+from tests.api.rpc.oip_client import pixels as over_grpc
 from tests.e2e.harness import Service
 from tests.e2e.reporting import Start
 from tests.e2e.sizes import LIMIT
@@ -20,7 +23,7 @@ def test_r1_the_service_lives(v2: Service) -> None:
     assert v2.client.head("/v2/health/live").status_code == 200
 
 
-def test_r2_ready_means_that_required_models_serve(v2: Service, make_service: Start, store: Store) -> None:
+def test_r2_g1_ready_means_that_required_models_serve(v2: Service, make_service: Start, store: Store) -> None:
     assert document(v2.get("/v2/health/ready")) == {"ready": True}
     empty = make_service(store.home).start()
     answer = empty.get("/v2/health/ready")
@@ -28,6 +31,11 @@ def test_r2_ready_means_that_required_models_serve(v2: Service, make_service: St
     assert answer.headers["retry-after"] == "1"
     assert document(empty.get("/v2/health/live")) == {"live": True}
     failed(infer(empty, pixels()), 404)
+    client = Client(empty.grpc_address)
+    with client.channel:
+        assert client.ServerLive(pb.ServerLiveRequest()).live
+        assert not client.ServerReady(pb.ServerReadyRequest()).ready
+        client.refused(Code.NOT_FOUND, over_grpc())
 
 
 def test_r3_a_model_and_a_version_are_ready_or_not(v2: Service) -> None:

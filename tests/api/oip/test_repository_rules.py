@@ -171,25 +171,6 @@ def test_m2_m3_what_cannot_be_read_or_found_changes_nothing(v2: Service) -> None
     assert there() == before
 
 
-def test_m2_m3_changing_calls_are_guarded(make_service: Start, store: Store) -> None:
-    store.add("v1", 1)
-    service = make_service(store.home, OKAWARI_ADMIN_TOKEN="right").ready()
-    for what in ("unload", "load"):
-        answer = service.client.post(f"/v2/repository/models/m/{what}")
-        failed(answer, 401)
-        assert answer.headers["www-authenticate"] == "Bearer"
-        load(service, what, status=403, headers={"authorization": "Bearer wrong"})
-    assert used(service) == "v1"
-    assert states(service)["m", "v1"] == ("READY", "")
-    for what in ("unload", "load"):
-        load(service, what, headers={"authorization": "Bearer right"})
-    closed = make_service(store.home, host="0.0.0.0")  # noqa: S104 - that is what is tested
-    assert service.stop() == 0
-    closed.ready()
-    load(closed, "unload", status=403)
-    assert used(closed) == "v1"
-
-
 def test_m2_m3_a_page_of_another_site_changes_nothing(v2: Service) -> None:
     load(v2, "unload", status=403, headers={"origin": "https://example.org"})
     load(v2, "unload", status=403, headers={"origin": "null"})

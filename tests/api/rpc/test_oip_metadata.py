@@ -10,24 +10,16 @@ from tests.api.rpc.oip_client import (
     Client,
     Code,
     pictures,
-    pixels,
 )
 from tests.e2e.harness import Service
-from tests.e2e.reporting import Start
 from tests.e2e.sizes import LIMIT
-from tests.e2e.stores import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
 
-def test_g1_the_service_lives_and_is_ready(rpc: Client, make_service: Start, store: Store) -> None:
+def test_g1_the_service_lives_and_is_ready(rpc: Client) -> None:
     assert rpc.ServerLive(pb.ServerLiveRequest()).live
     assert rpc.ServerReady(pb.ServerReadyRequest()).ready
-    empty = Client(make_service(store.home).start().grpc_address)
-    with empty.channel:
-        assert empty.ServerLive(pb.ServerLiveRequest()).live
-        assert not empty.ServerReady(pb.ServerReadyRequest()).ready
-        empty.refused(Code.NOT_FOUND, pixels())
 
 
 def test_g1_a_model_and_a_version_are_ready_or_not(rpc: Client) -> None:

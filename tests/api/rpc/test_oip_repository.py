@@ -53,38 +53,3 @@ def test_m5_load_and_unload_change_what_is_served(make_service: Start, store: St
         assert "config" in client.fails(Code.INVALID_ARGUMENT, lambda: client.RepositoryModelLoad(wrong))
         unknown = pb.RepositoryModelLoadRequest(model_name="nobody")
         client.fails(Code.NOT_FOUND, lambda: client.RepositoryModelLoad(unknown))
-
-
-def test_m5_changing_calls_need_the_admin_token(make_service: Start, store: Store) -> None:
-    store.add("v1", 1)
-    client = Client(make_service(store.home, OKAWARI_ADMIN_TOKEN="secret").ready().grpc_address)
-    unload = pb.RepositoryModelUnloadRequest(model_name="m")
-    load = pb.RepositoryModelLoadRequest(model_name="m")
-
-    def call(method: Any, request: Any, authorization: str) -> Any:
-        return method(request, metadata=(("authorization", authorization),))
-
-    with client.channel:
-        for method, request in (
-            (client.RepositoryModelUnload, unload),
-            (client.RepositoryModelLoad, load),
-        ):
-            client.fails(Code.UNAUTHENTICATED, lambda method=method, request=request: method(request))
-            client.fails(
-                Code.PERMISSION_DENIED,
-                lambda method=method, request=request: call(method, request, "Bearer wrong"),
-            )
-        assert client.infer(pixels()).model_version == "v1"
-        call(client.RepositoryModelUnload, unload, "Bearer secret")
-        call(client.RepositoryModelLoad, load, "bearer secret")
-        assert len(client.RepositoryIndex(pb.RepositoryIndexRequest()).models) == 1
-
-
-def test_a_service_beyond_loopback_without_a_token_changes_nothing(make_service: Start, store: Store) -> None:
-    store.add("v1", 1)
-    everywhere = {"host": "0.0.0.0"}  # noqa: S104 - that is what is tested
-    client = Client(make_service(store.home, **everywhere).ready().grpc_address)
-    with client.channel:
-        request = pb.RepositoryModelUnloadRequest(model_name="m")
-        client.fails(Code.PERMISSION_DENIED, lambda: client.RepositoryModelUnload(request))
-        assert client.infer(pixels()).model_version == "v1"
