@@ -77,6 +77,10 @@ class Served:
                 self.world.reconciler.wake()
                 await asyncio.sleep(0.002)
 
+    def patient(self) -> None:
+        """From now on calls have time, whatever `request_timeout` was."""
+        self.server._calls._parts = replace(self.server._calls._parts, seconds=30.0)
+
     def held(self) -> tuple[int, int, int]:
         """Places, leases and bytes that are held."""
         leases = sum(each.leases for slot in self.world.reconciler.slots.values() for each in slot)

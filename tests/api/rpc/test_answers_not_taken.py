@@ -37,4 +37,5 @@ async def test_what_is_held_for_answers_that_nobody_takes_is_let_go_in_time(
         await one.until(lambda: one.counted.codes() == ["DEADLINE_EXCEEDED"])
         assert one.bodies.peak > 30_000
         assert one.bodies.held == 0
+        one.patient()
         assert (await one.predict(bytes(50_000))).model_version == "v1"

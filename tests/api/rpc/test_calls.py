@@ -147,6 +147,7 @@ async def test_a_call_that_is_cancelled_gives_its_place_back() -> None:
 async def test_a_message_that_does_not_come_is_not_waited_for_longer_than_a_request() -> None:
     async with served("m:v1", request_timeout=0.2) as one:
         assert "arrive" in await ends(one.slow(), Code.DEADLINE_EXCEEDED)
+        one.patient()
         assert (await one.predict()).model_version == "v1"
 
 

@@ -11,8 +11,7 @@ from api.protos import modelmora_pb2 as mm
 from tests.api.rpc.typed import Typed, embedding, picture, typed
 from tests.api.rpc.typed_load import TypedLoad
 
-#: A load of every call; its length is no matter of the test.
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.anyio
 
 SWAPS = 12
 
