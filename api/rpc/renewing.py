@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from contextlib import suppress
 
 import grpc
@@ -29,7 +30,8 @@ class Renewing:
         self._served = read(files)
         self._seen: Pem | str = self._served
         self._refused: Pem | str | None = None
-        self._next: grpc.ServerCertificateConfiguration | None = None
+        #: The newest that no handshake has taken. One thread puts it there, another takes it: each at once.
+        self._next: deque[grpc.ServerCertificateConfiguration] = deque(maxlen=1)
 
     def credentials(self) -> grpc.ServerCredentials:
         """What one port is opened with."""
@@ -41,8 +43,9 @@ class Renewing:
 
     def _take(self) -> grpc.ServerCertificateConfiguration | None:
         """Called by the library before each handshake, in a thread of its own; None: as before."""
-        taken, self._next = self._next, None
-        return taken
+        with suppress(IndexError):
+            return self._next.popleft()
+        return None
 
     async def go_on(self) -> None:
         """Look again and again, until it is cancelled; in a thread, since a file may lie on a slow disk."""
@@ -69,7 +72,7 @@ class Renewing:
                 logger.error("gRPC goes on with the certificate that it has: %s", error)
             return
         self._refused = None
-        self._next = _configuration(self._served)
+        self._next.append(_configuration(self._served))
         logger.info("gRPC: who connects from now on gets the new certificate of %s", self._files.certificate)
 
 
