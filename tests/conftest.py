@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -9,3 +12,11 @@ import pytest
 def anyio_backend() -> str:
     """Coroutines run on asyncio, as in the service."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_heap() -> Iterator[None]:
+    """Every close of a model collects garbage: what was loaded before need not be searched each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()

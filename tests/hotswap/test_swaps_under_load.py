@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -19,14 +17,6 @@ pytestmark = pytest.mark.anyio
 SWAPS = 200
 CLIENTS = 12
 CODES = {"v1": 101, "v2": 102, "v3": 103}
-
-
-@pytest.fixture(autouse=True)
-def small_heap() -> Iterator[None]:
-    """Every close collects garbage: what the test run has loaded so far need not be searched each time."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class Clients:
