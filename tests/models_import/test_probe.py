@@ -16,6 +16,9 @@ from models_import.probe import Task, probe
 from tests.builders import write_heavy_version, write_version
 from tests.models_import.shop import bring
 
+#: Each starts a process that imports much; on a busy machine that alone takes seconds.
+pytestmark = pytest.mark.timeout(60)
+
 
 def task(folder: Path, limit: float = 60.0) -> Task:
     return Task(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from hotswap.artifact import Artifact, Unsettled, VersionSight
 from models_import.store import ModelStore
 from tests.models_import.shop import day, stock, tree
@@ -75,6 +77,7 @@ def test_a_settled_version_is_not_read_again(home: Path, tmp_path: Path, store: 
     assert store.operations["hashed"] == hashed
 
 
+@pytest.mark.timeout(60)  # a thousand folders, on any disk
 def test_unchanged_versions_are_not_parsed_again(home: Path, store: ModelStore, tmp_path: Path) -> None:
     source = stock(home, tmp_path, "code", "v0")
     for number in range(1, 1000):

@@ -13,6 +13,9 @@ from tests import data as test_folder
 from tests.runners import golden
 from tests.runners.closeness import closeness
 
+#: Each runs real models over many pictures; on a busy machine that alone takes seconds.
+pytestmark = pytest.mark.timeout(60)
+
 every_entry = pytest.mark.parametrize("entry", entries(), ids=lambda entry: str(entry.tag))
 #: One model of each detector family whose graphs are at hand.
 SAMPLES = {
@@ -87,7 +90,6 @@ def test_swapped_colours_are_caught(known, entry):
 
 
 @every_entry
-@pytest.mark.timeout(60)
 def test_the_quality_is_what_is_measured_here(known, entry):
     runner, config = known.load(entry), config_of(entry)
     pictures = list((golden.faces if config.labels == ["face"] else golden.photographs)(known.data))

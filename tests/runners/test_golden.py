@@ -12,6 +12,9 @@ from hotswap.runner import Options
 from tests import data as test_folder
 from tests.runners import golden
 
+#: Each runs real models over many pictures; on a busy machine that alone takes seconds.
+pytestmark = pytest.mark.timeout(60)
+
 #: Each of the reference's detectors, and what describes it in the catalogue.
 DETECTORS = {
     "fastestdet_v1": ("fastestdet", "v1"),
