@@ -72,20 +72,21 @@ def test_when_the_target_is_broken_what_served_last_answers(make_service: Start,
     assert service.version() == "v2"
 
 
-@pytest.mark.parametrize("pointer", ["", "v9", "v2\nv1"])
-def test_when_latest_names_nothing_what_served_last_answers(
-    make_service: Start, store: Store, pointer: str
-) -> None:
-    store.add("v1", 1)
+def test_when_latest_names_nothing_what_served_last_answers(make_service: Start, store: Store) -> None:
+    pointers = {"empty": "", "unknown": "v9", "two": "v2\nv1"}
+    for model in pointers:
+        store.add("v1", 1, model)
     service = make_service(store.home)
-    _first_answers(service, m="v1")
+    _first_answers(service, **dict.fromkeys(pointers, "v1"))
     service.destroy()
-    store.add("v2", 2)
-    store.point(pointer)
-    _first_answers(service, m="v1")
-    assert "latest" in service.model()["reason"]
-    store.point("v2")
-    service.serves("v2")
+    for model, pointer in pointers.items():
+        store.add("v2", 2, model)
+        store.point(pointer, model)
+    _first_answers(service, **dict.fromkeys(pointers, "v1"))
+    for model in pointers:
+        assert "latest" in service.model(model)["reason"]
+        store.point("v2", model)
+        service.serves("v2", model)
 
 
 def test_the_environment_seeds_the_targets_and_again_when_its_text_changes(
