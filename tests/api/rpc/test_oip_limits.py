@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from api.protos import inference_pb2 as pb
-from api.rpc import oip, oip_bounds, oip_messages
+from api.rpc import calls, oip, oip_bounds, oip_messages
+from api.rpc.receiving import Taken
 from hotswap.errors import BadRequest
 from tests.api.rpc.calling import ends, reached
 from tests.api.rpc.frames import message, wire
@@ -102,7 +103,9 @@ async def test_an_answer_that_nobody_takes_is_let_go_with_the_requests_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(oip, "QUICK_BYTES", 0)
-    async with served("m:v1", request_timeout=0.3) as one, wire(one.port, window=0) as line:
+    # All has its time but the taking of the answer.
+    monkeypatch.setattr(calls, "Taken", lambda call, seconds: Taken(call, seconds / 100))
+    async with served("m:v1", request_timeout=30.0) as one, wire(one.port, window=0) as line:
         line.call(INFER)
         line.send(message(rows(1_000, raw=True).SerializeToString()), end=True)
         await one.until(lambda: one.counted.calls == [(INFER, "DEADLINE_EXCEEDED")])
