@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from tests.api.shape import refused
 from tests.e2e.harness import Service
 from tests.e2e.sizes import LIMIT
+from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
@@ -36,8 +38,16 @@ def test_models_are_listed_with_every_version(api: Service) -> None:
     assert found == api.model("m")
 
 
+def at_rest(api: Service) -> dict[str, Any]:
+    """What is told of `bad`, which is tried again now and then, while it is not."""
+    (found,) = until(
+        lambda: [each for each in [api.model("bad")] if each["versions"][0]["state"] == "failed"], "it rests"
+    )
+    return found
+
+
 def test_a_refused_version_says_why(api: Service) -> None:
-    found = api.model("bad")
+    found = at_rest(api)
     assert (found["target"], found["serving"], found["generation"]) == ("latest", None, None)
     assert found["versions"][0]["state"] == "failed"
     assert found["versions"][0]["reason"]
@@ -75,7 +85,7 @@ def test_what_is_expected_must_be_so(api: Service) -> None:
 
 
 def test_a_version_that_cannot_serve_is_refused_and_the_target_put_back(api: Service) -> None:
-    before = api.model("bad")
+    before = at_rest(api)
     message = refused(api.target("v1", "bad"), 409, "version_failed")
     assert before["versions"][0]["reason"] in message
     assert api.model("bad")["target"] == "latest"
