@@ -6,17 +6,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from hotswap.errors import ServingError
-
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 class Giving(Generic[A]):
-    """`with` it: the answer is told of when the block ends, unless that raises `ServingError`.
+    """`with` it: the answer is told of when the block ends, unless that raises an `Exception`.
 
-    Such a request was refused after all, and whoever raises or catches the error counts it as that. A caller
-    who leaves meanwhile was answered.
+    Such a request was refused after all, and whoever raises or catches a `ServingError` counts it as that. A
+    caller who leaves meanwhile (`CancelledError`) was answered.
     """
 
     __slots__ = ("_answer", "_tell")
@@ -35,5 +33,5 @@ class Giving(Generic[A]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, ServingError):
+        if not isinstance(error, Exception):
             self._tell()

@@ -141,6 +141,8 @@ async def test_an_answer_counts_when_it_is_given_and_not_when_its_wire_cannot_te
         giving = await asking
         with pytest.raises(BadRequest), giving:
             raise BadRequest("JSON cannot tell that")
+        with pytest.raises(RuntimeError), giving:
+            raise RuntimeError("can't start new thread")
         with pytest.raises(BadRequest):
             giving.made(_unwritten)
         assert hooks.told == []
