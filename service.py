@@ -169,8 +169,8 @@ async def _answer(
             received=state.received,
             then=drawing,
         )
-        answer = await worker().data_plane.predict(request)
-        return answers.predicted(answer) if drawing is None else drawing.response(answer)
+        with await worker().data_plane.predicting(request) as answer:
+            return answers.predicted(answer) if drawing is None else drawing.response(answer)
     except ServingError as error:
         worker().outcomes.refused(state.request_id, model, error)
         return errors.response(error)

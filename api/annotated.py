@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -103,7 +104,10 @@ class Drawing:
         self._drawn = self._maker.draw(self._picture, found.items[0], self._media_types)
 
     def response(self, answer: Answer) -> Response:
-        """The response that carries the picture and names who found what it shows."""
+        """The response that carries the picture and names who found what it shows.
+
+        Raises `Overloaded` when the store is full.
+        """
         media_type, data = self._drawn
         headers = {**answers.named(answer), "Vary": "Accept"}
         patience = self._maker.patience + len(data) / _SLOWEST
@@ -111,33 +115,35 @@ class Drawing:
 
 
 class _Paced(Response):
-    """Sends piece by piece, as the caller takes them; its bytes are held in the store meanwhile."""
+    """Sends piece by piece, as the caller takes them; its bytes are held in the store until it is sent, or
+    gone unsent.
+    """
 
     def __init__(
         self, data: bytes, media_type: str, headers: dict[str, str], store: Store, patience: float
     ) -> None:
         super().__init__(data, 200, headers, media_type)
+        store.add(len(data))
+        self._release = weakref.finalize(self, store.remove, len(data))
         self._data = data
-        self._store = store
         self._patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send it. Raises `Overloaded` before anything is sent when the store is full."""
+        """Send it."""
         try:
-            await self._held(send)
+            await self._in_time(send)
         finally:
             if self.background is not None:
                 await self.background()
 
-    async def _held(self, send: Send) -> None:
-        self._store.add(len(self._data))
+    async def _in_time(self, send: Send) -> None:
         try:
             async with asyncio.timeout(self._patience):
                 await self._pieces(send)
         except TimeoutError:
             logger.warning("a picture was not taken within %.0f s: the caller is left", self._patience)
         finally:
-            self._store.remove(len(self._data))
+            self._release()
 
     async def _pieces(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -150,6 +150,16 @@ class TestSending:
         refused(_ask(app), 429, "overloaded")
         assert store.held == 0
 
+    def test_one_that_nobody_sends_is_held_no_longer_than_it_lives(self) -> None:
+        store = Store(600_000)
+        current.set(RequestContext("r", 0.0, accepted=(PNG,)))
+        drawing = Annotator(lambda *_: (PNG, bytes(500_000)), store, 5.0).drawing(Picture(encoded=b"x"))
+        drawing(_FOUND)
+        unsent = drawing.response(_ANSWER)
+        assert store.held == 500_000
+        del unsent
+        assert store.held == 0
+
     def test_what_the_drawing_refuses_goes_on(self) -> None:
         def draw(*_: object) -> tuple[str, bytes]:
             raise PictureTooLarge("too wide")

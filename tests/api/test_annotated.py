@@ -284,3 +284,15 @@ def test_bentomls_generated_client_gets_a_file(api: Service, tmp_path: Path) -> 
         text=True,
     )
     assert done.stdout.strip() == "ffd8ff"
+
+
+def test_a_picture_that_there_is_no_room_for_is_no_answer(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home", tmp_path)
+    store.add("v1", 1)
+    noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)
+    room = {"OKAWARI_MAX_BUFFERED_BYTES": "1000000", "OKAWARI_MAX_BODY_BYTES": "1000000"}
+    with contextmanager(services)() as make:
+        service = make(store.home, WORKERS="1", **room).ready()
+        refused(annotated(service, encoded(Image.fromarray(noise), "JPEG")), 429, "overloaded")
+        assert service.figure("inference_requests_total", status="overloaded") == 1
+        assert service.figure("inference_requests_total", status="ok") == 0
