@@ -28,11 +28,20 @@ def port() -> int:
 
 
 def https_files() -> tuple[Path, Path] | None:
-    """Certificate and key that HTTP is told to use; None for plain text, or for a key with a password."""
+    """Certificate and key that HTTP is told to use, as workers find them; None for plain text, or for a key
+    with a password.
+    """
     chain = _given("--ssl-certfile")
     if not chain or _given("--ssl-keyfile-password"):
         return None
-    return Path(chain), Path(_given("--ssl-keyfile") or chain)
+    folder = _folder()
+    return folder / chain, folder / (_given("--ssl-keyfile") or chain)
+
+
+def _folder() -> Path:
+    """Where workers run, from which they find their files: as told, or the Bento's, or this one."""
+    served = next((word for word in sys.argv[2:3] if Path(word).expanduser().is_dir()), "")
+    return Path(_given("--working-dir") or served).expanduser()
 
 
 def _given(*names: str) -> str:

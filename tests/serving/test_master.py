@@ -50,6 +50,19 @@ def test_the_files_of_https_are_those_of_the_command_line(
     assert master.https_files() == files
 
 
+def test_the_files_of_https_are_looked_for_where_workers_will_look(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    https = ["--ssl-certfile", "a.crt", "--ssl-keyfile", "/b.key"]
+    found = (tmp_path / "a.crt", Path("/b.key"))
+    monkeypatch.setattr(
+        sys, "argv", ["bentoml", "serve", "service:Okawari", f"--working-dir={tmp_path}", *https]
+    )
+    assert master.https_files() == found
+    monkeypatch.setattr(sys, "argv", ["bentoml", "serve", str(tmp_path), *https])
+    assert master.https_files() == found
+
+
 def test_without_options_the_environment_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["bentoml", "serve"])
     monkeypatch.setenv("BENTOML_HOST", "127.0.0.3")
