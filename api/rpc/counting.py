@@ -5,6 +5,7 @@ A map entry of two bytes takes a tenth of a microsecond, in which nobody else is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from hotswap.errors import BadRequest
 
 _FIXED = {1: 8, 5: 4}  # bytes of the wire's fixed types
 _MORE = 0x80  # the bit of a byte of a number that says that another one follows
+_NUMBER = re.compile(rb"[\x80-\xff]{0,9}.?", re.DOTALL)
 
 #: Which fields of a message have more within that counts, by number: what is within them, or None for packed
 #: numbers, of which each byte may be one.
@@ -48,7 +50,9 @@ def _count(raw: bytes, at: int, end: int, most: int, within: Within) -> int:
         tag = raw[at]
         at += 1
         if tag >= _MORE:
-            tag, at = _number(raw, at - 1)
+            tag, behind = _number(raw, at - 1)
+            found += behind - at  # a long tag takes as much time as more fields, and ours are of one byte
+            at = behind
         kind = tag & 7
         if kind == 2:
             size, at = (raw[at], at + 1) if at < end and raw[at] < _MORE else _number(raw, at)
@@ -58,21 +62,24 @@ def _count(raw: bytes, at: int, end: int, most: int, within: Within) -> int:
                 found += size if inner is None else _count(raw, at, stop, most - found, inner)
             at += size
         elif kind == 0:
-            _, at = _number(raw, at)
+            at = _behind(raw, at)
         else:
             at += _FIXED.get(kind, 0)
     return found
 
 
 def _number(raw: bytes, at: int) -> tuple[int, int]:
-    """A number of variable length (at most 10 bytes), and where the next field begins."""
-    value = shift = 0
-    last = min(at + 10, len(raw))
-    while at < last:
-        byte = raw[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < _MORE:
-            break
-        shift += 7
-    return value, at
+    """A number of variable length, and where the next field begins.
+
+    Of the at most 10 bytes the first five tell it: tags and sizes have no more bits.
+    """
+    end = _behind(raw, at)
+    bits = int.from_bytes(raw[at:end], "little")
+    value = bits & 0x7F | bits >> 1 & 0x7F << 7 | bits >> 2 & 0x7F << 14 | bits >> 3 & 0x7F << 21
+    return value | bits >> 4 & 0x7F << 28, end
+
+
+def _behind(raw: bytes, at: int) -> int:
+    """Where the next field begins: ten bytes are walked in one step, not in ten, as all others wait."""
+    found = _NUMBER.match(raw, at)
+    return at if found is None else found.end()

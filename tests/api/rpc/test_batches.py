@@ -43,6 +43,14 @@ def test_what_stands_before_the_pictures_hides_none_of_them() -> None:
             batches.read(odd + NOTHING * (batches.MOST + 1))
 
 
+def test_tags_that_are_longer_than_they_need_be_count_as_the_time_that_they_take() -> None:
+    long, number = b"\x88\x80\x80\x80\x00", b"\xff" * 9 + b"\x01"
+    assert counting.fields((long + number) * 10, 100) == 50
+    assert counting.fields((b"\x08" + number) * 10, 100) == 10
+    with pytest.raises(BadRequest):
+        batches.read(within(1, (long + number) * 20_000))
+
+
 def within(number: int, *parts: bytes) -> bytes:
     """A message with that field, which holds the parts."""
     inner = b"".join(parts)
