@@ -10,6 +10,7 @@ from contextlib import suppress
 import grpc
 
 from api.rpc.tls import BadCertificate, Pem, TlsFiles, held, read
+from api.rpc.trying import taken
 
 logger = logging.getLogger("bentoml.okawari.rpc")
 
@@ -22,12 +23,15 @@ class Renewing:
 
     What the files hold takes the place of what is served when two looks have found the same, so that files
     which are written one after the other are not tried half way; what cannot be used leaves the old in its
-    place. Connections that live keep what they began with. Raises `BadCertificate` when made.
+    place, and is tried again at each look. Connections that live keep what they began with. Raises
+    `BadCertificate` when made.
     """
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
+        self._untaken: Pem | None = None
         self._served = read(files)
+        self._check_taken(self._served)
         self._seen: Pem | str = self._served
         self._refused: Pem | str | None = None
         #: The newest that no handshake has taken. One thread puts it there, another takes it: each at once.
@@ -60,20 +64,33 @@ class Renewing:
         before, self._seen = self._seen, found
         if found == self._served:
             self._refused = None
-        elif found == before and found != self._refused:
+        elif found == before:
             self._renew(found)
 
     def _renew(self, found: Pem | str) -> None:
         try:
-            self._served = read(self._files)
+            usable = read(self._files)
+            self._check_taken(usable)
         except BadCertificate as error:
-            if _found(self._files) == found:  # otherwise they are written now, and the next looks will tell
+            # What has changed is written now, and the next looks will tell.
+            if found != self._refused and _found(self._files) == found:
                 self._refused = found
                 logger.error("gRPC goes on with the certificate that it has: %s", error)
             return
-        self._refused = None
-        self._next.append(_configuration(self._served))
+        self._served, self._refused = usable, None
+        self._next.append(_configuration(usable))
         logger.info("gRPC: who connects from now on gets the new certificate of %s", self._files.certificate)
+
+    def _check_taken(self, found: Pem) -> None:
+        """Raise `BadCertificate` where OpenSSL can use it and the library cannot, which is asked once."""
+        if found != self._untaken:
+            if taken(_configuration(found)):
+                return
+            self._untaken = found
+        raise BadCertificate(
+            f"{self._files.certificate} and what belongs to it: OpenSSL can use it, gRPC's library not; "
+            "it takes PEM without a byte order mark, and keys of RSA, P-256 or P-384"
+        )
 
 
 def _found(files: TlsFiles) -> Pem | str:

@@ -74,7 +74,7 @@ def _readable(*files: Path) -> None:
 
 def _no_password() -> str:
     """Asked for by a key that is encrypted; without this the terminal would be asked."""
-    raise ValueError("the key has a password; the service needs one without")
+    raise ValueError("the key has a password; give one without (HTTP also takes --ssl-keyfile-password)")
 
 
 def _said(error: Exception) -> str:

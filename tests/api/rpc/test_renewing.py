@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import logging
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from api.rpc import renewing
+from api.rpc import renewing, trying
 from api.rpc.renewing import Renewing
 from api.rpc.server import Listen, RpcServer
 from api.rpc.tls import BadCertificate, Pem, TlsFiles, read
@@ -147,6 +148,50 @@ def test_what_cannot_be_used_leaves_the_old_certificate_and_is_told_once(
     port.look()
     assert port.shows() == "mended"
     assert len(_told(caplog)) == 1
+
+
+def test_what_openssl_takes_and_the_library_does_not_is_told_as_refused(
+    port: Port, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pair = port.authority.vouch("second")
+    port.write(pair)
+    port.files.certificate.write_bytes(codecs.BOM_UTF8 + pair.certificate.read_bytes())
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        port.look()
+        assert port.shows() == "first"
+    (told,) = (record.message for record in caplog.records)
+    assert told.startswith("gRPC goes on with the certificate that it has")
+    assert capfd.readouterr().err.count("Invalid cert chain file") == 1, "the library says so once, too"
+    with pytest.raises(BadCertificate, match="byte order mark"):
+        Renewing(port.files)
+    port.write(pair)
+    port.look()
+    assert port.shows() == "second"
+
+
+def test_where_no_trial_is_possible_the_certificate_is_not_blamed(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "_ANY", "192.0.2.1:0")  # an address of documents (RFC 5737): nobody's here
+    port.write(port.authority.vouch("second"))
+    port.look()
+    assert port.shows() == "second"
+
+
+def test_what_could_not_be_tried_for_want_of_files_is_tried_again(
+    port: Port, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(files: TlsFiles) -> Pem:
+        monkeypatch.setattr(renewing, "read", read)
+        raise BadCertificate(f"{files.certificate}: Too many open files")
+
+    monkeypatch.setattr(renewing, "read", tried)
+    port.write(port.authority.vouch("second"))
+    port.look()
+    assert len(_told(caplog)) == 1
+    port.renewing.look()
+    assert port.shows() == "second"
 
 
 def test_clients_go_on_to_need_a_certificate_and_their_authority_is_renewed_too(
