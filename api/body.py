@@ -18,14 +18,15 @@ from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
 class Store:
     """Bytes of all bodies that a worker holds at once, whether they are complete or still arriving.
 
-    Threads that expand bodies count here, too.
+    Threads that expand bodies count here, too, and so does whatever is given back when it is collected as
+    garbage: that may happen in the middle of any call, by the thread that makes it.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.held = 0
         self.peak = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, size: int) -> None:
         """Hold `size` bytes more; raise `Overloaded` when that would be too many."""

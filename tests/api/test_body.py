@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from api import body, context
 from api.context import RequestContext
 from api.errors import BodyTooLarge
 from hotswap.errors import BadRequest, DeadlineExceeded
+from tests.hotswap.fakes import PATIENCE
 
 Receive = Callable[[], Awaitable[Message]]
 
@@ -99,3 +101,24 @@ def test_draining_ends_with_the_body_the_client_or_the_time() -> None:
 
 async def _next(receive: Receive) -> str:
     return str((await receive())["type"])
+
+
+def test_what_is_collected_in_the_middle_of_a_call_is_given_back_by_the_same_thread() -> None:
+    store = body.Store(100)
+    store.add(60)
+
+    class Collects(int):
+        """When it is counted, garbage is collected, and something that was held goes."""
+
+        def __radd__(self, held: int) -> int:
+            asking.append(held)
+            if len(asking) == 1:
+                store.remove(60)
+            return held + int(self)
+
+    asking: list[int] = []
+    adding = threading.Thread(target=store.add, args=(Collects(30),), daemon=True)
+    adding.start()
+    adding.join(PATIENCE)
+    assert not adding.is_alive()
+    assert store.held == 30
