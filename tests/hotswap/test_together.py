@@ -18,16 +18,6 @@ from tests.hotswap.workers import PLACES, Killed, Workers, kill
 OLD, NEW = ["v1", "v1"], ["v2", "v2"]
 
 
-@pytest.fixture
-def two(tmp_path: Path) -> Workers:
-    """Two workers that answer with v1; v2 is in the store."""
-    workers = Workers(tmp_path, 2, "m:v1")
-    workers.settle()
-    assert workers.all() == OLD
-    workers.source.add("m:v2")
-    return workers
-
-
 def test_nobody_switches_before_everybody_has_prepared(two: Workers) -> None:
     two.load(0)
     assert two.all() == OLD

@@ -20,15 +20,6 @@ from tests.hotswap.workers import Board, Workers
 from tests.hotswap.world import World
 
 
-@pytest.fixture
-def two(tmp_path: Path) -> Workers:
-    """Two workers that answer with v1; v2 is in the store."""
-    workers = Workers(tmp_path, 2, "m:v1")
-    workers.settle()
-    workers.source.add("m:v2")
-    return workers
-
-
 def lose_board(workers: Workers, name: str = "m") -> None:
     """The decisions of a model can be neither read nor made any more."""
     folder = workers.folder / "commits" / name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -12,15 +11,6 @@ from tests.hotswap.test_together_refusals import refuse, turn
 from tests.hotswap.workers import Workers
 
 OLD, NEW = ["v1", "v1"], ["v2", "v2"]
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Workers:
-    """Two workers that answer with v1; v2 is in the store."""
-    workers = Workers(tmp_path, 2, "m:v1")
-    workers.settle()
-    workers.source.add("m:v2")
-    return workers
 
 
 # --- who was left behind, who died ---------------------------------------------------------------
