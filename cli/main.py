@@ -64,7 +64,10 @@ class Commands(click.Group):
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the error speaks to the caller; any other is a fault of ours and shows where it happened."""
+    """Whether the error speaks to the caller; any other is a fault of ours and shows where it happened.
+
+    A reader that has left, such as `head`, is neither: click ends the program without a word.
+    """
     from pydantic import ValidationError
 
     from hotswap.desired import BadServe
@@ -74,7 +77,7 @@ def _is_refusal(error: Exception) -> bool:
     from registry.desired_file import StateDamaged
 
     told = (ImportRefused, StateDamaged, BadManifest, BadTag, BadServe, ValidationError, OSError)
-    return isinstance(error, told)
+    return isinstance(error, told) and not isinstance(error, BrokenPipeError)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

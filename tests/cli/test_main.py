@@ -132,3 +132,20 @@ def on_a_terminal(*arguments: str, home: Path) -> str:
             drawn += block
     assert process.wait() == 0, drawn
     return drawn.decode()
+
+
+def test_a_reader_that_leaves_is_told_nothing(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", "schema"],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "BENTOML_HOME": str(tmp_path)},
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
