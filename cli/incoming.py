@@ -13,6 +13,7 @@ from cli.refusal import Refused, complain
 from hotswap.artifact import Artifact
 from hotswap.tags import ModelTag
 from models_import.errors import ImportRefused
+from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
 from models_import.report import told
 from models_import.sources import Candidate, Wanted, candidates
@@ -85,7 +86,7 @@ def _watch(drop: Path, *, alone: bool) -> None:
 
 
 def _check_onnx(path: Path, wanted: Wanted) -> None:
-    if path.suffix == ".onnx" and None in (wanted.name, wanted.version, wanted.config):
+    if is_onnx(path.name) and None in (wanted.name, wanted.version, wanted.config):
         raise click.UsageError(f"{path} is one file: give --config, --name and --version with it")
 
 

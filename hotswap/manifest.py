@@ -181,9 +181,22 @@ def digest_of(files: Mapping[str, FileEntry]) -> str:
 def parse_config(text: str | bytes) -> ModelConfig:
     """Read a `config.json`; raise `BadManifest` naming field, value found and values allowed."""
     try:
-        return ModelConfig.model_validate_json(text)
+        return ModelConfig.model_validate_json(text if isinstance(text, str) else _decoded(text))
     except ValidationError as error:
         raise BadManifest(explain(CONFIG_FILE, error)) from None
+
+
+def _decoded(text: bytes) -> str:
+    """JSON in UTF-8 or, as some editors and shells write it, in UTF-16 or with a byte order mark."""
+    encoding = json.detect_encoding(text)
+    try:
+        return text.decode(encoding)
+    except UnicodeDecodeError as error:
+        byte, line = error.object[error.start], error.object.count(b"\n", 0, error.start) + 1
+        raise BadManifest(
+            f"{CONFIG_FILE}: byte {error.start} (0x{byte:02x}, line {line}) is not {encoding.upper()}: "
+            "save the file as UTF-8"
+        ) from None
 
 
 def parse_manifest(raw: object) -> Manifest:

@@ -17,9 +17,6 @@ from models_import import child
 from models_import.errors import ImportRefused
 from models_import.unpacked import TooLarge, check_unpacked
 
-#: Endings that BentoML does not take for what they are.
-_FORMATS = {".tgz": "gz", ".txz": "xz", ".tbz2": "bz2"}
-
 #: Weights hardly shrink. What is small anyway may shrink as it likes.
 _MOST_TIMES = 100
 _SMALL_BYTES = 250_000_000
@@ -45,22 +42,26 @@ def bound_of(archive: Path, free: int) -> Bound:
     return Bound(plausible, "if you trust it, unpack it yourself and import the folder")
 
 
-def unpack(archive: Path, room: Path, bound: Bound) -> Path:
-    """Unpack `archive` below `room`; return the folder with its `model.yaml`. Raises `ImportRefused`."""
+def unpack(archive: Path, room: Path, bound: Bound, packing: str = "") -> Path:
+    """Unpack `archive` below `room`; return the folder with its `model.yaml`. Raises `ImportRefused`.
+
+    `packing` is BentoML's word for its format; empty, the name's ending tells it.
+    """
     home, scratch = room / "home", room / "scratch"
     for folder in (home, scratch):
         folder.mkdir()
-    kind = _FORMATS.get(archive.suffix, "")
     home_of_child = {"BENTOML_HOME": str(home), "TMPDIR": str(scratch)}
     try:
-        done = child.run_module(__name__, str(archive), kind, str(bound.size), timeout=LIMIT, **home_of_child)
+        done = child.run_module(
+            __name__, str(archive), packing, str(bound.size), timeout=LIMIT, **home_of_child
+        )
     except subprocess.TimeoutExpired:
         raise ImportRefused(f"{archive}: it was not unpacked within {LIMIT:g} s") from None
     said = child.last_words(done.stderr)
     if done.returncode == _TOO_LARGE:
         raise ImportRefused(f"{archive}: {said}: {bound.mend}")
     if done.returncode != 0:
-        raise ImportRefused(f"{archive}: BentoML cannot unpack it: {said}")
+        raise ImportRefused(f"{archive}: {said}")
     return _only_version(home, archive)
 
 
@@ -73,18 +74,23 @@ def _only_version(home: Path, archive: Path) -> Path:
 
 def main() -> None:
     """Import into this process's home; what is wrong goes to stderr in one line."""
-    path, kind, most = os.path.abspath(sys.argv[1]), sys.argv[2], int(sys.argv[3])  # noqa: PTH100 - keeps links
+    path, packing, most = os.path.abspath(sys.argv[1]), sys.argv[2], int(sys.argv[3])  # noqa: PTH100 - keeps links
     # Whoever waits for this process may be gone before it can end it.
     signal.alarm(int(LIMIT) + 5)
     _limit_files(most)
     try:
-        check_unpacked(path, kind, most)
-        _import(path, kind)
+        exported = check_unpacked(path, packing, most)
+        if exported:
+            _import(path, packing)
     except TooLarge as error:
         print(error, file=sys.stderr)
         sys.exit(_TOO_LARGE)
     except Exception as error:  # noqa: BLE001 - whatever a foreign archive makes BentoML raise
-        sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(f"BentoML cannot unpack it, it is cut off or damaged: {type(error).__name__}: {error}")
+    if not exported:
+        sys.exit(
+            "it was not exported by BentoML (no model.yaml at its top): unpack it, and import the folder"
+        )
 
 
 def _limit_files(most: int) -> None:
@@ -94,10 +100,10 @@ def _limit_files(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
-def _import(path: str, kind: str) -> None:
+def _import(path: str, packing: str) -> None:
     import bentoml
 
-    bentoml.models.import_model(path, kind or None)
+    bentoml.models.import_model(path, packing or None)
 
 
 if __name__ == "__main__":

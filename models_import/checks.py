@@ -9,6 +9,8 @@ from hotswap.manifest import CONFIG_FILE, BadManifest, FileEntry, ModelConfig, d
 from hotswap.tags import ModelTag
 from models_import import model_yaml
 from models_import.errors import ImportRefused
+from models_import.external_data import check_data
+from models_import.file_kinds import by_bytes
 from models_import.layout import MODEL_YAML, LeadsOut, check_golden, files_in, pick_weights
 from models_import.small_files import read_small
 from models_import.sources import Opened
@@ -22,13 +24,23 @@ def check_config_file(opened: Opened, origin: Path) -> ModelConfig:
         if not _is_utf8(name):
             raise ImportRefused(f"{origin}: {plain(name, 200)}: a file's name must be UTF-8; rename it")
     try:
+        weights = pick_weights(opened.files)
+        _check_graph(opened, weights, origin)
         config = parse_config(read_small(opened.files[CONFIG_FILE]))
         check_family(config)
         check_golden(config, opened.files)
-        pick_weights(opened.files)
     except BadManifest as error:
         raise ImportRefused(f"{origin}: {error}") from None
     return config
+
+
+def _check_graph(opened: Opened, weights: str, origin: Path) -> None:
+    """Whether the file that is called a model may be one, and whether all is there that it reads."""
+    path = opened.files[weights]
+    kind = by_bytes(path)
+    if kind is not None:
+        raise ImportRefused(f"{origin}: {kind.told('it' if path == origin else weights)}")
+    check_data(opened.files, weights, origin)
 
 
 def _is_utf8(name: str) -> bool:

@@ -19,6 +19,7 @@ from models_import import archive, model_yaml, sources
 from models_import.checks import check_config_file, check_declared, compare_with_stored
 from models_import.copying import copy_hashed
 from models_import.errors import Hindered, ImportRefused
+from models_import.file_kinds import is_onnx
 from models_import.layout import MODEL_YAML, POINTER, pick_weights
 from models_import.pointer import newest_on_disk, point
 from models_import.probe import LIMIT, Probe, Task, probe
@@ -68,11 +69,12 @@ class Importer:
     def run(self, candidate: Candidate) -> Imported:
         """Import one version, or raise `ImportRefused` with the store unchanged."""
         with ExitStack() as owned:
-            one = _Import(self, candidate, owned)
             try:
-                return one.run()
+                return _Import(self, candidate, owned).run()
+            except ImportRefused as refused:
+                raise type(refused)(self.staging.left_out(str(refused))) from refused.__cause__
             except OSError as error:
-                where = error.filename or self.home
+                where = self.staging.left_out(str(error.filename or self.home))
                 raise Hindered(f"{candidate.path}: {where}: {error.strerror or error}") from error
 
 
@@ -126,15 +128,16 @@ class _Import:
 
     def open(self) -> None:
         path, wanted = self.candidate.path, self.candidate.wanted
-        if self.candidate.is_archive:
+        if not path.is_file():
+            self.opened = sources.open_folder(path, wanted, path, follow=self.candidate.follow)
+        elif is_onnx(path.name):
+            self.opened = sources.open_onnx(path, wanted)
+        else:
+            packing = sources.packing_of(path)
             # Packed bytes are fewer than unpacked ones, and BentoML writes those twice.
             self._need(2 * path.stat().st_size)
             bound = archive.bound_of(path, (self.shop.free_bytes() - _SPARE_BYTES) // 2)
-            self.opened = sources.open_folder(archive.unpack(path, self.room, bound), wanted, path)
-        elif path.is_file():
-            self.opened = sources.open_onnx(path, wanted)
-        else:
-            self.opened = sources.open_folder(path, wanted, path)
+            self.opened = sources.open_folder(archive.unpack(path, self.room, bound, packing), wanted, path)
 
     def check(self) -> None:
         self.config = check_config_file(self.opened, self.candidate.path)

@@ -75,6 +75,8 @@ def probe(task: Task) -> Measured:
 def _understood(done: subprocess.CompletedProcess[bytes]) -> Measured:
     if done.returncode != 0:
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+        if done.returncode == -signal.SIGKILL:
+            how += ", as the system ends what takes more memory than there is"
         raise ImportRefused(f"loading the model crashed with {how}: {last_words(done.stderr)}")
     finding = Finding.model_validate_json(done.stdout.splitlines()[-1])
     if finding.measured is None:

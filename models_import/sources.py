@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, plain
 from hotswap.tags import BadTag, ModelTag, as_version, natural_key
 from models_import import model_yaml
 from models_import.errors import ImportRefused
-from models_import.layout import MODEL_YAML, NOTE, WEIGHTS_FILE, LeadsOut, files_in
-
-_ONNX = ".onnx"
+from models_import.external_data import beside
+from models_import.file_kinds import ARCHIVES, by_name, first_foreign, is_onnx, kind_of
+from models_import.layout import (
+    MODEL_YAML,
+    MOST_FILES,
+    NOTE,
+    WEIGHTS_FILE,
+    LeadsOut,
+    files_in,
+    files_of_links,
+    is_hidden,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +38,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One version to import. `named` says that the path names it alone; else it was found in a tree."""
+    """One version to import. `named` says that the path names it alone; else it was found in a tree.
+
+    With `follow` links in its folder may lead anywhere: whoever named the folder means what they lead to.
+    """
 
     path: Path
     wanted: Wanted
     named: bool
-
-    @property
-    def is_archive(self) -> bool:
-        """Whether it must be unpacked before it can be read."""
-        return self.path.is_file() and self.path.suffix != _ONNX
+    follow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +64,26 @@ class Opened:
 
 
 def candidates(path: Path, wanted: Wanted) -> list[Candidate]:
-    """The versions at `path`, each model's in natural order; none in a tree that holds none."""
-    path = path.absolute()
+    """The versions at `path`, each model's in natural order; none in a tree that holds none.
+
+    A folder is called what it is called where it really lies: `..`, `.` and links are followed first.
+    """
     try:
-        if path.is_file() or is_version(path):
-            return [Candidate(path, wanted, named=True)]
-        found = list(_tree(path))
+        if path.is_file():
+            return [Candidate(path.absolute(), wanted, named=True)]
+        path = path.resolve()
+        if is_version(path):
+            return [Candidate(path, wanted, named=True, follow=True)]
+        found = _without_aliases(list(_tree(path)))
+        if not found:
+            _refuse_foreign(path)
     except OSError as error:
-        raise ImportRefused(f"{error.filename}: {error.strerror}") from None
+        raise ImportRefused(f"{error.filename or path}: {error.strerror}") from None
     if wanted != Wanted():
         raise ImportRefused(
             f"{path} is a tree of versions: --name, --version and --config go with one version"
         )
-    return [Candidate(version, wanted, named=False) for version in found]
+    return [Candidate(version, wanted, named=False, follow=True) for version in found]
 
 
 def _tree(path: Path) -> Iterator[Path]:
@@ -79,34 +95,71 @@ def _tree(path: Path) -> Iterator[Path]:
         yield from (version for version in _folders(child) if is_version(version))
 
 
+def _without_aliases(versions: list[Path]) -> list[Path]:
+    """Without the links to another of them, such as `current`."""
+    return [path for path in versions if not (path.is_symlink() and path.resolve() in versions)]
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Say so if a folder without versions is, or holds, a model that is not ONNX."""
+    named = by_name(folder.name)
+    foreign = named.told("it") if named else first_foreign(each.name for each in folder.iterdir())
+    if foreign is not None:
+        raise ImportRefused(f"{folder}: {foreign}")
+
+
 def _folders(path: Path) -> list[Path]:
-    found = [each for each in path.iterdir() if each.is_dir() and not each.name.startswith(".")]
+    found = [each for each in path.iterdir() if each.is_dir() and not is_hidden(each.name)]
     return sorted(found, key=lambda folder: natural_key(as_version(folder.name)))
 
 
 def is_version(folder: Path) -> bool:
     """Whether a folder holds anything by which a version is known."""
     return any(
-        each.suffix == _ONNX or each.name in {CONFIG_FILE, MODEL_YAML}
+        is_onnx(each.name) or each.name in {CONFIG_FILE, MODEL_YAML}
         for each in folder.iterdir()
         if not each.is_dir()
     )
+
+
+def packing_of(path: Path) -> str:
+    """BentoML's word for how an archive is packed; `ImportRefused` says what a file is that is none."""
+    kind = kind_of(path)
+    if kind.archive:
+        return kind.archive
+    called = "BentoML cannot unpack it: " if path.name.lower().endswith(ARCHIVES) else ""
+    raise ImportRefused(f"{path}: {called}{kind.told('it')}")
 
 
 def open_onnx(path: Path, wanted: Wanted) -> Opened:
     """One `.onnx`, whose config, name and version the caller gives."""
     if wanted.config is None or not wanted.name or not wanted.version:
         raise ImportRefused(f"{path} is one file: give --config FILE, --name NAME and --version V with it")
-    return Opened(_tag(wanted.name, wanted.version), {WEIGHTS_FILE: path, CONFIG_FILE: wanted.config})
+    files = {WEIGHTS_FILE: path, CONFIG_FILE: wanted.config}
+    for name, data in beside(path).items():
+        if name in {*files, MODEL_YAML, NOTE}:
+            raise ImportRefused(
+                f"{path}: it reads weights from {name!r}: export it with another name for them"
+            )
+        files[name] = data
+    return Opened(_tag(wanted.name, wanted.version), files)
 
 
-def open_folder(folder: Path, wanted: Wanted, origin: Path) -> Opened:
-    """A version's folder, as its maker wrote it or as BentoML exported it."""
+def open_folder(folder: Path, wanted: Wanted, origin: Path, *, follow: bool = False) -> Opened:
+    """A version's folder, as its maker wrote it or as BentoML exported it.
+
+    With `follow` its links may lead anywhere.
+    """
     try:
         info = model_yaml.read(folder) if (folder / MODEL_YAML).exists() else None
-        files = {name: path for name, path in files_in(folder) if not _is_hidden(name)}
+        found = files_of_links(folder) if follow else files_in(folder)
+        files = dict(islice(((name, path) for name, path in found if not is_hidden(name)), MOST_FILES + 1))
     except (BadManifest, LeadsOut) as error:
         raise ImportRefused(f"{origin}: {error}") from None
+    if len(files) > MOST_FILES:
+        raise ImportRefused(
+            f"{origin}: it holds more than {MOST_FILES} files: import only what the model needs"
+        )
     for ours in (MODEL_YAML, NOTE):
         files.pop(ours, None)
     if wanted.config is not None:
@@ -121,11 +174,6 @@ def open_folder(folder: Path, wanted: Wanted, origin: Path) -> Opened:
     if info is None:
         return Opened(tag, files)
     return Opened(tag, files, info.created, info.manifest, info.document)
-
-
-def _is_hidden(name: str) -> bool:
-    """What file managers and version control leave in folders is no part of a model."""
-    return any(part.startswith(".") for part in PurePosixPath(name).parts)
 
 
 def _tag(name: str, version: str) -> ModelTag:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -69,6 +70,11 @@ class Staging:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def left_out(self, text: str) -> str:
+        """A text for people, in which a staged file is told by its place in the version's folder."""
+        rooms = re.escape(f"{self._folder}/") + r"[^/\s]+/(?:version/|home/models/[^/\s]+/[^/\s]+/)?"
+        return re.sub(rooms, "", text)
 
     def free_bytes(self) -> int:
         """How much this user may still write."""

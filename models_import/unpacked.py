@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
+from models_import.layout import MODEL_YAML
+
 #: What an archive of a model stays below.
 _MOST_MEMBERS = 10_000
 _MOST_HEADER_BYTES = 64_000_000
@@ -29,29 +31,33 @@ class TooLarge(Exception):
     """An archive holds more than it may."""
 
 
-def check_unpacked(path: str, kind: str, most: int) -> None:
-    """Raise `TooLarge` for an archive of more than `most` bytes or very many files.
+def check_unpacked(path: str, kind: str, most: int) -> bool:
+    """Whether an archive holds a `model.yaml` at its top, as one that BentoML exported does.
 
-    `kind` is BentoML's word for its format; empty, the name's ending tells it, as with BentoML. Reads no
-    further than it must, and raises what its libraries raise for what is no archive.
+    Raises `TooLarge` for one of more than `most` bytes or very many files. `kind` is BentoML's word for its
+    format; empty, the name's ending tells it, as with BentoML. Reads no further than it must, and raises what
+    its libraries raise for what is no archive.
     """
     kind = kind or PurePath(path).suffix[1:]
-    sizes = _zip_sizes(path) if kind == "zip" else _tar_sizes(path, kind)
-    total = 0
-    for number, size in enumerate(sizes):
+    members = _zip_members(path) if kind == "zip" else _tar_members(path, kind)
+    total, exported = 0, False
+    for number, (name, size) in enumerate(members):
         total += size
+        exported |= name == MODEL_YAML
         if total > most:
             raise TooLarge(f"unpacked it has at least {_mega(total)} MB, allowed are {_mega(most)} MB")
         if number >= _MOST_MEMBERS:
             raise TooLarge(f"it holds more than {_MOST_MEMBERS} files")
+    return exported
 
 
-def _zip_sizes(path: str) -> Iterator[int]:
+def _zip_members(path: str) -> Iterator[tuple[str, int]]:
     with zipfile.ZipFile(path) as archive:
-        yield from (member.file_size for member in archive.infolist())
+        for member in archive.infolist():
+            yield posixpath.normpath(member.filename), member.file_size
 
 
-def _tar_sizes(path: str, kind: str) -> Iterator[int]:
+def _tar_members(path: str, kind: str) -> Iterator[tuple[str, int]]:
     # Links are unpacked as what they lead to.
     sizes: dict[str, int] = {}
     links: dict[str, str] = {}
@@ -66,9 +72,9 @@ def _tar_sizes(path: str, kind: str) -> Iterator[int]:
                 ends.append(links[name])
             else:
                 sizes[name] = max(member.size, sizes.get(name, 0))
-            yield member.size
+            yield name, member.size
     largest = max(sizes.values(), default=0)
-    yield from (_size_behind(end, links, sizes, largest) for end in ends)
+    yield from (("", _size_behind(end, links, sizes, largest)) for end in ends)
 
 
 def _size_behind(end: str, links: dict[str, str], sizes: dict[str, int], largest: int) -> int:

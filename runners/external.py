@@ -1,11 +1,11 @@
-"""Weights outside the graph file: they must lie in the version's folder."""
+"""Weights outside the graph file: which files a graph names, and whether they lie where they may."""
 
 from __future__ import annotations
 
 import mmap
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hotswap.errors import VersionFailed
 
@@ -17,11 +17,25 @@ _STEP, _OVERLAP = 1 << 20, 64
 
 
 def check_external_data(weights: Path) -> None:
-    """Raise `VersionFailed` if the graph reads weights from outside its own folder."""
+    """Raise `VersionFailed` unless all weights of the graph lie in its own folder."""
     folder = weights.parent.resolve()
-    for location in _locations(weights):
-        if not (folder / location).resolve().is_relative_to(folder):
+    for location in external_locations(weights):
+        place = folder / location
+        if not place.resolve().is_relative_to(folder):
             raise VersionFailed(f"the graph reads weights from outside its folder: {location!r}")
+        if not place.is_file():
+            raise VersionFailed(f"the graph reads weights from {location!r}, which is not in its folder")
+
+
+def leads_out(location: str) -> bool:
+    """Whether a path that a graph names is more than one down from the graph's folder."""
+    path = PurePosixPath(location)
+    return path.is_absolute() or ".." in path.parts or "\0" in location
+
+
+def external_locations(weights: Path) -> tuple[str, ...]:
+    """The files that a graph reads weights from, as it names them, each once."""
+    return tuple(dict.fromkeys(_locations(weights)))
 
 
 def _locations(weights: Path) -> Iterator[str]:

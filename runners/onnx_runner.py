@@ -17,7 +17,7 @@ from runners.family import Family, Found, Outputs
 from runners.geometry import Geometry
 from runners.picture import Decoded, decode
 from runners.preprocess import Preprocessor
-from runners.session import Session, first_line
+from runners.session import Session
 from runners.tensors import check_inputs, check_outputs
 from runners.warm_up import check_pictures
 
@@ -133,7 +133,7 @@ class OnnxRunner:
         except ServingError:
             raise
         except Exception as error:  # noqa: BLE001 - what odd outputs do to arithmetic is open
-            raise ModelFailed(f"the outputs cannot be read: {first_line(error)}") from None
+            raise ModelFailed(f"the outputs cannot be read: {_first_line(error)}") from None
 
     def _prediction(self, decoded: Decoded, found: Found) -> Prediction:
         version = self._artifact.tag.version
@@ -142,6 +142,11 @@ class OnnxRunner:
 
 def _of_one(outputs: Outputs, index: int) -> Outputs:
     return {name: array[index] for name, array in outputs.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import ModelConfig
 from runners.contract import Tensor, batch_of, check_input, check_outputs, choose_input
 from runners.external import check_external_data
+from runners.ort_errors import reason_of
 from runners.tensors import specs
 
 # Every error reaches us as an exception; on stderr it would only stand twice.
@@ -40,7 +41,7 @@ class Session:
         try:
             arrays = self._session.run(list(names), dict(inputs))
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
-            raise ModelFailed(f"the graph failed: {first_line(error)}") from None
+            raise ModelFailed(f"the graph failed: {reason_of(error)}") from None
         return dict(zip(names, arrays, strict=True))
 
     def run(self, tensor: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -54,12 +55,6 @@ class Session:
         return outputs
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, shortened for a reason that people read."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
-
-
 def _open(weights: Path, threads: int) -> ort.InferenceSession:
     try:
         check_external_data(weights)
@@ -69,7 +64,8 @@ def _open(weights: Path, threads: int) -> ort.InferenceSession:
     except VersionFailed:
         raise
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
-        raise VersionFailed(f"{weights.name} cannot be loaded: {first_line(error)}") from None
+        reason = reason_of(error, weights.parent)
+        raise VersionFailed(f"{weights.name} cannot be loaded: {reason}") from None
 
 
 def _options(threads: int) -> ort.SessionOptions:

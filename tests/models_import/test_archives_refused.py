@@ -15,6 +15,7 @@ from models_import import archive, exporter
 from models_import.errors import ImportRefused
 from models_import.exporter import export
 from models_import.store import ModelStore
+from tests.builders import write_version
 from tests.models_import.shop import bring, tree
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.usefixtures("quick_children")]
@@ -115,11 +116,20 @@ class TestBroken:
             bring(home, tmp_path / "bad.zip")
         assert not list(tmp_path.rglob("escaped"))
 
-    @pytest.mark.parametrize("name", ["not.bentomodel", "not.zip", "not.tar.gz", "weights.pt"])
+    @pytest.mark.parametrize("name", ["not.bentomodel", "not.zip", "not.tar.gz", "weights.pt", "weights"])
     def test_files_that_are_no_archive(self, home: Path, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(b"nothing of the kind")
-        with pytest.raises(ImportRefused, match="BentoML cannot unpack it"):
+        with pytest.raises(ImportRefused, match="no ONNX model"):
             bring(home, tmp_path / name)
+
+    @pytest.mark.parametrize("kind", ["gztar", "xztar", "tar"])
+    def test_a_packed_folder_that_bentoml_has_not_exported(
+        self, home: Path, tmp_path: Path, kind: str
+    ) -> None:
+        folder = write_version(tmp_path, "code", "v7", 7)
+        packed = shutil.make_archive(str(tmp_path / "packed"), kind, folder)
+        with pytest.raises(ImportRefused, match=r"no model\.yaml at its top.*: unpack it"):
+            bring(home, Path(packed))
 
     @pytest.mark.parametrize("kind", ["tar.gz", "bentomodel", "zip"])
     def test_one_that_would_fill_the_disk(

@@ -1,0 +1,96 @@
+"""What onnxruntime says when it fails, cut to the reason, with what its reader can do.
+
+Its texts begin with a code, the path of the file, a place in its own C++ sources and the signature of a
+function there; the reason stands behind all that, at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+#: Characters of the longest reason; of a longer one the middle is left out.
+LONGEST = 600
+_BEGIN = 150
+_MOST_READ = 20_000
+
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_FILE = re.compile(r"(?:Load model|Deserialize tensor|Loading) from .*? failed: ?(?=\S)")
+# `…/core/graph/model.cc:256 onnxruntime::Model::Model(onnx::ModelProto&&, const PathString&) const `
+_SOURCE = re.compile(r"\S*\.(?:cc|cpp|cxx|h|hpp|hxx|cu|cuh|mm):\d+\s*")
+_SIGNATURE = re.compile(r"^[^():]*(?:\w+|>)::[^()]*(?=\()")
+
+_EXPORT = "export the graph again"
+#: What can be done, by what the reason says.
+_MENDS: tuple[tuple[str, str], ...] = (
+    (r"model IR version", f"{_EXPORT} with an older onnx (`model.ir_version = …`), or upgrade onnxruntime"),
+    (
+        r"[Oo]pset \d+ is under development|No Op registered",
+        f"{_EXPORT} with another opset (`opset_version=17` is read by all), or upgrade onnxruntime",
+    ),
+    (
+        r"is not a registered function/op|No schema registered|No opset import for domain",
+        f"operators of other libraries are not run: {_EXPORT} without them",
+    ),
+    (
+        r"not compatible with any execution provider|Could not find an implementation|NOT_IMPLEMENTED",
+        f"the CPU of this service is all it may use: {_EXPORT} with operators and types that the CPU runs, "
+        "float32 above all",
+    ),
+    (r"Type Error: ", f"{_EXPORT} with types that the operator takes, float32 above all"),
+    (
+        r"Protobuf parsing failed|No graph was found|ModelProto",
+        "the file is cut off or is no ONNX graph: copy it again, or export it to ONNX",
+    ),
+    (r"allocate memory|bad_alloc|[Oo]ut of memory", "the memory of this machine, or a limit, is too small"),
+)
+
+
+def reason_of(error: BaseException, folder: Path | None = None) -> str:
+    """The reason in an error of onnxruntime, on one line; paths in `folder` are told from there."""
+    said = " ".join(str(error)[-_MOST_READ:].split())
+    text = said
+    for place in {str(folder), str(folder.resolve())} if folder else ():
+        text = text.replace(f"{place}/", "")
+    text = _without_sources(_FILE.sub("", _CODE.sub("", text)))
+    reason = _middle_out(text) or type(error).__name__
+    mend = next((mend for pattern, mend in _MENDS if re.search(pattern, said)), None)
+    if mend is None:
+        return reason
+    return f"{reason.rstrip('. ')} (onnxruntime {version('onnxruntime')}): {mend}"
+
+
+def _without_sources(text: str) -> str:
+    while match := _SOURCE.search(text):
+        rest = text[match.end() :]
+        text = f"{text[: match.start()].rstrip()} {rest[_end_of_signature(rest) :].lstrip()}"
+    return text.strip()
+
+
+def _end_of_signature(text: str) -> int:
+    """Where the reason begins, behind a function's name, arguments and template; 0 where there is none."""
+    begin = _SIGNATURE.match(text)
+    if begin is None:
+        return 0
+    end = begin.end()
+    while end < len(text) and text[end] in "([":
+        end = _closing(text, end)
+        end += len(re.match(r"(?: const\b| noexcept\b)*(?: (?=\[with ))?", text[end:])[0])  # type: ignore[index]
+    return end
+
+
+def _closing(text: str, start: int) -> int:
+    """The place behind the bracket that closes the one at `start`, or the end."""
+    depth = 0
+    for place in range(start, len(text)):
+        depth += (text[place] in "([") - (text[place] in ")]")
+        if depth == 0:
+            return place + 1
+    return len(text)
+
+
+def _middle_out(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:_BEGIN]} … {text[_BEGIN - LONGEST + 3 :]}"
