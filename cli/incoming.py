@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,19 +21,27 @@ from models_import.report import told
 from models_import.sources import Candidate, Wanted, candidates
 from models_import.store import ModelStore
 
-_PATH = click.Path(exists=True, path_type=Path)
+
+class _Path(click.Path):
+    """A path, in which `~` counts too where the shell leaves it (`--watch=~/drop`)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 - keeps what it is given
+
+
+_PATH = _Path(exists=True, path_type=Path)
 
 
 @click.command("import")
 @click.argument("paths", nargs=-1, type=_PATH, metavar="[PATH…]")
 @click.option("--name", help="The model's name, instead of the one that the path says.")
 @click.option("--version", help="The version; an integer n means vn.")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A config.json.")
+@click.option("--config", type=_Path(exists=True, dir_okay=False, path_type=Path), help="A config.json.")
 @click.option(
     "--watch",
     "drop",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=_Path(file_okay=False, path_type=Path),
     help="Import what is put into DIR, and what lies there already, until a signal ends it.",
 )
 def import_command(
@@ -40,8 +50,11 @@ def import_command(
     """Check models and put them into the store, each in one step.
 
     PATH is a folder NAME/VERSION with weights.onnx (or exactly one .onnx) and config.json, a tree of
-    such folders, one .onnx file (with --config, --name and --version), or an archive that BentoML
-    exports (.bentomodel, .tar, .tar.gz, .zip …).
+    such folders, one .onnx file (with --config, --name and --version; data files that it names come in
+    from beside it), or an archive that BentoML exports (.bentomodel, .tar, .tar.gz, .zip …).
+
+    A folder is called what it is called where it lies: `..` and `.` work, and a link `current` to v2 is
+    v2. Links in a folder are followed, and what they lead to is copied.
 
     A version never changes: the same tag with other files is refused. With the same files it is
     refused too when PATH names that one version, and `unchanged` when it was found in a tree.
@@ -49,7 +62,8 @@ def import_command(
     With --watch, DIR holds NAME/VERSION folders and archives. Each is imported when it is whole: nothing
     in it has changed for 2 s (longer for one that failed before) and the model loads. One that cannot
     be imported for 10 s without a change gets a note, IMPORT-FAILED.txt, beside its files; the note goes
-    away when the version came in. Files that change are tried again. SIGTERM ends it, with exit 0.
+    away when the version came in. Files that change are tried again. What is no version is told in the
+    log, once; hidden files and such as *.part and *~ are not. SIGTERM ends it, with exit 0.
 
     \b
     Examples:

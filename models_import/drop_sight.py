@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -15,18 +16,26 @@ from pathlib import Path
 from hotswap.manifest import CONFIG_FILE, BadManifest, plain
 from hotswap.tags import BadTag, ModelTag, as_version, natural_key
 from models_import import reasons
-from models_import.layout import NOTE, LeadsOut, files_in, pick_weights
+from models_import.file_kinds import ARCHIVES, by_name, first_foreign
+from models_import.layout import MOST_FILES, NOTE, LeadsOut, files_in, is_hidden, pick_weights
 from models_import.settling import inside
 from models_import.sources import is_version
 from models_import.stamps import stamp_of
 
-ARCHIVES = (".bentomodel", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".zip")
+#: Endings that programs give a file while they copy it, or keep of one that they have changed.
+_PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp")
+_BACKUP = "~"
+#: What is none of a version is told of so many, and of the others how many they are.
+_MOST_ODD = 100
 
-#: Endings that programs give a file while they copy it.
-_PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".tmp")
-_MOST_FILES = 10_000
-
-_LEADS_OUT = "it is a link that leads out of the watched folder; put there what it leads to"
+_LEADS_OUT = (
+    "it is a link that leads out of the watched folder, and such are not followed; "
+    "put there what it leads to, as `cp -rL` does"
+)
+_ALIAS = (
+    "it is a link, and a link is no version of its own: what it leads to comes in by its own name; "
+    "`okawari pin NAME VERSION` sets the version that serves"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,48 +87,112 @@ def look(root: Path) -> DropSight | None:
             odd[str(path)] = str(error)
         except Exception as error:  # noqa: BLE001 - one version can never stop the others
             odd[str(path)] = reasons.unforeseen(error)
-    return DropSight(versions, odd, tuple(folders))
+    return DropSight(versions, _bounded(root, odd), tuple(folders))
+
+
+def _bounded(root: Path, odd: dict[str, str]) -> dict[str, str]:
+    if len(odd) <= _MOST_ODD:
+        return odd
+    rest = f"{len(odd) - _MOST_ODD} more of its files and folders are no versions; {_where(root)}"
+    return dict(islice(odd.items(), _MOST_ODD)) | {str(root): rest}
 
 
 def _versions(root: Path, first: list[Path], odd: dict[str, str], folders: list[Path]) -> Iterator[Path]:
     """The archives in `root`, and what lies where versions lie."""
-    for path in first:
-        if _is_archive(path):
-            yield path
-    for model in _folders(root, first, odd):
+    archives = [path for path in first if _is_archive(path)]
+    yield from archives
+    for model in _folders(root, [path for path in first if path not in archives], odd):
         folders.append(model)
         try:
-            if is_version(model):
-                odd[str(model)] = f"it holds a version, but a version lies in {root}/NAME/VERSION"
-                continue
-            found = list(_folders(root, _children(model), odd))
+            found = list(_folders(root, _in_model(root, model, odd), odd))
         except OSError as error:
             odd[str(model)] = _reason(model, error)
             continue
         folders.extend(found)
-        yield from (path for path in found if not _is_empty(path))
+        for path in found:
+            if _is_empty(path):
+                odd[str(path)] = _misses_all(root, path)
+            else:
+                yield path
+
+
+def _in_model(root: Path, model: Path, odd: dict[str, str]) -> list[Path]:
+    """What is looked at in a folder that may be a model's."""
+    children = _children(model)
+    if is_version(model):
+        odd[str(model)] = f"it holds a version itself; {_where(root)}"
+        return [path for path in children if path.is_dir()]
+    if not children:
+        odd[str(model)] = f"it is empty; {_where(root)}"
+    return children
 
 
 def _folders(root: Path, paths: Iterable[Path], odd: dict[str, str]) -> Iterator[Path]:
     """Those that are folders in `root`. One that is none can never stop the others."""
     for path in paths:
         try:
-            if path.is_symlink() and not inside(root, path):
-                odd[str(path)] = _LEADS_OUT
-            elif path.is_dir():
-                yield path
+            why = _no_folder(root, path)
         except OSError as error:
-            odd[str(path)] = _reason(path, error)
+            why = _reason(path, error)
+        if why is None:
+            yield path
+        else:
+            odd[str(path)] = why
+
+
+def _no_folder(root: Path, path: Path) -> str | None:
+    """Why something is no folder to look into."""
+    if path.is_symlink():
+        if not inside(root, path):
+            return _LEADS_OUT
+        if path.is_dir() and _is_seen(root, path.resolve()):
+            return _ALIAS
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        return None
+    if not stat.S_ISREG(mode):
+        return "it is neither a file nor a folder"
+    kind = by_name(path.name)
+    what = kind.told("it", "is, by its name,") if kind else "it is no version"
+    return f"{what}; {_where(root)}"
+
+
+def _is_seen(root: Path, real: Path) -> bool:
+    """Whether a folder lies where models or versions lie, and so is looked at by its own name."""
+    parts = real.relative_to(root.resolve()).parts
+    return len(parts) <= 2 and not any(map(_is_ignored, parts))
+
+
+def _misses_all(root: Path, folder: Path) -> str:
+    """Why a folder that lies where versions lie is none."""
+    children = _children(folder)
+    inner = next((path.name for path in children if path.is_dir() and not _is_empty(path)), None)
+    if inner is not None:
+        return f"a version lies too deep in it: move what is in its folder {plain(inner, 200)} one up"
+    foreign = first_foreign(path.name for path in children)
+    return foreign or f"it holds no .onnx and no {CONFIG_FILE}; {_where(root)}"
+
+
+def _where(root: Path) -> str:
+    return (
+        f"a version lies in {root}/NAME/VERSION, its .onnx with its {CONFIG_FILE}; "
+        f"an archive that BentoML exported, in {root}"
+    )
 
 
 def _children(folder: Path) -> list[Path]:
-    """What lies in a folder, without what is hidden."""
-    found = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    """What lies in a folder, without what nobody takes for a version."""
+    found = [path for path in folder.iterdir() if not _is_ignored(path.name)]
     return sorted(found, key=lambda path: (natural_key(as_version(path.name)), path.name))
 
 
+def _is_ignored(name: str) -> bool:
+    """Whether something is hidden, being copied, left by a system or a program, or a note of ours."""
+    return is_hidden(name) or name.lower().endswith((*_PARTIAL, _BACKUP)) or name.endswith(NOTE)
+
+
 def _is_archive(path: Path) -> bool:
-    return path.name.endswith(ARCHIVES) and os.path.isfile(path)  # noqa: PTH113 - raises for no path
+    return path.name.lower().endswith(ARCHIVES) and os.path.isfile(path)  # noqa: PTH113 - raises for no path
 
 
 def _is_empty(folder: Path) -> bool:
@@ -153,7 +226,7 @@ def _tag(path: Path) -> ModelTag:
 def _files(folder: Path) -> dict[str, Path]:
     """Every file of a version's folder, hidden ones too, but not our own."""
     os.scandir(folder).close()  # a walk passes over what it may not read
-    found = islice(files_in(folder), _MOST_FILES + 1)
+    found = islice(files_in(folder), MOST_FILES + 1)
     return {name: path for name, path in found if name != NOTE and not name.startswith(f".{NOTE}")}
 
 
@@ -170,14 +243,14 @@ def _stamp(files: Mapping[str, Path]) -> str:
 
 def _lacks(files: Mapping[str, Path]) -> str | None:
     """What a version needs before it can be tried at all."""
-    if len(files) > _MOST_FILES:
-        return f"it holds more than {_MOST_FILES} files: put only what the model needs there"
-    if partial := next((name for name in files if name.endswith(_PARTIAL)), None):
+    if len(files) > MOST_FILES:
+        return f"it holds more than {MOST_FILES} files: put only what the model needs there"
+    if partial := next((name for name in files if name.lower().endswith(_PARTIAL)), None):
         return f"{plain(partial, 200)} is, by its name, a file that is still being copied"
     if CONFIG_FILE not in files:
         return f"no {CONFIG_FILE}, and pre-processing is never guessed: put one there"
     try:
-        pick_weights([name for name in files if not name.startswith(".")])
+        pick_weights([name for name in files if not is_hidden(name)])
     except BadManifest as error:
         return str(error)
     return None
@@ -186,10 +259,12 @@ def _lacks(files: Mapping[str, Path]) -> str | None:
 def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"it cannot be read by this user: `chmod -R a+rX {plain(str(path), 500)}`"
+    if isinstance(error, OSError) and path.is_symlink():
+        return f"it is a link to {plain(str(path.readlink()), 500)}, which cannot be read ({error.strerror})"
     if isinstance(error, OSError):
         where = plain(str(error.filename or path), 500)
         return f"it cannot be read: {error.strerror or error} ({where})"
-    return plain(str(error), 500)
+    return plain(str(error), 1000)
 
 
 def unwritten(dropped: Dropped) -> str | None:

@@ -10,12 +10,13 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hotswap.manifest import BadManifest, FileEntry, digest_of, plain
 from models_import import drop_notes, model_yaml, sources
-from models_import.drop_case import Case, decide
+from models_import.drop_case import SETTLED_SECONDS, Case, decide
 from models_import.drop_sight import Dropped, DropSight, look, sight_of, unwritten
 from models_import.ending import Ending
 from models_import.errors import Hindered, ImportRefused
@@ -37,6 +38,15 @@ _LONGEST_BACKOFF = 60.0
 
 class _Moved(ImportRefused):
     """The files changed while they were copied."""
+
+
+@dataclass(slots=True)
+class _Oddity:
+    """Why something in the folder is no version, since when, and whether that was told."""
+
+    why: str
+    since: float
+    told: bool = False
 
 
 class _Log(Report):
@@ -71,7 +81,7 @@ class DropFolder:
         self._now = now
         self._hook = at
         self._cases: dict[str, Case] = {}
-        self._odd: dict[str, str] = {}
+        self._odd: dict[str, _Oddity] = {}
         self._away = False
         self._trying: Dropped | None = None
 
@@ -98,11 +108,15 @@ class DropFolder:
         return not away
 
     def _tell_odd(self, sight: DropSight) -> None:
-        """Once each, as long as it lies there."""
+        """Once each, as long as it lies there; what is being copied may look odd at first."""
+        now, known = self._clock(), self._odd
+        self._odd = {}
         for path, why in sight.odd.items():
-            if self._odd.get(path) != why:
-                logger.warning("%s is passed over: %s", plain(path, 500), why)
-        self._odd = dict(sight.odd)
+            odd = known.get(path)
+            self._odd[path] = odd = odd if odd is not None and odd.why == why else _Oddity(why, now)
+            if not odd.told and now - odd.since >= SETTLED_SECONDS:
+                odd.told = True
+                logger.warning("%s is passed over: %s", plain(path, 500), plain(why, 2000))
 
     def _keep_only(self, sight: DropSight) -> None:
         for path in self._cases.keys() - sight.versions.keys():

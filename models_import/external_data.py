@@ -6,10 +6,14 @@ import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 
-from hotswap.manifest import shown
+from hotswap.manifest import CONFIG_FILE, shown
 from models_import.errors import ImportRefused
 from models_import.file_kinds import POINTERS, by_bytes
+from models_import.layout import MODEL_YAML, NOTE, WEIGHTS_FILE
 from runners.external import external_locations, leads_out
+
+#: Names that a version's own files have.
+_TAKEN = (WEIGHTS_FILE, CONFIG_FILE, MODEL_YAML, NOTE)
 
 
 def beside(graph: Path) -> dict[str, Path]:
@@ -21,6 +25,10 @@ def beside(graph: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for location in external_locations(graph):
         name = _name(location, "", graph)
+        if name in _TAKEN:
+            raise ImportRefused(
+                f"{graph}: it reads weights from {name!r}: export it with another name for them"
+            )
         there = [place / name for place in places if (place / name).is_file()]
         if not there:
             continue

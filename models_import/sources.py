@@ -135,13 +135,7 @@ def open_onnx(path: Path, wanted: Wanted) -> Opened:
     """One `.onnx`, whose config, name and version the caller gives."""
     if wanted.config is None or not wanted.name or not wanted.version:
         raise ImportRefused(f"{path} is one file: give --config FILE, --name NAME and --version V with it")
-    files = {WEIGHTS_FILE: path, CONFIG_FILE: wanted.config}
-    for name, data in beside(path).items():
-        if name in {*files, MODEL_YAML, NOTE}:
-            raise ImportRefused(
-                f"{path}: it reads weights from {name!r}: export it with another name for them"
-            )
-        files[name] = data
+    files = {WEIGHTS_FILE: path, CONFIG_FILE: wanted.config, **beside(path)}
     return Opened(_tag(wanted.name, wanted.version), files)
 
 

@@ -49,13 +49,14 @@ _MENDS: tuple[tuple[str, str], ...] = (
 
 def reason_of(error: BaseException, folder: Path | None = None) -> str:
     """The reason in an error of onnxruntime, on one line; paths in `folder` are told from there."""
-    said = " ".join(str(error)[-_MOST_READ:].split())
-    text = said
+    text = " ".join(str(error)[-_MOST_READ:].split())
+    code = _CODE.match(text)
     for place in {str(folder), str(folder.resolve())} if folder else ():
         text = text.replace(f"{place}/", "")
     text = _without_sources(_FILE.sub("", _CODE.sub("", text)))
     reason = _middle_out(text) or type(error).__name__
-    mend = next((mend for pattern, mend in _MENDS if re.search(pattern, said)), None)
+    clues = f"{code[0] if code else ''}{text}"
+    mend = next((mend for pattern, mend in _MENDS if re.search(pattern, clues)), None)
     if mend is None:
         return reason
     return f"{reason.rstrip('. ')} (onnxruntime {version('onnxruntime')}): {mend}"

@@ -76,6 +76,31 @@ class TestImport:
         done = okawari("import", weights, "--config", config, "--name", "code", "--version", 5)
         assert "imported code:v5" in done.stdout
 
+    def test_a_name_in_capitals_is_a_model_too(self, okawari: Okawari, tree: Path) -> None:
+        weights = (tree / "code/1/weights.onnx").rename(tree / "DETECTOR.ONNX")
+        okawari("import", weights, exit_code=2)
+        config = tree / "code/1/config.json"
+        done = okawari("import", weights, "--config", config, "--name", "code", "--version", 5)
+        assert "imported code:v5" in done.stdout
+
+    def test_a_tilde_that_the_shell_has_left(
+        self, okawari: Okawari, tree: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tree))
+        assert "imported code:v1" in okawari("import", "~/code/1").stdout
+
+    @pytest.mark.parametrize("typed", [".", "../2", "../2/"])
+    def test_a_path_from_here(
+        self, okawari: Okawari, tree: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+    ) -> None:
+        monkeypatch.chdir(tree / "code/2")
+        assert "imported code:v2" in okawari("import", typed).stdout
+
+    def test_a_folder_with_another_model_is_refused(self, okawari: Okawari, tmp_path: Path) -> None:
+        (tmp_path / "det").mkdir()
+        (tmp_path / "det/best.pt").touch()
+        assert "PyTorch" in okawari("import", tmp_path / "det", exit_code=1).stderr
+
     def test_what_is_not_there_is_usage(self, okawari: Okawari) -> None:
         okawari("import", "nowhere", exit_code=2)
 

@@ -66,6 +66,37 @@ def test_a_config_that_is_no_json_is_refused_in_one_short_line() -> None:
     assert len(str(refused.value)) < 300
 
 
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8"], ids=str
+)
+def test_a_config_may_have_a_byte_order_mark_or_two_bytes_a_letter(encoding: str) -> None:
+    text = json.dumps(WHOLE | {"description": "Fläche"}, ensure_ascii=False, indent=1).replace("\n", "\r\n")
+    assert parse_config(text.encode(encoding)).description == "Fläche"
+
+
+def test_a_config_in_utf_16_of_the_other_order() -> None:
+    assert parse_config(b"\xfe\xff" + json.dumps(WHOLE).encode("utf-16-be")) == parse_config(
+        json.dumps(WHOLE)
+    )
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_a_config_that_is_no_utf_8_says_where(encoding: str) -> None:
+    text = json.dumps({"description": "Fläche"} | WHOLE, ensure_ascii=False, indent=1)
+    place = text.index("ä")
+    with pytest.raises(BadManifest, match=rf"byte {place} \(0xe4, line 2\).*save the file as UTF-8"):
+        parse_config(text.encode(encoding))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [('{\n// remark\n"a": 1}', "line 2 column 1"), ('{"a": 1,\n}', "line 2 column 1")],
+)
+def test_remarks_and_trailing_commas_are_refused_with_their_place(text: str, place: str) -> None:
+    with pytest.raises(BadManifest, match=place):
+        parse_config(text.encode())
+
+
 def test_of_many_findings_five_are_told() -> None:
     with pytest.raises(BadManifest) as refused:
         parse_config(json.dumps(WHOLE | {"labels": list(range(1000))}))

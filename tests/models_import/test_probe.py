@@ -71,12 +71,23 @@ def test_truncated_weights_are_refused(home: Path, tmp_path: Path, keep: int) ->
         bring(home, folder, probe=probe)
 
 
+def test_no_place_in_staging_is_told(home: Path, tmp_path: Path) -> None:
+    def refuse(task: Task) -> Measured:
+        raise ImportRefused(f"terminate called, what(): {task.folder / 'weights.onnx'} is bad")
+
+    with pytest.raises(ImportRefused, match=r"what\(\): weights\.onnx is bad"):
+        bring(home, write_version(tmp_path, "code", "v1", 1), probe=refuse)
+
+
 def test_a_model_that_never_ends_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImportRefused, match=r"within 0\.01 s"):
         probe(task(write_version(tmp_path, "code", "v1", 1), limit=0.01))
 
 
-@pytest.mark.parametrize(("status", "said"), [(-11, "signal 11"), (3, "status 3")])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(-11, "signal 11"), (3, "status 3"), (-9, "signal 9, as the system ends .* memory.*")],
+)
 def test_a_model_that_kills_its_process_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, said: str
 ) -> None:
