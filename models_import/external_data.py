@@ -52,8 +52,10 @@ def check_data(files: Mapping[str, Path], weights: str, origin: Path) -> None:
                 "put it there; or import the folder that holds both, with weights.onnx and config.json"
             )
         kind = by_bytes(files[name])
-        if kind in POINTERS:
-            raise ImportRefused(f"{origin}: the graph reads weights from {kind.told(name)}")
+        if kind is not None and kind in POINTERS:
+            raise ImportRefused(
+                f"{origin}: the graph reads weights from {name}, which is {kind.what}: {kind.mend}"
+            )
 
 
 def _name(location: str, folder: str, origin: Path) -> str:

@@ -36,7 +36,7 @@ class Kind:
 
     def told(self, name: str, verb: str = "is") -> str:
         """In one sentence, of the file that people call `name`."""
-        return f"{plain(name, 200)} {verb} {self.what}, no ONNX model: {self.mend}"
+        return f"{plain(name, 200)} {verb} no ONNX model, but {self.what}: {self.mend}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ def _zip_of(*ends: str) -> _Test:
 
 def _text(pattern: bytes) -> _Test:
     """Text that begins like this, white space and a byte order mark left out."""
-    compiled = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:" + pattern + rb")", re.IGNORECASE | re.DOTALL)
+    # Nothing is tried twice (`*+`, `(?>`): the bytes may be made to take long.
+    compiled = re.compile(rb"(?:\xef\xbb\xbf)?\s*+(?:" + pattern + rb")", re.IGNORECASE | re.DOTALL)
     return lambda found: compiled.match(found.head) is not None
 
 
@@ -100,11 +101,9 @@ _NCNN = Kind("an NCNN model", _SOURCE)
 _PADDLE = Kind("a Paddle model", _exported_by("`paddle2onnx`"))
 _NUMPY = Kind("a NumPy array", _exported_by("from the program that made it"))
 
-LFS = Kind("a pointer of Git LFS, the file itself was not fetched", "run `git lfs pull` where it was cloned")
-ANNEX = Kind(
-    "a pointer of git-annex, the file itself was not fetched", "run `git annex get` where it was cloned"
-)
-HTML = Kind("a web page (HTML)", f"the address leads to a page about the file: {_FETCH}")
+LFS = Kind("a pointer of Git LFS in its place", "run `git lfs pull` where it was cloned")
+ANNEX = Kind("a pointer of git-annex in its place", "run `git annex get` where it was cloned")
+HTML = Kind("a web page (HTML)", f"the address may be that of a page about the file: {_FETCH}")
 EMPTY = Kind("an empty file (0 bytes)", "copy it again")
 #: What may lie in the place of any large file.
 POINTERS = (LFS, ANNEX, HTML, EMPTY)
@@ -121,10 +120,10 @@ _BY_BYTES: tuple[tuple[_Test, Kind], ...] = (
     (_text(rb"(?:\.\./)*(?:\.git)?/annex/objects/"), ANNEX),
     (
         _text(rb"(?:md5|outs|wdir)\s*:.*?\bmd5\s*:"),
-        Kind("a pointer of DVC", "run `dvc pull`, and import what it brings"),
+        Kind("a pointer of DVC in its place", "run `dvc pull`, and import what it brings"),
     ),
-    (_text(rb"(?:<\?xml[^>]*>|<!--.*?-->|\s)*<(?:!doctype\s+html|html|head|body)\b"), HTML),
-    (_text(rb"(?:<\?xml[^>]*>\s*)?<net\b"), _OPENVINO),
+    (_text(rb"(?:<\?xml[^>]*+>|<!--(?>.*?-->)|\s)*+<(?:!doctype\s+html|html|head|body)\b"), HTML),
+    (_text(rb"(?:<\?xml[^>]*+>\s*+)?<net\b"), _OPENVINO),
     (_text(rb"7767517\s"), _NCNN),
     (_at(4, b"TFL3"), _TFLITE),
     (_at(4, b"ORTM"), Kind("a model in onnxruntime's own format", "import the .onnx that it was made of")),
@@ -173,7 +172,7 @@ _BY_NAME: dict[str, Kind] = {
     ".weights": Kind("a Darknet model", _SOURCE),
     ".mnn": Kind("an MNN model", _SOURCE),
     ".rknn": Kind("a model for Rockchip's processors", _SOURCE),
-    ".dvc": Kind("a pointer of DVC", "run `dvc pull`, and import what it brings"),
+    ".dvc": Kind("a pointer of DVC in its place", "run `dvc pull`, and import what it brings"),
 }
 
 
@@ -209,7 +208,7 @@ def _told(found: _Bytes) -> Kind | None:
 
 
 _UNKNOWN = Kind(
-    "not known by its bytes or its name",
+    "of a kind that is not known",
     "a model's name ends with .onnx, that of an archive with .bentomodel, .tar, .tar.gz or .zip",
 )
 

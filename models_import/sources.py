@@ -72,6 +72,8 @@ def candidates(path: Path, wanted: Wanted) -> list[Candidate]:
         if path.is_file():
             return [Candidate(path.absolute(), wanted, named=True)]
         path = path.resolve()
+        if not path.is_dir():
+            raise ImportRefused(f"{path}: it is neither a file nor a folder")
         if is_version(path):
             return [Candidate(path, wanted, named=True, follow=True)]
         found = _without_aliases(list(_tree(path)))

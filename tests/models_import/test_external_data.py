@@ -106,5 +106,5 @@ def test_one_whose_name_is_taken_in_a_version(home: Path, tmp_path: Path, name: 
 def test_one_that_git_lfs_has_not_fetched(home: Path, tmp_path: Path) -> None:
     folder = split(tmp_path, "x.data")
     (folder / "x.data").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
-    with pytest.raises(ImportRefused, match=r"x\.data is a pointer of Git LFS"):
+    with pytest.raises(ImportRefused, match=r"x\.data, which is a pointer of Git LFS"):
         bring(home, folder / "x.onnx", wanted(folder))

@@ -78,7 +78,7 @@ def test_by_its_bytes_whatever_it_is_called(home: Path, tmp_path: Path, data: by
         bring(home, folder)
     assert said in str(refused.value)
     assert "weights.onnx is " in str(refused.value)
-    assert "no ONNX model: " in str(refused.value)
+    assert "no ONNX model, but " in str(refused.value)
     with pytest.raises(ImportRefused) as refused:
         bring(home, folder / "weights.onnx", Wanted("m", "v1", folder / "config.json"))
     assert said in str(refused.value)
@@ -118,6 +118,13 @@ def test_an_onnx_that_was_packed_by_itself(tmp_path: Path) -> None:
     (tmp_path / "m.onnx.gz").write_bytes(gzip.compress(b"a"))
     assert not kind_of(tmp_path / "m.onnx.gz").archive
     assert "unpack" in kind_of(tmp_path / "m.onnx.gz").mend
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("piece", [b"<!---->", b" ", b"<?xml?>", b"../", b"outs:"])
+def test_bytes_that_are_made_to_take_long_do_not(tmp_path: Path, piece: bytes) -> None:
+    (tmp_path / "m.onnx").write_bytes(piece * 4000)
+    assert by_bytes(tmp_path / "m.onnx")
 
 
 def test_no_pickle_is_opened(tmp_path: Path) -> None:

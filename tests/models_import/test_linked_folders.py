@@ -104,3 +104,9 @@ def test_a_linked_archive_or_graph_keeps_its_name(home: Path, tmp_path: Path) ->
     (folder / "weights.onnx").rename(tmp_path / "5d41")
     (folder / "run7.onnx").symlink_to(tmp_path / "5d41")
     assert str(bring(home, folder / "run7.onnx", Wanted("m", "1", folder / "config.json")).tag) == "m:v1"
+
+
+def test_a_pipe_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.onnx")
+    with pytest.raises(ImportRefused, match="neither a file nor a folder"):
+        candidates(tmp_path / "x.onnx", Wanted())
