@@ -6,6 +6,7 @@ claims the home and seeds the desired state; each worker builds a `Worker` when 
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -41,14 +42,18 @@ from hotswap.runner import Options, Picture
 from registry.desired_file import DesiredFile, StateDamaged
 from runners import draw
 from serving import master
+from serving.connections import Connections
 from wiring import Worker, rpc_listen, version
 
 BODIES = Store(SETTINGS.max_buffered_bytes)
+CONNECTIONS = Connections(SETTINGS.header_timeout)
 ANNOTATOR = Annotator(
     partial(draw.annotated, max_pixels=SETTINGS.max_pixels),
     Store(SETTINGS.max_buffered_bytes),
     SETTINGS.request_timeout,
 )
+
+logger = logging.getLogger("bentoml.okawari.service")
 
 _worker: Worker | None = None
 
@@ -70,6 +75,22 @@ def _without_bentoml_timers() -> None:
     vars(traffic)["TimeoutMiddleware"] = no_layer
 
 
+def _with_our_http() -> None:
+    """Let the server that BentoML makes speak HTTP by our protocol; no setting of BentoML's chooses one."""
+    try:
+        from uvicorn import config
+
+        from api.http_protocol import HttpProtocol
+
+        vars(config)["HTTP_PROTOCOLS"]["auto"] = partial(HttpProtocol, CONNECTIONS)
+    except (ImportError, KeyError) as error:
+        logger.warning(
+            "HTTP is spoken as the server does it: bodies that come with an offer to upgrade are lost, and "
+            "silent connections stay: %r",
+            error,
+        )
+
+
 def worker() -> Worker:
     """The parts of this process, once it has started."""
     if _worker is None:
@@ -78,6 +99,7 @@ def worker() -> Worker:
 
 
 _without_bentoml_timers()
+_with_our_http()
 
 
 # BentoML's own time limit answers in its own shape, outside our layers, and is 60 s when left out:
@@ -112,7 +134,7 @@ class Okawari:
     async def start(self) -> None:
         """In each worker: build the parts and wait until what is wanted serves, or `start_timeout`."""
         global _worker  # noqa: PLW0603 - one worker, one process
-        _worker = Worker(SETTINGS, RUN, BODIES)
+        _worker = Worker(SETTINGS, RUN, BODIES, CONNECTIONS)
         PredictInput.before_reading = staticmethod(_worker.check_room)
         # BentoML would inspect and wrap the methods anew for every request.
         vars(self).update(predict=self.predict, predict_annotated=self.predict_annotated)

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     threads: Annotated[int | None, Field(ge=1, le=256)] = None
     max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 100
     request_timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    header_timeout: Annotated[float, Field(gt=0, le=3600)] = 20.0
     swap_timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0
     start_timeout: Annotated[float, Field(ge=0, le=3600)] = 20.0
     poll_interval: Annotated[float, Field(gt=0, le=60)] = 0.5

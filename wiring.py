@@ -9,6 +9,7 @@ import os
 import platform
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 
@@ -45,6 +46,7 @@ from registry.seats import Seats
 from registry.worker_report import WorkerReport
 from runners.loader import OnnxLoader
 from serving import process
+from serving.connections import Connections
 from serving.listening import Listening, spread
 from settings import Settings
 
@@ -66,13 +68,14 @@ def version() -> str:
 class Worker:
     """Everything one process needs to answer; `start` and `stop` own every thread."""
 
-    def __init__(self, settings: Settings, run: RunFolder, bodies: Store) -> None:
+    def __init__(self, settings: Settings, run: RunFolder, bodies: Store, connections: Connections) -> None:
         run.prepare()
         logs.configure(settings.home / "logs", process.worker_number(), settings.log_level)
         self._settings = settings
         self.seats = Seats(run.board, 2 * settings.workers)
         self.seat = self.seats.take()
-        self._listening = Listening(self.seat, self.seats) if settings.workers > 1 else None
+        self._connections = connections
+        self._listening = Listening(self.seat, self.seats, connections)
         self.metrics = Metrics(run.metrics, _info(), self.seat.index)
         store, desired = ModelStore(settings.models), DesiredFile(settings.home)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.load_threads)
@@ -139,20 +142,33 @@ class Worker:
         await self.route_parts.control.changes.until(
             lambda: status.settled(self.reconciler), self._settings.start_timeout
         )
-        await self._open_rpc()
+        room = process.room_for_connections()
+        await self._open_rpc(room)
+        self._connections.limit = self._share_of_http(room)
+        self._connections.start(self.metrics)
         # What was imported stays for good: collections after a swap need not walk through it.
         gc.collect()
         gc.freeze()
-        if self._listening is not None:
-            spread(self._listening, asyncio.get_running_loop())
+        spread(self._listening, asyncio.get_running_loop())
         with suppress(OSError):  # told to the master, which can do without it
             self._run.note_up()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
 
-    async def _open_rpc(self) -> None:
-        """Take calls over gRPC, unless that is switched off; raises `CannotListen`, `BadCertificate`."""
+    def _share_of_http(self, room: int | None) -> int | None:
+        return room if room is None or self._rpc is None else room - _share_of_rpc(room)
+
+    async def _open_rpc(self, room: int | None) -> None:
+        """Take calls over gRPC, unless that is switched off; raises `CannotListen`, `BadCertificate`.
+
+        Its connections get a part of the `room` for all.
+        """
         listen = rpc_listen(self._settings, process.host_of(self._listener))
         if listen is not None:
+            listen = replace(
+                listen,
+                most=None if room is None else _share_of_rpc(room),
+                handshake=self._settings.header_timeout,
+            )
             rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
             await rpc.start()
             self._rpc = rpc
@@ -189,6 +205,7 @@ class Worker:
 
     async def stop(self) -> None:
         """End every thread. Work that outlives the grace is left to the end of the process."""
+        self._connections.stop()
         self.seat.rest()  # it is left with the process: until then the reconciler may write there
         if self._rpc is not None:
             await self._rpc.stop()
@@ -219,7 +236,7 @@ class Worker:
         self.draining = True
 
     def _has_heirs(self) -> bool:
-        return self._listening is not None and bool(self._listening.heirs())
+        return bool(self._listening.heirs())
 
     def _drain_rpc(self) -> None:
         if self._rpc is not None:
@@ -234,6 +251,11 @@ def rpc_listen(settings: Settings, host: str) -> Listen | None:
     if settings.grpc_tls_cert is not None and settings.grpc_tls_key is not None:
         tls = TlsFiles(settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_client_ca)
     return Listen(host, settings.grpc_port, settings.workers > 1, tls)
+
+
+def _share_of_rpc(room: int) -> int:
+    """Of all connections that there is room for: its clients open few, and close none for others."""
+    return room // 4
 
 
 def _nobody() -> None:

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
 from api import context
+from api.context import FAULT
 from api.errors import BodyTooLarge
 from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
 
@@ -48,12 +49,14 @@ class Store:
 
 
 class Bounded:
-    """A `receive` that raises `BodyTooLarge` as soon as more than `limit` bytes are known to come.
+    """A `receive` that raises `BodyTooLarge` as soon as more than `limit` bytes are known to come, and
+    whatever the transport finds wrong with the body.
 
     What it has let through counts in the store until `release`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, limit: int, store: Store) -> None:
+        self._scope = scope
         self._receive = receive
         self._limit = limit
         self._store = store
@@ -68,6 +71,8 @@ class Bounded:
         if self._announced > self._limit:
             raise _too_large(self._limit)
         message = await self._receive()
+        if (fault := self._scope.get(FAULT)) is not None:
+            raise fault
         size = len(message.get("body", b""))
         if self._seen + size > self._limit:
             raise _too_large(self._limit)

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 from hotswap.errors import ServingError
 
+#: Where a request's scope has what the transport finds wrong with it, at once or meanwhile: a `ServingError`.
+FAULT = "okawari.fault"
+
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 

@@ -22,6 +22,22 @@ class BodyTooLarge(errors.BadRequest):
     code = "body_too_large"
 
 
+class MalformedRequest(errors.BadRequest):
+    """The bytes are no HTTP request, or one that can be read as two; nothing behind it is read."""
+
+
+class HeadersTooLarge(errors.BadRequest):
+    """The headers have more bytes than the service takes."""
+
+    code = "headers_too_large"
+
+
+class RequestTimeout(errors.DeadlineExceeded):
+    """The request's headers, or its body, did not come on."""
+
+    code = "request_timeout"
+
+
 class UnsupportedMediaType(errors.BadRequest):
     """The body's Content-Type is none that the route reads."""
 
@@ -58,6 +74,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.UnsupportedPicture, 415),
     (UnsupportedMediaType, 415),
     (BodyTooLarge, 413),
+    (HeadersTooLarge, 431),
     (NotAcceptable, 406),
     (errors.BadRequest, 400),
     (Unauthorized, 401),
@@ -73,6 +90,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.ModelNotReady, 503),
     (errors.ShuttingDown, 503),
     (errors.StateUnavailable, 503),
+    (RequestTimeout, 408),
     (errors.DeadlineExceeded, 504),
 )
 
@@ -133,7 +151,7 @@ def response(error: ServingError) -> Response:
     if status == 406:
         headers["Vary"] = "Accept"
     if status == 413:
-        state.linger = True
         headers["Connection"] = "close"
+    state.linger = isinstance(error, BodyTooLarge | MalformedRequest)
     text = body(error.code, error.message, state)
     return Response(text, status, headers, "application/json")

@@ -18,6 +18,15 @@ class Figures:
         self.http_seconds = Histogram(
             "http_request_duration_seconds", "Whole requests", ("route",), buckets=_FAST, registry=registry
         )
+        self.http_connections = Gauge(
+            "http_connections", "Open connections", registry=registry, multiprocess_mode="livesum"
+        )
+        self.http_connections_closed = Counter(
+            "http_connections_closed_total",
+            "Connections that were closed because their clients were silent",
+            ("reason",),
+            registry=registry,
+        )
         self.grpc_requests = Counter(
             "grpc_requests_total", "Calls", ("method", "code", "worker"), registry=registry
         )

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import body, context, errors
-from api.context import RequestContext
+from api.context import FAULT, RequestContext
 from hotswap.errors import ServingError
 
 logger = logging.getLogger("bentoml.okawari.http")
@@ -68,7 +68,7 @@ class Gateway:
         )
         context.current.set(state)
         exchange = _Exchange(self._parts, scope, receive, send, state)
-        await exchange.run(self._health(scope) or self._app)
+        await exchange.run(_refused if FAULT in scope else self._health(scope) or self._app)
 
     def _health(self, scope: Scope) -> ASGIApp | None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -118,9 +118,11 @@ class _Exchange:
         finally:
             limited.release()
             seconds = time.perf_counter() - self._state.received
-            self._parts.observer.request(
-                self._scope["method"], self._scope["path"], self._status or 499, seconds
-            )
+            method, path = self._labels()
+            self._parts.observer.request(method, path, self._status or 499, seconds)
+
+    def _labels(self) -> tuple[str, str]:
+        return ("", "") if FAULT in self._scope else (self._scope["method"], self._scope["path"])
 
     async def _fail(self, response: Response) -> None:
         if self._status == 0:
@@ -166,6 +168,11 @@ class _Exchange:
             await body.drain(self._receive, LINGER_SECONDS)
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+
+async def _refused(scope: Scope, _receive: Receive, _send: Send) -> None:
+    """The answer to what the transport could not read as a request."""
+    raise scope[FAULT]
 
 
 def _not_redirected(message: Message) -> Message:

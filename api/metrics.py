@@ -59,6 +59,16 @@ class Metrics(Figures):
         self._of(self.http_requests, known, route, str(status), self._worker).inc()
         self._of(self.http_seconds, route).observe(seconds)
 
+    # --- serving.connections.Observer ------------------------------------------------------------
+
+    def connections(self, count: int) -> None:
+        """So many are open in this worker."""
+        self.http_connections.set(count)
+
+    def connection_closed(self, reason: str) -> None:
+        """One was closed for its client's silence."""
+        self._of(self.http_connections_closed, reason).inc()
+
     # --- RpcObserver -----------------------------------------------------------------------------
 
     def called(self, method: str, code: str, seconds: float) -> None:

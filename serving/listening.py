@@ -1,8 +1,8 @@
-"""Taking connections from the socket that all workers share, so that each gets its part of them.
+"""Taking connections from the socket that all workers share: each gets its part of them, and none too many.
 
-An event loop's own server takes whatever waits whenever it wakes: one worker may end up with all. This one
-takes the place of that server, by what event loops promise in public: a reader on the socket, and
-`connect_accepted_socket`.
+An event loop's own server takes whatever waits whenever it wakes: one worker may end up with all, and with
+more than it can open files for. This one takes its place, by what event loops promise in public: a
+reader on the socket, and `connect_accepted_socket`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from collections.abc import Callable
 from typing import Any
 
 from registry.seats import Seat, Seats
+from serving.connections import Connections
 from serving.turns import AWAY, PAUSE, Turns, accepting
 
 logger = logging.getLogger("bentoml.okawari.listening")
 
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_ROOM_PAUSE = 1.0
+#: Seconds until what was closed to make room is closed.
+_FULL_PAUSE = 0.005
 #: Seconds that who was connected at the very end has for its request.
 _LAST_WORDS = 1.0
 
@@ -50,15 +53,36 @@ class _Connection(socket.socket):
             tell()
 
 
+class _Handshake:
+    """A connection whose peer has not yet said enough for a protocol to begin."""
+
+    def __init__(self, opening: asyncio.Task[None]) -> None:
+        self._opening = opening
+
+    def owed(self) -> str:
+        """The same from beginning to end: it is short."""
+        return "handshake"
+
+    def give_up(self) -> str:
+        """Hang up."""
+        self.abort()
+        return "handshake"
+
+    def abort(self) -> None:
+        """Hang up; the task closes what it was given."""
+        self._opening.cancel()
+
+
 class Listening:
     """The server of one worker; the connections it has open are told to the others through its seat.
 
     As much of an event loop's server as is asked of it: `close` and `wait_closed`.
     """
 
-    def __init__(self, seat: Seat, seats: Seats) -> None:
+    def __init__(self, seat: Seat, seats: Seats, connections: Connections | None = None) -> None:
         self._seat = seat
         self._seats = seats
+        self._connections = connections or Connections()
         self._turns = Turns()
         self._open = 0
         self._opening: set[asyncio.Task[None]] = set()
@@ -88,8 +112,12 @@ class Listening:
     # --- whose turn ------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Something waits: take it, or leave it to another for a moment."""
-        allowed = self._turns.allowed(self._open, self._others())
+        """Something waits: take it, or leave it to another, or until there is room, for a moment."""
+        room = self._connections.room(self._open)
+        if room <= 0:
+            self._wait(_FULL_PAUSE)
+            return
+        allowed = min(room, self._turns.allowed(self._open, self._others()))
         if allowed == 0:
             self._wait(PAUSE)
         elif self._take(allowed):
@@ -141,12 +169,18 @@ class Listening:
         task = self._loop.create_task(self._connect(connection))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
+        if self._context is not None:
+            handshake = _Handshake(task)
+            self._connections.opened(handshake)
+            task.add_done_callback(lambda _: self._connections.closed(handshake))
 
     async def _connect(self, connection: _Connection) -> None:
         try:
             _, protocol = await self._loop.connect_accepted_socket(
                 self._protocols, connection, ssl=self._context
             )
+        except asyncio.CancelledError:  # by who waited for the handshake
+            connection.close()
         except Exception as error:  # noqa: BLE001 - whatever it is, the connection is no more
             # Of the network, or of TLS: the client's doing.
             level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR

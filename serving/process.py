@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,6 +19,9 @@ from serving.listening import Listening
 
 #: Seconds in which a worker that ends still hears who has connected to it, before it hangs up.
 _LAST_WORDS = 0.2
+#: Descriptors that are no connections', at least; and connections that there is room for, whatever the limit.
+_RESERVE = 64
+_LEAST_CONNECTIONS = 16
 
 
 def worker_number() -> int:
@@ -55,6 +59,24 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def room_for_connections() -> int | None:
+    """How many connections this process may have open beside what it has open now; None: any number.
+
+    Some descriptors are left for a swap: the store, a model's files, logs.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return max(_LEAST_CONNECTIONS, limit - max(_RESERVE, limit // 8) - _open_files())
+
+
+def _open_files() -> int:
+    try:
+        return sum(1 for _ in Path("/dev/fd").iterdir())
+    except OSError:
+        return 0
+
+
 def end_with_parent() -> None:
     """Drain and end when the master dies, even by SIGKILL: an orphan would hold the port (Linux)."""
     if sys.platform == "linux":
@@ -62,25 +84,19 @@ def end_with_parent() -> None:
             ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-def watch_for_the_end(
-    listening: Listening | None, begun: Callable[[], None], drain: Callable[[], None]
-) -> None:
+def watch_for_the_end(listening: Listening, begun: Callable[[], None], drain: Callable[[], None]) -> None:
     """At SIGTERM and SIGINT call `begun` at once and `drain` in the event loop; then end as before.
 
-    With `listening`, new connections are left to the other workers first. Call it in the event loop.
+    New connections are left to the other workers first. Call it in the event loop.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         before = signal.getsignal(number)
 
-        def end(received: int, frame: FrameType | None, then: Any = before) -> None:
+        def end(received: int, _frame: FrameType | None, then: Any = before) -> None:
             begun()
             loop.call_soon_threadsafe(drain)
-            if not callable(then):
-                return
-            if listening is None:
-                then(received, frame)
-            else:
+            if callable(then):
                 loop.call_soon_threadsafe(_hand_over, listening, then, received)
 
         with suppress(ValueError):  # not in the main thread: somebody else's process, as in a test

@@ -35,11 +35,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {
             *("starlette", "prometheus_client", "orjson", "python_multipart", "anyio", "numpy"),
             *("grpc", "grpc_health", "grpc_reflection", "google"),
+            *("httptools", "uvicorn"),
         },
     ),
     "settings": (set(), {"pydantic_settings"}),
     "wiring": (ALL, {"prometheus_client"}),
-    "service": (ALL, {"bentoml", "starlette", "circus"}),
+    "service": (ALL, {"bentoml", "starlette", "circus", "uvicorn"}),
     "cli": (ALL, {"click", "rich", "bentoml"}),
 }
 #: Files that may import more than their room: one driver, one file.

@@ -40,12 +40,18 @@ class CannotListen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to listen. `shared`: other workers of this service listen there, too."""
+    """Where to listen. `shared`: other workers of this service listen there, too.
+
+    `most` connections may be open (None: any number), more are closed at once; each has `handshake` seconds
+    until it speaks HTTP/2.
+    """
 
     host: str
     port: int
     shared: bool = False
     tls: TlsFiles | None = None
+    most: int | None = None
+    handshake: float = 20.0
 
     @property
     def address(self) -> str:
@@ -96,6 +102,8 @@ class RpcServer:
                 ("grpc.max_receive_message_length", parts.max_body_bytes),
                 # Otherwise the library takes in more and more of a message that nobody has asked for yet.
                 ("grpc.http2.bdp_probe", 0),
+                ("grpc.server_handshake_timeout_ms", int(1000 * listen.handshake)),
+                *(() if listen.most is None else (("grpc.max_allowed_incoming_connections", listen.most),)),
             ),
             maximum_concurrent_rpcs=_CALLS * parts.data_plane.admission.capacity,
         )
