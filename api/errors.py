@@ -152,6 +152,6 @@ def response(error: ServingError) -> Response:
         headers["Vary"] = "Accept"
     if status == 413:
         headers["Connection"] = "close"
-    state.linger = isinstance(error, BodyTooLarge | MalformedRequest)
+    state.linger = isinstance(error, BodyTooLarge | HeadersTooLarge | MalformedRequest)
     text = body(error.code, error.message, state)
     return Response(text, status, headers, "application/json")

@@ -158,6 +158,7 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._in_body:
             self.parser = _parser(self)
             self.parser.feed_data(_PLACEHOLDER)
+            self.cycle.more_body = isinstance(fault, HeadersTooLarge)  # the client still sends
         cycle = self.cycle
         if cycle.response_complete:
             self.transport.close()
@@ -247,13 +248,13 @@ def _wrong(version: str, headers: Headers) -> str | None:
     """What a proxy in front may read in another way than this server, and the parser lets pass."""
     names = [name for name, _ in headers]
     if version not in _VERSIONS:
-        return f"the request's version is {version}; HTTP/1.1 and HTTP/1.0 are spoken"
+        return f"the request is of HTTP version {version}; 1.1 and 1.0 are spoken"
     if names.count(b"host") > 1:
         return "the request has more than one Host; send one"
     if b"transfer-encoding" in names:
         codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
         if version == "1.0":
-            return "HTTP/1.0 has no Transfer-Encoding; send Content-Length"
+            return "a request of HTTP version 1.0 has no Transfer-Encoding; send Content-Length"
         if codings != [b"chunked"]:
             told = b", ".join(codings).decode("latin-1")[:100]
             return f"the Transfer-Encoding is {told!r}; only chunked is read"
@@ -266,4 +267,4 @@ def _fault(error: httptools.HttpParserError) -> ServingError:
     if isinstance(cause, ServingError):
         return cause
     said = "its target cannot be read" if cause is not None else str(error)[:200]
-    return MalformedRequest(f"this is no HTTP/1.1 request that can be read: {said}")
+    return MalformedRequest(f"the bytes are no HTTP request that can be read: {said}")

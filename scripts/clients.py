@@ -109,24 +109,43 @@ def _grpcurl(home: Path) -> None:
 
 
 def _chromium(home: Path) -> None:
-    """The one of this machine; only CI, which owns its machine, may install it."""
+    """The one of this machine; only CI, which owns its machine, may install so much."""
     there = _first("chromium", "chromium-browser", "google-chrome")
-    if there is None:
-        if not os.environ.get("CI") or os.geteuid() != 0:
-            raise Unavailable("no chromium on this machine; `apt-get install chromium` brings it")
-        apt = _need("apt-get")
-        _run([apt, "update", "-q"])
-        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        _run([apt, "install", "-q", "-y", "--no-install-recommends", "chromium"], quiet)
-        there = _need("chromium")
+    if there is None and not os.environ.get("CI"):
+        raise Unavailable("no chromium on this machine; `apt-get install chromium` brings it")
+    _link(home, there or _debian("chromium", "chromium"))
+
+
+def _nginx(home: Path) -> None:
+    _link(home, shutil.which("nginx") or _debian("nginx", "nginx-light"))
+
+
+def _haproxy(home: Path) -> None:
+    _link(home, shutil.which("haproxy") or _debian("haproxy", "haproxy"))
+
+
+def _link(home: Path, program: str) -> None:
     (home / "bin").mkdir(parents=True)
-    (home / "bin" / "chromium").symlink_to(there)
+    (home / "bin" / home.name).symlink_to(program)
+
+
+def _debian(program: str, package: str) -> str:
+    """A program of the system, installed by root, who may; the service that some start is not wanted."""
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        raise Unavailable(f"no {program} on this machine; `apt-get install {package}` brings it")
+    _run([apt, "update", "-q"])
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    _run([apt, "install", "-q", "-y", "--no-install-recommends", package], quiet)
+    return _need(program)
 
 
 _BUILDERS: Mapping[str, Callable[[Path], None]] = {
     "perf_analyzer": _perf_analyzer,
     "grpcurl": _grpcurl,
     "chromium": _chromium,
+    "haproxy": _haproxy,
+    "nginx": _nginx,
 }
 
 
