@@ -24,8 +24,6 @@ logger = logging.getLogger("bentoml.okawari.listening")
 
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_ROOM_PAUSE = 1.0
-#: Seconds until what was closed to make room is closed.
-_FULL_PAUSE = 0.005
 #: Seconds that who was connected at the very end has for its request.
 _LAST_WORDS = 1.0
 
@@ -114,9 +112,6 @@ class Listening:
     def _look(self) -> None:
         """Something waits: take it, or leave it to another, or until there is room, for a moment."""
         room = self._connections.room(self._open)
-        if room <= 0:
-            self._wait(_FULL_PAUSE)
-            return
         allowed = min(room, self._turns.allowed(self._open, self._others()))
         if allowed == 0:
             self._wait(PAUSE)

@@ -152,6 +152,28 @@ def test_hundreds_of_offers_in_one_piece_are_hundreds_of_requests() -> None:
     asyncio.run(main())
 
 
+def test_nothing_behind_a_refusal_is_read() -> None:
+    async def main() -> None:
+        with Fed() as fed:
+            fed.app.may.clear()
+            await fed.feed(b"GARBAGE", NEXT, head(length(3)) + b"abc")
+            assert [FAULT in scope for scope in fed.app.scopes] == [True]
+            assert not fed.protocol.pipeline
+
+    asyncio.run(main())
+
+
+def test_who_still_sends_headers_hears_why_they_are_not_read() -> None:
+    async def main() -> None:
+        with Fed() as fed:
+            fed.app.may.clear()
+            await fed.feed(b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000)
+            assert fed.app.scopes[0][FAULT].code == "headers_too_large"
+            assert fed.protocol.cycle.more_body  # the answer waits for the rest
+
+    asyncio.run(main())
+
+
 # --- what is owed ------------------------------------------------------------------------------------
 
 
