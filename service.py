@@ -15,9 +15,10 @@ from typing import Any
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 from registry.run_folder import AlreadyRunning, RunFolder
+from serving import process
 from settings import load
 
-SETTINGS = load()
+SETTINGS = load(tell=not process.is_worker())
 RUN = RunFolder(SETTINGS.home)
 # BentoML's own folder lies under BENTOML_HOME and is wiped whenever any service starts there. It must
 # be set before prometheus_client is imported.
@@ -30,8 +31,9 @@ from starlette.types import ASGIApp
 from api import answers, context, errors, openapi, routes
 from api.annotated import Annotator
 from api.body import Store
+from api.cross_origin import CrossOrigin
 from api.gateway import Gateway, GatewayParts
-from api.predict_input import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
+from api.predict_input import AnnotatedInput, AnnotatedOutput, InputParts, PredictInput, PredictOutput
 from api.rpc import tls
 from api.rpc.server import CannotListen, Listen, check_free
 from api.rpc.tls import BadCertificate, TlsFiles
@@ -135,7 +137,7 @@ class Okawari:
         """In each worker: build the parts and wait until what is wanted serves, or `start_timeout`."""
         global _worker  # noqa: PLW0603 - one worker, one process
         _worker = Worker(SETTINGS, RUN, BODIES, CONNECTIONS)
-        PredictInput.before_reading = staticmethod(_worker.check_room)
+        PredictInput.parts = InputParts(_worker.data_plane, _worker.check_room, SETTINGS.max_body_bytes)
         # BentoML would inspect and wrap the methods anew for every request.
         vars(self).update(predict=self.predict, predict_annotated=self.predict_annotated)
         await _worker.start()
@@ -256,6 +258,7 @@ SERVICE.add_asgi_middleware(
         not_ready=_not_ready,
         draining=_draining,
         observer=_Observer(),
+        cross_origin=CrossOrigin(SETTINGS.cors_origins) if SETTINGS.cors_origins else None,
     ),
 )
 SERVICE.mount_asgi_app(routes.build(lambda: worker().route_parts, _documents), path="/", name="okawari")

@@ -5,14 +5,26 @@ Sources, the first wins: environment variables, `okawari.toml` in the working fo
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+import sys
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -21,6 +33,41 @@ from pydantic_settings import (
 _EMBEDDED_HOME = Path("var")
 #: A file that master and workers find alike: they read settings in one folder, and then run in others.
 _File = Annotated[Path, AfterValidator(Path.absolute)]
+
+_PREFIX = "OKAWARI_"
+#: Variables of ours that no setting reads: docker-compose.yml, scripts and tests do.
+BESIDE_THE_SETTINGS = tuple(
+    f"{_PREFIX}{name}" for name in ("BIND", "CERTS", "DATA", "DROP", "IMAGE", "PROVE", "TEST_DATA")
+)
+#: Least likeness of a name that may have been meant.
+_ALIKE = 0.5
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+def _listed(value: object) -> object:
+    """The elements of a list with commas."""
+    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+
+def _origins(found: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if found is None:
+        return None
+    if "*" in found and len(found) > 1:
+        raise ValueError("* allows every origin: leave the others out, or the *")
+    return tuple(each if each == "*" else _origin(each) for each in found)
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers send it: in lower case, without the port that its scheme has anyway."""
+    parts = _ORIGIN.fullmatch(text.lower())
+    if parts is None or int(parts[3] or 0) > 65535:
+        raise ValueError(
+            f"{text!r} is no origin: write scheme://host or scheme://host:port, without a path, such as "
+            "http://camera.local:8000; several with commas; or * alone for every page"
+        )
+    scheme, host, port = parts.groups()
+    return f"{scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS.get(scheme) else "")
 
 
 def _plain(name: str) -> AliasChoices:
@@ -32,7 +79,7 @@ class Settings(BaseSettings):
     """One field, one setting: `OKAWARI_<FIELD>` in the environment unless said otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix="OKAWARI_", toml_file="okawari.toml", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix=_PREFIX, toml_file="okawari.toml", frozen=True, extra="forbid", env_ignore_empty=True
     )
 
     port: Annotated[int, Field(validation_alias=_plain("port"), ge=0, le=65535)] = 3000
@@ -48,6 +95,9 @@ class Settings(BaseSettings):
     grpc_tls_cert: _File | None = None
     grpc_tls_key: _File | None = None
     grpc_tls_client_ca: _File | None = None
+    cors_origins: Annotated[
+        tuple[str, ...] | None, NoDecode, BeforeValidator(_listed), AfterValidator(_origins)
+    ] = None
 
     threads: Annotated[int | None, Field(ge=1, le=256)] = None
     max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 100
@@ -113,23 +163,59 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def load() -> Settings:
-    """The settings, or the end of the program with one line a finding: variable, value, what is allowed."""
+def load(*, tell: bool = True) -> Settings:
+    """The settings, or the end of the program with one line a finding: variable, value, what is allowed.
+
+    With `tell`, variables that look like settings and are none are told on stderr.
+    """
     try:
-        return Settings()
+        read = Settings()
     except ValueError as error:
         raise SystemExit("\n".join(f"okawari: {finding}" for finding in findings(error))) from None
+    if tell:
+        for line in unknown(os.environ):
+            print(f"okawari: warning: {line}", file=sys.stderr)
+    return read
+
+
+def unknown(variables: Iterable[str]) -> list[str]:
+    """A line for each variable that has our prefix and that nothing of ours reads: what may be meant."""
+    known = [*map(_variable, ((name,) for name in Settings.model_fields)), *BESIDE_THE_SETTINGS]
+    ours = sorted({name for name in variables if name.upper().startswith(_PREFIX)})
+    return [
+        f"{name}: there is no such setting, it is passed over{_nearest(name, known)}"
+        for name in ours
+        if name.upper() not in known
+    ]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like another one, whatever prefix and case it has."""
+    bare = {each.upper().removeprefix(_PREFIX): each for each in known}
+    wanted = name.upper().removeprefix(_PREFIX)
+    if wanted in bare:
+        return f"; it is {bare[wanted]}"
+    alike = difflib.get_close_matches(wanted, bare, 1, _ALIKE)
+    return f"; the nearest is {bare[alike[0]]}" if alike else "; README.md lists them all"
 
 
 def findings(error: ValueError) -> list[str]:
     """What is wrong with which variable, and its value where it is no secret; or with `okawari.toml`."""
     if not isinstance(error, ValidationError):
         return [f"okawari.toml cannot be read: {error}"]
-    found = ((item["loc"], item["msg"], item["input"]) for item in error.errors())
     return [
-        f"{_variable(place)}: {said.removeprefix('Value error, ')}{_value(place, given)}"
-        for place, said, given in found
+        _stranger(item["loc"])
+        if item["type"] == "extra_forbidden"
+        else f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+        f"{_value(item['loc'], item['input'])}"
+        for item in error.errors()
     ]
+
+
+def _stranger(place: tuple[int | str, ...]) -> str:
+    """What is said of a key in the file; not its value, which may be a secret with a slip in its name."""
+    name = str(place[0])
+    return f"okawari.toml: {name[:64]!r}: there is no such setting{_nearest(name, Settings.model_fields)}"
 
 
 def _value(place: tuple[int | str, ...], given: object) -> str:
@@ -138,6 +224,8 @@ def _value(place: tuple[int | str, ...], given: object) -> str:
 
 
 def _variable(place: tuple[int | str, ...]) -> str:
+    """The environment variable of a field, or of what pydantic says in its place."""
     name = str(place[0]) if place else "settings"
-    plain = name.isupper() or name.lower() in ("port", "grpc_port", "workers")
-    return name.upper() if plain or not place else f"OKAWARI_{name.upper()}"
+    field = Settings.model_fields.get(name.lower())
+    plain = field is None or field.validation_alias is not None
+    return name.upper() if plain else f"{_PREFIX}{name.upper()}"

@@ -22,7 +22,14 @@ class Guard:
     insecure: bool = False
 
     def check(self, request: Request) -> str:
-        """The actor of a permitted request; raises as `actor`."""
+        """The actor of a permitted request; raises as `actor`, and for a page of another origin that could
+        change what is served because its reader can reach the service.
+        """
+        if self.token is None and _is_foreign(request):
+            raise Forbidden(
+                "a page of another site may not change what is served, unless OKAWARI_ADMIN_TOKEN is set and "
+                "the page sends it"
+            )
         return self.actor(request.headers.get("authorization", ""))
 
     def actor(self, authorization: str) -> str:
@@ -44,6 +51,12 @@ class Guard:
                 "or set OKAWARI_INSECURE=true to let anybody change what is served"
             )
         return "anonymous"
+
+
+def _is_foreign(request: Request) -> bool:
+    """Whether a browser sends this for a page that came from elsewhere."""
+    origin = request.headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")
 
 
 def is_exposed(listener: socket.socket | None) -> bool:

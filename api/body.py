@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
-from api import context
+from api import context, encodings
 from api.context import FAULT
 from api.errors import BodyTooLarge
 from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
@@ -128,10 +128,14 @@ async def _in_time(reading: Awaitable[bytes]) -> bytes:
 
 
 async def read_small(request: Request, limit: int) -> bytes:
-    """A body of at most `limit` bytes. Raises as `read` does."""
+    """A body of at most `limit` bytes, also when it is expanded. Raises as `read` and `encodings` do."""
+    encoding = encodings.of_body(request.headers)
     if _announced(request.scope) > limit:
         raise _too_large(limit)
-    return await _in_time(_few(request, limit))
+    data = await _in_time(_few(request, limit))
+    if encoding is None:
+        return data
+    return encodings.expand(data, encoding, limit, context.current.get().hold)
 
 
 async def _few(request: Request, limit: int) -> bytes:

@@ -44,6 +44,14 @@ class UnsupportedMediaType(errors.BadRequest):
     code = "unsupported_media_type"
 
 
+class UnsupportedEncoding(UnsupportedMediaType):
+    """The body's Content-Encoding is none that is read; `accepted` are."""
+
+    def __init__(self, message: str, *, accepted: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.accepted = accepted
+
+
 class NotAcceptable(errors.BadRequest):
     """The caller takes no format that the answer can be given in."""
 
@@ -150,6 +158,8 @@ def response(error: ServingError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 406:
         headers["Vary"] = "Accept"
+    if isinstance(error, UnsupportedEncoding):
+        headers["Accept-Encoding"] = ", ".join(error.accepted)
     if status == 413:
         headers["Connection"] = "close"
     state.linger = isinstance(error, BodyTooLarge | HeadersTooLarge | MalformedRequest)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import orjson
 
-from api import multipart
+from api import base64_text, multipart
 from api.errors import UnsupportedMediaType
-from hotswap.errors import BadRequest
+from hotswap.errors import BadPicture, BadRequest
 
 NAMES = ("model", "version", "threshold", "max_detections")
-_LINE_BREAKS = {ord(each): None for each in "\r\n"}
-_ACCEPTED = "multipart/form-data, image/*, application/octet-stream, application/json"
+_FORM, _JSON, _BYTES = "multipart/form-data", "application/json", "application/octet-stream"
+_ACCEPTED = f"{_FORM}, image/*, {_BYTES}, {_JSON}"
+#: What programs say that were told nothing, curl among them: then the bytes tell what they are.
+_URLENCODED = "application/x-www-form-urlencoded"
+_UNTOLD = ("", _URLENCODED)
+_HOW = "send a form (curl -F image=@x.jpg), or the file alone (curl --data-binary @x.jpg)"
+#: Bytes that are looked at to tell text from a picture, and of a file that surely has a line break somewhere.
+_LOOKED_AT, _SURELY_BROKEN = 1024, 4096
+#: Bytes of text that are read without a thread.
+_QUICK = 524_288
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +62,87 @@ def checked(image: bytes, values: Mapping[str, object], *, field: str = "image")
     )
 
 
+def is_long(content_type: str, body: bytes) -> bool:
+    """Whether `parse` takes so long that others would notice: base64 does, a picture's bytes do not."""
+    if len(body) <= _QUICK:
+        return False
+    middle = len(body) // 2
+    return _kind(content_type) == _JSON or _is_text(body[middle : middle + _LOOKED_AT])
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
 def _of_body(content_type: str, body: bytes) -> tuple[bytes, dict[str, object]]:
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
+    told = _kind(content_type)
+    kind = _by_its_bytes(told, body) if told in _UNTOLD else told
+    if kind == _FORM:
         return _of_form(multipart.parse(body, content_type))
-    if kind == "application/json":
+    if kind == _JSON:
         return _of_json(body)
-    if kind.startswith("image/") or kind == "application/octet-stream":
+    if kind.startswith("image/") or kind == _BYTES:
         return body, {}
-    raise UnsupportedMediaType(f"Content-Type {kind or '(none)'!r}: accepted are {_ACCEPTED}")
+    raise UnsupportedMediaType(f"Content-Type {told or '(none)'!r}: accepted are {_ACCEPTED}; {_HOW}")
+
+
+def _by_its_bytes(told: str, body: bytes) -> str:
+    """What kind of body it is whose sender was told nothing; `told` where that cannot be seen."""
+    if _is_text(body[:_LOOKED_AT]):
+        return _JSON if body.lstrip()[:1] == b"{" else told
+    if told == _URLENCODED and len(body) > _SURELY_BROKEN and b"\n" not in body and b"\r" not in body:
+        raise BadRequest("the picture has lost its line breaks, as with curl -d: use curl --data-binary")
+    return _BYTES
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether it can be text: every picture has other bytes near its front."""
+    return data.isascii() and b"\0" not in data
 
 
 def _of_form(parts: list[multipart.Part]) -> tuple[bytes, dict[str, object]]:
-    image: bytes | None = None
-    values: dict[str, object] = {}
-    for part in parts:
-        if part.name in values or (part.name == "image" and image is not None):
-            raise BadRequest(f"{part.name}: it is there twice; send one")
-        if part.name == "image":
-            image = part.data
-        else:
-            values[part.name] = _form_value(part)
-    _known(values, NAMES)
-    return image or b"", values
+    _check_names(parts)
+    values: dict[str, object] = {part.name: _form_value(part) for part in parts if part.name != "image"}
+    image = next((part for part in parts if part.name == "image"), None)
+    if image is None:
+        raise BadRequest(f"image: the form has no such field, found {_named(parts)}; {_HOW}")
+    if not image.data:
+        raise BadRequest(f"image: it is empty ({_named([image])}), or no file was chosen; {_HOW}")
+    return _form_picture(image.data), values
+
+
+def _check_names(parts: list[multipart.Part]) -> None:
+    """Raise `BadRequest` unless each field is known, and there once."""
+    unknown = [part for part in parts if part.name not in ("image", *NAMES)]
+    if files := [part for part in unknown if part.filename is not None or not _is_text(part.data)]:
+        raise BadRequest(
+            f"{_named(files)}: no such field; the picture's is called image, beside it there are "
+            f"{', '.join(NAMES)}; {_HOW}"
+        )
+    _known([part.name for part in unknown], NAMES)
+    names = [part.name for part in parts]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise BadRequest(f"{twice}: it is there twice; send one, and one request for each picture")
+
+
+def _named(parts: list[multipart.Part]) -> str:
+    """The fields of a form for people: names, and those of files."""
+    named = [
+        f"{part.name[:64]!r}" + ("" if part.filename is None else f" (file {part.filename[:64]!r})")
+        for part in parts
+    ]
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return ", ".join(named[:_MOST_NAMED]) + more or "none"
+
+
+def _form_picture(data: bytes) -> bytes:
+    """The picture of a form; some write base64 into it."""
+    if not _is_text(data):
+        return data
+    try:
+        return base64_text.decoded(data, "image")
+    except BadRequest as error:
+        raise BadPicture(f"{error.message}; better {_HOW}") from None
 
 
 def _form_value(part: multipart.Part) -> object:
@@ -85,7 +150,7 @@ def _form_value(part: multipart.Part) -> object:
     try:
         text = part.data.decode()
     except UnicodeDecodeError:
-        raise BadRequest(f"{part.name}: it is not UTF-8 text") from None
+        raise BadRequest(f"{part.name}: it is not UTF-8 text; the picture's field is called image") from None
     if text == "null":
         return None
     if len(text) >= 2 and text[0] == text[-1] == '"':
@@ -107,14 +172,10 @@ def _of_json(body: bytes) -> tuple[bytes, dict[str, object]]:
     image = document.pop("image", None)
     if not isinstance(image, str):
         raise BadRequest("image: it must be the picture's bytes in base64, as a string")
-    try:
-        # Many encoders break lines; anything else that is not base64 is refused.
-        return base64.b64decode(image.translate(_LINE_BREAKS), validate=True), document
-    except (binascii.Error, ValueError):
-        raise BadRequest("image: it is not base64") from None
+    return base64_text.decoded(image, "image"), document
 
 
-def _known(found: Mapping[str, object], allowed: tuple[str, ...]) -> None:
+def _known(found: Iterable[str], allowed: tuple[str, ...]) -> None:
     unknown = next((name for name in found if name not in allowed), None)
     if unknown is not None:
         raise BadRequest(f"{unknown[:64]!r}: no such field; there are {', '.join(('image', *NAMES))}")

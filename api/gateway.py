@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import body, context, errors
 from api.context import FAULT, RequestContext
+from api.cross_origin import CrossOrigin
 from hotswap.errors import ServingError
 
 logger = logging.getLogger("bentoml.okawari.http")
@@ -38,7 +39,9 @@ class HttpObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GatewayParts:
-    """What the gateway is made of. `not_ready` gives the reason, None when ready."""
+    """What the gateway is made of. `not_ready` gives the reason, None when ready; without `cross_origin`
+    pages of other origins are told nothing, so their browsers let them read nothing.
+    """
 
     max_body_bytes: int
     bodies: body.Store
@@ -46,6 +49,7 @@ class GatewayParts:
     not_ready: Health
     draining: Callable[[], bool]
     observer: HttpObserver
+    cross_origin: CrossOrigin | None = None
 
 
 class Gateway:
@@ -67,8 +71,13 @@ class Gateway:
             protocol=f"{scope['path']}/".startswith("/v2/"),
         )
         context.current.set(state)
+        preflight = None
+        if self._parts.cross_origin is not None:
+            preflight = self._parts.cross_origin.preflight(request)
+            send = send if preflight else self._parts.cross_origin.telling(request, send)
         exchange = _Exchange(self._parts, scope, receive, send, state)
-        await exchange.run(_refused if FAULT in scope else self._health(scope) or self._app)
+        fault = _refused if FAULT in scope else None
+        await exchange.run(fault or preflight or self._health(scope) or self._app)
 
     def _health(self, scope: Scope) -> ASGIApp | None:
         if scope["method"] not in ("GET", "HEAD"):

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from api import annotated, answers
+from api import annotated, answers, encodings
 from api.oip import documents
 
 _ABOUT = (
@@ -16,6 +16,8 @@ _ABOUT = (
 )
 _REF = "#/components/schemas/{model}"
 _FIELDS = ("model", "version", "threshold", "max_detections")
+
+_COMPRESSED = f"It may be compressed: Content-Encoding {' or '.join(encodings.ACCEPTED)}."
 
 
 class ErrorDetail(BaseModel):
@@ -105,7 +107,7 @@ def _predict(generated: dict[str, Any], schemas: dict[str, Any]) -> dict[str, An
         "parameters": [
             {"name": name, "in": "query", "required": False, "schema": fields[name]} for name in _FIELDS
         ],
-        "requestBody": {"required": True, "content": _predict_bodies(fields)},
+        "requestBody": {"required": True, "description": _COMPRESSED, "content": _predict_bodies(fields)},
         "responses": _responses(("200", "PredictBody"), 400, 404, 409, 413, 415, 422, 429, 500, 503, 504),
     }
 
@@ -123,7 +125,8 @@ def _annotated(operation: dict[str, Any]) -> dict[str, Any]:
 
 def _predict_bodies(fields: dict[str, Any]) -> dict[str, Any]:
     binary = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP"}
-    encoded = {"type": "string", "contentEncoding": "base64"}
+    about = "base64 of either alphabet, or a data URL with it"
+    encoded = {"type": "string", "contentEncoding": "base64", "description": about}
     return {
         "multipart/form-data": {"schema": _object({"image": binary, **fields})},
         "image/*": {"schema": binary},

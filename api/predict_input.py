@@ -7,6 +7,7 @@ URLs that stand in form fields and has no limits; so the request is read here, b
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,8 +15,9 @@ import bentoml
 from pydantic import Field
 from starlette.requests import Request
 
-from api import annotated, body, context, fields
+from api import annotated, body, context, encodings, fields
 from api.answers import PredictBody
+from hotswap.dataplane import DataPlane
 from hotswap.errors import ServingError
 
 
@@ -34,11 +36,20 @@ class Read(NamedTuple):
         return self._fields
 
 
+@dataclass(frozen=True, slots=True)
+class InputParts:
+    """What reading a request calls. `check_room` raises `Overloaded` before a body is read in vain."""
+
+    data_plane: DataPlane
+    check_room: Callable[[], None]
+    max_body_bytes: int
+
+
 class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
     """`image` with optional fields, in a form, as raw bytes with a query, or as JSON with base64."""
 
-    #: Set by the composition root: raises `Overloaded` before a body is read in vain.
-    before_reading: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
+    #: Set by the composition root before the first request.
+    parts: ClassVar[InputParts]
 
     image: Path = Field(description="JPEG, PNG, WebP or BMP")
     model: str | None = Field(default=None, description="left out: the default model")
@@ -63,9 +74,21 @@ class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
 
     @classmethod
     async def _read(cls, request: Request) -> fields.PredictFields:
-        cls.before_reading()
+        parts, state = cls.parts, context.current.get()
+        parts.check_room()
+        encoding = encodings.of_body(request.headers)
         data = await body.read(request)
-        return fields.parse(request.headers.get("content-type", ""), request.query_params, data)
+        kind, query = request.headers.get("content-type", ""), request.query_params
+
+        def work() -> fields.PredictFields:
+            plain = data
+            if encoding is not None:
+                plain = encodings.expand(data, encoding, parts.max_body_bytes, state.hold)
+            return fields.parse(kind, query, plain)
+
+        if encoding is None and not fields.is_long(kind, data):
+            return work()
+        return await parts.data_plane.aside(work, state.deadline)
 
 
 class AnnotatedInput(PredictInput):

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from typing import Any
 
 import click
 
 from cli.refusal import Refused
-from settings import Settings, findings
+from settings import Settings, findings, unknown
+
+_TOLD = f"{__name__}.unknown variables told"
 
 
 def settings() -> Settings:
-    """What environment and `okawari.toml` say; raises `Refused`, naming the variable."""
+    """What environment and `okawari.toml` say; raises `Refused`, naming the variable.
+
+    Variables that look like settings and are none are told, once a command.
+    """
     try:
-        return Settings()
+        read = Settings()
     except ValueError as error:
         raise Refused("; ".join(findings(error))) from None
+    command = click.get_current_context(silent=True)
+    if command is not None and not command.find_root().meta.setdefault(_TOLD, False):
+        command.find_root().meta[_TOLD] = True
+        for line in unknown(os.environ):
+            note(f"okawari: warning: {line}")
+    return read
 
 
 def say(text: str) -> None:

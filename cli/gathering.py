@@ -1,42 +1,109 @@
-"""Which pictures are meant, and where their annotated copies go."""
+"""Which pictures are meant, what is passed over, and where annotated copies go."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hotswap.tags import natural_key
+from click import format_filename
 
-#: What a folder is searched for; a file that is named itself may be called anything.
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+from hotswap.errors import BadPicture, UnsupportedPicture
+from hotswap.tags import natural_key
+from runners.header import sniff
+
+#: Files of a folder with one of these are asked about; others only where they begin as pictures do.
+_NAMES = "jpg jpeg jpe jfif jfi jif pjpeg pjp png apng webp bmp dib avif heic heif hif"
+SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 _LONGEST_NAME = 180
+#: Bytes that tell a picture's format, and how much is told of what is passed over.
+_FRONT, _MOST_NAMES, _MOST_REASONS = 4096, 3, 6
 _SAVED = re.compile(r"\.annotated(-\d+)?$")
 
 
-def pictures(paths: Sequence[Path]) -> list[Path]:
+class PassedOver:
+    """Files of folders that are not asked about, by the reason; and folders that hold no picture."""
+
+    def __init__(self) -> None:
+        self.folders: list[Path] = []
+        self._names: dict[str, list[str]] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, file: Path, reason: str) -> None:
+        """Count a file; the first few of each reason are named."""
+        self._counts[reason] += 1
+        if len(names := self._names.setdefault(reason, [])) < _MOST_NAMES:
+            names.append(format_filename(file.name))
+
+    @property
+    def count(self) -> int:
+        """How many files."""
+        return self._counts.total()
+
+    def told(self) -> str:
+        """The files for people: how many, the first of each reason, and the reasons."""
+        reasons = self._counts.most_common(_MOST_REASONS)
+        more = [f"and {len(self._counts) - _MOST_REASONS} more reasons"][: len(self._counts) > _MOST_REASONS]
+        return "; ".join([*(f"{self._few(reason)} ({reason})" for reason, _ in reasons), *more])
+
+    def _few(self, reason: str) -> str:
+        rest = self._counts[reason] - len(self._names[reason])
+        return ", ".join(self._names[reason]) + (f" and {rest} more" if rest else "")
+
+
+def pictures(paths: Sequence[Path], passed: PassedOver | None = None) -> list[Path]:
     """The files, and the pictures of the folders, in natural order; each once.
 
-    In folders, hidden names, folders behind links and what earlier calls have saved are passed over.
+    In folders, hidden names and folders behind links are left out; what else is no picture, or what earlier
+    calls have saved, is added to `passed`.
     """
-    found: dict[str, Path] = {}
+    passed = PassedOver() if passed is None else passed
+    chosen: dict[str, Path] = {}
     for path in paths:
-        for file in _inside(path) if path.is_dir() else [path]:
-            found.setdefault(os.path.realpath(file), file)
-    return list(found.values())
+        files = list(_inside(path, passed)) if path.is_dir() else [path]
+        for file in files:
+            chosen.setdefault(os.path.realpath(file), file)
+        if not files:
+            passed.folders.append(path)
+    return list(chosen.values())
 
 
-def _inside(folder: Path) -> Iterator[Path]:
+def _inside(folder: Path, passed: PassedOver) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        yield from (Path(place, name) for name in sorted(files, key=natural_key) if _is_picture(name))
+        for name in sorted(files, key=natural_key):
+            file = Path(place, name)
+            if name.startswith("."):
+                continue
+            if reason := _why_not(file):
+                passed.add(file, reason)
+            else:
+                yield file
 
 
-def _is_picture(name: str) -> bool:
-    path = Path(name)
-    passed = name.startswith(".") or _SAVED.search(path.stem)
-    return not passed and path.suffix.lower() in SUFFIXES
+def _why_not(file: Path) -> str | None:
+    """Why a file of a folder is not asked about; None for one that is."""
+    if _SAVED.search(file.stem):
+        return "saved by an earlier call"
+    return None if file.suffix.lower() in SUFFIXES else _no_picture(file)
+
+
+def _no_picture(file: Path) -> str | None:
+    """Why a file is no picture, by its first bytes; None for one that is."""
+    if not file.is_file():  # to open a pipe would wait for who writes
+        return "no file"
+    try:
+        with file.open("rb") as opened:
+            sniff(opened.read(_FRONT))
+    except UnsupportedPicture as other:
+        return other.message.partition(";")[0]
+    except BadPicture:
+        return "no picture"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def places(files: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:

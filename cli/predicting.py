@@ -15,7 +15,7 @@ import click
 
 from cli.asking import AT_ONCE, Asker, Outcome, connect, service_url
 from cli.console import note, say, settings
-from cli.gathering import pictures, places
+from cli.gathering import PassedOver, pictures, places
 from cli.progress import counted
 from cli.refusal import Refused, complain
 from registry.run_folder import RunFolder
@@ -23,6 +23,7 @@ from registry.run_folder import RunFolder
 _FORMATS = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 _COLUMNS = ("FILE", "FOUND", "BEST", "MODEL", "MS")
 _MOST_LABELS = 4
+_MOST_FOLDERS = 4
 
 
 @click.command("predict")
@@ -61,10 +62,12 @@ def predict_command(
 ) -> None:
     """Ask the running service what it finds in pictures.
 
-    A folder among FILES means the pictures in it and below it, without those that an earlier call has
-    saved. Saved pictures replace those of an earlier call, and never one of FILES.
+    A folder among FILES means the pictures in it and below it: files with the suffix of a picture, and
+    files that begin like one. The others, and those that an earlier call has saved, are passed over and
+    named at the end. Saved pictures replace those of an earlier call, and never one of FILES.
 
-    Exit 1 when any file failed; the others are answered all the same.
+    Exit 1 when any file failed, or a folder holds no picture; the others are answered all the same. What
+    is passed over changes no exit code.
 
     \b
     Examples:
@@ -75,9 +78,10 @@ def predict_command(
     """
     asked = {"model": model, "version": version, "threshold": threshold, "max_detections": max_detections}
     fields = {name: str(value) for name, value in asked.items() if value is not None}
-    meant = pictures(files)
+    passed = PassedOver()
+    meant = pictures(files, passed)
     if not meant:
-        raise Refused(f"there are no pictures in {', '.join(map(click.format_filename, files))}")
+        raise Refused(f"{_none_in(files)}; found were {_files(passed)}")
     targets = places(meant, save, _FORMATS[kind]) if save else {}
     with closing(connect(url or service_url(RunFolder(settings().home)), own=url is None)) as client:
         if save is not None:
@@ -86,8 +90,29 @@ def predict_command(
         shown = not (as_json and sys.stdout.isatty())
         outcomes = _ask_all(Asker(client, fields, f"image/{kind}"), meant, targets, shown)
         done = _tell_lines(outcomes) if as_json else _tell_table(outcomes)
-    if any(outcome.failed for outcome in done):
+    _tell_passed(passed)
+    if passed.folders or any(outcome.failed for outcome in done):
         raise SystemExit(1)
+
+
+def _tell_passed(passed: PassedOver) -> None:
+    if passed.folders:
+        complain(_none_in(passed.folders))
+    if passed.count:
+        note(f"passed over {_files(passed)}")
+
+
+def _none_in(folders: Sequence[Path]) -> str:
+    named = ", ".join(map(click.format_filename, folders[:_MOST_FOLDERS]))
+    more = len(folders) - _MOST_FOLDERS
+    return f"there are no pictures in {named}" + (f" and {more} more" if more > 0 else "")
+
+
+def _files(passed: PassedOver) -> str:
+    """How many files are passed over, which, and why."""
+    if not passed.count:
+        return "no files"
+    return f"{passed.count} {'file' if passed.count == 1 else 'files'}: {passed.told()}"
 
 
 def _ask_all(

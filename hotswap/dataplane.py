@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from hotswap.admission import Admission, Permit
 from hotswap.artifact import Artifact
-from hotswap.errors import BadRequest
+from hotswap.errors import BadRequest, DeadlineExceeded
 from hotswap.generation import Generation, Lease
 from hotswap.giving import Giving
 from hotswap.hooks import Hooks, NoHooks
@@ -88,6 +88,19 @@ class DataPlane:
         return await self.lending.switched(
             name, request.deadline, lambda: self.lending.lease(name, request.version)
         )
+
+    async def aside(self, work: Callable[[], T], deadline: float) -> T:
+        """Do something long in a thread that runs models, under admission like any request.
+
+        Raises `Overloaded`, `DeadlineExceeded`, and what `work` raises.
+        """
+        permit = self.admission.enter()
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                done, _ = await self.pool.run(work, permit.release)
+                return done
+        except TimeoutError:
+            raise DeadlineExceeded("the request was not read within its time") from None
 
     async def _serve(
         self, request: Asked, work: Callable[[Generation], T]

@@ -32,6 +32,11 @@ def worker_number() -> int:
         return 1
 
 
+def is_worker() -> bool:
+    """Whether this is a worker, and not the master that reads the same settings."""
+    return "--worker-id" in sys.argv
+
+
 def listening_socket() -> socket.socket | None:
     """The socket that this worker takes connections from, as its command line names it."""
     try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from settings import Settings, load
+from settings import BESIDE_THE_SETTINGS, Settings, load, unknown
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -93,4 +97,107 @@ def test_settings_that_do_not_fit_each_other_are_told(
 def test_a_file_that_cannot_be_read_ends_the_program_with_its_name(text: bytes) -> None:
     Path("okawari.toml").write_bytes(text)
     with pytest.raises(SystemExit, match=r"^okawari: okawari\.toml cannot be read: "):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OKAWARI_WORKERS", "it is WORKERS"),
+        ("OKAWARI_PORT", "it is PORT"),
+        ("OKAWARI_BENTOML_HOME", "it is BENTOML_HOME"),
+        ("OKAWARI_MAX_PIXEL", "OKAWARI_MAX_PIXELS"),
+        ("OKAWARI_LOGLEVEL", "OKAWARI_LOG_LEVEL"),
+        ("okawari_treads", "OKAWARI_THREADS"),
+        ("OKAWARI_XYZQ", "README"),
+        ("OKAWARI_", "README"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest_that_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "secret")
+    load()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"okawari: warning: {name}: ")
+    assert line.endswith(meant) or "README" in line
+    assert meant in line
+    assert "secret" not in line
+    load(tell=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_variables_of_ours_and_of_others_are_told_nothing_of() -> None:
+    ours = re.findall(r"\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text())
+    assert len(ours) > 20
+    assert (
+        unknown([*ours, *BESIDE_THE_SETTINGS, "BENTOML_HOMES", "OKAWARIX", "XOKAWARI_Y", "okawari_serve"])
+        == []
+    )
+
+
+def test_every_variable_that_this_repository_uses_is_known() -> None:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    files = [ROOT / name.decode() for name in done.stdout.split(b"\0") if name]
+    if not files:
+        pytest.skip("this is no checkout: its files are not known")
+    mine = Path(__file__)
+    texts = (file.read_bytes() for file in files if file.is_file() and file != mine)
+    used = {name.decode() for text in texts for name in re.findall(rb"OKAWARI_[A-Z_]*[A-Z]\b", text)}
+    assert set(BESIDE_THE_SETTINGS) <= used
+    assert unknown(used - {"OKAWARI_WORKERS"}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("serv = 1", "nearest is serve"),
+        ("OKAWARI_SERVE = '*'", "it is serve"),
+        ("[server]\nport = 1", "'server'"),
+        ("admin_tokne = 'secret'", "nearest is admin_token"),
+    ],
+)
+def test_an_unknown_key_of_the_file_ends_the_program(text: str, meant: str) -> None:
+    Path("okawari.toml").write_text(text)
+    with pytest.raises(SystemExit, match=r"^okawari: okawari\.toml: .*no such setting") as ended:
+        load()
+    assert meant in str(ended.value)
+    assert "secret" not in str(ended.value)
+
+
+def test_origins_are_read_as_browsers_send_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().cors_origins is None
+    told = " HTTP://Camera.local:80, https://a:443 ,http://[::1]:8000,chrome-extension://abc,http://a:443,"
+    monkeypatch.setenv("OKAWARI_CORS_ORIGINS", told)
+    assert Settings().cors_origins == (
+        *("http://camera.local", "https://a", "http://[::1]:8000"),
+        *("chrome-extension://abc", "http://a:443"),
+    )
+    monkeypatch.setenv("OKAWARI_CORS_ORIGINS", "*")
+    assert Settings().cors_origins == ("*",)
+    monkeypatch.delenv("OKAWARI_CORS_ORIGINS")
+    Path("okawari.toml").write_text('cors_origins = ["http://a", "http://b"]')
+    assert Settings().cors_origins == ("http://a", "http://b")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("camera.local", "http://camera.local/", "http://a/page.html", "http://a?x", "http://u:p@a", "null"),
+        *(
+            "http://*.local",
+            "http://",
+            "http://a:99999",
+            "http://a:x",
+            "http://a b",
+            "*, http://a",
+            "http://é",
+        ),
+    ],
+)
+def test_an_origin_that_no_browser_sends_ends_the_program(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("OKAWARI_CORS_ORIGINS", value)
+    with pytest.raises(SystemExit, match=r"^okawari: OKAWARI_CORS_ORIGINS: "):
         load()

@@ -8,9 +8,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import body, context, errors
+from api import body, encodings, errors
 from api.context import RequestContext
-from api.oip import encodings, http_request, http_response
+from api.oip import http_request, http_response
 from api.oip.http_request import Parsed
 from api.oip.messages import InferResponse, check_parameter
 from api.oip.parts import Parts, in_time
@@ -44,7 +44,7 @@ async def read(parts: Parts, request: Request, state: RequestContext) -> Parsed:
     Raises `UnsupportedMediaType`, `BodyTooLarge`, `BadRequest`, `Overloaded`, `DeadlineExceeded`.
     """
     _check_media(request)
-    encoding = encodings.of_body(request.headers.get("content-encoding"))
+    encoding = encodings.of_body(request.headers)
     data = await body.read(request)
     header = request.headers.get(http_response.HEADER)
 
@@ -88,10 +88,7 @@ async def written(answer: InferResponse, parsed: Parsed, request: Request, state
 async def small(request: Request) -> dict[str, Any]:
     """The object in a body that may be empty; raises as `read`."""
     _check_media(request)
-    encoding = encodings.of_body(request.headers.get("content-encoding"))
     data = await body.read_small(request, _MOST_BYTES)
-    if encoding is not None:
-        data = encodings.expand(data, encoding, _MOST_BYTES, context.current.get().hold)
     if not data:
         return {}
     try:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import context, errors
+from api import context
 from api.auth import Guard
 from api.context import RequestContext
 from api.oip import http_answers, http_bodies, http_request
@@ -119,24 +118,17 @@ class Routes:
 
     async def load(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/load`."""
-        actor = self._actor(request)
+        actor = self._guard().check(request)
         parameters = http_bodies.parameters(await http_bodies.small(request))
         await self._parts().repository.load(request.path_params["name"], parameters, actor)
         return _json({})
 
     async def unload(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/unload`."""
-        actor = self._actor(request)
+        actor = self._guard().check(request)
         http_bodies.parameters(await http_bodies.small(request))
         await self._parts().repository.unload(request.path_params["name"], actor)
         return _json({})
-
-    def _actor(self, request: Request) -> str:
-        """Who may change what is served; a page of another site may not, whatever it can send."""
-        origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-            raise errors.Forbidden("a page of another site may not change what is served")
-        return self._guard().check(request)
 
 
 def _json(found: Any) -> Response:

@@ -50,14 +50,5 @@ class Parts:
     max_body_bytes: int
 
     async def aside(self, work: Callable[[], T], deadline: float) -> T:
-        """Do something long in a thread that runs models, under admission like any request.
-
-        Raises `Overloaded`, `DeadlineExceeded`, and what `work` raises.
-        """
-        permit = self.data_plane.admission.enter()
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                done, _ = await self.data_plane.pool.run(work, permit.release)
-                return done
-        except TimeoutError:
-            raise DeadlineExceeded("the request was not read within its time") from None
+        """Do something long as `DataPlane.aside` does."""
+        return await self.data_plane.aside(work, deadline)

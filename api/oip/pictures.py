@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -12,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from api import fields
+from api import base64_text, fields
 from api.oip.messages import BYTES, Parameters, Tensor
 from hotswap.errors import BadRequest
 from hotswap.naming import which
@@ -22,7 +20,6 @@ from hotswap.runner import Detection, Options, Picture, Prediction
 INPUT = "image"
 #: Pictures of one request.
 MOST = 32
-_LINE_BREAKS = b"\r\n"
 _NO_BOX = (0.0, 0.0, 1.0, 1.0)
 
 #: What is answered, by the model's task.
@@ -60,22 +57,11 @@ def plain(tensor: Tensor) -> Tensor:
     if not tensor.text:
         return tensor
     texts = cast(Sequence[bytes], tensor.data)
-    elements: list[bytes] = []
-    for each in texts:
-        try:
-            elements.append(_of_text(each))
-        except (binascii.Error, ValueError):
-            raise BadRequest(
-                f"{which(len(elements), len(texts))}{tensor.name}: an element is not base64; JSON carries "
-                "pictures as base64, the binary tensor data extension as they are"
-            ) from None
+    elements = [
+        base64_text.decoded(each, f"{which(index, len(texts))}{tensor.name}")
+        for index, each in enumerate(texts)
+    ]
     return replace(tensor, data=elements, text=False)
-
-
-def _of_text(element: bytes) -> bytes:
-    if any(each in element for each in _LINE_BREAKS):
-        element = element.translate(None, _LINE_BREAKS)
-    return base64.b64decode(element, validate=True)
 
 
 def options(parameters: Parameters) -> Options:

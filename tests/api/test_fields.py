@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import UnsupportedMediaType
-from api.fields import PredictFields, parse
-from hotswap.errors import BadRequest, ServingError
+from api.fields import PredictFields, is_long, parse
+from hotswap.errors import BadPicture, BadRequest, ServingError
 
 _PICTURE = b"\xff\xd8picture"
 _TYPES = ["application/json", "image/jpeg", "application/octet-stream", "multipart/form-data; boundary=x"]
@@ -100,6 +100,73 @@ def test_a_field_that_comes_twice_in_a_form_is_refused() -> None:
             parse("multipart/form-data; boundary=x", {}, part % name * 2 + b"--x--")
 
 
+def _parts(*parts: tuple[str, str | None, bytes]) -> PredictFields:
+    """A form of parts: name, name of the file or None, content."""
+    body = b""
+    for name, file, content in parts:
+        filename = "" if file is None else f'; filename="{file}"'
+        body += f'--x\r\nContent-Disposition: form-data; name="{name}"{filename}\r\n\r\n'.encode()
+        body += content + b"\r\n"
+    return parse("multipart/form-data; boundary=x", {}, body + b"--x--")
+
+
+@pytest.mark.parametrize("name", ["file", "img", "picture", "upload", "images[]", "Image", "image ", "", "é"])
+def test_a_file_under_another_name_is_told_the_right_one(name: str) -> None:
+    for parts in (
+        [(name, "a.jpg", _PICTURE)],
+        [(name, None, _PICTURE)],
+        [("model", None, b"m"), (name, "a.jpg", _PICTURE)],
+        [(name, "a.jpg", _PICTURE), ("image", "b.jpg", _PICTURE)],
+    ):
+        with pytest.raises(BadRequest) as refused:
+            _parts(*parts)
+        assert refused.value.code == "invalid_argument"
+        assert repr(name) in refused.value.message
+        assert "image" in refused.value.message.replace(repr(name), "")
+        assert "UTF-8" not in refused.value.message
+
+
+def test_many_files_are_named_in_bounded_words() -> None:
+    with pytest.raises(BadRequest) as refused:
+        _parts(*((f"{index}" * 2000, "x" * 2000, _PICTURE) for index in range(9)))
+    assert len(refused.value.message) < 1500
+    assert "and 5 more" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [("model", None, b"m")],
+        [("image", "", b"")],
+        [("image", "a.jpg", b"")],
+        [("image", None, b"")],
+        [("model", "a.jpg", _PICTURE)],
+        [("model", "a.jpg", _PICTURE), ("image", "a.jpg", _PICTURE)],
+    ],
+)
+def test_a_form_without_a_picture_names_the_field(parts: list[tuple[str, str | None, bytes]]) -> None:
+    with pytest.raises(BadRequest, match="image") as refused:
+        _parts(*parts)
+    assert refused.value.code == "invalid_argument"
+
+
+def test_several_pictures_in_one_form_are_refused() -> None:
+    with pytest.raises(BadRequest, match="image: it is there twice; send one"):
+        _parts(("image", "a.jpg", _PICTURE), ("image", "b.jpg", _PICTURE))
+
+
+@pytest.mark.parametrize("head", ["", "data:image/jpeg;base64,"])
+@pytest.mark.parametrize("file", [None, "a.txt"])
+def test_base64_in_a_form_is_read(head: str, file: str | None) -> None:
+    assert _parts(("image", file, head.encode() + base64.b64encode(_PICTURE))).image == _PICTURE
+
+
+def test_other_text_in_a_form_is_no_picture() -> None:
+    with pytest.raises(BadPicture, match="character 4 is ':'"):
+        _parts(("image", None, b"http://camera/1.jpg"))
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{", b'"x"', b"{}", b'{"image": 5}', b'{"image": "*"}', b"[" * 5000]
 )
@@ -108,10 +175,48 @@ def test_json_that_holds_no_picture(body: bytes) -> None:
         parse("application/json", {}, body)
 
 
-@pytest.mark.parametrize("content_type", ["", "text/plain", "multipart/mixed; boundary=x", "image", "json"])
+@pytest.mark.parametrize("content_type", ["text/plain", "multipart/mixed; boundary=x", "image", "json"])
 def test_other_content_types(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         parse(content_type, {}, _PICTURE)
+
+
+_UNTOLD = pytest.mark.parametrize(
+    "content_type",
+    ["", "application/x-www-form-urlencoded", "Application/X-WWW-Form-Urlencoded; charset=UTF-8"],
+)
+
+
+@_UNTOLD
+def test_who_was_told_no_type_sends_a_picture_or_json_as_the_bytes_say(content_type: str) -> None:
+    for picture in (_PICTURE, b"BM" + bytes(2000), b"\0\0\0 ftypavif"):
+        assert parse(content_type, {"model": "m"}, picture) == PredictFields(picture, "m")
+    document = json.dumps({"image": base64.b64encode(_PICTURE).decode(), "model": "m"}).encode()
+    assert parse(content_type, {}, b" \n" + document) == PredictFields(_PICTURE, "m")
+
+
+@_UNTOLD
+@pytest.mark.parametrize("body", [b"", b"image=x", b"a picture", b"data:image/png;base64,YWJj", b"[]"])
+def test_other_text_without_a_type_is_refused_with_what_to_send(content_type: str, body: bytes) -> None:
+    with pytest.raises(UnsupportedMediaType, match=r"multipart/form-data.*curl"):
+        parse(content_type, {}, body)
+
+
+def test_a_picture_that_has_lost_its_line_breaks_is_told_to_be_sent_as_it_is() -> None:
+    """`curl -d @picture` leaves them out."""
+    with pytest.raises(BadRequest, match="--data-binary"):
+        parse("application/x-www-form-urlencoded", {}, _PICTURE * 1000)
+    assert parse("application/x-www-form-urlencoded", {}, _PICTURE * 1000 + b"\n").image
+    assert parse("", {}, _PICTURE * 1000).image
+
+
+def test_long_text_is_long_and_a_picture_is_not() -> None:
+    form, text = "multipart/form-data; boundary=x", b"A" * 600_000
+    assert is_long("application/json; charset=utf-8", text)
+    assert is_long(form, text)
+    assert not is_long("application/json", text[:1000])
+    assert not is_long(form, b"\xff\0" * 300_000)
+    assert not is_long("image/jpeg", b"\xff\0" * 300_000)
 
 
 @settings(max_examples=300)
