@@ -19,8 +19,10 @@ _ACCEPTED = f"{_FORM}, image/*, {_BYTES}, {_JSON}"
 _URLENCODED = "application/x-www-form-urlencoded"
 _UNTOLD = ("", _URLENCODED)
 _HOW = "send a form (curl -F image=@x.jpg), or the file alone (curl --data-binary @x.jpg)"
-#: Bytes that are looked at to tell text from a picture, and of a file that surely has a line break somewhere.
-_LOOKED_AT, _SURELY_BROKEN = 1024, 4096
+#: Bytes that are looked at to tell text from a picture.
+_LOOKED_AT = 1024
+#: What curl -d leaves out of a file, and how long one is that surely has some of it.
+_LOST, _SURELY_BROKEN = (b"\n", b"\r", b"\0"), 4096
 #: Bytes of text that are read without a thread.
 _QUICK = 524_288
 _MOST_NAMED = 4
@@ -90,8 +92,8 @@ def _by_its_bytes(told: str, body: bytes) -> str:
     """What kind of body it is whose sender was told nothing; `told` where that cannot be seen."""
     if _is_text(body[:_LOOKED_AT]):
         return _JSON if body.lstrip()[:1] == b"{" else told
-    if told == _URLENCODED and len(body) > _SURELY_BROKEN and b"\n" not in body and b"\r" not in body:
-        raise BadRequest("the picture has lost its line breaks, as with curl -d: use curl --data-binary")
+    if told == _URLENCODED and len(body) > _SURELY_BROKEN and not any(each in body for each in _LOST):
+        raise BadRequest("the picture has lost bytes, as curl -d leaves some out: use curl --data-binary")
     return _BYTES
 
 

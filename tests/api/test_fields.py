@@ -202,11 +202,12 @@ def test_other_text_without_a_type_is_refused_with_what_to_send(content_type: st
         parse(content_type, {}, body)
 
 
-def test_a_picture_that_has_lost_its_line_breaks_is_told_to_be_sent_as_it_is() -> None:
+def test_a_picture_that_has_lost_bytes_is_told_to_be_sent_as_it_is() -> None:
     """`curl -d @picture` leaves them out."""
     with pytest.raises(BadRequest, match="--data-binary"):
         parse("application/x-www-form-urlencoded", {}, _PICTURE * 1000)
-    assert parse("application/x-www-form-urlencoded", {}, _PICTURE * 1000 + b"\n").image
+    for kept in (b"\n", b"\r", b"\0"):
+        assert parse("application/x-www-form-urlencoded", {}, _PICTURE * 1000 + kept).image
     assert parse("", {}, _PICTURE * 1000).image
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from cli.asking import AT_ONCE, Asker, connect, service_url
-from cli.gathering import pictures, places
+from cli.gathering import PassedOver, pictures, places
 from cli.predicting import _ask_all, best
 from cli.refusal import Refused
 from registry.run_folder import RunFolder
@@ -52,6 +53,41 @@ class TestGathering:
         touch(*(tmp_path / name for name in ("x.jpg", "x.annotated.jpg", "seen/x.annotated-2.webp")))
         assert pictures([tmp_path]) == [tmp_path / "x.jpg"]
         assert pictures([tmp_path / "x.annotated.jpg"]) == [tmp_path / "x.annotated.jpg"]
+
+    @pytest.mark.parametrize("suffix", "jfif JPE jif pjpeg dib avif HEIC heif hif".split())
+    def test_every_name_of_a_picture_is_asked_about_whatever_is_in_it(
+        self, tmp_path: Path, suffix: str
+    ) -> None:
+        touch(tmp_path / f"x.{suffix}")
+        passed = PassedOver()
+        assert pictures([tmp_path], passed) == [tmp_path / f"x.{suffix}"]
+        assert (passed.count, passed.folders) == (0, [])
+
+    def test_other_names_are_asked_about_when_they_begin_as_pictures_do(self, tmp_path: Path) -> None:
+        for name, front in (("a.jpg_large", b"\xff\xd8\xff"), ("b", b"\x89PNG\r\n\x1a\n"), ("c.tmp", b"BM")):
+            (tmp_path / name).write_bytes(front + bytes(100))
+        assert [file.name for file in pictures([tmp_path])] == ["a.jpg_large", "b", "c.tmp"]
+
+    def test_what_is_passed_over_is_named_with_the_reason_in_bounded_words(self, tmp_path: Path) -> None:
+        touch(*(tmp_path / f"{index}.txt" for index in range(1000)), tmp_path / "x.annotated.jpg")
+        (tmp_path / "moving.gif").write_bytes(b"GIF89a" + bytes(20))
+        (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
+        os.mkfifo(tmp_path / "pipe")
+        touch(tmp_path / ".hidden")
+        passed = PassedOver()
+        assert pictures([tmp_path], passed) == []
+        assert (passed.count, passed.folders) == (1004, [tmp_path])
+        told = passed.told()
+        assert told.startswith("0.txt, 1.txt, 2.txt and 997 more (no picture); ")
+        assert all(name in told for name in ("moving.gif (", "GIF", "x.annotated.jpg (", "gone.txt", "pipe"))
+        assert ".hidden" not in told
+        assert len(told) < 300
+
+    def test_a_folder_whose_pictures_were_named_before_holds_pictures(self, tmp_path: Path) -> None:
+        touch(tmp_path / "a/x.jpg", tmp_path / "b/y.txt")
+        passed = PassedOver()
+        assert len(pictures([tmp_path / "a/x.jpg", tmp_path / "a", tmp_path / "b"], passed)) == 1
+        assert passed.folders == [tmp_path / "b"]
 
 
 class TestPlaces:
@@ -126,6 +162,10 @@ class TestFinding:
     def test_no_pictures_is_a_refusal(self, okawari: Okawari, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         assert "no pictures in empty" in okawari("predict", "empty", exit_code=1).stderr
+        touch(tmp_path / "empty/notes.txt")
+        text = okawari("predict", "empty", exit_code=1).stderr
+        assert "1 file: notes.txt (no picture)" in text
+        assert text.count("\n") == 1
 
 
 @contextmanager

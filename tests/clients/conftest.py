@@ -92,7 +92,7 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Served]:
+def serving(folder: Path, **settings: str) -> Iterator[Served]:
     """A service with the models of `Served`."""
     store = Store(folder / "home", folder)
     for name, version, code in (("m", "v1", 1), ("m", "v2", 2), ("spare", "v1", 7)):
@@ -102,7 +102,7 @@ def serving(folder: Path) -> Iterator[Served]:
     makers = services()
     try:
         make = next(makers)
-        yield Served(make(store.home, OKAWARI_DEFAULT_MODEL="shapes").ready())
+        yield Served(make(store.home, OKAWARI_DEFAULT_MODEL="shapes", **settings).ready())
     finally:
         makers.close()
 
