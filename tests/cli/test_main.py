@@ -149,3 +149,15 @@ def test_a_reader_that_leaves_is_told_nothing(tmp_path: Path) -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_variable_that_is_no_setting_is_told_once_by_commands_that_read_settings(
+    okawari: Okawari, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OKAWARI_WORKERS", "4")
+    for command in (["models"], ["status"], ["models", "--json"]):
+        done = okawari(*command)
+        assert done.stderr.count("OKAWARI_WORKERS: ") == 1
+        assert "it is WORKERS" in done.stderr
+        assert "OKAWARI_WORKERS" not in done.stdout
+    assert "OKAWARI_WORKERS" not in okawari("families").output

@@ -54,7 +54,7 @@ class TestGathering:
         assert pictures([tmp_path]) == [tmp_path / "x.jpg"]
         assert pictures([tmp_path / "x.annotated.jpg"]) == [tmp_path / "x.annotated.jpg"]
 
-    @pytest.mark.parametrize("suffix", "jfif JPE jif pjpeg dib avif HEIC heif hif".split())
+    @pytest.mark.parametrize("suffix", ["jfif", "JPE", "jif", "pjpeg", "dib", "avif", "HEIC", "heif", "hif"])
     def test_every_name_of_a_picture_is_asked_about_whatever_is_in_it(
         self, tmp_path: Path, suffix: str
     ) -> None:

@@ -158,3 +158,18 @@ def test_a_terminal_sees_a_bar(running: Running, photos: Path) -> None:
     assert "asking" in shown
     assert "3/3" in shown
     assert "shapes:v2" in shown
+
+
+def test_what_is_passed_over_is_told_at_the_end_and_changes_no_exit(okawari: Okawari, photos: Path) -> None:
+    (photos / "notes.txt").write_text("no picture")
+    shutil.copy(SHAPES[0], photos / "b.jfif")
+    done = okawari("predict", photos)
+    assert "b.jfif" in done.stdout
+    assert done.stderr.splitlines()[-1] == "passed over 1 file: notes.txt (no picture)"
+
+
+def test_a_folder_without_pictures_is_an_error_beside_others(okawari: Okawari, photos: Path) -> None:
+    (photos / "empty").mkdir()
+    done = okawari("predict", photos, photos / "empty", exit_code=1)
+    assert len(done.stdout.splitlines()) == 4
+    assert "no pictures in" in done.stderr

@@ -53,6 +53,15 @@ def test_a_port_that_is_taken_ends_the_start_with_one_line(make_service: Start, 
     assert not any("Traceback" in line for line in service.lines())
 
 
+def test_a_variable_that_is_no_setting_is_told_once_by_the_master(make_service: Start, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2", OKAWARI_WORKERS="4")
+    _first_answers(service, m="v1")
+    (line,) = [line for line in service.lines() if "OKAWARI_WORKERS" in line]
+    assert line.startswith("okawari: warning: ")
+    assert line.endswith("it is WORKERS")
+
+
 def test_when_the_target_is_broken_what_served_last_answers(make_service: Start, store: Store) -> None:
     store.add("v1", 1)
     service = make_service(store.home)
