@@ -22,12 +22,12 @@ _SHOWN = 40
 _HINT = "allowed are A-Z a-z 0-9 + / (or - _), = at the end, white space, and 'data:…;base64,' before it"
 
 
-def decoded(text: str | bytes, where: str) -> bytes:
-    """The bytes that a text stands for. Raises `BadRequest` saying what is wrong with `where`, and at which
-    character, counted from 0.
+def decoded(text: str | bytes, what: str) -> bytes:
+    """The bytes that a text stands for. Raises `BadRequest` saying what is wrong, and at which character,
+    counted from 0; `what` is the text in words, such as `image: it`.
     """
     found = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
-    begin = _payload(found, where)
+    begin = _payload(found, what)
     if begin and found.find(b"%", begin) >= 0:
         found = found[:begin] + unquote_to_bytes(found[begin:])
     tail = found[max(begin, len(found) - _PIECE) :]
@@ -37,7 +37,7 @@ def decoded(text: str | bytes, where: str) -> bytes:
             return b"".join(_pieces(found, begin, end))
     except binascii.Error:
         pass
-    raise BadRequest(f"{where}: it is not base64: {_wrong(found, begin, end)}")
+    raise BadRequest(f"{what} is not base64: {_wrong(found, begin, end)}")
 
 
 def _pieces(text: bytes, begin: int, end: int) -> Iterator[bytes]:
@@ -53,17 +53,17 @@ def _pieces(text: bytes, begin: int, end: int) -> Iterator[bytes]:
     yield binascii.a2b_base64(rest + _PADDING * (-len(rest) % 4), strict_mode=True)
 
 
-def _payload(text: bytes, where: str) -> int:
+def _payload(text: bytes, what: str) -> int:
     """Where base64 begins: at the front, or behind the head of a data URL."""
     if text[:64].lstrip(_WHITE)[:5].lower() != b"data:":
         return 0
     comma = text.find(b",")
     head = text[: max(comma, 0)]
     if comma < 0:
-        raise BadRequest(f"{where}: it is a data URL without a comma: {_shown(text)}; {_HINT}")
+        raise BadRequest(f"{what} is a data URL without a comma: {_shown(text)}; {_HINT}")
     if b";" not in head or head.rpartition(b";")[2].strip(_WHITE).lower() != b"base64":
         raise BadRequest(
-            f"{where}: it is a data URL that is not base64: its head is {_shown(head)}, and must end with "
+            f"{what} is a data URL that is not base64: its head is {_shown(head)}, and must end with "
             "';base64' as in 'data:image/jpeg;base64,…'"
         )
     return comma + 1

@@ -142,7 +142,7 @@ def _form_picture(data: bytes) -> bytes:
     if not _is_text(data):
         return data
     try:
-        return base64_text.decoded(data, "image")
+        return base64_text.decoded(data, "image: it")
     except BadRequest as error:
         raise BadPicture(f"{error.message}; better {_HOW}") from None
 
@@ -174,7 +174,7 @@ def _of_json(body: bytes) -> tuple[bytes, dict[str, object]]:
     image = document.pop("image", None)
     if not isinstance(image, str):
         raise BadRequest("image: it must be the picture's bytes in base64, as a string")
-    return base64_text.decoded(image, "image"), document
+    return base64_text.decoded(image, "image: it"), document
 
 
 def _known(found: Iterable[str], allowed: tuple[str, ...]) -> None:

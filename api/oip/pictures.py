@@ -58,7 +58,7 @@ def plain(tensor: Tensor) -> Tensor:
         return tensor
     texts = cast(Sequence[bytes], tensor.data)
     elements = [
-        base64_text.decoded(each, f"{which(index, len(texts))}{tensor.name}")
+        base64_text.decoded(each, f"{which(index, len(texts))}{tensor.name}: an element")
         for index, each in enumerate(texts)
     ]
     return replace(tensor, data=elements, text=False)
