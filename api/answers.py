@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, StrictInt
 from starlette.responses import Response
 
 from hotswap.requests import Answer, Answered
+from hotswap.runner import Prediction
 from hotswap.status import ModelStatus
 
 
@@ -112,8 +113,6 @@ def named(answer: Answered) -> dict[str, str]:
 
 
 def _predict_body(answer: Answer) -> dict[str, Any]:
-    prediction = answer.predictions[0]
-    embedding = prediction.embedding
     return {
         "request_id": answer.request_id,
         "model": answer.model,
@@ -121,13 +120,21 @@ def _predict_body(answer: Answer) -> dict[str, Any]:
         "model_digest": answer.digest,
         "generation": answer.generation,
         "task": answer.task,
+        **picture(answer.predictions[0]),
+        "timings_ms": timings(answer),
+    }
+
+
+def picture(prediction: Prediction) -> dict[str, Any]:
+    """What was found in one picture."""
+    embedding = prediction.embedding
+    return {
         "detections": [
             {"label": each.label, "label_id": each.label_id, "score": each.score, "bbox": each.bbox}
             for each in prediction.detections
         ],
         "scores": prediction.scores,
         "image": {"width": prediction.width, "height": prediction.height},
-        "timings_ms": timings(answer),
         # BentoML's client reads no null where it is told of a list.
         "embedding": [] if embedding is None else embedding.tolist(),
     }

@@ -29,7 +29,7 @@ class RequestContext:
     accepted: tuple[str, ...] = ()
     #: Counts bytes that the request holds beside its body, until it ends; raises `Overloaded`.
     hold: Callable[[int], None] = lambda _: None
-    #: Whether errors have the shape and the statuses of the Open Inference Protocol.
+    #: Whether errors have the shape and the statuses of the Open Inference Protocol; so they have under V1.
     protocol: bool = False
     #: Set when the response already has our error shape.
     shaped: bool = False

@@ -1,6 +1,6 @@
 """Errors on HTTP: one table of statuses, one shape `{"error": {"code", "message", "request_id"}}`.
 
-Under /v2 both are the Open Inference Protocol's: `{"error": "message"}`.
+Under /v2 both are the Open Inference Protocol's, `{"error": "message"}`, and under /v1 the same.
 """
 
 from __future__ import annotations
@@ -58,6 +58,12 @@ class NotAcceptable(errors.BadRequest):
     code = "not_acceptable"
 
 
+class NotSupported(ServingError):
+    """The protocol knows the call, and this service has not got it; the message says what to do."""
+
+    code = "not_supported"
+
+
 class Unauthorized(ServingError):
     """A changing call came without the admin token."""
 
@@ -88,6 +94,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (Unauthorized, 401),
     (Forbidden, 403),
     (AdminTokenRequired, 403),
+    (NotSupported, 501),
     (errors.ModelNotFound, 404),
     (errors.VersionNotFound, 404),
     (errors.VersionNotLoaded, 409),

@@ -68,7 +68,7 @@ class Gateway:
         state = RequestContext(
             request_id=context.request_id(request.headers.get("x-request-id")),
             deadline=time.monotonic() + self._parts.request_timeout,
-            protocol=f"{scope['path']}/".startswith("/v2/"),
+            protocol=f"{scope['path']}/".startswith(("/v1/", "/v2/")),
         )
         context.current.set(state)
         preflight = None

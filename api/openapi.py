@@ -9,10 +9,11 @@ from pydantic.json_schema import models_json_schema
 
 from api import annotated, answers, encodings
 from api.oip import documents
+from api.v1 import documents as v1_documents
 
 _ABOUT = (
     "Image inference whose models are exchanged while it answers. Every answer names the version that "
-    "gave it; every error has one shape, and under /v2 that of the Open Inference Protocol."
+    "gave it; every error has one shape, and under /v1 and /v2 that of the Open Inference Protocol."
 )
 _REF = "#/components/schemas/{model}"
 _FIELDS = ("model", "version", "threshold", "max_detections")
@@ -90,9 +91,10 @@ def document(generated: dict[str, Any], version: str) -> dict[str, Any]:
             "/predict/annotated": {"post": drawn},
             **_routes(),
             **documents.paths(),
+            **v1_documents.paths(),
         },
         "components": {
-            "schemas": {**schemas, **documents.schemas()},
+            "schemas": {**schemas, **documents.schemas(), **v1_documents.schemas()},
             "securitySchemes": {"adminToken": {"type": "http", "scheme": "bearer"}},
         },
     }

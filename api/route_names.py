@@ -7,7 +7,14 @@ import re
 OTHER = "other"
 _HEALTH = ("/livez", "/readyz", "/healthz", "/metrics")
 _PAGES = ("/", "/docs.json", "/schema.json")
-_PROTOCOL = ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats", "/v2/repository/index")
+_PROTOCOL = (
+    "/v1/models",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/stats",
+    "/v2/repository/index",
+)
 _FIXED = frozenset(
     {"/predict", "/predict/annotated", "/models", "/api/v1/reload", *_HEALTH, *_PAGES, *_PROTOCOL}
 )
@@ -18,6 +25,8 @@ _ROUTES = (
         (re.compile(rf"/v2/models/[^/]+(/versions/[^/]+)?/{what}"), f"/v2/models/{{name}}/{what}")
         for what in ("infer", "ready", "config", "stats")
     ),
+    (re.compile(r"/v1/models/[^/]+(/versions/[^/]+)?:predict"), "/v1/models/{name}:predict"),
+    (re.compile(r"/v1/models/[^/]+(/versions/[^/]+)?"), "/v1/models/{name}"),
     (re.compile(r"/v2/repository/models/[^/]+/load"), "/v2/repository/models/{name}/load"),
     (re.compile(r"/v2/repository/models/[^/]+/unload"), "/v2/repository/models/{name}/unload"),
     (re.compile(r"/models/[^/]+"), "/models/{name}"),

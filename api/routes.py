@@ -20,6 +20,7 @@ from api.auth import Guard
 from api.metrics import CONTENT_TYPE, Metrics
 from api.oip import http_routes
 from api.oip import parts as oip_parts
+from api.v1 import http_routes as v1_routes
 from hotswap import status
 from hotswap.control import Control, TargetChange
 from hotswap.errors import BadRequest, ModelNotFound, ServingError
@@ -55,6 +56,7 @@ def build(parts: Parts, docs: Callable[[], dict[str, Any]]) -> Starlette:
         Route("/metrics", routes.metrics, methods=["GET"]),
         Route("/docs.json", routes.docs, methods=["GET"]),
         *http_routes.table(lambda: parts().oip, lambda: parts().guard),
+        *v1_routes.table(lambda: parts().oip),
     ]
     handler = cast(ExceptionHandler, _on_error)
     app = Starlette(routes=table, exception_handlers={ServingError: handler})

@@ -160,7 +160,7 @@ def _models(version: str, suffix: str, names: tuple[str, ...]) -> dict[str, Any]
 def _infer(suffix: str) -> dict[str, Any]:
     text = (
         "Tensors for the graph by the names that the model's metadata tell, or pictures: one input of "
-        "datatype BYTES and shape [N]"
+        "datatype BYTES and shape [N] or [N, 1]"
     )
     statuses = (400, 404, 413, 415, 429, 500, 503, 504)
     operation = _operation(f"v2_infer{suffix}", text, "ProtocolResponse", *statuses)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -15,6 +16,8 @@ from api.oip.http_request import Parsed
 from api.oip.messages import InferResponse, check_parameter
 from api.oip.parts import Parts, in_time
 from hotswap.errors import BadRequest
+
+T = TypeVar("T")
 
 #: JSON bytes of a request, and bytes of an answer's tensors, that are worked on without a thread.
 QUICK = 65_536
@@ -43,20 +46,38 @@ async def read(parts: Parts, request: Request, state: RequestContext) -> Parsed:
 
     Raises `UnsupportedMediaType`, `BodyTooLarge`, `BadRequest`, `Overloaded`, `DeadlineExceeded`.
     """
-    _check_media(request)
-    encoding = encodings.of_body(request.headers)
-    data = await body.read(request)
     header = request.headers.get(http_response.HEADER)
 
-    def work() -> Parsed:
-        plain = data
-        if encoding is not None:
-            plain = encodings.expand(data, encoding, parts.max_body_bytes, state.hold)
+    def parse(plain: bytes) -> Parsed:
         parsed = http_request.parse(plain, http_request.json_size(header, len(plain)))
         state.hold(parsed.held)
         return parsed
 
-    if encoding is None and http_request.json_size(header, len(data)) <= QUICK:
+    return await read_as(parse, parts, request, state, lambda size: http_request.json_size(header, size))
+
+
+async def read_as(
+    parse: Callable[[bytes], T],
+    parts: Parts,
+    request: Request,
+    state: RequestContext,
+    json_size: Callable[[int], int] = lambda size: size,
+) -> T:
+    """What `parse` makes of the plain body, in a thread that runs models where its JSON is long.
+
+    `json_size` tells how much of a body of that size is JSON. Raises as `read`, and what `parse` raises.
+    """
+    _check_media(request)
+    encoding = encodings.of_body(request.headers)
+    data = await body.read(request)
+
+    def work() -> T:
+        plain = data
+        if encoding is not None:
+            plain = encodings.expand(data, encoding, parts.max_body_bytes, state.hold)
+        return parse(plain)
+
+    if encoding is None and json_size(len(data)) <= QUICK:
         return work()
     return await parts.aside(work, state.deadline)
 
@@ -66,16 +87,23 @@ async def written(answer: InferResponse, parsed: Parsed, request: Request, state
 
     Raises `BadRequest` for what that form cannot tell, `Overloaded`, `DeadlineExceeded`.
     """
+    weight = http_response.weight(answer)
+    return await given(lambda: http_response.encode(answer, parsed.is_binary), weight, request, state)
+
+
+async def given(
+    write: Callable[[], tuple[bytes, dict[str, str]]], weight: int, request: Request, state: RequestContext
+) -> Response:
+    """The response of what `write` makes, body and headers, of about `weight` bytes; raises as `written`."""
     accepted = request.headers.get("accept-encoding")
 
     def work() -> Response:
-        data, headers = http_response.encode(answer, parsed.is_binary)
+        data, headers = write()
         encoding = encodings.wanted(accepted, len(data))
         if encoding is not None:
             data, headers = encodings.compress(data, encoding), {**headers, "Content-Encoding": encoding}
         return Response(data, headers={**headers, "Vary": "Accept-Encoding"})
 
-    weight = http_response.weight(answer)
     if weight <= QUICK:
         return work()
     # The answer waits for the caller to take it: it counts until then, as text, which is longer, too.

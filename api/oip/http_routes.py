@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from api import context
 from api.auth import Guard
 from api.context import RequestContext
-from api.oip import http_answers, http_bodies, http_request
+from api.oip import http_answers, http_bodies, http_request, not_offered
 from api.oip.http_request import Parsed
 from api.oip.messages import InferRequest
 from api.oip.parts import Parts
@@ -22,7 +22,7 @@ from hotswap.errors import BadRequest, ModelNotReady, ServingError
 from hotswap.requests import Asked
 
 
-def table(parts: Callable[[], Parts], guard: Callable[[], Guard]) -> list[Route]:
+def table(parts: Callable[[], Parts], guard: Callable[[], Guard]) -> list[BaseRoute]:
     """All routes; `parts` and `guard` are asked at each request."""
     routes = Routes(parts, guard)
     models = [
@@ -46,6 +46,7 @@ def table(parts: Callable[[], Parts], guard: Callable[[], Guard]) -> list[Route]
         Route("/v2/repository/index", routes.index, methods=["POST"]),
         Route("/v2/repository/models/{name}/load", routes.load, methods=["POST"]),
         Route("/v2/repository/models/{name}/unload", routes.unload, methods=["POST"]),
+        *(not_offered.NotOffered(*each) for each in not_offered.PATHS.items()),
     ]
 
 

@@ -41,8 +41,14 @@ _WORDS = {dtype: word for word, dtype in DTYPES.items()}
 DATATYPES = (*DTYPES, BF16, BYTES)
 #: What one request may have: inputs or outputs, parameters of each, characters of its id.
 MOST_TENSORS, MOST_PARAMETERS, MOST_ID = 256, 256, 1024
+SHARED_MEMORY = "shared memory is not supported; send tensor data in the request"
 #: What clients may ask for and nobody here gives: leaving it out would answer something else.
-_NOT_HERE = ("shared_memory_region", "classification")
+_NOT_HERE: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"), SHARED_MEMORY
+    ),
+    "classification": "the classification extension is not supported; read scores and labels of the outputs",
+}
 MOST_AXES, MOST_NAME, _MOST_ELEMENTS = 32, 256, 2**40
 #: Elements of one BYTES tensor in binary form: each becomes an object, and no request has so many pictures.
 MOST_BYTES = 1024
@@ -137,7 +143,7 @@ def check_parameter(where: str, name: str, value: object) -> None:
     if not isinstance(value, bool | int | float | str):
         raise BadRequest(f"{where}: {name[:64]!r}: a parameter is a string, a number or a boolean")
     if name in _NOT_HERE:
-        raise BadRequest(f"{where}: {name}: this service does not have that extension")
+        raise BadRequest(f"{where}: {name}: {_NOT_HERE[name]}")
 
 
 def shown(value: object) -> str:

@@ -36,10 +36,14 @@ def meant(inputs: Sequence[Tensor]) -> bool:
 
 
 def read(tensor: Tensor) -> tuple[Picture, ...]:
-    """The pictures of a BYTES tensor [N]; raise `BadRequest` for another shape, none, or too many."""
-    if len(tensor.shape) != 1 or not 1 <= tensor.shape[0] <= MOST:
+    """The pictures of a BYTES tensor [N] or [N, 1]; raise `BadRequest` for another shape, none, or too many.
+
+    [N, 1] is what clients send to models whose first side is the batch.
+    """
+    count, *rest = tensor.shape or (0,)
+    if not 1 <= count <= MOST or any(side != 1 for side in rest):
         raise BadRequest(
-            f"{tensor.name}: pictures come as BYTES of shape [N], N from 1 to {MOST}, "
+            f"{tensor.name}: pictures come as BYTES of shape [N] or [N, 1], N from 1 to {MOST}, "
             f"found {list(tensor.shape[:8])}"
         )
     elements = cast(Sequence[bytes], plain(tensor).data)

@@ -69,7 +69,7 @@ def _array(tensor: Tensor) -> NDArray[Any]:
     if tensor.datatype in (BYTES, BF16) or not isinstance(tensor.data, np.ndarray):
         raise BadRequest(
             f"{tensor.name}: no graph here takes {tensor.datatype}; pictures come as the only input, "
-            "of datatype BYTES and shape [N]"
+            "of datatype BYTES and shape [N] or [N, 1]"
         )
     return tensor.data
 

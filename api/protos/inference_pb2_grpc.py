@@ -64,6 +64,11 @@ class GRPCInferenceServiceStub:
                 request_serializer=api_dot_protos_dot_inference__pb2.ModelInferRequest.SerializeToString,
                 response_deserializer=api_dot_protos_dot_inference__pb2.ModelInferResponse.FromString,
                 _registered_method=True)
+        self.ModelStreamInfer = channel.stream_stream(
+                '/inference.GRPCInferenceService/ModelStreamInfer',
+                request_serializer=api_dot_protos_dot_inference__pb2.ModelInferRequest.SerializeToString,
+                response_deserializer=api_dot_protos_dot_inference__pb2.ModelStreamInferResponse.FromString,
+                _registered_method=True)
         self.ModelConfig = channel.unary_unary(
                 '/inference.GRPCInferenceService/ModelConfig',
                 request_serializer=api_dot_protos_dot_inference__pb2.ModelConfigRequest.SerializeToString,
@@ -109,7 +114,7 @@ class GRPCInferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ModelReady(self, request, context):
-        """Whether a model, or one version of it, would answer now.
+        """Whether a model, or one version of it, would answer now; false, too, where there is none of that name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +134,14 @@ class GRPCInferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ModelInfer(self, request, context):
-        """Tensors for the graph, or pictures: one input of datatype BYTES and shape [N].
+        """Tensors for the graph, or pictures: one input of datatype BYTES and shape [N] or [N, 1].
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ModelStreamInfer(self, request_iterator, context):
+        """Extension of Triton: the same, many requests on one stream, answered in their order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,6 +212,11 @@ def add_GRPCInferenceServiceServicer_to_server(servicer, server):
                     servicer.ModelInfer,
                     request_deserializer=api_dot_protos_dot_inference__pb2.ModelInferRequest.FromString,
                     response_serializer=api_dot_protos_dot_inference__pb2.ModelInferResponse.SerializeToString,
+            ),
+            'ModelStreamInfer': grpc.stream_stream_rpc_method_handler(
+                    servicer.ModelStreamInfer,
+                    request_deserializer=api_dot_protos_dot_inference__pb2.ModelInferRequest.FromString,
+                    response_serializer=api_dot_protos_dot_inference__pb2.ModelStreamInferResponse.SerializeToString,
             ),
             'ModelConfig': grpc.unary_unary_rpc_method_handler(
                     servicer.ModelConfig,
@@ -389,6 +406,33 @@ class GRPCInferenceService:
             '/inference.GRPCInferenceService/ModelInfer',
             api_dot_protos_dot_inference__pb2.ModelInferRequest.SerializeToString,
             api_dot_protos_dot_inference__pb2.ModelInferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ModelStreamInfer(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/inference.GRPCInferenceService/ModelStreamInfer',
+            api_dot_protos_dot_inference__pb2.ModelInferRequest.SerializeToString,
+            api_dot_protos_dot_inference__pb2.ModelStreamInferResponse.FromString,
             options,
             channel_credentials,
             insecure,

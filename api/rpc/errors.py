@@ -14,6 +14,7 @@ _Code = grpc.StatusCode
 GRPC: tuple[tuple[type[ServingError], grpc.StatusCode], ...] = (
     (wire.BodyTooLarge, _Code.RESOURCE_EXHAUSTED),
     (errors.BadRequest, _Code.INVALID_ARGUMENT),
+    (wire.NotSupported, _Code.UNIMPLEMENTED),
     (wire.Unauthorized, _Code.UNAUTHENTICATED),
     (wire.Forbidden, _Code.PERMISSION_DENIED),
     (wire.AdminTokenRequired, _Code.PERMISSION_DENIED),

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
+from hotswap.errors import ShuttingDown
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -91,6 +93,36 @@ class InOrder(Generic[T, R]):
         if outcome is not None:
             raise outcome
         return True
+
+
+class OpenStreams:
+    """The streams of one method, each answered `InOrder`, until the service ends."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._streams: set[InOrder[Any, Any]] = set()
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def drain(self) -> None:
+        """Let every stream answer what it has read, and end."""
+        self._draining = True
+        for stream in self._streams:
+            stream.stop()
+
+    async def run(self, source: AsyncIterable[T], do: Do[T, R], give: Give[R]) -> None:
+        """Go on to the end of the source; raise `ShuttingDown` when the service ends before."""
+        stream = InOrder(do, give, self._most)
+        self._streams.add(stream)
+        try:
+            if self._draining:
+                stream.stop()
+            if not await stream.run(source):
+                raise ShuttingDown("the service is ending; open another stream")
+        finally:
+            self._streams.discard(stream)
 
 
 async def give_up(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -9,6 +9,7 @@ import grpc
 
 from api import context
 from api.auth import Guard
+from api.oip import not_offered
 from api.oip.describing import BACKEND
 from api.oip.messages import InferRequest, InferResponse
 from api.oip.parts import Parts, in_time
@@ -16,7 +17,8 @@ from api.protos import inference_pb2 as messages
 from api.rpc import oip_bounds, oip_messages
 from api.rpc import oip_described as described
 from api.rpc.calls import sent, tell_version
-from hotswap.errors import BadRequest, ServingError
+from api.rpc.oip_stream import InferStreams
+from hotswap.errors import BadRequest, ModelNotFound, ServingError, VersionNotFound
 from hotswap.requests import Asked
 
 NAME = "inference.GRPCInferenceService"
@@ -42,8 +44,14 @@ class Inference:
         return messages.ServerReadyResponse(ready=self._parts.not_ready() is None)
 
     async def model_ready(self, request: messages.ModelReadyRequest, _: Any) -> messages.ModelReadyResponse:
-        """Whether a model, or that version of it, would answer now."""
-        reason = self._parts.models.not_ready(request.name, request.version or None)
+        """Whether a model, or that version of it, would answer now; no where there is none of that name.
+
+        Clients ask again and again until a model has come.
+        """
+        try:
+            reason = self._parts.models.not_ready(request.name, request.version or None)
+        except (ModelNotFound, VersionNotFound):
+            return messages.ModelReadyResponse(ready=False)
         return messages.ModelReadyResponse(ready=reason is None)
 
     async def server_metadata(self, _: Any, __: Any) -> messages.ServerMetadataResponse:
@@ -77,16 +85,20 @@ class Inference:
 
         Returns when the caller has taken the answer: until then its bytes are held, and count.
         """
+        answer = await self.answer(request)
+        tell_version(call, answer.model_version)
+        await call.write(answer)
+
+    async def answer(self, request: messages.ModelInferRequest) -> messages.ModelInferResponse:
+        """The answer to one infer request, in the form that it came in; what fails is counted, and raised."""
         state = context.current.get()
         try:
             with await self._parts.inference.answering(await self._read(request)) as answer:
-                written = await self._written(request, answer)
+                return await self._written(request, answer)
         except ServingError as error:
             seconds = time.perf_counter() - state.received
             self._parts.refused(state.request_id, request.model_name or None, error, seconds)
             raise
-        tell_version(call, answer.version)
-        await call.write(written)
 
     async def _read(self, request: messages.ModelInferRequest) -> InferRequest:
         state = context.current.get()
@@ -190,7 +202,7 @@ def _check_repository(name: str) -> None:
         raise BadRequest("repository_name: there is one repository here; leave it out")
 
 
-def handlers(servicer: Inference) -> list[grpc.ServiceRpcHandler]:
+def handlers(servicer: Inference, streams: InferStreams) -> list[grpc.ServiceRpcHandler]:
     """The service."""
     behaviours = {
         "ServerLive": servicer.server_live,
@@ -205,7 +217,24 @@ def handlers(servicer: Inference) -> list[grpc.ServiceRpcHandler]:
         "RepositoryModelLoad": servicer.load,
         "RepositoryModelUnload": servicer.unload,
     }
-    return [grpc.method_handlers_generic_handler(NAME, _methods(behaviours))]
+    methods = {**_methods(behaviours), "ModelStreamInfer": _streaming(streams), **_not_offered()}
+    return [grpc.method_handlers_generic_handler(NAME, methods)]
+
+
+def _streaming(streams: InferStreams) -> grpc.RpcMethodHandler:
+    return grpc.stream_stream_rpc_method_handler(
+        streams.stream,
+        oip_bounds.reader("ModelInfer"),
+        messages.ModelStreamInferResponse.SerializeToString,
+    )
+
+
+def _not_offered() -> dict[str, grpc.RpcMethodHandler]:
+    """What clients of Triton call and get no answer to; their messages are not read."""
+    return {
+        name: grpc.unary_unary_rpc_method_handler(not_offered.refusing(name), bytes)
+        for name in not_offered.METHODS
+    }
 
 
 #: They write their one answer themselves. On the wire that is the same.

@@ -9,12 +9,11 @@ from api.protos import predictor_pb2 as messages
 from api.rpc import predicted
 from api.rpc.calls import tell_version
 from api.rpc.counting import limited
-from api.rpc.flight import InOrder
+from api.rpc.flight import OpenStreams
 from api.rpc.pictures import Call, Pictures, meaning
 from api.rpc.receiving import Messages, Unheld
 from hotswap import status
 from hotswap.control import Control
-from hotswap.errors import ShuttingDown
 from hotswap.reconciler import Reconciler
 from hotswap.requests import Answer, PredictRequest
 from hotswap.runner import Options, Picture
@@ -27,8 +26,6 @@ _read = limited(
     messages.PredictRequest.FromString, _MOST_FIELDS, f"the message has more than {_MOST_FIELDS} fields"
 )
 
-Stream = InOrder[messages.PredictRequest | Unheld, messages.StreamReply]
-
 
 class Predictor:
     """The servicer. A call of its own answer raises `ServingError`, which the server turns into a status."""
@@ -37,19 +34,16 @@ class Predictor:
         self._pictures = pictures
         self._reconciler = reconciler
         self._control = control
-        self._streams: set[Stream] = set()
-        self._draining = False
+        self._open = OpenStreams(pictures.in_flight)
 
     @property
     def streams(self) -> int:
         """How many streams are open."""
-        return len(self._streams)
+        return len(self._open)
 
     def drain(self) -> None:
         """Let every stream answer what it has read, and end: the service ends."""
-        self._draining = True
-        for stream in self._streams:
-            stream.stop()
+        self._open.drain()
 
     async def predict(self, request: messages.PredictRequest, call: Call) -> messages.PredictResponse:
         """One picture."""
@@ -75,18 +69,10 @@ class Predictor:
             except Exception as error:  # noqa: BLE001 - it belongs to this picture, the stream goes on
                 return predicted.failed(name, meaning(error, request_id))
 
-        stream = InOrder(one, call.write, self._pictures.in_flight)
-        self._streams.add(stream)
-        try:
-            if self._draining:
-                stream.stop()
-            if not await stream.run(requests.lenient()):
-                raise ShuttingDown("the service is ending; open another stream")
-        finally:
-            self._streams.discard(stream)
+        await self._open.run(requests.lenient("request_id"), one, call.write)
 
     def _unheld(self, request: Unheld) -> messages.StreamReply:
-        name = request.request_id or context.request_id(None)
+        name = request.name or context.request_id(None)
         self._pictures.refused(context.request_id(name), None, request.error, 0.0)
         return predicted.failed(name, request.error)
 

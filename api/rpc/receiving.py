@@ -73,9 +73,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Unheld:
-    """What is left of a message that there was no room for."""
+    """What is left of a message that there was no room for: its caller's name for it, and why."""
 
-    request_id: str
+    name: str
     error: Overloaded
 
 
@@ -127,14 +127,14 @@ class Receiving:
     def stream(self, call: Reads, held: Held, decode: Decode) -> Messages:
         """The messages of a call that may send many."""
 
-        def decoded(raw: Any, lenient: bool) -> Any:
+        def decoded(raw: Any, naming: str | None) -> Any:
             try:
                 return self._decoded(raw, held, decode, self._most_bytes)
             except Overloaded as error:
-                if not lenient:
+                if naming is None:
                     raise
                 held.skip()
-                return Unheld(_read(raw, decode).request_id, error)
+                return Unheld(getattr(_read(raw, decode), naming), error)
 
         return Messages(self.streams, call, decoded)
 
@@ -189,21 +189,21 @@ class Answering:
 class Messages:
     """The messages of one call, until its caller ends it or `stop` does; `close` it."""
 
-    def __init__(self, streams: Streams, call: Reads, decode: Callable[[Any, bool], Any]) -> None:
+    def __init__(self, streams: Streams, call: Reads, decode: Callable[[Any, str | None], Any]) -> None:
         self._streams = streams
         self._call = call
         self._decode = decode
-        self._lenient = False
+        self._naming: str | None = None
         self._stopped = asyncio.Event()
         self._peer = call.peer()
         streams.opened(self._peer)
 
-    def lenient(self) -> Messages:
+    def lenient(self, naming: str) -> Messages:
         """The same, where a message that there is no room for comes as `Unheld`, and the next ones follow.
 
-        Messages must have a `request_id`.
+        `naming` is the field of messages that has the caller's name for each.
         """
-        self._lenient = True
+        self._naming = naming
         return self
 
     def close(self) -> None:
@@ -223,7 +223,7 @@ class Messages:
         if raw is grpc.aio.EOF:
             raise StopAsyncIteration
         self._streams.whole(self._peer, len(raw))
-        return self._decode(raw, self._lenient)
+        return self._decode(raw, self._naming)
 
     async def _next(self) -> Any:
         reading = asyncio.create_task(self._streams.read(self._peer, self._call.read))

@@ -13,6 +13,8 @@ from api.body import Store
 from api.oip.parts import Parts as OipParts
 from api.rpc import health, oip, typed
 from api.rpc.calls import RpcObserver
+from api.rpc.oip_stream import InferStreams
+from api.rpc.pictures import Pictures
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane
 from hotswap.errors import ServingError
@@ -81,7 +83,9 @@ def _health(services: Services, parts: RpcParts) -> None:
 
 def _oip(services: Services, parts: RpcParts) -> None:
     servicer = oip.Inference(parts.oip, parts.guard)
-    services.add(oip.handlers(servicer), asks=("ModelInfer",))
+    pictures = Pictures(parts.data_plane, parts.request_timeout, parts.refused)
+    streams = InferStreams(servicer.answer, pictures, parts.bodies)
+    services.add(oip.handlers(servicer, streams), asks=("ModelInfer",), drain=streams.drain)
 
 
 def _reflection(services: Services, _: RpcParts) -> None:

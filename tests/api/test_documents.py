@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ def test_it_is_openapi(document: dict[str, Any]) -> None:
             status.isdigit() and answer["description"] for status, answer in operation["responses"].items()
         )
         declared = {each["name"] for each in operation.get("parameters", []) if each["in"] == "path"}
-        assert declared == {part[1:-1] for part in path.split("/") if part.startswith("{")}
+        assert declared == set(re.findall(r"\{(\w+)\}", path))
     for reference in _references(document):
         assert _found(document, reference), reference
 

@@ -75,13 +75,9 @@ def test_r3_a_model_is_ready_with_and_without_version(told: Told) -> None:
     assert told["model ready"] is True
 
 
-def test_r3_what_does_not_serve_is_not_ready(told: Told, kind: str) -> None:
-    assert told["old version ready"] is False
-    for which in ("unknown version", "unknown model"):
-        if kind.startswith("http"):
-            assert told[f"{which} ready"] is False
-        else:
-            refused(told[f"{which} ready"], kind, "404")
+@pytest.mark.parametrize("which", ["old version", "unknown version", "unknown model"])
+def test_r3_g10_what_does_not_serve_is_not_ready(told: Told, which: str) -> None:
+    assert told[f"{which} ready"] is False
 
 
 def test_r4_server_metadata_names_the_extensions(told: Told) -> None:

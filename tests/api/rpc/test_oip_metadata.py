@@ -28,8 +28,13 @@ def test_g1_a_model_and_a_version_are_ready_or_not(rpc: Client) -> None:
 
     assert [ready("m"), ready("m", "v2"), ready("m", "2")] == [True] * 3
     assert [ready("m", "1"), ready("bad")] == [False] * 2
-    rpc.fails(Code.NOT_FOUND, lambda: ready("nobody"))
-    rpc.fails(Code.NOT_FOUND, lambda: ready("m", "v10"))
+
+
+def test_g10_what_is_not_there_is_not_ready_whatever_its_name(rpc: Client) -> None:
+    odd = ["nobody", "", "m" * 5000, "a b", "../m", "m/versions/1", "é\u202e", "m\0", "M"]
+    asked = [(name, "") for name in odd] + [("m", version) for version in ("v10", "10", "-1", "x" * 5000)]
+    for name, version in asked:
+        assert not rpc.ModelReady(pb.ModelReadyRequest(name=name, version=version)).ready, (name, version)
 
 
 def test_g1_metadata_is_the_same_as_over_http(rpc: Client, v2: Service) -> None:

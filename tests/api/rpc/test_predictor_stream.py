@@ -214,7 +214,7 @@ async def test_when_the_service_ends_what_was_read_is_answered_and_the_camera_to
 async def test_a_stream_that_comes_while_the_service_begins_to_end_reads_nothing() -> None:
     read: list[int] = []
 
-    async def camera() -> AsyncIterator[pb.PredictRequest]:
+    async def camera(_: str) -> AsyncIterator[pb.PredictRequest]:
         read.append(1)
         yield picture()
 

@@ -37,6 +37,7 @@ ModelInferResponse: model_name=1:string model_version=2:string id=3:string param
 outputs=5:*InferOutputTensor raw_output_contents=6:*bytes
 ModelInferResponse.InferOutputTensor: name=1:string datatype=2:string shape=3:*int64 \
 parameters=4:map<InferParameter> contents=5:InferTensorContents
+ModelStreamInferResponse: error_message=1:string infer_response=2:ModelInferResponse
 InferParameter: bool_param=1:bool int64_param=2:int64 string_param=3:string double_param=4:double \
 uint64_param=5:uint64
 InferTensorContents: bool_contents=1:*bool int_contents=2:*int32 int64_contents=3:*int64 \
@@ -88,10 +89,19 @@ def test_g1_and_g9_the_service_has_the_methods_of_the_specification_and_its_exte
     service = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
     assert service.full_name == "inference.GRPCInferenceService"
     core = ["ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"]
-    more = ["ModelConfig", "ModelStatistics"]
+    more = ["ModelStreamInfer", "ModelConfig", "ModelStatistics"]
     repository = ["RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"]
     assert [method.name for method in service.methods] == core + more + repository
+    stream = service.methods_by_name["ModelStreamInfer"]
+    assert (stream.input_type.name, stream.output_type.name) == (
+        "ModelInferRequest",
+        "ModelStreamInferResponse",
+    )
+    assert stream.client_streaming
+    assert stream.server_streaming
     for method in service.methods:
+        if method.name == stream.name:
+            continue
         assert (method.input_type.name, method.output_type.name) == (
             f"{method.name}Request",
             f"{method.name}Response",
