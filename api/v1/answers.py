@@ -24,7 +24,8 @@ _DETECTION, _VALUE = 160, 12
 def predicted(answer: Answer, *, columnar: bool) -> bytes:
     """The body: an object for each picture, or the outputs of the Open Inference Protocol as a column."""
     found = {"outputs": _column(answer)} if columnar else {"predictions": _rows(answer)}
-    return orjson.dumps({**found, "model_name": answer.model, "model_version": answer.version})
+    named = {**found, "model_name": answer.model, "model_version": answer.version}
+    return orjson.dumps(named, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def weight(answer: Answer) -> int:
@@ -47,7 +48,7 @@ def _column(answer: Answer) -> Any:
 
 def _nested(tensor: Tensor) -> Any:
     if isinstance(tensor.data, np.ndarray):
-        return tensor.data.tolist()
+        return np.ascontiguousarray(tensor.data)
     texts = np.empty(len(tensor.data), object)
     texts[:] = [each.decode() for each in tensor.data]
     return texts.reshape(tensor.shape).tolist()

@@ -45,7 +45,7 @@ class V1Request:
     @property
     def held(self) -> int:
         """Bytes of the pictures, which do not lie in the body itself."""
-        return sum(len(each.encoded) for each in self.pictures)
+        return sum(len(each.encoded or b"") for each in self.pictures)
 
 
 def parse(body: bytes) -> V1Request:

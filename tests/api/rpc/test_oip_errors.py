@@ -74,7 +74,7 @@ def test_g7_statuses_of_models_versions_sizes_and_methods(rpc: Client) -> None:
         rpc.infer(pictures(b"x" * MAX_BODY))
     error: Any = caught.value
     assert error.code() is Code.RESOURCE_EXHAUSTED
-    missing = rpc.channel.unary_unary("/inference.GRPCInferenceService/ModelStreamInfer")
+    missing = rpc.channel.unary_unary("/inference.GRPCInferenceService/ModelNothing")
     with pytest.raises(grpc.RpcError) as caught:
         missing(b"", timeout=SOON)
     error = caught.value
