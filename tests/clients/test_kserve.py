@@ -62,3 +62,27 @@ def test_b7_pictures_as_bytes(told: Told, served: Served) -> None:
 def test_r13_errors_are_told(told: Told, kind: str) -> None:
     assert "nobody" in refused(told["unknown model"], kind, "404")
     assert "[-1, 3, 32, 32]" in refused(told["wrong shape"], kind, "400")
+
+
+@pytest.fixture(scope="module")
+def rest(served: Served) -> Told:
+    """What the REST client was answered, by V1, too."""
+    return told_by("kserve", "kserve_client.py", "http", served.http, PICTURE)
+
+
+def test_v1_models_are_ready_or_not_there(rest: Told) -> None:
+    assert [rest["v1 ready m"], rest["v1 ready shapes"]] == [True, True]
+    assert "nobody" in refused(rest["v1 ready nobody"], "http", "404")
+
+
+def test_v1_each_instance_has_its_prediction_and_the_version_is_named(rest: Told, served: Served) -> None:
+    found = rest["v1 predict"]
+    assert [each["detections"] for each in found["predictions"]] == [served.detections()] * 2
+    assert (found["model_name"], found["model_version"]) == ("shapes", "v2")
+    assert [len(each["detections"]) for each in rest["v1 few"]["predictions"]] == [1]
+
+
+def test_v1_errors_are_told_in_a_sentence(rest: Told) -> None:
+    assert "picture 2 of 2 (index 1)" in refused(rest["v1 broken"], "http", "400")
+    assert "nobody" in refused(rest["v1 nobody"], "http", "404")
+    assert ":predict" in refused(rest["v1 explain"], "http", "501")

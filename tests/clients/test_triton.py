@@ -24,6 +24,7 @@ CODES = {
     "400": "StatusCode.INVALID_ARGUMENT",
     "404": "StatusCode.NOT_FOUND",
     "409": "StatusCode.FAILED_PRECONDITION",
+    "501": "StatusCode.UNIMPLEMENTED",
     "503": "StatusCode.UNAVAILABLE",
 }
 #: Outputs of `types`: one of every datatype, with values at its limits.
@@ -290,15 +291,38 @@ def test_6e_statistics_count_what_was_answered(told: Told, kind: str) -> None:
     assert "nobody" in refused(told["statistics of nobody"], kind, "404")
 
 
-@pytest.mark.parametrize("question", ["shared memory", "trace settings"])
-def test_extensions_that_are_not_offered_are_refused_in_the_protocols_shape(
+SHARED = ["shared memory", "region", "no region", "device status", "device region", "no device region"]
+SETTINGS = ["trace settings", "trace update", "log settings", "log update"]
+
+
+@pytest.mark.parametrize("question", [*SHARED, *SETTINGS])
+def test_extensions_that_are_not_offered_are_refused_with_the_reason(
     told: Told, kind: str, question: str
 ) -> None:
-    outcome = told[question]
-    assert outcome["raised"] == "InferenceServerException", outcome
-    assert outcome["message"]
-    assert "exception occurred" not in outcome["message"]
-    assert outcome["status"] in ("404", "StatusCode.UNIMPLEMENTED")
+    message = refused(told[question], kind, "501")
+    assert ("shared memory is not supported" in message) == (question in SHARED)
+
+
+@pytest.mark.parametrize("question", ["shared input", "shared output"])
+def test_tensors_in_shared_memory_are_refused_with_the_reason(told: Told, kind: str, question: str) -> None:
+    assert "send tensor data" in refused(told[question], kind, "400")
+
+
+def test_g1_a_stream_is_answered_in_order_and_an_error_does_not_end_it(told: Told, kind: str) -> None:
+    if not kind.startswith("grpc"):
+        return
+    first, failed, picture, last, *more = told["stream"]
+    assert more == ([0] if kind == "grpc" else [])
+    assert [each["id"] for each in (first, picture, last)] == ["0", "2", "3"]
+    assert [each["model_version"] for each in (first, picture, last)] == ["v2"] * 3
+    assert scores(first) == scores(last) == expected(2)
+    assert picture["outputs"]["labels"]["data"]
+    assert "nobody" in failed["error"]
+
+
+def test_b7_a_batch_of_one_picture_each_is_that_many_pictures(told: Told) -> None:
+    usual, found = (told[question]["outputs"] for question in ("pictures", "batch of pictures"))
+    assert found == usual
 
 
 @pytest.mark.parametrize("wire", ["http", "grpc"])

@@ -1,7 +1,10 @@
-"""Requests of the Open Inference Protocol without pause, of every kind in turn, and what became of each."""
+"""Requests of the Open Inference Protocol and of V1 without pause, of every kind in turn, and what became of
+each.
+"""
 
 from __future__ import annotations
 
+import base64
 import http.client
 import itertools
 import json
@@ -19,6 +22,7 @@ from tests.e2e.load import Load, Shot
 from tests.e2e.pictures import picture
 
 _JPEG = picture()
+_ROWS, _COLUMN = "v1 rows", "v1 column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +37,22 @@ class Kind:
 
 
 def kinds(model: str) -> list[Kind]:
-    """Tensors and pictures, each in JSON and in binary form, and the metadata."""
+    """Tensors and pictures, each in JSON and in binary form, the metadata, and pictures by V1."""
     text = json.dumps({"inputs": [pixels()]}).encode()
     texts = json.dumps({"inputs": [pictures(_JPEG, _JPEG)]}).encode()
     asks = {"parameters": {"binary_data_output": True}}
     tensors = joined(binary("image", "FP32", [1, 3, 32, 32], bytes(12288)), **asks)
     files = joined(binary("image", "BYTES", [2], packed(_JPEG, _JPEG)), **asks)
-    infer = path(model)
+    rows = [{"b64": base64.b64encode(_JPEG).decode()}] * 2
+    infer, predict = path(model), f"/v1/models/{model}:predict"
     return [
         Kind("tensors", "POST", infer, text),
         Kind("binary tensors", "POST", infer, tensors[0], {HEADER: str(tensors[1])}),
         Kind("pictures", "POST", infer, texts),
         Kind("binary pictures", "POST", infer, files[0], {HEADER: str(files[1])}),
         Kind("metadata", "GET", path(model, what="")),
+        Kind(_ROWS, "POST", predict, json.dumps({"instances": rows}).encode()),
+        Kind(_COLUMN, "POST", predict, json.dumps({"inputs": {"image": rows}}).encode()),
     ]
 
 
@@ -84,9 +91,24 @@ class ProtocolLoad(Load):
             self.digests.add((claimed, document["properties"]["digest"]))
             return claimed, claimed
         claimed = document["model_version"]
+        if kind.name in (_ROWS, _COLUMN):
+            return claimed, _told(_scores(document))
         self.digests.add((claimed, document["parameters"]["digest"]))
-        codes = {builders.code_of(each) for each in _best(document["outputs"][0], size, body)}
-        return claimed, "+".join(f"v{code}" for code in sorted(codes))
+        return claimed, _told(_best(document["outputs"][0], size, body))
+
+
+def _told(best: list[float]) -> str:
+    """Who answered, by the first score of each picture or row."""
+    codes = {builders.code_of(each) for each in best}
+    return "+".join(f"v{code}" for code in sorted(codes))
+
+
+def _scores(document: dict[str, Any]) -> list[float]:
+    """The first score of each picture in an answer of V1."""
+    rows = document.get("predictions")
+    scores = document["outputs"]["scores"] if rows is None else [each["scores"] for each in rows]
+    assert len(scores) == 2
+    return [float(each[0]) for each in scores]
 
 
 def _best(output: dict[str, Any], size: str | None, body: bytes) -> list[float]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
 
+from api.protos import inference_pb2 as pb
 from tests.api.oip.asking import binary, document, failed, infer, infer_binary, outputs, packed, pictures
 from tests.api.rpc.oip_client import Client, Code, Input
 from tests.api.rpc.oip_client import pictures as typed_pictures
@@ -74,6 +76,41 @@ def test_too_many_pictures_are_told_how_many_there_may_be(v2: Service) -> None:
     assert "32" in failed(infer(v2, pictures(*[JPEG] * 33)), 400)
     for wrong in ({"shape": []}, {"shape": [0], "data": []}, {"data": [""]}, {"data": ["not base64!"]}):
         failed(infer(v2, pictures(JPEG) | wrong), 400)
+
+
+@pytest.mark.parametrize("shape", [[2], [2, 1], [2, 1, 1]], ids=str)
+def test_a_batch_of_one_picture_each_is_that_many_pictures(v2: Service, shape: list[int]) -> None:
+    """As clients send them to models whose first side is the batch; answers are as for [N]."""
+    images = [each.read_bytes() for each in SHAPES[:2]]
+    flat = pictures(*images)
+    nested: Any = flat["data"]
+    for _ in shape[1:]:
+        nested = [[each] for each in nested]
+    usual = document(infer(v2, flat, model="shapes"))["outputs"]
+    about = {"name": "image", "datatype": "BYTES", "shape": shape}
+    for data in (flat["data"], nested):
+        assert document(infer(v2, about | {"data": data}, model="shapes"))["outputs"] == usual
+    raw = binary("image", "BYTES", shape, packed(*images))
+    assert document(infer_binary(v2, raw, model="shapes"))["outputs"] == usual
+    rpc = Client(v2.grpc_address)
+    contents = pb.InferTensorContents(bytes_contents=images)
+    with rpc.channel:
+        typed = rpc.infer(Input(**about, contents=contents), model="shapes")
+        sent = rpc.infer(Input(**about), model="shapes", raw_input_contents=[packed(*images)])
+    assert [list(each.shape) for each in typed.outputs] == [each["shape"] for each in usual]
+    assert [list(each.shape) for each in sent.outputs] == [each["shape"] for each in usual]
+
+
+@pytest.mark.parametrize("shape", [[1, 2], [2, 2], [1], [3], [3, 1], [2, 0], [0, 1], [1, 1, 2]], ids=str)
+def test_another_shape_of_two_pictures_is_refused(v2: Service, shape: list[int]) -> None:
+    failed(infer(v2, pictures(JPEG, JPEG) | {"shape": shape}), 400)
+    failed(infer_binary(v2, binary("image", "BYTES", shape, packed(JPEG, JPEG))), 400)
+    rpc = Client(v2.grpc_address)
+    contents = pb.InferTensorContents(bytes_contents=[JPEG, JPEG])
+    with rpc.channel:
+        about = {"name": "image", "datatype": "BYTES", "shape": shape}
+        rpc.refused(Code.INVALID_ARGUMENT, Input(**about, contents=contents))
+        rpc.refused(Code.INVALID_ARGUMENT, Input(**about), raw_input_contents=[packed(JPEG, JPEG)])
 
 
 BROKEN = [

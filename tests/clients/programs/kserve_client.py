@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import sys
 from pathlib import Path
@@ -61,6 +62,24 @@ async def ask_all(told: Told, client: Any) -> None:
     await told.ask("wrong shape", infer, request("m", GREY[:, :, :16], "FP32", True))
 
 
+async def ask_v1(told: Told) -> None:
+    """The REST client's older protocol, which answers with plain objects."""
+    client = InferenceRESTClient(RESTConfig(protocol="v1"))
+    base = f"http://{ADDRESS}"
+    row = {"image": {"b64": base64.b64encode(Path(PICTURE).read_bytes()).decode()}}
+    many = {"instances": [row, row], "signature_name": "serving_default"}
+    few = {"instances": [row], "parameters": {"max_detections": 1}}
+    broken = {"instances": [row, {"image": {"b64": "aaaa"}}]}
+    for name in ("m", "shapes", "nobody"):
+        await told.ask(f"v1 ready {name}", client.is_model_ready, base, name)
+    await told.ask("v1 predict", client.infer, base, many, model_name="shapes")
+    await told.ask("v1 few", client.infer, base, few, model_name="shapes")
+    await told.ask("v1 broken", client.infer, base, broken, model_name="shapes")
+    await told.ask("v1 nobody", client.infer, base, many, model_name="nobody")
+    await told.ask("v1 explain", client.explain, base, "shapes", many)
+    await client.close()
+
+
 async def main() -> None:
     """Ask everything."""
     logging.disable(logging.CRITICAL)
@@ -71,6 +90,8 @@ async def main() -> None:
         client = InferenceGRPCClient(ADDRESS)
     await ask_all(told, client)
     await client.close()
+    if KIND == "http":
+        await ask_v1(told)
     told.print()
 
 

@@ -131,7 +131,44 @@ async def pictures(ask: Any) -> None:
     await ask("pictures named", "shapes", [two], outputs=[output("labels", False), output("boxes")])
     await ask("pictures few", "shapes", [two], parameters={"threshold": 0.6, "max_detections": 1})
     await ask("pictures bad threshold", "shapes", [two], parameters={"threshold": 7.0})
+    await ask("batch of pictures", "shapes", [tensor("image", np.array([[jpeg], [jpeg]], object), "BYTES")])
     await ask("picture classes", "m", [tensor("any", np.array([jpeg], object), "BYTES")])
+
+
+async def streams(client: Any, told: Told) -> None:
+    """Requests on one stream, among them one that fails; each client has its own way."""
+    jpeg = Path(PICTURE).read_bytes()
+    image, one = tensor("image", GREY, "FP32"), tensor("image", np.array([[jpeg]], object), "BYTES")
+    asks: list[dict[str, Any]] = [
+        {"model_name": "m", "inputs": [image]},
+        {"model_name": "nobody", "inputs": [image]},
+        {"model_name": "shapes", "inputs": [one]},
+        {"model_name": "m", "inputs": [image], "model_version": "2"},
+    ]
+    asks = [{**each, "request_id": f"{number}"} for number, each in enumerate(asks)]
+    if KIND == "grpc":
+        told.outcomes["stream"] = _stream(client, asks)
+    elif KIND == "grpc.aio":
+
+        async def sent() -> Any:
+            for each in asks:
+                yield each
+
+        told.outcomes["stream"] = [_streamed(*each) async for each in client.stream_infer(sent())]
+
+
+def _stream(client: Any, asks: list[dict[str, Any]]) -> list[Any]:
+    came: queue.Queue[Any] = queue.Queue()
+    client.start_stream(callback=lambda result, error: came.put((result, error)))
+    for each in asks:
+        client.async_stream_infer(**each, enable_empty_final_response=True)
+    found = [_streamed(*came.get(timeout=30)) for _ in asks]
+    client.stop_stream()
+    return [*found, came.qsize()]
+
+
+def _streamed(result: Any, error: Any) -> Any:
+    return {"error": str(error)} if error is not None else answer(result)
 
 
 async def futures(client: Any, told: Told) -> None:
@@ -170,13 +207,27 @@ async def beyond(client: Any, told: Told) -> None:
     await told.ask("statistics of nobody", client.get_inference_statistics, "nobody", **AS_DICT)
     await told.ask("shared memory", client.get_system_shared_memory_status, **AS_DICT)
     await told.ask("trace settings", client.get_trace_settings, **AS_DICT)
+    await told.ask("trace update", client.update_trace_settings, "m", {"trace_level": ["OFF"]})
+    await told.ask("log settings", client.get_log_settings, **AS_DICT)
+    await told.ask("log update", client.update_log_settings, {"log_info": True})
+    await told.ask("region", client.register_system_shared_memory, "x", "/x", 64)
+    await told.ask("no region", client.unregister_system_shared_memory, "x")
+    await told.ask("device region", client.register_cuda_shared_memory, "x", b"aGFuZGxl", 0, 64)
+    await told.ask("device status", client.get_cuda_shared_memory_status, **AS_DICT)
+    await told.ask("no device region", client.unregister_cuda_shared_memory)
+    shared = triton.InferInput("image", [1, 3, 32, 32], "FP32")
+    shared.set_shared_memory("x", 12_288)
+    await told.ask("shared input", client.infer, "m", [shared])
+    wanted = output("scores")
+    wanted.set_shared_memory("x", 8)
+    await told.ask("shared output", client.infer, "m", [tensor("image", GREY, "FP32")], outputs=[wanted])
 
 
 async def main() -> None:
     """Ask everything."""
     told = Told()
     client = triton.InferenceServerClient(ADDRESS)
-    for part in (health, metadata, infer, futures, repository, beyond):
+    for part in (health, metadata, infer, streams, futures, repository, beyond):
         await part(client, told)
     closed = client.close()
     if closed is not None:
