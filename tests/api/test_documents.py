@@ -88,7 +88,7 @@ def test_every_error_in_it_has_the_one_shape(document: dict[str, Any]) -> None:
         for status, answer in operation["responses"].items():
             if int(status) >= 400:
                 schema = answer["content"]["application/json"]["schema"]
-                shape = "/ProtocolError" if path.startswith("/v2") else "/ErrorBody"
+                shape = "/ProtocolError" if path.startswith(("/v1", "/v2")) else "/ErrorBody"
                 assert schema["$ref"].endswith(shape), (path, status)
 
 

@@ -41,6 +41,13 @@ def typed(name: str, image: bytes = b"picture", **more: Any) -> pb.ModelInferReq
     return pb.ModelInferRequest(model_name="m", id=name, inputs=[about], **more)
 
 
+def wide(model: str = "m") -> pb.ModelInferRequest:
+    """A request with so many typed elements that what is made of them is held."""
+    many = pb.ModelInferRequest(model_name=model, inputs=[Input(name="x", datatype="FP32", shape=[20_000])])
+    many.inputs[0].contents.fp32_contents.extend([0.5] * 20_000)
+    return many
+
+
 async def replies(stream: Any, count: int) -> list[pb.ModelStreamInferResponse]:
     """The next ones."""
     return [await asyncio.wait_for(stream.read(), PATIENCE) for _ in range(count)]
@@ -129,8 +136,7 @@ async def test_no_more_are_under_way_than_one_stream_may_have() -> None:
 
 async def test_what_is_made_of_a_request_is_held_until_its_own_answer_and_no_longer() -> None:
     """More than 16384 elements, typed, which take 16 bytes each while they are read."""
-    many = pb.ModelInferRequest(model_name="m", inputs=[Input(name="x", datatype="FP32", shape=[20_000])])
-    many.inputs[0].contents.fp32_contents.extend([0.5] * 20_000)
+    many = wide()
     made = 16 * 20_000 + many.ByteSize()
     async with served("m:v1", buffered=made + 100_000) as found:
         stream = begin(found)
@@ -165,9 +171,13 @@ async def test_a_caller_who_leaves_gives_everything_back() -> None:
     async with served("m:held") as found:
         hold = found.holds("held")
         stream = begin(found)
+        await stream.write(ask("0"))
+        await asyncio.to_thread(hold.reached)
+        # This one is refused at once, and its reply waits for its turn.
+        await stream.write(wide("nobody"))
+        await found.until(lambda: found.refused == ["model_not_found"])
         for number in range(9):
             await stream.write(ask(f"{number}"))
-        await asyncio.to_thread(hold.reached)
         stream.cancel()
         hold.let_go()
         await found.until(lambda: found.held() == (0, 0, 0))
