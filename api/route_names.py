@@ -12,6 +12,7 @@ _PROTOCOL = (
     "/v2",
     "/v2/health/live",
     "/v2/health/ready",
+    "/v2/models",
     "/v2/models/stats",
     "/v2/repository/index",
 )

@@ -44,6 +44,7 @@ def schemas() -> dict[str, Any]:
             "version",
             "extensions",
         ),
+        "ProtocolNames": _object({"models": _list(_STRING)}, "models"),
         "ProtocolLive": _object({"live": _FLAG}, "live"),
         "ProtocolReady": _object({"ready": _FLAG}, "ready"),
         "ProtocolModelReady": _object({"name": _STRING, "ready": _FLAG}, "name", "ready"),
@@ -127,6 +128,7 @@ def paths() -> dict[str, Any]:
         "/v2/health/ready": {
             "get": _operation("v2_ready", "Every required model serves", "ProtocolReady", 503)
         },
+        "/v2/models": {"get": _operation("v2_models", "The names of all models", "ProtocolNames")},
         "/v2/models/stats": {"get": _operation("v2_stats", "Figures of every model", "ProtocolStatistics")},
         **_models("", "", ("name",)),
         **_models("/versions/{version}", "_version", ("name", "version")),

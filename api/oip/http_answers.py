@@ -79,6 +79,11 @@ def statistics(found: ModelStatistics) -> dict[str, Any]:
     }
 
 
+def names(entries: Sequence[Entry]) -> dict[str, Any]:
+    """`GET /v2/models` and `GET /v1/models`: every name once."""
+    return {"models": list(dict.fromkeys(each.name for each in entries))}
+
+
 def entry(found: Entry) -> dict[str, Any]:
     """One entry of `POST /v2/repository/index`."""
     version = {} if found.version is None else {"version": found.version}

@@ -41,6 +41,7 @@ def table(parts: Callable[[], Parts], guard: Callable[[], Guard]) -> list[BaseRo
         Route("/v2/", routes.server, methods=["GET"]),
         Route("/v2/health/live", routes.live, methods=["GET"]),
         Route("/v2/health/ready", routes.health, methods=["GET"]),
+        Route("/v2/models", routes.names, methods=["GET"]),
         Route("/v2/models/stats", routes.statistics, methods=["GET"]),
         *models,
         Route("/v2/repository/index", routes.index, methods=["POST"]),
@@ -71,6 +72,10 @@ class Routes:
         if reason is not None:
             raise ModelNotReady(reason)
         return _json({"ready": True})
+
+    async def names(self, _: Request) -> Response:
+        """`GET /v2/models`, as KServe's server has it."""
+        return _json(http_answers.names(await self._parts().repository.index(ready=False)))
 
     async def metadata(self, request: Request) -> Response:
         """`GET /v2/models/{name}`."""

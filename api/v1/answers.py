@@ -54,11 +54,6 @@ def _nested(tensor: Tensor) -> Any:
     return texts.reshape(tensor.shape).tolist()
 
 
-def models(entries: Sequence[Entry]) -> dict[str, Any]:
-    """`GET /v1/models`: every name once."""
-    return {"models": list(dict.fromkeys(each.name for each in entries))}
-
-
 def model(name: str, *, ready: bool, entries: Sequence[Entry]) -> dict[str, Any]:
     """`GET /v1/models/{name}`: KServe's words and TensorFlow Serving's; what answers stands first."""
     versions = [_version(each) for each in sorted(entries, key=lambda each: each.state != READY)]

@@ -39,7 +39,6 @@ def schemas() -> dict[str, Any]:
         }
     )
     return {
-        "V1Models": _object({"models": {"type": "array", "items": _STRING}}),
         "V1Model": _object(
             {
                 "name": _STRING,
@@ -84,7 +83,7 @@ def schemas() -> dict[str, Any]:
 def paths() -> dict[str, Any]:
     """Every path with its operations."""
     return {
-        "/v1/models": {"get": _operation("v1_models", "The names of all models", "V1Models", ())},
+        "/v1/models": {"get": _operation("v1_models", "The names of all models", "ProtocolNames", ())},
         **_of_model("", "", ("name",)),
         **_of_model("/versions/{version}", "_version", ("name", "version")),
     }

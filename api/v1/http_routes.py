@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from api import context
 from api.answers import named
 from api.context import RequestContext
-from api.oip import http_bodies
+from api.oip import http_answers, http_bodies
 from api.oip.not_offered import NotOffered
 from api.oip.parts import Parts
 from api.v1 import answers, request
@@ -56,7 +56,7 @@ class Routes:
 
     async def models(self, _: Request) -> Response:
         """`GET /v1/models`."""
-        return _json(answers.models(await self._parts().repository.index(ready=False)))
+        return _json(http_answers.names(await self._parts().repository.index(ready=False)))
 
     async def model(self, request: Request) -> Response:
         """`GET /v1/models/{name}`: also of a model that is not ready; 404 of one that is not there."""

@@ -92,7 +92,9 @@ def test_one_broken_picture_refuses_the_request_and_is_named(v2: Service) -> Non
 
 
 def test_models_are_listed_and_their_states_told_in_both_protocols_words(v2: Service) -> None:
-    assert {"m", "shapes", "bad"} <= set(found(v2.get("/v1/models"))["models"])
+    names = found(v2.get("/v1/models"))["models"]
+    assert names == found(v2.get("/v2/models"))["models"] == sorted(names)
+    assert {"m", "shapes", "bad"} <= set(names)
     model = found(v2.get("/v1/models/m"))
     good = {"error_code": "OK", "error_message": ""}
     assert (model["name"], model["ready"]) == ("m", True)
