@@ -10,7 +10,7 @@ import orjson
 
 from api import base64_text, multipart
 from api.errors import UnsupportedMediaType
-from hotswap.errors import BadPicture, BadRequest
+from hotswap.errors import PICTURE_FORMATS, BadPicture, BadRequest
 
 NAMES = ("model", "version", "threshold", "max_detections")
 _FORM, _JSON, _BYTES = "multipart/form-data", "application/json", "application/octet-stream"
@@ -54,7 +54,7 @@ def checked(image: bytes, values: Mapping[str, object], *, field: str = "image")
     `field` is what the wire calls the picture.
     """
     if not image:
-        raise BadRequest(f"{field}: it is empty or missing; send the bytes of a JPEG, PNG, WebP or BMP")
+        raise BadRequest(f"{field}: it is empty or missing; send the bytes of a {PICTURE_FORMATS}")
     return PredictFields(
         image=image,
         model=_text("model", values.get("model")),

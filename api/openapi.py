@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from api import annotated, answers, encodings
 from api.oip import documents
 from api.v1 import documents as v1_documents
+from hotswap.errors import PICTURE_FORMATS
 
 _ABOUT = (
     "Image inference whose models are exchanged while it answers. Every answer names the version that "
@@ -126,7 +127,7 @@ def _annotated(operation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _predict_bodies(fields: dict[str, Any]) -> dict[str, Any]:
-    binary = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP"}
+    binary = {"type": "string", "format": "binary", "description": PICTURE_FORMATS}
     about = "base64 of either alphabet, or a data URL with it"
     encoded = {"type": "string", "contentEncoding": "base64", "description": about}
     return {

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from api import annotated, body, context, encodings, fields
 from api.answers import PredictBody
 from hotswap.dataplane import DataPlane
-from hotswap.errors import ServingError
+from hotswap.errors import PICTURE_FORMATS, ServingError
 
 
 class Read(NamedTuple):
@@ -51,7 +51,7 @@ class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
     #: Set by the composition root before the first request.
     parts: ClassVar[InputParts]
 
-    image: Path = Field(description="JPEG, PNG, WebP or BMP")
+    image: Path = Field(description=PICTURE_FORMATS)
     model: str | None = Field(default=None, description="left out: the default model")
     version: str | None = Field(default=None, description="left out: what serves; an integer n means vn")
     threshold: float | None = Field(default=None, ge=0, le=1, description="left out: the model's own")

@@ -23,6 +23,9 @@ ServingError
 
 from __future__ import annotations
 
+#: What a picture may be encoded as, for people; the last needs an extra: okawari[heif].
+PICTURE_FORMATS = "JPEG, PNG, WebP, BMP, AVIF or HEIC"
+
 
 class ServingError(Exception):
     """Root of all. `code` is stable and read by programs, the message is read by people."""
@@ -55,7 +58,7 @@ class PictureTooLarge(BadRequest):
 
 
 class UnsupportedPicture(BadRequest):
-    """The bytes hold something else than JPEG, PNG, WebP or BMP."""
+    """The bytes hold something else than a picture that is read: see `PICTURE_FORMATS`."""
 
     code = "unsupported_media_type"
 

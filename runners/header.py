@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from hotswap.errors import BadPicture, UnsupportedPicture
+from hotswap.errors import PICTURE_FORMATS, BadPicture, UnsupportedPicture
 
-Format = Literal["JPEG", "PNG", "WebP", "BMP"]
-READ = "JPEG, PNG, WebP and BMP are read"
+Format = Literal["JPEG", "PNG", "WebP", "BMP", "AVIF", "HEIC"]
+READ = f"send {PICTURE_FORMATS}"
 
 _ORIENTATION_TAG = 0x0112
 _SHORT, _LONG = 3, 4
@@ -36,7 +37,12 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"#?RADIANCE", "Radiance HDR"),
     *((b"P%d\n" % kind, "PNM") for kind in range(1, 8)),
 )
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
+# Who wrote an ISO media file names the kind first, or a general one and the kind among those that fit.
+_BRANDS: Mapping[bytes, Format] = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
+}
+_MOST_BRANDS = 32
 
 
 def sniff(data: bytes) -> Format:
@@ -52,7 +58,10 @@ def sniff(data: bytes) -> Format:
         return "WebP"
     if data.startswith(b"BM"):
         return "BMP"
-    raise _refusal(data)
+    kind = next((_BRANDS[brand] for brand in _brands(data) if brand in _BRANDS), None)
+    if kind is None:
+        raise _refusal(data)
+    return kind
 
 
 def _refusal(data: bytes) -> BadPicture | UnsupportedPicture:
@@ -66,28 +75,17 @@ def _refusal(data: bytes) -> BadPicture | UnsupportedPicture:
 
 def _other_format(data: bytes) -> str | None:
     if data[4:8] == b"ftyp":
-        return _BRANDS.get(data[8:12], "an ISO media file")
+        return "HEIF of another kind" if data[8:12] in (b"mif1", b"msf1") else "an ISO media file"
     return next((name for magic, name in _OTHERS if data.startswith(magic)), None)
 
 
-def webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a WebP's canvas in pixels; None when the header does not tell."""
-    chunk = data[12:16]
-    if len(data) < 30:
-        return None
-    if chunk == b"VP8X":
-        return _three_bytes(data, 24) + 1, _three_bytes(data, 27) + 1
-    if chunk == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if chunk == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    return None
-
-
-def _three_bytes(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 3], "little")
+def _brands(data: bytes) -> Iterator[bytes]:
+    """The kinds that an ISO media file says it is of, the main one first."""
+    if data[4:8] != b"ftyp":
+        return
+    yield data[8:12]
+    end = min(int.from_bytes(data[:4], "big"), 16 + 4 * _MOST_BRANDS)
+    yield from (data[at : at + 4] for at in range(16, end, 4))
 
 
 def orientation(exif: bytes) -> int:

@@ -9,31 +9,46 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
-from hotswap.errors import BadPicture, BadRequest, PictureTooLarge, UnsupportedPicture
+from hotswap.errors import BadPicture, BadRequest, PictureTooLarge
 from hotswap.runner import Picture
-from runners.header import Format, orientation, sniff, webp_size
+from runners.bmp import Bmp
+from runners.header import Format, orientation, sniff
+from runners.iso import Avif, Heic
+from runners.jpeg import Jpeg
+from runners.png import Png
+from runners.webp import WebP
 
 Size = tuple[int, int]
 
-# The plugins are called directly: `Image.open` would try others, hand JPEGs with a second picture
-# to another plugin, and warn by a limit of its own.
-_OPEN: Mapping[Format, Callable[[BytesIO], ImageFile]] = {
-    "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
-    "WebP": WebPImageFile,
-    "BMP": BmpImageFile,
+
+class Encoded(Protocol):
+    """A picture whose headers are read, which claims no memory for pixels before they are asked for."""
+
+    @property
+    def size(self) -> Size:
+        """Width and height as stored, in pixels."""
+
+    @property
+    def exif(self) -> bytes:
+        """The EXIF block; empty when there is none."""
+
+    def pixels(self, scale: int) -> Image.Image:
+        """The pixels; raises where any are missing. JPEGs divide both sides by `scale`."""
+
+
+_OPEN: Mapping[Format, Callable[[bytes], Encoded]] = {
+    "JPEG": Jpeg,
+    "PNG": Png,
+    "WebP": WebP,
+    "BMP": Bmp,
+    "AVIF": Avif,
+    "HEIC": Heic,
 }
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,10 +60,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _DCT_SCALES = (8, 4, 2)
-# A progressive JPEG can name a scan in a few bytes, and each costs a pass over all pixels. Encoders
-# write about ten; this many passes over a picture at the pixel limit are allowed.
-_MOST_PASSES = 20
-_RUN_LENGTH = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +124,14 @@ def _from_pixels(pixels: NDArray[np.uint8], max_pixels: int) -> Decoded:
 
 
 def _from_bytes(kind: Format, data: bytes, model_input: Size, max_pixels: int) -> Decoded:
-    if kind == "WebP":
-        # Opening a WebP already claims memory for its canvas.
-        _check_size(webp_size(data) or (1, 1), max_pixels)
-    image = _OPEN[kind](BytesIO(data))
-    _check_size(image.size, max_pixels)
-    _check_cost(kind, image, data, max_pixels)
-    size, wanted = image.size, (2 * model_input[0], 2 * model_input[1])
-    if isinstance(image, JpegImageFile):
-        _draft(image, wanted)
-    image.load()
-    return _upright(_as_rgb(image), size, _turn(image))
+    file = _OPEN[kind](data)
+    _check_size(file.size, max_pixels)
+    if isinstance(file, Jpeg):
+        file.check(max_pixels)
+    turn = orientation(file.exif)
+    wanted = (2 * model_input[0], 2 * model_input[1])
+    scale = dct_scale(file.size, wanted[::-1] if turn >= 5 else wanted)
+    return _upright(_as_rgb(file.pixels(scale)), file.size, turn)
 
 
 def _check_size(size: Size, max_pixels: int) -> None:
@@ -134,29 +142,6 @@ def _check_size(size: Size, max_pixels: int) -> None:
         )
 
 
-def _check_cost(kind: Format, image: ImageFile, data: bytes, max_pixels: int) -> None:
-    """Refuse the few encodings in which small files cost seconds."""
-    if kind == "JPEG" and "progressive" in image.info:
-        scans = data.count(b"\xff\xda")
-        if scans * image.width * image.height > _MOST_PASSES * max_pixels:
-            raise BadPicture(f"the JPEG has {scans} scans, too many for its size")
-    if kind == "BMP" and image.info.get("compression") in _RUN_LENGTH:
-        raise UnsupportedPicture("the BMP is run-length coded; uncompressed ones are read")
-
-
-def _draft(image: JpegImageFile, wanted: Size) -> None:
-    """Let the JPEG decoder scale down; `wanted` is upright (width, height)."""
-    across = wanted[::-1] if _turn(image) >= 5 else wanted
-    scale = dct_scale(image.size, across)
-    if scale > 1:
-        image.draft(None, (image.width // scale, image.height // scale))
-
-
-def _turn(image: Image.Image) -> int:
-    exif = image.info.get("exif")
-    return orientation(exif) if isinstance(exif, bytes) else 1
-
-
 def _upright(image: Image.Image, size: Size, turn: int) -> Decoded:
     width, height = size[::-1] if turn >= 5 else size
     if turn > 1:
@@ -165,17 +150,9 @@ def _upright(image: Image.Image, size: Size, turn: int) -> Decoded:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        image = _eight_bits(image)
     if image.has_transparency_data:
         return _on_white(image if image.mode == "RGBA" else image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits by its high byte; Pillow's own conversion clips instead."""
-    grey: NDArray[Any] = np.asarray(image)
-    return Image.fromarray((grey >> 8).astype(np.uint8))
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -26,7 +26,7 @@ ALL = ROOMS
 #: What each room may import: our rooms, and libraries of others (any room may use pydantic).
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "hotswap": (set(), {"numpy"}),
-    "runners": ({"hotswap"}, {"onnxruntime", "PIL", "numpy", "onnx"}),
+    "runners": ({"hotswap"}, {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "numpy", "onnx"}),
     "models_import": ({"hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
     "registry": ({"hotswap"}, set()),
     "serving": ({"registry"}, {"circus"}),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from api import base64_text, fields
 from api.oip.messages import BYTES, Parameters, Tensor
-from hotswap.errors import BadRequest
+from hotswap.errors import PICTURE_FORMATS, BadRequest
 from hotswap.naming import which
 from hotswap.runner import Detection, Options, Picture, Prediction
 
@@ -50,8 +50,8 @@ def read(tensor: Tensor) -> tuple[Picture, ...]:
     for index, each in enumerate(elements):
         if not each:
             raise BadRequest(
-                f"{which(index, len(elements))}{tensor.name}: an element is empty; send the bytes of a JPEG, "
-                "PNG, WebP or BMP"
+                f"{which(index, len(elements))}{tensor.name}: an element is empty; send the bytes of a "
+                f"{PICTURE_FORMATS}"
             )
     return tuple(Picture(encoded=each) for each in elements)
 

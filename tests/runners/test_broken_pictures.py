@@ -13,7 +13,7 @@ from PIL import Image
 
 from hotswap.errors import BadPicture, BadRequest, PictureTooLarge, UnsupportedPicture
 from runners import picture as picture_module
-from runners.header import webp_size
+from runners.webp import webp_size
 from tests.runners.pictures import encode, exif, noise, read, smooth
 
 LIMIT = 1_000_000

@@ -1,0 +1,272 @@
+"""JPEGs: told to be whole by what the coded data hold, never by their last bytes.
+
+The decoder gets the segments that pixels depend on and nothing else, so that only what it says of the
+coded data is left to judge. Two things it does not say are counted here: scans that are missing and
+restart markers that are missing.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from hotswap.errors import BadPicture, UnsupportedPicture
+
+_SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+_TEM, _RST0, _RST7, _SOI_CODE, _EOI_CODE, _SOS, _DRI = 0x01, 0xD0, 0xD7, 0xD8, 0xD9, 0xDA, 0xDD
+_APP0, _APP1, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL, _PROGRESSIVE, _ARITHMETIC = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA), (0xC9, 0xCA)
+_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+# A progressive JPEG can name a scan in a few bytes, and each costs a pass over all pixels. Encoders
+# write about ten; this many passes over a picture at the pixel limit are allowed.
+_MOST_PASSES = 20
+_SPARE_AT_END = re.compile(r"extraneous bytes before marker 0xd9$")
+_SPARE_WITHIN = re.compile(r"extraneous bytes before marker 0x..$")
+_OTHER_DECODER = ("subsampling", "colorspace", "color conversion")
+# Bytes that no decoder takes for a marker or for the zeros that it makes up where data end.
+_STRAY = bytes.fromhex("6bd1359e4ac72d8316f05ab96cd42e97")
+# Arithmetic coders leave out zeros at the end of a segment.
+_LEFT_OUT = bytes(8)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """What the frame header says, and how far the scans have come."""
+
+    code: int
+    bits: int
+    height: int
+    width: int
+    sampling: dict[int, tuple[int, int]]
+    # Of every coefficient of every component: the bits still to come.
+    open: dict[int, list[int]] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        return not any(map(any, self.open.values()))
+
+    def take(self, scan: bytes) -> list[int]:
+        """Note what the scan brings; say of which components."""
+        names = list(scan[1 : 1 + 2 * scan[0] : 2])
+        first, last, shift = scan[1 + 2 * scan[0] : 4 + 2 * scan[0]]
+        low = shift & 15
+        if self.code not in _PROGRESSIVE:
+            first, last, low = 0, 63, 0
+        for name in names:
+            if name in self.open and first <= last <= 63:
+                self.open[name][first : last + 1] = [low] * (last + 1 - first)
+        return names
+
+    def units(self, names: list[int]) -> int:
+        """How many units, between which restart markers may stand, a scan of these components has."""
+        across, down = (max(side) for side in zip(*self.sampling.values(), strict=True))
+        own = self.sampling.get(names[0], (1, 1)) if len(names) == 1 else (1, 1)
+        edge = 8 if self.code in _SEQUENTIAL or self.code in _PROGRESSIVE else 1
+        wide, high = edge * across, edge * down
+        return -(-self.width * own[0] // wide) * -(-self.height * own[1] // high)
+
+
+class Jpeg:
+    """A JPEG whose headers are read and whose pixels are not.
+
+    Raises `BadPicture` where scans or restart markers are missing, `UnsupportedPicture` where the
+    decoder reads no such JPEG.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.exif = b""
+        self._data = data
+        self._interval = 0
+        self._frame: _Frame | None = None
+        self._kept: list[tuple[int, bytes]] = []
+        self._start = self._read_headers()
+        frame = self._frame
+        if frame is None or self._start == len(data):
+            raise BadPicture("the JPEG has no pixels: it ends within its headers")
+        if frame.bits != 8:
+            raise UnsupportedPicture(f"the JPEG has {frame.bits} bits a sample; those of 8 are read")
+        self.size = (frame.width, frame.height)
+        self._of = frame
+
+    def check(self, max_pixels: int) -> None:
+        """Refuse a JPEG that lacks scans or restart markers, or has too many scans for `max_pixels`."""
+        self._read_scans(max_pixels)
+        if not self._of.whole:
+            raise BadPicture("the JPEG is truncated: scans are missing")
+
+    def pixels(self, scale: int) -> Image.Image:
+        """The pixels, both sides divided by `scale`; raises `BadPicture` where data are missing."""
+        clean = self._clean(memoryview(self._data)[self._start :])
+        if self._of.code in _ARITHMETIC:
+            return self._compared(clean, scale)
+        size = (-(-self.size[0] // scale), -(-self.size[1] // scale))
+        kind = "CMYK" if len(self._of.sampling) == 4 else "RGBX"
+        canvas: NDArray[np.uint8] = np.empty((size[1], size[0], 4), dtype=np.uint8)
+        try:
+            # It decodes all, and tells the first of the decoder's remarks afterwards.
+            simplejpeg.decode_jpeg(clean, kind, min_height=size[1], min_width=size[0], buffer=canvas)
+        except ValueError as error:
+            remark = str(error)
+            if any(word in remark for word in _OTHER_DECODER) or _spare_within(remark):
+                return self._compared(clean, scale)
+            if not _SPARE_AT_END.search(remark):
+                raise BadPicture(f"the JPEG is truncated or corrupt: {remark}") from None
+        if kind == "CMYK":
+            return Image.frombuffer("CMYK", size, canvas, "raw", "CMYK;I", 0, 1)
+        return Image.frombuffer("RGB", size, canvas, "raw", "RGBX", 0, 1)
+
+    def _compared(self, clean: bytes, scale: int) -> Image.Image:
+        """Decode twice, the second time with stray bytes before every marker.
+
+        For what the first decoder does not read or judge: a segment that holds all of its data never
+        comes to read the stray bytes, one that lacks some does, and other pixels come out.
+        """
+        start = len(clean) - (len(self._data) - self._start) - len(_EOI)
+        stray = (_LEFT_OUT if self._of.code in _ARITHMETIC else b"") + _STRAY
+        padded = _MARKER.sub(lambda found: stray + found[0], clean[start:])
+        image, other = _by_pillow(clean, scale), _by_pillow(clean[:start] + padded, scale)
+        if image.tobytes() != other.tobytes():
+            raise BadPicture("the JPEG is truncated: its data end before its pixels do")
+        return image
+
+    def _read_headers(self) -> int:
+        """Keep the segments that pixels depend on; say where the first scan begins."""
+        for code, start, body in _segments(self._data):
+            if code == _SOS:
+                return start
+            if code in _FRAMES:
+                self._frame = _frame(code, body)
+            elif code == _DRI and len(body) >= 2:
+                self._interval = int.from_bytes(body[:2], "big")
+            elif code == _APP1 and body.startswith(b"Exif\0\0"):
+                self.exif = self.exif or body
+            if not (_APP0 <= code <= _APP15 or code == _COM) or code in (_APP0, _APP14):
+                self._kept.append((code, body))
+        return len(self._data)
+
+    def _clean(self, scans: memoryview) -> bytes:
+        parts: list[Any] = [_SOI]
+        for code, body in self._kept:
+            kept = _plain(code, body, len(self._of.sampling))
+            if kept is not None:
+                parts += [struct.pack(">BBH", 0xFF, code, len(kept) + 2), kept]
+        return b"".join([*parts, scans, _EOI])
+
+    def _read_scans(self, max_pixels: int) -> None:
+        """Follow the scans, as far as one is needed to know whether any is missing."""
+        frame, data, at, passes = self._of, self._data, self._start, 0
+        while at < len(data):
+            code, body, at = _segment(data, at)
+            if code == _EOI_CODE:
+                return
+            if code == _DRI and len(body) >= 2:
+                self._interval = int.from_bytes(body[:2], "big")
+            if code != _SOS:
+                continue
+            passes += 1
+            if passes * frame.width * frame.height > _MOST_PASSES * max_pixels and passes > 1:
+                raise BadPicture(f"the JPEG has {passes} scans or more, too many for its size")
+            names = frame.take(_scan(body))
+            wanted = -(-frame.units(names) // self._interval) - 1 if self._interval else 0
+            if passes == 1 and frame.whole and not wanted:
+                return
+            at = _skip_coded(data, at, wanted)
+
+
+def _spare_within(remark: str) -> bool:
+    return bool(_SPARE_WITHIN.search(remark)) and not _SPARE_AT_END.search(remark)
+
+
+def _by_pillow(data: bytes, scale: int) -> Image.Image:
+    image = JpegImageFile(BytesIO(data))
+    if scale > 1:
+        image.draft(None, (image.width // scale, image.height // scale))
+    image.load()
+    return image
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Code, place and body of every segment, up to and with the first scan's header."""
+    at = len(_SOI)
+    while at < len(data):
+        found = _MARKER.search(data, at)
+        if found is None:
+            return
+        code, body, at = _segment(data, found.start())
+        yield code, found.start(), body
+        if code in (_SOS, _EOI_CODE):
+            return
+
+
+def _segment(data: bytes, at: int) -> tuple[int, bytes, int]:
+    """Code and body of the segment that begins at or after `at`, and where it ends."""
+    found = _MARKER.search(data, at)
+    if found is None:
+        return _EOI_CODE, b"", len(data)
+    code, end = found[1][0], found.end()
+    if code == _TEM or _RST0 <= code <= _EOI_CODE:
+        return code, b"", end
+    length = int.from_bytes(data[end : end + 2], "big")
+    if length < 2 or len(data) < end + 2:
+        raise BadPicture("the JPEG is truncated or corrupt: a segment has no length")
+    return code, data[end + 2 : end + length], end + length
+
+
+def _frame(code: int, body: bytes) -> _Frame:
+    try:
+        bits, height, width, count = struct.unpack_from(">BHHB", body)
+        parts = [struct.unpack_from(">BB", body, 6 + 3 * index) for index in range(count)]
+    except struct.error:
+        raise BadPicture("the JPEG is truncated or corrupt: its frame header is cut") from None
+    sampling = {name: (factors >> 4, factors & 15) for name, factors in parts}
+    if not width or not height or not sampling or any(not 1 <= f <= 4 for s in sampling.values() for f in s):
+        raise BadPicture(f"the JPEG has a frame that cannot be: {width}x{height}, {count} components")
+    return _Frame(code, bits, height, width, sampling, {name: [1] * 64 for name in sampling})
+
+
+def _scan(body: bytes) -> bytes:
+    if not body or not body[0] or len(body) < 4 + 2 * body[0]:
+        raise BadPicture("the JPEG is truncated or corrupt: a scan's header is cut")
+    return body
+
+
+def _skip_coded(data: bytes, at: int, wanted: int) -> int:
+    """Where the coded data that begin at `at` end; they must hold `wanted` restart markers in order."""
+    seen = 0
+    for found in _MARKER.finditer(data, at):
+        code = found[1][0]
+        if not _RST0 <= code <= _RST7:
+            at = found.start()
+            break
+        if seen < wanted and code != _RST0 + seen % 8:
+            raise BadPicture(f"the JPEG is truncated or corrupt: restart marker {seen} is missing")
+        seen += 1
+    else:
+        at = len(data)
+    if seen < wanted:
+        raise BadPicture(f"the JPEG is truncated: {seen} of {wanted} restart markers are there")
+    return at
+
+
+def _plain(code: int, body: bytes, components: int) -> bytes | None:
+    """The segment's body, free of what a decoder would remark on; None: no pixel depends on it."""
+    if code == _APP0:
+        return b"JFIF\0\1\1\0\0\1\0\1\0\0" if body.startswith(b"JFIF\0") and len(body) >= 14 else None
+    if code != _APP14:
+        return body
+    if not body.startswith(b"Adobe") or len(body) < 12:
+        return None
+    # Codes that nobody has defined mean what decoders take them for.
+    transform = 0 if not body[11] else 2 if components == 4 else 1
+    return body[:11] + bytes([transform])
