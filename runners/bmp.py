@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
+from typing import cast
 
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
@@ -28,10 +29,11 @@ class Bmp:
     def pixels(self, scale: int) -> Image.Image:  # noqa: ARG002 - only JPEGs can
         """The pixels; raises `BadPicture` where some are missing, the padding of the last row aside."""
         image = BmpImageFile(BytesIO(self._data))
-        offset, (_, stride, _) = image.tile[0].offset, image.tile[0].args
+        tile = image.tile[0]
+        stride = cast(tuple[str, int, int], tile.args)[1]
         (bits,) = struct.unpack_from("<H", self._data, 28 if self._data[14] >= 40 else 24)
         row = -(-image.width * bits // 8)
-        missing = offset + stride * image.height - len(self._data)
+        missing = tile.offset + stride * image.height - len(self._data)
         if missing > stride - row:
             raise BadPicture(f"the BMP is truncated: {missing} bytes of its rows are missing")
         if missing > 0:

@@ -27,13 +27,16 @@ _TEM, _RST0, _RST7, _SOI_CODE, _EOI_CODE, _SOS, _DRI = 0x01, 0xD0, 0xD7, 0xD8, 0
 _APP0, _APP1, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL, _PROGRESSIVE, _ARITHMETIC = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA), (0xC9, 0xCA)
-_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+# Bytes that fill before a marker are no part of it, except where something is put before it.
+_MARKER = re.compile(rb"\xff([\x01-\xfe])")
+_FILLED_MARKER = re.compile(rb"\xff+[\x01-\xfe]")
 # A progressive JPEG can name a scan in a few bytes, and each costs a pass over all pixels. Encoders
 # write about ten; this many passes over a picture at the pixel limit are allowed.
 _MOST_PASSES = 20
 _SPARE_AT_END = re.compile(r"extraneous bytes before marker 0xd9$")
-_SPARE_WITHIN = re.compile(r"extraneous bytes before marker 0x..$")
-_OTHER_DECODER = ("subsampling", "colorspace", "color conversion")
+# What the decoder leaves undecided: it reads no such JPEG, or remarks on something harmless before it
+# could remark on data that are missing.
+_UNDECIDED = re.compile(r"subsampling|colorspace|color conversion|extraneous bytes|Invalid SOS parameters")
 # Bytes that no decoder takes for a marker or for the zeros that it makes up where data end.
 _STRAY = bytes.fromhex("6bd1359e4ac72d8316f05ab96cd42e97")
 # Arithmetic coders leave out zeros at the end of a segment.
@@ -45,7 +48,6 @@ class _Frame:
     """What the frame header says, and how far the scans have come."""
 
     code: int
-    bits: int
     height: int
     width: int
     sampling: dict[int, tuple[int, int]]
@@ -70,11 +72,26 @@ class _Frame:
 
     def units(self, names: list[int]) -> int:
         """How many units, between which restart markers may stand, a scan of these components has."""
-        across, down = (max(side) for side in zip(*self.sampling.values(), strict=True))
+        across = max(across for across, _ in self.sampling.values())
+        down = max(down for _, down in self.sampling.values())
         own = self.sampling.get(names[0], (1, 1)) if len(names) == 1 else (1, 1)
         edge = 8 if self.code in _SEQUENTIAL or self.code in _PROGRESSIVE else 1
         wide, high = edge * across, edge * down
         return -(-self.width * own[0] // wide) * -(-self.height * own[1] // high)
+
+
+@dataclass(frozen=True, slots=True)
+class _Headers:
+    """What stands before the first scan."""
+
+    frame: _Frame
+    # Segments that pixels may depend on.
+    kept: list[tuple[int, bytes]]
+    exif: bytes
+    # How many units lie between two restart markers; 0: there are none.
+    interval: int
+    # Where the first scan's header begins.
+    start: int
 
 
 class Jpeg:
@@ -85,19 +102,12 @@ class Jpeg:
     """
 
     def __init__(self, data: bytes) -> None:
-        self.exif = b""
+        headers = _headers(data)
         self._data = data
-        self._interval = 0
-        self._frame: _Frame | None = None
-        self._kept: list[tuple[int, bytes]] = []
-        self._start = self._read_headers()
-        frame = self._frame
-        if frame is None or self._start == len(data):
-            raise BadPicture("the JPEG has no pixels: it ends within its headers")
-        if frame.bits != 8:
-            raise UnsupportedPicture(f"the JPEG has {frame.bits} bits a sample; those of 8 are read")
-        self.size = (frame.width, frame.height)
-        self._of = frame
+        self._headers = headers
+        self._of = headers.frame
+        self.exif = headers.exif
+        self.size = (headers.frame.width, headers.frame.height)
 
     def check(self, max_pixels: int) -> None:
         """Refuse a JPEG that lacks scans or restart markers, or has too many scans for `max_pixels`."""
@@ -107,9 +117,7 @@ class Jpeg:
 
     def pixels(self, scale: int) -> Image.Image:
         """The pixels, both sides divided by `scale`; raises `BadPicture` where data are missing."""
-        clean = self._clean(memoryview(self._data)[self._start :])
-        if self._of.code in _ARITHMETIC:
-            return self._compared(clean, scale)
+        clean = self._clean()
         size = (-(-self.size[0] // scale), -(-self.size[1] // scale))
         kind = "CMYK" if len(self._of.sampling) == 4 else "RGBX"
         canvas: NDArray[np.uint8] = np.empty((size[1], size[0], 4), dtype=np.uint8)
@@ -118,13 +126,16 @@ class Jpeg:
             simplejpeg.decode_jpeg(clean, kind, min_height=size[1], min_width=size[0], buffer=canvas)
         except ValueError as error:
             remark = str(error)
-            if any(word in remark for word in _OTHER_DECODER) or _spare_within(remark):
-                return self._compared(clean, scale)
             if not _SPARE_AT_END.search(remark):
+                if _UNDECIDED.search(remark):
+                    return self._compared(clean, scale)
                 raise BadPicture(f"the JPEG is truncated or corrupt: {remark}") from None
+        if self._of.code in _ARITHMETIC:
+            # Its coder makes up zeros without a remark.
+            return self._compared(clean, scale)
         if kind == "CMYK":
-            return Image.frombuffer("CMYK", size, canvas, "raw", "CMYK;I", 0, 1)
-        return Image.frombuffer("RGB", size, canvas, "raw", "RGBX", 0, 1)
+            return Image.frombytes("CMYK", size, canvas, "raw", "CMYK;I")
+        return Image.frombytes("RGB", size, canvas, "raw", "RGBX")
 
     def _compared(self, clean: bytes, scale: int) -> Image.Image:
         """Decode twice, the second time with stray bytes before every marker.
@@ -132,60 +143,45 @@ class Jpeg:
         For what the first decoder does not read or judge: a segment that holds all of its data never
         comes to read the stray bytes, one that lacks some does, and other pixels come out.
         """
-        start = len(clean) - (len(self._data) - self._start) - len(_EOI)
+        start = len(clean) - (len(self._data) - self._headers.start) - len(_EOI)
         stray = (_LEFT_OUT if self._of.code in _ARITHMETIC else b"") + _STRAY
-        padded = _MARKER.sub(lambda found: stray + found[0], clean[start:])
+        padded = _FILLED_MARKER.sub(lambda found: stray + found[0], clean[start:])
         image, other = _by_pillow(clean, scale), _by_pillow(clean[:start] + padded, scale)
         if image.tobytes() != other.tobytes():
             raise BadPicture("the JPEG is truncated: its data end before its pixels do")
         return image
 
-    def _read_headers(self) -> int:
-        """Keep the segments that pixels depend on; say where the first scan begins."""
-        for code, start, body in _segments(self._data):
-            if code == _SOS:
-                return start
-            if code in _FRAMES:
-                self._frame = _frame(code, body)
-            elif code == _DRI and len(body) >= 2:
-                self._interval = int.from_bytes(body[:2], "big")
-            elif code == _APP1 and body.startswith(b"Exif\0\0"):
-                self.exif = self.exif or body
-            if not (_APP0 <= code <= _APP15 or code == _COM) or code in (_APP0, _APP14):
-                self._kept.append((code, body))
-        return len(self._data)
-
-    def _clean(self, scans: memoryview) -> bytes:
+    def _clean(self) -> bytes:
         parts: list[Any] = [_SOI]
-        for code, body in self._kept:
+        for code, body in self._headers.kept:
             kept = _plain(code, body, len(self._of.sampling))
             if kept is not None:
                 parts += [struct.pack(">BBH", 0xFF, code, len(kept) + 2), kept]
-        return b"".join([*parts, scans, _EOI])
+        return b"".join([*parts, memoryview(self._data)[self._headers.start :], _EOI])
 
     def _read_scans(self, max_pixels: int) -> None:
         """Follow the scans, as far as one is needed to know whether any is missing."""
-        frame, data, at, passes = self._of, self._data, self._start, 0
+        frame, data, at, passes = self._of, self._data, self._headers.start, 0
+        interval = self._headers.interval
         while at < len(data):
             code, body, at = _segment(data, at)
             if code == _EOI_CODE:
                 return
             if code == _DRI and len(body) >= 2:
-                self._interval = int.from_bytes(body[:2], "big")
+                interval = int.from_bytes(body[:2], "big")
             if code != _SOS:
                 continue
             passes += 1
             if passes * frame.width * frame.height > _MOST_PASSES * max_pixels and passes > 1:
                 raise BadPicture(f"the JPEG has {passes} scans or more, too many for its size")
             names = frame.take(_scan(body))
-            wanted = -(-frame.units(names) // self._interval) - 1 if self._interval else 0
-            if passes == 1 and frame.whole and not wanted:
+            wanted = -(-frame.units(names) // interval) - 1 if interval else 0
+            sequential = frame.code not in _PROGRESSIVE
+            if sequential and frame.whole and not wanted:
                 return
             at = _skip_coded(data, at, wanted)
-
-
-def _spare_within(remark: str) -> bool:
-    return bool(_SPARE_WITHIN.search(remark)) and not _SPARE_AT_END.search(remark)
+            if sequential and frame.whole:
+                return
 
 
 def _by_pillow(data: bytes, scale: int) -> Image.Image:
@@ -194,6 +190,22 @@ def _by_pillow(data: bytes, scale: int) -> Image.Image:
         image.draft(None, (image.width // scale, image.height // scale))
     image.load()
     return image
+
+
+def _headers(data: bytes) -> _Headers:
+    frame, kept, exif, interval = None, [], b"", 0
+    for code, start, body in _segments(data):
+        if code == _SOS and frame:
+            return _Headers(frame, kept, exif, interval, start)
+        if code in _FRAMES:
+            frame = _frame(code, body)
+        elif code == _DRI and len(body) >= 2:
+            interval = int.from_bytes(body[:2], "big")
+        elif code == _APP1 and body.startswith(b"Exif\0\0"):
+            exif = exif or body
+        if code in (_APP0, _APP14) or not (_APP0 <= code <= _APP15 or code == _COM):
+            kept.append((code, body))
+    raise BadPicture("the JPEG has no pixels: it ends within its headers")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -232,7 +244,9 @@ def _frame(code: int, body: bytes) -> _Frame:
     sampling = {name: (factors >> 4, factors & 15) for name, factors in parts}
     if not width or not height or not sampling or any(not 1 <= f <= 4 for s in sampling.values() for f in s):
         raise BadPicture(f"the JPEG has a frame that cannot be: {width}x{height}, {count} components")
-    return _Frame(code, bits, height, width, sampling, {name: [1] * 64 for name in sampling})
+    if bits != 8:
+        raise UnsupportedPicture(f"the JPEG has {bits} bits a sample; those of 8 are read")
+    return _Frame(code, height, width, sampling, {name: [1] * 64 for name in sampling})
 
 
 def _scan(body: bytes) -> bytes:

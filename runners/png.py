@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from hotswap.errors import BadPicture
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_END_MARK = b"\0\0\0\0IEND\xae\x42\x60\x82"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _GREY, _RGB, _PALETTE = 0, 2, 3
@@ -77,7 +78,7 @@ class Png:
         self.size = (self._header.width, self._header.height)
 
     def pixels(self, scale: int) -> Image.Image:  # noqa: ARG002 - only JPEGs can
-        """The pixels, with alpha where some may be transparent; raises `BadPicture` where rows are missing."""
+        """The pixels, with alpha where some may be clear; raises `BadPicture` where rows are missing."""
         header, image = self._header, self._open()
         image.load()
         if header.depth == 16 and header.colour == _GREY:
@@ -144,6 +145,8 @@ class Png:
         coded: list[memoryview] = []
         ended = False
         for chunk in chunks:
+            if chunk.kind == b"IEND":
+                break
             if chunk.kind == b"eXIf" and chunk.right:
                 self.exif = self.exif or bytes(chunk.body)
             elif ended:
@@ -223,14 +226,17 @@ def _header(body: bytes) -> _Header:
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """The chunks up to the end mark or the end of the data."""
+    """The chunks, one after the other, to the end of the data."""
     view, at = memoryview(data), len(_SIGNATURE)
     while len(data) - at >= 8:
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
-        # No chunk is looked into before its kind says that it matters, and few do.
-        yield _Chunk(kind, view[at + 8 : end], view[at + 4 : end + 4], cut=end + 4 > len(data))
-        if kind == b"IEND":
+        cut = end + 4 > len(data)
+        if cut and data.endswith(_END_MARK):
+            # Put behind what was lost; as data it would pass for rows.
+            end = max(at + 8, len(data) - len(_END_MARK))
+        yield _Chunk(kind, view[at + 8 : end], view[at + 4 : end + 4], cut)
+        if cut:
             return
         at = end + 4
 
@@ -273,6 +279,4 @@ def _inflated(coded: bytes, size: int) -> Iterator[bytes]:
             if not rest and not (rows and not piece):
                 break
     if size:
-        raise BadPicture(
-            f"the PNG is truncated: {wanted - size} of {wanted} bytes of its rows are there"
-        )
+        raise BadPicture(f"the PNG is truncated: {wanted - size} of {wanted} bytes of its rows are there")
