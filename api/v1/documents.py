@@ -26,7 +26,7 @@ _NAMED = {
 
 def schemas() -> dict[str, Any]:
     """What the operations refer to."""
-    picture = {"anyOf": [_NAMED, _B64, _ENCODED], "description": "JPEG, PNG, WebP or BMP in base64"}
+    picture = {"anyOf": [_NAMED, _B64, _ENCODED], "description": f"{PICTURE_FORMATS} in base64"}
     pictures = {"type": "array", "items": picture, "minItems": 1, "maxItems": MOST}
     status = _object({"error_code": _STRING, "error_message": _STRING})
     state = {"type": "string", "enum": ["AVAILABLE", "LOADING", "UNLOADING", "END"]}

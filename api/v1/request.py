@@ -120,7 +120,7 @@ def _encoded(field: str, row: object) -> bytes:
         raise BadRequest(f"{field}: {_TAKEN}")
     data = _of_base64(field, value)
     if not data:
-        raise BadRequest(f"{field}: it is empty; send the bytes of a JPEG, PNG, WebP or BMP")
+        raise BadRequest(f"{field}: it is empty; send the bytes of {PICTURE_FORMATS}")
     return data
 
 

@@ -222,8 +222,9 @@ def test_odd_parameters_of_a_sequential_scan_hide_nothing(name):
 
 def test_a_bit_error_that_the_decoder_sees_is_refused():
     data = bytearray(JPEGS["420"])
-    at = data.index(b"\xff\xda") + 400
-    data[at : at + 40] = b"\xfe" * 40
+    # Far from the end libjpeg-turbo takes a quicker way, which looks for none.
+    at = len(data) - 80
+    data[at : at + 40] = b"\xff\0" * 20
     with pytest.raises(BadPicture, match="Huffman"):
         read(bytes(data))
 
