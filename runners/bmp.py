@@ -18,6 +18,7 @@ class Bmp:
     """A BMP whose headers are read and whose pixels are not."""
 
     exif = b""
+    profile = b""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

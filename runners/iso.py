@@ -24,8 +24,16 @@ class _ByPlugin:
     @property
     def exif(self) -> bytes:
         """The EXIF block, whose orientation agrees with the file's own."""
-        exif = self._image.info.get("exif")
-        return exif if isinstance(exif, bytes) else b""
+        return self._aside("exif")
+
+    @property
+    def profile(self) -> bytes:
+        """The colour profile; empty when there is none."""
+        return self._aside("icc_profile")
+
+    def _aside(self, name: str) -> bytes:
+        found = self._image.info.get(name)
+        return found if isinstance(found, bytes) else b""
 
     def pixels(self, scale: int) -> Image.Image:  # noqa: ARG002 - only JPEGs can
         """The pixels; raises what the plugin raises where data are missing."""

@@ -24,7 +24,7 @@ from hotswap.errors import BadPicture, UnsupportedPicture
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _TEM, _RST0, _RST7, _SOI_CODE, _EOI_CODE, _SOS, _DRI = 0x01, 0xD0, 0xD7, 0xD8, 0xD9, 0xDA, 0xDD
-_APP0, _APP1, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
+_APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL, _PROGRESSIVE, _ARITHMETIC = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA), (0xC9, 0xCA)
 # Bytes that fill before a marker are no part of it, except where something is put before it.
@@ -88,6 +88,8 @@ class _Headers:
     # Segments that pixels may depend on.
     kept: list[tuple[int, bytes]]
     exif: bytes
+    # Number of the part, of how many, and the part.
+    profile: list[tuple[int, int, bytes]]
     # How many units lie between two restart markers; 0: there are none.
     interval: int
     # Where the first scan's header begins.
@@ -108,6 +110,14 @@ class Jpeg:
         self._of = headers.frame
         self.exif = headers.exif
         self.size = (headers.frame.width, headers.frame.height)
+
+    @property
+    def profile(self) -> bytes:
+        """The colour profile; empty when there is none, or parts are missing."""
+        parts = sorted(self._headers.profile)
+        count = len(parts)
+        whole = [part[:2] for part in parts] == [(number, count) for number in range(1, count + 1)]
+        return b"".join(part[2] for part in parts) if whole else b""
 
     def check(self, max_pixels: int) -> None:
         """Refuse a JPEG that lacks scans or restart markers, or has too many scans for `max_pixels`."""
@@ -193,16 +203,18 @@ def _by_pillow(data: bytes, scale: int) -> Image.Image:
 
 
 def _headers(data: bytes) -> _Headers:
-    frame, kept, exif, interval = None, [], b"", 0
+    frame, kept, exif, profile, interval = None, [], b"", [], 0
     for code, start, body in _segments(data):
         if code == _SOS and frame:
-            return _Headers(frame, kept, exif, interval, start)
+            return _Headers(frame, kept, exif, profile, interval, start)
         if code in _FRAMES:
             frame = _frame(code, body)
         elif code == _DRI and len(body) >= 2:
             interval = int.from_bytes(body[:2], "big")
         elif code == _APP1 and body.startswith(b"Exif\0\0"):
             exif = exif or body
+        elif code == _APP2 and body.startswith(b"ICC_PROFILE\0") and len(body) >= 14:
+            profile.append((body[12], body[13], body[14:]))
         if code in (_APP0, _APP14) or not (_APP0 <= code <= _APP15 or code == _COM):
             kept.append((code, body))
     raise BadPicture("the JPEG has no pixels: it ends within its headers")

@@ -38,6 +38,10 @@ class Encoded(Protocol):
     def exif(self) -> bytes:
         """The EXIF block; empty when there is none."""
 
+    @property
+    def profile(self) -> bytes:
+        """The colour profile; empty when there is none that can be read."""
+
     def pixels(self, scale: int) -> Image.Image:
         """The pixels; raises where any are missing. JPEGs divide both sides by `scale`."""
 
@@ -131,7 +135,9 @@ def _from_bytes(kind: Format, data: bytes, model_input: Size, max_pixels: int) -
     turn = orientation(file.exif)
     wanted = (2 * model_input[0], 2 * model_input[1])
     scale = dct_scale(file.size, wanted[::-1] if turn >= 5 else wanted)
-    return _upright(_as_rgb(file.pixels(scale)), file.size, turn)
+    decoded = _upright(_as_rgb(file.pixels(scale)), file.size, turn)
+    decoded.image.info["icc_profile"] = file.profile
+    return decoded
 
 
 def _check_size(size: Size, max_pixels: int) -> None:

@@ -28,6 +28,7 @@ _GREY, _RGB, _PALETTE = 0, 2, 3
 # Of Adam7: first column and row of each pass, and the steps to the next.
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _TRANSPARENT = {_GREY: 2, _RGB: 6}
+_LONGEST_PROFILE = 1_000_000
 _STORED = 65_535
 _SLICE = 32_768
 
@@ -73,9 +74,21 @@ class Png:
         self.exif = b""
         self._palette = b""
         self._transparent = b""
+        self._profile = b""
         self._coded = b""
         self._header = self._read(data)
         self.size = (self._header.width, self._header.height)
+
+    @property
+    def profile(self) -> bytes:
+        """The colour profile; empty when there is none, or it cannot be read, or is beyond measure."""
+        _, _, packed = self._profile.partition(b"\0")
+        inflater = zlib.decompressobj()
+        try:
+            profile = inflater.decompress(packed[1:], _LONGEST_PROFILE)
+        except zlib.error:
+            return b""
+        return profile if inflater.eof else b""
 
     def pixels(self, scale: int) -> Image.Image:  # noqa: ARG002 - only JPEGs can
         """The pixels, with alpha where some may be clear; raises `BadPicture` where rows are missing."""
@@ -177,6 +190,8 @@ class Png:
             palette = 0 < len(body) <= len(self._palette) // 3
             fits = palette if header.colour == _PALETTE else len(body) == _TRANSPARENT.get(header.colour)
             self._transparent = body if fits else b""
+        elif chunk.kind == b"iCCP" and chunk.right:
+            self._profile = bytes(chunk.body)
         elif chunk.kind[:1].isupper():
             raise BadPicture(f"the PNG needs a chunk {_name(chunk.kind)} to be read, which nobody here knows")
 

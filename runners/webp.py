@@ -25,11 +25,14 @@ class WebP:
 
     def __init__(self, data: bytes) -> None:
         self.exif = b""
+        self.profile = b""
         kept: list[bytes] = []
         shown = False
         for kind, body in _chunks(data):
             if kind == b"EXIF":
                 self.exif = self.exif or bytes(body)
+            elif kind == b"ICCP":
+                self.profile = self.profile or bytes(body)
             elif kind in _KEPT and not shown:
                 kept.append(_chunk(kind, _plain(kind, bytes(body))))
                 shown = kind in _PIXELS

@@ -46,7 +46,7 @@ def test_no_pictures_have_no_answers(tmp_path):
 @pytest.mark.parametrize(
     ("broken", "kind", "said"),
     [
-        (b"\xff\xd8\xff", BadPicture, "the JPEG cannot be decoded"),
+        (b"\xff\xd8\xff", BadPicture, "the JPEG has no pixels"),
         (b"", BadPicture, "empty"),
         (b"GIF89a" + bytes(20), UnsupportedPicture, "GIF"),
         (encode(smooth(100, 50), "PNG"), PictureTooLarge, "100x50"),

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
 from hotswap.errors import BadPicture, PictureTooLarge, UnsupportedPicture
 from runners.header import sniff
@@ -17,6 +17,7 @@ from tests.runners.pictures import encode, exif, noise, pixels, read, smooth
 MOTIF = (smooth(200, 150) // 2 + noise(200, 150) // 8).astype(np.uint8)
 SHEER = Image.fromarray(MOTIF)
 SHEER.putalpha(Image.fromarray(smooth(200, 150)[..., 0]))
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 MORE = {"save_all": True, "append_images": [Image.new("RGB", (200, 150))]}
 
 
@@ -174,3 +175,12 @@ def test_avif_without_its_decoder_is_named(monkeypatch):
     monkeypatch.setattr(features, "check", lambda feature: False)
     with pytest.raises(UnsupportedPicture, match="AVIF"):
         read(b"\0\0\0\x20ftypavif")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "BMP"])
+def test_the_colour_profile_goes_with_the_pixels(kind):
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    profile = np.random.default_rng(0).bytes(150_000) if kind == "JPEG" else SRGB
+    found = read(encode(MOTIF, kind, icc_profile=profile)).image.info["icc_profile"]
+    assert found == (b"" if kind == "BMP" else profile)
