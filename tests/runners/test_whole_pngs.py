@@ -266,9 +266,9 @@ def test_bombs_are_not_unpacked():
     tracemalloc.start()
     try:
         assert np.array_equal(pixels(read(data)), WHOLE)
-        assert tracemalloc.get_traced_memory()[1] < 3_000_000  # a profile of 1 MB is read
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000  # a profile of 1 MB is read
         # More rows than the header asks for are not unpacked either.
         assert read(built(HEADER, (b"IDAT", packed), END)).width == WIDTH
-        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()

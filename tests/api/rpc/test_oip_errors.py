@@ -42,7 +42,7 @@ def _two_fields() -> pb.InferTensorContents:
         ([pictures()], "pictures"),
         ([pictures(b"")], "empty"),
         ([pictures(b"no picture")], "JPEG, PNG, WebP"),
-        ([pictures(JPEG[: len(JPEG) // 2])], "the JPEG is truncated"),
+        ([pictures(JPEG[: len(JPEG) // 2])], "the JPEG has no pixels"),
         ([pixels(shape=[2**63 - 1, 2**63 - 1, 0])], "shape"),
         ([pixels(shape=[-(2**63)])], "shape"),
         ([pixels(shape=[1] * 33)], "shape"),
