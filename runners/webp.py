@@ -13,7 +13,6 @@ from hotswap.errors import BadPicture
 
 _KEPT = (b"VP8X", b"ALPH", b"VP8 ", b"VP8L", b"ANIM", b"ANMF")
 _PIXELS = (b"VP8 ", b"VP8L", b"ANMF")
-_ALPHA, _MOVING = 0x10, 0x02
 
 
 class WebP:
@@ -34,7 +33,7 @@ class WebP:
             elif kind == b"ICCP":
                 self.profile = self.profile or bytes(body)
             elif kind in _KEPT and not shown:
-                kept.append(_chunk(kind, _plain(kind, bytes(body))))
+                kept.append(_chunk(kind, bytes(body)))
                 shown = kind in _PIXELS
         if not shown:
             raise BadPicture("the WebP is truncated: it has no pixels")
@@ -59,11 +58,6 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         kind, length = struct.unpack_from("<4sI", data, at)
         yield kind, view[at + 8 : at + 8 + length]
         at += 8 + length + length % 2
-
-
-def _plain(kind: bytes, body: bytes) -> bytes:
-    """A chunk's body that promises no chunk that is left out."""
-    return bytes([body[0] & (_ALPHA | _MOVING)]) + body[1:] if kind == b"VP8X" and body else body
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -143,6 +143,15 @@ def test_bytes_to_spare_within_hide_nothing(name):
         read(later + spared[at + 5 + (len(data) - at) * 7 // 8 :])
 
 
+@pytest.mark.parametrize("name", RESTARTS)
+def test_bytes_to_spare_hide_no_restart_marker_out_of_order(name):
+    data = bytearray(JPEGS[name])
+    second, later = _places(data, rb"\xff[\xd0-\xd7]")[1:4:2]
+    data[later + 1] = 0xD0 + (data[later + 1] + 3) % 8
+    with pytest.raises(BadPicture, match="restart marker 3"):
+        read(bytes(data[:second] + b"spare" + data[second:]))
+
+
 @pytest.mark.parametrize("name", [name for name in JPEGS if len(JPEGS[name]) > 2000])
 @pytest.mark.parametrize("part", [5, 8, 12])
 def test_a_chunk_lost_in_the_middle_is_missed(name, part):

@@ -133,7 +133,7 @@ def test_a_png_that_lacks_rows_is_broken_though_all_checksums_are_right(name):
     before = [each for each in chunks if each[0] not in (b"IDAT", b"IEND")]
     rows = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
     for length in (0, 1, len(rows) // 2, len(rows) - 1):
-        with pytest.raises(BadPicture, match="truncated"):
+        with pytest.raises(BadPicture, match="bytes of its rows"):
             read(built(*before, (b"IDAT", zlib.compress(rows[:length])), END))
 
 
