@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from api.oip.pictures import MOST
+from hotswap.errors import PICTURE_FORMATS
 
 _REF = "#/components/schemas/{}"
 _TAG = "kserve v1"

@@ -15,7 +15,7 @@ import orjson
 
 from api.oip import pictures
 from api.oip.pictures import MOST
-from hotswap.errors import BadRequest
+from hotswap.errors import PICTURE_FORMATS, BadRequest
 from hotswap.naming import naming
 from hotswap.runner import Options, Picture
 
@@ -120,7 +120,7 @@ def _encoded(field: str, row: object) -> bytes:
         raise BadRequest(f"{field}: {_TAKEN}")
     data = _of_base64(field, value)
     if not data:
-        raise BadRequest(f"{field}: it is empty; send the bytes of {PICTURE_FORMATS}")
+        raise BadRequest(f"{field}: it is empty; send the bytes of a {PICTURE_FORMATS}")
     return data
 
 
