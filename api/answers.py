@@ -113,6 +113,8 @@ def named(answer: Answered) -> dict[str, str]:
 
 
 def _predict_body(answer: Answer) -> dict[str, Any]:
+    found = picture(answer.predictions[0])
+    embedding = found.pop("embedding")
     return {
         "request_id": answer.request_id,
         "model": answer.model,
@@ -120,8 +122,9 @@ def _predict_body(answer: Answer) -> dict[str, Any]:
         "model_digest": answer.digest,
         "generation": answer.generation,
         "task": answer.task,
-        **picture(answer.predictions[0]),
+        **found,
         "timings_ms": timings(answer),
+        "embedding": embedding,
     }
 
 

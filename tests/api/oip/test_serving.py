@@ -86,7 +86,7 @@ async def test_r15_another_version_is_never_used(version: str, kind: type[Servin
 @pytest.mark.parametrize(
     ("inputs", "more"),
     [
-        ((Tensor("x", "BYTES", (1, 1), [b"a"]),), {}),
+        ((Tensor("x", "BYTES", (1, 2), [b"a", b"a"]),), {}),
         ((Tensor("x", "BYTES", (0,), []),), {}),
         ((Tensor("x", "BYTES", (33,), [b"a"] * 33),), {}),
         ((Tensor("x", "BYTES", (2,), [b"a", b""]),), {}),
