@@ -14,9 +14,9 @@ from typing import Any
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-from registry.run_folder import AlreadyRunning, RunFolder
-from serving import process
 from settings import load
+from workers import process
+from workers.run_folder import AlreadyRunning, RunFolder
 
 SETTINGS = load(tell=not process.is_worker())
 RUN = RunFolder(SETTINGS.home)
@@ -28,30 +28,30 @@ import bentoml
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from api import answers, context, errors, openapi, routes
-from api.annotated import Annotator
-from api.body import Store
-from api.cross_origin import CrossOrigin
-from api.gateway import Gateway, GatewayParts
-from api.predict_input import AnnotatedInput, AnnotatedOutput, InputParts, PredictInput, PredictOutput
-from api.rpc import tls
-from api.rpc.server import CannotListen, Listen, check_free
-from api.rpc.tls import BadCertificate, TlsFiles
+from api import context, errors
+from api.budget import ByteBudget
+from api.grpc import tls
+from api.grpc.server import CannotListen, Listen, check_free
+from api.grpc.tls import BadCertificate, TlsFiles
+from api.http import management, openapi, schemas
+from api.http.cross_origin import CrossOrigin
+from api.http.image_response import Annotator
+from api.http.middleware import MiddlewareParts, RequestMiddleware
+from api.http.predict import AnnotatedInput, AnnotatedOutput, InputParts, PredictInput, PredictOutput
+from bootstrap import Worker, rpc_listen, version
 from hotswap.desired import BadServe, seed
 from hotswap.errors import ServingError
-from hotswap.requests import PredictRequest
-from hotswap.runner import Options, Picture
-from registry.desired_file import DesiredFile, StateDamaged
-from runners import draw
-from serving import master
-from serving.connections import Connections
-from wiring import Worker, rpc_listen, version
+from hotswap.predictions import Options, Picture, PredictRequest
+from registry.file_store import DesiredFile, StateDamaged
+from runners.drawing import draw
+from workers import supervisor
+from workers.connections import Connections
 
-BODIES = Store(SETTINGS.max_buffered_bytes)
+BODIES = ByteBudget(SETTINGS.max_buffered_bytes)
 CONNECTIONS = Connections(SETTINGS.header_timeout)
 ANNOTATOR = Annotator(
     partial(draw.annotated, max_pixels=SETTINGS.max_pixels),
-    Store(SETTINGS.max_buffered_bytes),
+    ByteBudget(SETTINGS.max_buffered_bytes),
     SETTINGS.request_timeout,
 )
 
@@ -82,7 +82,7 @@ def _with_our_http() -> None:
     try:
         from uvicorn import config
 
-        from api.http_protocol import HttpProtocol
+        from api.http.protocol import HttpProtocol
 
         vars(config)["HTTP_PROTOCOLS"]["auto"] = partial(HttpProtocol, CONNECTIONS)
     except (ImportError, KeyError) as error:
@@ -122,8 +122,8 @@ class Okawari:
     def claim() -> None:
         """In the master, before any worker: take the home, apply the environment's wishes."""
         # Before the home names this process: the default for a hangup would end it.
-        master.take_over_hangup(RUN)
-        master.replace_lost_workers(RUN)
+        supervisor.take_over_hangup(RUN)
+        supervisor.replace_lost_workers(RUN)
         try:
             RUN.claim()
             _check_http()
@@ -194,7 +194,7 @@ async def _answer(
             then=drawing,
         )
         with await worker().data_plane.predicting(request) as answer:
-            return answers.predicted(answer) if drawing is None else drawing.response(answer)
+            return schemas.predicted(answer) if drawing is None else drawing.response(answer)
     except ServingError as error:
         worker().outcomes.refused(state.request_id, model, error)
         return errors.response(error)
@@ -209,7 +209,7 @@ def _encoded(image: Any) -> bytes:
 
 def _check_grpc() -> None:
     """Before any worker starts: can gRPC be offered? Raises `CannotListen`, `BadCertificate`."""
-    listen = rpc_listen(SETTINGS, master.host())
+    listen = rpc_listen(SETTINGS, supervisor.host())
     if listen is not None:
         check_free(listen)
         if listen.tls is not None:
@@ -218,10 +218,10 @@ def _check_grpc() -> None:
 
 def _check_http() -> None:
     """Before any worker starts: port and certificate; raises as `_check_grpc`. BentoML would show a trace."""
-    if files := master.https_files():
+    if files := supervisor.https_files():
         tls.check(TlsFiles(*files))
-    if port := master.port():
-        check_free(Listen(master.host(), port), _unable)
+    if port := supervisor.port():
+        check_free(Listen(supervisor.host(), port), _unable)
 
 
 def _unable(listen: Listen, reason: str) -> str:
@@ -250,8 +250,8 @@ class _Observer:
 # The decorator has made a service of the class, which the type checker cannot see.
 SERVICE: Any = Okawari
 SERVICE.add_asgi_middleware(
-    Gateway,
-    parts=GatewayParts(
+    RequestMiddleware,
+    parts=MiddlewareParts(
         max_body_bytes=SETTINGS.max_body_bytes,
         bodies=BODIES,
         request_timeout=SETTINGS.request_timeout,
@@ -261,4 +261,4 @@ SERVICE.add_asgi_middleware(
         cross_origin=CrossOrigin(SETTINGS.cors_origins) if SETTINGS.cors_origins else None,
     ),
 )
-SERVICE.mount_asgi_app(routes.build(lambda: worker().route_parts, _documents), path="/", name="okawari")
+SERVICE.mount_asgi_app(management.build(lambda: worker().route_parts, _documents), path="/", name="okawari")

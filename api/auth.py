@@ -14,7 +14,7 @@ from api.errors import AdminTokenRequired, Forbidden, Unauthorized
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class AdminAuth:
     """Guards changing calls. `exposed` says whether the listening socket is bound beyond loopback."""
 
     token: str | None

@@ -99,7 +99,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.VersionNotFound, 404),
     (errors.VersionNotLoaded, 409),
     (errors.Conflict, 409),
-    (errors.Overtaken, 409),
+    (errors.Superseded, 409),
     (errors.VersionFailed, 409),
     (errors.Overloaded, 429),
     (errors.ModelNotReady, 503),
@@ -117,7 +117,7 @@ PROTOCOL: tuple[tuple[type[ServingError], int], ...] = (
     (errors.VersionNotLoaded, 400),
     (errors.VersionFailed, 400),
     (errors.Conflict, 400),
-    (errors.Overtaken, 400),
+    (errors.Superseded, 400),
     *HTTP,
 )
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models_import.child import child_environment
+from models_import.subprocesses import child_environment
 
 
 def start(home: Path, folders: Sequence[Path]) -> subprocess.Popen[bytes]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from hotswap.artifact import Artifact
-from hotswap.runner import Options, Picture
+from hotswap.predictions import Options, Picture
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import.store import ModelStore
 from runners.loader import OnnxLoader

@@ -15,8 +15,8 @@ from typing import Any, Self
 import httpx
 
 from benchmarks.machine import cpu_seconds
-from models_import.child import child_environment
-from registry.run_folder import RunFolder
+from models_import.subprocesses import child_environment
+from workers.run_folder import RunFolder
 
 HOST = "127.0.0.1"
 _ROOT = Path(__file__).resolve().parent.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from registry.run_folder import WorkerState
+from workers.run_folder import WorkerState
 
 #: What a worker listens on when it listens everywhere, and how this machine reaches it.
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a worker does, not we

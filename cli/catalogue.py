@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.console import mega, say, say_json, settings
-from hotswap.artifact import ModelSight, VersionSight
+from cli.output import mega, say, say_json, settings
 from hotswap.manifest import ModelConfig
+from hotswap.repository import ModelInfo, VersionInfo
 from models_import.store import ModelStore
 
 if TYPE_CHECKING:
-    from models_import.fetching import Entry
+    from models_import.catalogue import CatalogueEntry
 
 #: What the store holds by an entry's tag.
 HELD, DIFFERS, ABSENT = "yes", "differs", "-"
@@ -27,10 +27,10 @@ _COMMIT = re.compile(r"\b([0-9a-f]{7})[0-9a-f]{33}\b")
 class Offer:
     """One model version that can be had, and what the store holds by its tag."""
 
-    entry: Entry
+    entry: CatalogueEntry
     config: ModelConfig
     digest: str
-    sight: VersionSight | None
+    sight: VersionInfo | None
 
     @property
     def stored(self) -> str:
@@ -56,7 +56,7 @@ def catalogue_command(names: tuple[str, ...], as_json: bool) -> None:
       okawari catalogue yolox_nano nanodet_m_416
       okawari catalogue --json
     """
-    from models_import.fetching import choose, entries
+    from models_import.catalogue import choose, entries
 
     found = entries()
     for name in names:
@@ -69,8 +69,8 @@ def catalogue_command(names: tuple[str, ...], as_json: bool) -> None:
         _print(offers)
 
 
-def _offer(entry: Entry, sights: Mapping[str, ModelSight]) -> Offer:
-    from models_import.fetching import config_of, digest_before_fetching
+def _offer(entry: CatalogueEntry, sights: Mapping[str, ModelInfo]) -> Offer:
+    from models_import.catalogue import config_of, digest_before_fetching
 
     model = sights.get(entry.name)
     sight = model.versions.get(entry.version) if model else None

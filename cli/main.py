@@ -12,28 +12,28 @@ from importlib import import_module
 
 import click
 
-from cli.refusal import Refused
-from models_import.politeness import give_way
+from cli.errors import Refused
+from models_import.subprocesses import give_way
 
 # Every process of ours inherits it; BentoML would send usage data otherwise.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 #: Command → the module that holds it, imported when it is needed, and what it does.
 COMMANDS = {
-    "import": ("cli.incoming", "Check models and put them into the store, each in one step."),
-    "get": ("cli.incoming", "Fetch a model of the catalogue and put it into the store."),
+    "import": ("cli.import_commands", "Check models and put them into the store, each in one step."),
+    "get": ("cli.import_commands", "Fetch a model of the catalogue and put it into the store."),
     "catalogue": ("cli.catalogue", "List the models that can be fetched by name."),
-    "init": ("cli.incoming", "Give a new home the demo models, once."),
-    "models": ("cli.listing", "List versions, which serves, and why the others do not."),
-    "export": ("cli.outgoing", "Write a version as an archive."),
-    "remove": ("cli.outgoing", "Remove a version from the store for good."),
-    "status": ("cli.listing", "Say whether the service runs, where, and what it serves."),
-    "predict": ("cli.predicting", "Ask the running service about pictures, and see what it sees."),
-    "pin": ("cli.targets", "Let one version answer, whatever else is imported."),
-    "follow": ("cli.targets", "Let the newest version answer, now and after every import."),
-    "reload": ("cli.targets", "Let the service look again now, and try again what failed."),
-    "families": ("cli.formats", "List the model families."),
-    "schema": ("cli.formats", "Print the JSON Schema of config.json."),
+    "init": ("cli.import_commands", "Give a new home the demo models, once."),
+    "models": ("cli.status_commands", "List versions, which serves, and why the others do not."),
+    "export": ("cli.store_commands", "Write a version as an archive."),
+    "remove": ("cli.store_commands", "Remove a version from the store for good."),
+    "status": ("cli.status_commands", "Say whether the service runs, where, and what it serves."),
+    "predict": ("cli.predict_command", "Ask the running service about pictures, and see what it sees."),
+    "pin": ("cli.target_commands", "Let one version answer, whatever else is imported."),
+    "follow": ("cli.target_commands", "Let the newest version answer, now and after every import."),
+    "reload": ("cli.target_commands", "Let the service look again now, and try again what failed."),
+    "families": ("cli.family_commands", "List the model families."),
+    "schema": ("cli.family_commands", "Print the JSON Schema of config.json."),
 }
 
 
@@ -74,7 +74,7 @@ def _is_refusal(error: Exception) -> bool:
     from hotswap.manifest import BadManifest
     from hotswap.tags import BadTag
     from models_import.errors import ImportRefused
-    from registry.desired_file import StateDamaged
+    from registry.file_store import StateDamaged
 
     told = (ImportRefused, StateDamaged, BadManifest, BadTag, BadServe, ValidationError, OSError)
     return isinstance(error, told) and not isinstance(error, BrokenPipeError)

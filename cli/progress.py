@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from cli.console import note
-from models_import.report import Report
+from cli.output import note
+from models_import.progress import ImportProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -24,7 +24,7 @@ _SAID = {
 }
 
 
-class TerminalReport(Report):
+class TerminalReport(ImportProgress):
     """A bar per version on a terminal; elsewhere only what somebody must know."""
 
     def __init__(self) -> None:

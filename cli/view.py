@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from hotswap.artifact import ModelSight, VersionSight
-from hotswap.desired import Desired
+from hotswap.desired import DesiredState
+from hotswap.repository import ModelInfo, VersionInfo
 from hotswap.tags import LATEST, natural_key
-from registry.run_folder import GenerationState, ModelState, WorkerState
+from workers.run_folder import GenerationState, ModelState, WorkerState
 
 AVAILABLE = "available"
 UNSERVABLE = "unservable"
@@ -47,7 +47,7 @@ class ModelView:
 
 
 def views(
-    sights: Mapping[str, ModelSight], desired: Desired, workers: Sequence[WorkerState], up: bool
+    sights: Mapping[str, ModelInfo], desired: DesiredState, workers: Sequence[WorkerState], up: bool
 ) -> list[ModelView]:
     """Every model that is in the store, wanted, or in a worker, by name."""
     live = {name for worker in workers for name, state in worker.models.items() if state.generations}
@@ -56,7 +56,7 @@ def views(
 
 
 def _model(
-    name: str, sight: ModelSight | None, desired: Desired, workers: Sequence[WorkerState], up: bool
+    name: str, sight: ModelInfo | None, desired: DesiredState, workers: Sequence[WorkerState], up: bool
 ) -> ModelView:
     states = [worker.models[name] for worker in workers if name in worker.models]
     wish = desired.wish(name)
@@ -95,16 +95,16 @@ class _Aim:
         return "about to be loaded" if self.up else "the service is down"
 
 
-def _versions(sight: ModelSight | None, states: Sequence[ModelState], aim: _Aim) -> Iterator[VersionView]:
+def _versions(sight: ModelInfo | None, states: Sequence[ModelState], aim: _Aim) -> Iterator[VersionView]:
     sights = dict(sight.versions) if sight else {}
     live = [one for state in states for one in state.generations]
     names = {*sights, *(one.version for one in live if one.state not in ASLEEP)}
     for version in sorted(names, key=natural_key):
-        found = sights.get(version) or VersionSight(version, reason="its files are gone")
+        found = sights.get(version) or VersionInfo(version, reason="its files are gone")
         yield _version(found, [one for one in live if one.version == version], len(states), aim)
 
 
-def _version(sight: VersionSight, live: Sequence[GenerationState], workers: int, aim: _Aim) -> VersionView:
+def _version(sight: VersionInfo, live: Sequence[GenerationState], workers: int, aim: _Aim) -> VersionView:
     here = [one for one in live if one.state in _NEAREST]
     state = UNSERVABLE if sight.reason else AVAILABLE
     reason = sight.reason

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hotswap.artifact import VersionSight
-from hotswap.loading import Failed
+from hotswap.repository import VersionInfo
 from hotswap.tags import ModelTag
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """It may not. `settling`: waiting may help, so it is tried again at the next look."""
+
+    tag: ModelTag
+    reason: str
+    settling: bool = False
+    digest: str | None = None
+
 
 Clock = Callable[[], float]
 
@@ -24,7 +34,7 @@ class Failure:
     number: int
     retry_at: float
     settling: bool
-    seen: VersionSight | None
+    seen: VersionInfo | None
     digest: str | None = None
 
 
@@ -40,7 +50,7 @@ class Backoff:
         """What failed and has not been forgiven."""
         return self._failures
 
-    def record(self, failed: Failed, seen: VersionSight | None) -> float:
+    def record(self, failed: LoadFailure, seen: VersionInfo | None) -> float:
         """Remember a failure; return the seconds until the next try."""
         before = self._failures.get(failed.tag)
         number = 1 if before is None or before.settling else before.number + 1
@@ -50,7 +60,7 @@ class Backoff:
         )
         return delay
 
-    def waiting(self, tag: ModelTag, seen: VersionSight | None) -> bool:
+    def waiting(self, tag: ModelTag, seen: VersionInfo | None) -> bool:
         """Whether the version failed and is not to be tried yet."""
         failure = self._failures.get(tag)
         return failure is not None and failure.seen == seen and self._clock() < failure.retry_at

@@ -1,4 +1,4 @@
-"""Management calls: each edits the desired state, wakes the reconciler and waits for what comes of it."""
+"""An edit of a model's wish that a later one has overtaken: waiting for what comes of it is in vain."""
 
 from __future__ import annotations
 
@@ -8,21 +8,41 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hotswap import status
-from hotswap.artifact import ModelSight
-from hotswap.changes import Changes
-from hotswap.desired import Desired, DesiredStore, Edit, Wish, put_back, set_loaded, set_target
+from hotswap.desired import DesiredModel, DesiredState, DesiredStore, Edit, put_back, set_loaded, set_target
 from hotswap.errors import (
     BadRequest,
     Conflict,
     ModelNotFound,
     StateUnavailable,
+    Superseded,
     VersionFailed,
     VersionNotFound,
 )
-from hotswap.overtaking import check_not_overtaken
 from hotswap.reconciler import Reconciler
-from hotswap.source import Source, resolve
+from hotswap.repository import ModelInfo, ModelRepository, resolve
+from hotswap.status import StateChanges
 from hotswap.tags import LATEST, BadTag, ModelTag, as_version, check_word
+
+
+def check_not_superseded(name: str, made: DesiredModel, now: DesiredModel | None) -> None:
+    """Raise `Superseded` if `now`, what was read last, is a later wish than `made` and another one.
+
+    Who wishes the same again takes nothing from whoever wished it before.
+    """
+    if now is None or now.revision <= made.revision:
+        return
+    if (now.target, now.unloaded) != (made.target, made.unloaded):
+        raise Superseded(f"{_made_change(name, made)} was overtaken: {_later_change(name, now)}")
+
+
+def _made_change(name: str, wish: DesiredModel) -> str:
+    return f"unloading {name}" if wish.unloaded else f"{name}:{wish.target}"
+
+
+def _later_change(name: str, now: DesiredModel) -> str:
+    said = "wants it unloaded" if now.unloaded else f"wants {name}:{now.target}"
+    reason = f" ({now.reason})" if now.reason else ""
+    return f"since revision {now.revision} {now.actor or 'somebody'} {said}{reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +63,20 @@ class Control:
         self,
         reconciler: Reconciler,
         desired: DesiredStore,
-        source: Source,
+        source: ModelRepository,
         tell_others: Callable[[], object] = lambda: None,
     ) -> None:
         self._reconciler = reconciler
         self._tell_others = tell_others
         self._desired = desired
         self._source = source
-        self.changes = Changes(reconciler)
+        self.changes = StateChanges(reconciler)
 
     async def set_target(self, change: TargetChange, seconds: float) -> bool:
         """Change a target; True when its version serves, False when that takes longer.
 
         Raises `ModelNotFound`, `VersionNotFound`, `BadRequest`, `Conflict` (nothing was changed),
-        `VersionFailed` (the desired state is put back, unless somebody changed it since) and `Overtaken`
+        `VersionFailed` (the desired state is put back, unless somebody changed it since) and `Superseded`
         (somebody wishes something else since).
         """
         target = await asyncio.to_thread(self._checked_target, change)
@@ -67,7 +87,7 @@ class Control:
     async def load(self, name: str, actor: str, seconds: float) -> bool:
         """Serve what the target of a model means, also after `unload` or a failure; as `set_target` does.
 
-        Raises `ModelNotFound`, `Overtaken` and `VersionFailed`, also where the target means no version.
+        Raises `ModelNotFound`, `Superseded` and `VersionFailed`, also where the target means no version.
         """
         await asyncio.to_thread(self._check_loadable, name)
         before, after = await asyncio.to_thread(self._edit, name, set_loaded(name, True, actor, "load"))
@@ -76,7 +96,7 @@ class Control:
     async def unload(self, name: str, actor: str, seconds: float) -> bool:
         """Let nobody answer for a model until it is loaded or its target is set; True when nobody does.
 
-        Requests that hold a lease are answered. Raises `ModelNotFound`, `Overtaken`.
+        Requests that hold a lease are answered. Raises `ModelNotFound`, `Superseded`.
         """
         await asyncio.to_thread(self._sight, name)
         _, after = await asyncio.to_thread(self._edit, name, set_loaded(name, False, actor, "unload"))
@@ -87,21 +107,28 @@ class Control:
         return self._reconciler.in_step(name) and status.model(self._reconciler, name).serving is None
 
     async def _came(
-        self, name: str, wish: Wish, looked: Callable[[], bool], done: Callable[[], bool], seconds: float
+        self,
+        name: str,
+        wish: DesiredModel,
+        looked: Callable[[], bool],
+        done: Callable[[], bool],
+        seconds: float,
     ) -> bool:
         """Wait until a look has seen the edit and it is `done`; False when that takes longer.
 
-        Raises `Overtaken` when another edit holds, so that it never will be.
+        Raises `Superseded` when another edit holds, so that it never will be.
         """
 
         def holds() -> bool:
             if looked() and not done():
-                check_not_overtaken(name, wish, self._reconciler.document.models.get(name))
+                check_not_superseded(name, wish, self._reconciler.document.models.get(name))
             return looked() and done()
 
         return await self.changes.until(holds, seconds)
 
-    async def _bring(self, name: str, before: Wish | None, after: Desired, seconds: float) -> bool:
+    async def _bring(
+        self, name: str, before: DesiredModel | None, after: DesiredState, seconds: float
+    ) -> bool:
         """Wait for what comes of an edit."""
         wish = after.models[name]
         target, revision = wish.target, wish.revision
@@ -160,7 +187,7 @@ class Control:
         needed = self._reconciler.retry(tag)
         return lambda: self._reconciler.steps >= needed
 
-    def _sight(self, name: str) -> ModelSight | None:
+    def _sight(self, name: str) -> ModelInfo | None:
         """What the store holds of a known model now; raise `ModelNotFound` for another."""
         sights = self._source.look()
         if sights is None:
@@ -172,7 +199,7 @@ class Control:
 
     def _check_loadable(self, name: str) -> None:
         sight = self._sight(name)
-        wish = self._desired.read().wish(name) or Wish()
+        wish = self._desired.read().wish(name) or DesiredModel()
         meant = resolve(wish.target, sight)
         if meant.version is None:
             raise VersionFailed(f"{name}:{wish.target} cannot be loaded: {meant.reason or 'no such version'}")
@@ -196,11 +223,11 @@ class Control:
 
     def _edit(
         self, name: str, edit: Edit, check: Callable[[], None] = lambda: None
-    ) -> tuple[Wish | None, Desired]:
+    ) -> tuple[DesiredModel | None, DesiredState]:
         """Apply `edit` if `check` agrees; the wish before it, and the document after it."""
-        before: list[Wish | None] = []
+        before: list[DesiredModel | None] = []
 
-        def change(document: Desired) -> Desired:
+        def change(document: DesiredState) -> DesiredState:
             check()
             before.append(document.models.get(name))
             return edit(document)
@@ -240,6 +267,6 @@ class Control:
         return None
 
 
-def _target(document: Desired, name: str) -> str:
+def _target(document: DesiredState, name: str) -> str:
     wish = document.wish(name)
     return wish.target if wish is not None else "none: the model is not wanted"

@@ -27,7 +27,7 @@ Name = Annotated[str, AfterValidator(_name)]
 Target = Annotated[str, AfterValidator(_a_target)]
 
 
-class Wish(_Part):
+class DesiredModel(_Part):
     """What is wanted of one model.
 
     `last_good` is the version that last served (`last_digest` its files) and `generation` the number of
@@ -46,7 +46,7 @@ class Wish(_Part):
     changed: datetime | None = None
 
 
-class Desired(_Part):
+class DesiredState(_Part):
     """The whole document. `required` None stands for `*`: every model in the store is wanted.
 
     `applied` holds the texts of OKAWARI_SERVE and OKAWARI_DEFAULT_MODEL that were applied last.
@@ -57,27 +57,27 @@ class Desired(_Part):
     required: tuple[Name, ...] | None = None
     default: str | None = None
     applied: tuple[str, str | None] | None = None
-    models: Mapping[Name, Wish] = {}
+    models: Mapping[Name, DesiredModel] = {}
 
-    def wish(self, name: str) -> Wish | None:
+    def wish(self, name: str) -> DesiredModel | None:
         """What is wanted of `name`; None when the model is in the store but not wanted."""
         stored = self.models.get(name)
         if self.required is None:
-            return stored or Wish()
+            return stored or DesiredModel()
         return stored if stored is not None and (stored.revision or name in self.required) else None
 
 
-Edit = Callable[[Desired], Desired]
+Edit = Callable[[DesiredState], DesiredState]
 
 
 class DesiredStore(Protocol):
     """Where the document lies. All workers and the command line share it."""
 
-    def read(self) -> Desired:
+    def read(self) -> DesiredState:
         """The document as it is now; an empty one where there is none yet."""
         ...
 
-    def edit(self, change: Edit) -> Desired:
+    def edit(self, change: Edit) -> DesiredState:
         """Apply `change` to the newest document as one step and return the result.
 
         Nobody's edit is lost: `change` sees what every earlier edit left. An exception from `change`
@@ -126,7 +126,7 @@ def seed(serve: str, default: str | None) -> Edit:
     """The edit that applies the environment's texts: at first start, and whenever they have changed."""
     targets = parse_serve(serve)
 
-    def change(document: Desired) -> Desired:
+    def change(document: DesiredState) -> DesiredState:
         if document.applied == (serve, default):
             return document
         if document.applied is None or document.applied[0] != serve:
@@ -142,7 +142,7 @@ def seed(serve: str, default: str | None) -> Edit:
     return change
 
 
-def _apply(document: Desired, targets: Mapping[str, str] | None) -> Desired:
+def _apply(document: DesiredState, targets: Mapping[str, str] | None) -> DesiredState:
     """What the text names replaces what was wanted; what served before is remembered."""
     revision = document.revision + 1
     if targets is None:
@@ -155,12 +155,14 @@ def _apply(document: Desired, targets: Mapping[str, str] | None) -> Desired:
     return document.model_copy(update={"required": tuple(targets), "models": models})
 
 
-def _forget(models: Mapping[str, Wish]) -> dict[str, Wish]:
+def _forget(models: Mapping[str, DesiredModel]) -> dict[str, DesiredModel]:
     kept = ("last_good", "last_digest", "generation")
-    return {name: Wish(**{field: getattr(wish, field) for field in kept}) for name, wish in models.items()}
+    return {
+        name: DesiredModel(**{field: getattr(wish, field) for field in kept}) for name, wish in models.items()
+    }
 
 
-def _kept_default(document: Desired) -> str | None:
+def _kept_default(document: DesiredState) -> str | None:
     """A default that only the environment named goes with it; one that was told by itself stays."""
     named = document.applied is not None and document.applied[1] is not None
     return None if named else document.default
@@ -173,7 +175,7 @@ def _first(targets: Mapping[str, str] | None) -> str | None:
 def set_target(name: str, target: str, actor: str, reason: str | None) -> Edit:
     """The edit that makes `name` follow `target`; the model is wanted from then on."""
 
-    def change(document: Desired) -> Desired:
+    def change(document: DesiredState) -> DesiredState:
         revision = document.revision + 1
         wish = _wished(document.models.get(name), target, revision, actor, reason)
         return _with(document, name, wish, revision)
@@ -184,7 +186,7 @@ def set_target(name: str, target: str, actor: str, reason: str | None) -> Edit:
 def set_loaded(name: str, loaded: bool, actor: str, reason: str | None) -> Edit:
     """The edit that lets the target of `name` answer, or lets nobody answer; the target stays as it is."""
 
-    def change(document: Desired) -> Desired:
+    def change(document: DesiredState) -> DesiredState:
         revision = document.revision + 1
         old = document.wish(name) or document.models.get(name)
         wish = _wished(old, old.target if old else LATEST, revision, actor, reason)
@@ -193,16 +195,16 @@ def set_loaded(name: str, loaded: bool, actor: str, reason: str | None) -> Edit:
     return change
 
 
-def put_back(name: str, before: Wish | None, made: int) -> Edit:
+def put_back(name: str, before: DesiredModel | None, made: int) -> Edit:
     """The edit that undoes the change made at revision `made`, unless somebody changed it since."""
 
-    def change(document: Desired) -> Desired:
+    def change(document: DesiredState) -> DesiredState:
         now = document.models.get(name)
         if now is None or now.revision != made:
             return document
         revision = document.revision + 1
         served = {"last_good": now.last_good, "last_digest": now.last_digest, "generation": now.generation}
-        wish = (before or Wish()).model_copy(update=served)
+        wish = (before or DesiredModel()).model_copy(update=served)
         if _with(document, name, wish, revision).wish(name) is not None:
             # A model that was not wanted keeps revision 0: any other would make it wanted.
             wish = wish.model_copy(update={"revision": revision})
@@ -214,8 +216,8 @@ def put_back(name: str, before: Wish | None, made: int) -> Edit:
 def record_serving(name: str, version: str, digest: str, generation: int) -> Edit:
     """The edit that remembers what serves as generation `generation`, unless a later one is remembered."""
 
-    def change(document: Desired) -> Desired:
-        wish = document.models.get(name) or Wish()
+    def change(document: DesiredState) -> DesiredState:
+        wish = document.models.get(name) or DesiredModel()
         if wish.generation >= generation:
             return document
         fresh = wish.model_copy(
@@ -229,7 +231,7 @@ def record_serving(name: str, version: str, digest: str, generation: int) -> Edi
 def settle_default(names: list[str]) -> Edit:
     """The edit that stores the default model as soon as it can be told; it is never moved."""
 
-    def change(document: Desired) -> Desired:
+    def change(document: DesiredState) -> DesiredState:
         if document.default is not None:
             return document
         choice = "shapes" if "shapes" in names else names[0] if len(names) == 1 else None
@@ -238,8 +240,10 @@ def settle_default(names: list[str]) -> Edit:
     return change
 
 
-def _wished(old: Wish | None, target: str, revision: int, actor: str, reason: str | None) -> Wish:
-    return (old or Wish()).model_copy(
+def _wished(
+    old: DesiredModel | None, target: str, revision: int, actor: str, reason: str | None
+) -> DesiredModel:
+    return (old or DesiredModel()).model_copy(
         update={
             "target": target,
             "unloaded": False,
@@ -251,6 +255,6 @@ def _wished(old: Wish | None, target: str, revision: int, actor: str, reason: st
     )
 
 
-def _with(document: Desired, name: str, wish: Wish, revision: int) -> Desired:
+def _with(document: DesiredState, name: str, wish: DesiredModel, revision: int) -> DesiredState:
     models = {**document.models, name: wish}
     return document.model_copy(update={"models": models, "revision": revision})

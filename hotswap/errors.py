@@ -23,6 +23,9 @@ ServingError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 #: What a picture may be encoded as, for people; the last needs an extra: okawari[heif].
 PICTURE_FORMATS = "JPEG, PNG, WebP, BMP, AVIF or HEIC"
 
@@ -137,7 +140,7 @@ class Conflict(ServingError):
     code = "conflict"
 
 
-class Overtaken(ServingError):
+class Superseded(ServingError):
     """The change was made and is no longer what is wished; the message tells what is, and by whom."""
 
     code = "overtaken"
@@ -147,3 +150,20 @@ class VersionFailed(ServingError):
     """The version cannot be loaded, or did not pass its check."""
 
     code = "version_failed"
+
+
+def place_of_image(index: int, count: int) -> str:
+    """What stands before a message about one of `count` pictures; nothing where there is one alone.
+
+    `index` counts from 0; both ways of counting are told, so that nobody has to know which it is.
+    """
+    return "" if count == 1 else f"picture {index + 1} of {count} (index {index}): "
+
+
+@contextmanager
+def for_image(index: int, count: int) -> Iterator[None]:
+    """Let what is raised about a picture, `BadRequest` of any kind, say which one it is."""
+    try:
+        yield
+    except BadRequest as error:
+        raise type(error)(place_of_image(index, count) + error.message) from None

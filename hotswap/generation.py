@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
 
-from hotswap.artifact import Artifact
+from hotswap.repository import Artifact
 from hotswap.runner import Runner
 from hotswap.tags import ModelTag
 

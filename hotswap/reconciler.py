@@ -1,4 +1,4 @@
-"""Look, plan, act, again: the only one that changes what answers."""
+"""What is wanted of each model now: by the wishes, by what the other workers decided and refuse."""
 
 from __future__ import annotations
 
@@ -7,26 +7,149 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
-from hotswap.agreeing import Agreeing
-from hotswap.artifact import ModelSight
-from hotswap.background import Background
 from hotswap.backoff import Clock
-from hotswap.bringing import Bringing
-from hotswap.closing import Closing
-from hotswap.commits import Alone, Commits
-from hotswap.desired import Desired, DesiredStore
-from hotswap.facts import Facts
-from hotswap.forwarding import Forwarding
-from hotswap.hooks import Hooks, NoHooks, NoObserver, Observer
-from hotswap.loading import Gate
-from hotswap.looking import Look, Looking
-from hotswap.plan import Load, Unload, plan
+from hotswap.coordination import Coordinator, LocalCoordinator
+from hotswap.desired import DesiredModel, DesiredState, DesiredStore, record_serving
+from hotswap.events import Hooks, NoHooks, NoObserver, Observer, Swap, notify
+from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
+from hotswap.observed import ObservedState, Snapshot, SnapshotReader
+from hotswap.plan import Load, Unload, Want, plan
+from hotswap.repository import ModelInfo, ModelRepository
+from hotswap.rollout import Agreement, Rollout
 from hotswap.runner import Loader
-from hotswap.source import Source
+from hotswap.slot import Publication, Slot
 from hotswap.tags import ModelTag
-from hotswap.telling import Teller, tell
-from hotswap.wanting import Wanting
+from hotswap.threads import Background
+
+
+class WantedVersions:
+    """The left side of a plan. Called by the reconciler's thread; `decided` by any."""
+
+    def __init__(self, facts: ObservedState, agreeing: Agreement) -> None:
+        self._facts = facts
+        self._agreeing = agreeing
+
+    def wants(self) -> dict[str, Want]:
+        """What is wanted of every model that is wanted, by name."""
+        facts = self._facts
+        names = {*facts.sights, *facts.slots, *facts.document.models}
+        for name in names.difference(facts.slots):
+            if facts.commits.number(name):
+                facts.slot(name)  # the others answer for it
+        wishes = {name: facts.document.wish(name) for name in names}
+        return {
+            name: self._want(name, wish)
+            for name, wish in sorted(wishes.items())
+            if wish is not None and not wish.unloaded
+        }
+
+    def decided(self, name: str) -> str | None:
+        """The version that the others answer with and this process does not, unless it cannot be loaded."""
+        slot = self._facts.slots.get(name)
+        decided = self._agreeing.committed(slot) if slot is not None else None
+        if decided is None or decided.version is None:
+            return None
+        tag = ModelTag(name, decided.version)
+        cannot = self._facts.sight(tag) is None or self._facts.waiting(tag)
+        return None if cannot else decided.version
+
+    def cannot_follow(self, name: str) -> bool:
+        """Whether what was decided cannot be loaded here, so that waiting for it does not help."""
+        slot = self._facts.slots.get(name)
+        return slot is not None and self._agreeing.committed(slot) is not None and self.decided(name) is None
+
+    def forgive_changed(self, document: DesiredState) -> None:
+        """What `document` wishes anew, maybe through another worker, may be tried at once."""
+        facts = self._facts
+        for tag in list(facts.backoff.failures):
+            before, now = facts.document.models.get(tag.name), document.models.get(tag.name)
+            if now is None or now.revision == (before.revision if before else 0):
+                continue
+            if tag.version == facts.meant(tag.name, now.target):
+                facts.backoff.forgive(tag)
+
+    def _want(self, name: str, wish: DesiredModel) -> Want:
+        sight = self._facts.sights.get(name)
+        there = sight is not None and wish.last_good in sight.versions
+        version = self.decided(name) or self._facts.meant(name, wish.target)
+        if there and version is not None and self._refused_elsewhere(name, version, wish):
+            version = wish.last_good
+        return Want(name, version, wish.last_good if there else None)
+
+    def _refused_elsewhere(self, name: str, version: str, wish: DesiredModel) -> bool:
+        """Whether a living worker refuses and nobody answers here: what served last is then better."""
+        slot = self._facts.slots.get(name)
+        if slot is None or slot.current is not None:
+            return False
+        with suppress(OSError):
+            return bool(self._facts.commits.refusals(name, version, wish.revision))
+        return False
+
+
+class SwapReporter:
+    """Called by the reconciler's thread; the switches themselves may have been made by requests."""
+
+    def __init__(self, store: DesiredStore, observer: Observer, hooks: Hooks) -> None:
+        self._store = store
+        self._observer = observer
+        self._hooks = hooks
+        self._unwritten: dict[str, Publication] = {}
+        self._trouble: str | None = None
+
+    def tell(self, slot: Slot, document: DesiredState) -> DesiredState:
+        """Tell of every switch of a slot since the last call; return the document as it is then."""
+        if not slot.switches:
+            return self._remember(slot.name, document)
+        while slot.switches:
+            switch = slot.switches[0]
+            if switch.after is not None:
+                self._unwritten[slot.name] = switch
+            if len(slot.switches) == 1:
+                document = self._remember(slot.name, document)
+            self._tell(slot.name, switch, document.models.get(slot.name) or DesiredModel())
+            # Only now: until then the process is not idle.
+            slot.switches.popleft()
+        return document
+
+    def _remember(self, name: str, document: DesiredState) -> DesiredState:
+        """Store what serves, or try again at the next look: a state that can't be written stops no swap."""
+        switch = self._unwritten.get(name)
+        if switch is None or switch.after is None:
+            return document
+        tag, digest = switch.after.tag, switch.after.artifact.digest
+        try:
+            document = self._store.edit(record_serving(name, tag.version, digest, switch.number))
+        except Exception as error:  # noqa: BLE001 - see the promise above
+            self._warn(f"cannot remember that {tag} serves: {error}")
+            return document
+        del self._unwritten[name]
+        self._trouble = None
+        return document
+
+    def _warn(self, trouble: str) -> None:
+        """Once for each trouble, however often it is met again."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            logger.warning("%s", trouble)
+
+    def _tell(self, name: str, switch: Publication, wish: DesiredModel) -> None:
+        before, after = switch.before, switch.after
+        swap = Swap(
+            name=name,
+            before=before.tag.version if before else None,
+            after=after.tag.version if after else None,
+            generation=switch.number if after else 0,
+            digest=after.artifact.digest if after else None,
+            actor=wish.actor,
+            reason=wish.reason,
+            pause_seconds=switch.pause_seconds,
+        )
+        logger.info("%s: %s -> %s, generation %d", swap.name, swap.before, swap.after, swap.generation)
+        notify(self._observer.swapped, swap)
+        notify(self._hooks.after_swap, swap)
+
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 
@@ -43,33 +166,33 @@ class Reconciler:
 
     def __init__(
         self,
-        source: Source,
+        source: ModelRepository,
         desired: DesiredStore,
         loader: Loader,
         background: Background,
         *,
         hooks: Hooks | None = None,
         observer: Observer | None = None,
-        commits: Commits | None = None,
+        commits: Coordinator | None = None,
         patience: float = 30.0,
         clock: Clock = time.monotonic,
     ) -> None:
         observer = observer or NoObserver()
-        self.commits = commits or Alone()
-        self._facts = facts = Facts(self.commits, clock, self.wake)
+        self.commits = commits or LocalCoordinator()
+        self._facts = facts = ObservedState(self.commits, clock, self.wake)
         self.backoff, self.loading, self.slots = facts.backoff, facts.loading, facts.slots
-        agreeing = Agreeing(self.commits, patience, clock)
-        closing = Closing(facts, background, observer, self.wake)
-        gate = Gate(source, loader, closing.drained)
-        self._looking = Looking(source, desired)
-        self._teller = Teller(desired, observer, hooks or NoHooks())
-        self._wanting = Wanting(facts, agreeing)
-        self._forwarding = Forwarding(facts, agreeing, closing)
-        self._bringing = Bringing(
+        agreeing = Agreement(self.commits, patience, clock)
+        closing = GenerationCloser(facts, background, observer, self.wake)
+        gate = VersionLoader(source, loader, closing.drained)
+        self._looking = SnapshotReader(source, desired)
+        self._teller = SwapReporter(desired, observer, hooks or NoHooks())
+        self._wanting = WantedVersions(facts, agreeing)
+        self._forwarding = Rollout(facts, agreeing, closing)
+        self._bringing = LoadQueue(
             facts,
             background,
             gate,
-            forwarding=self._forwarding,
+            withdraw=self._forwarding.withdraw,
             closing=closing,
             observer=observer,
             wake=self.wake,
@@ -83,12 +206,12 @@ class Reconciler:
         self.on_step: list[Callable[[], None]] = []
 
     @property
-    def sights(self) -> Mapping[str, ModelSight]:
+    def sights(self) -> Mapping[str, ModelInfo]:
         """What the store showed last, by model."""
         return self._facts.sights
 
     @property
-    def document(self) -> Desired:
+    def document(self) -> DesiredState:
         """What is wished, as it was read last."""
         return self._facts.document
 
@@ -148,7 +271,7 @@ class Reconciler:
         self.trouble = trouble
         self.steps += 1
         for listener in tuple(self.on_step):
-            tell(listener)
+            notify(listener)
 
     def _tried(self) -> str | None:
         """Take a turn; what went wrong in it."""
@@ -177,7 +300,7 @@ class Reconciler:
 
     def _look(self) -> str | None:
         facts = self._facts
-        seen = self._looking.look(Look(facts.sights, facts.document))
+        seen = self._looking.look(Snapshot(facts.sights, facts.document))
         self.store_away, facts.sights = seen.away, seen.sights
         if not seen.away:
             facts.backoff.keep(lambda tag: facts.sight(tag) is not None)

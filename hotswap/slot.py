@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from hotswap.commits import Alone, Commits, Decision
+from hotswap.coordination import Coordinator, Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, Lease, State
 
@@ -50,7 +50,7 @@ class Routing:
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class Publication:
     """One publication, as the slot remembers it for those who are told of it later.
 
     `pause_seconds` is how long requests could not begin while it was made.
@@ -69,12 +69,12 @@ class Slot:
     """
 
     def __init__(
-        self, name: str, commits: Commits | None = None, on_switch: Callable[[], None] | None = None
+        self, name: str, commits: Coordinator | None = None, on_switch: Callable[[], None] | None = None
     ) -> None:
         self.name = name
         self.prepared: Generation | None = None
-        self.switches: deque[Switch] = deque()
-        self._commits = commits or Alone()
+        self.switches: deque[Publication] = deque()
+        self._commits = commits or LocalCoordinator()
         self._on_switch = on_switch or (lambda: None)
         self._routing = Routing()
         self._draining: tuple[Generation, ...] = ()
@@ -199,7 +199,7 @@ class Slot:
         pause = time.perf_counter() - begun
         for generation in retired:
             generation.retire()
-        self.switches.append(Switch(before.pick(), routing.pick(), routing.number, pause))
+        self.switches.append(Publication(before.pick(), routing.pick(), routing.number, pause))
         self._on_switch()
 
     def forget(self, generation: Generation) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from hotswap.artifact import ModelSight, VersionSight
 from hotswap.backoff import Failure
-from hotswap.desired import Wish
+from hotswap.desired import DesiredModel
 from hotswap.generation import Generation, State
 from hotswap.reconciler import Reconciler
+from hotswap.repository import ModelInfo, VersionInfo
 from hotswap.slot import Slot
 from hotswap.tags import ModelTag, natural_key
 
@@ -66,7 +68,7 @@ def model(reconciler: Reconciler, name: str) -> ModelStatus:
     )
 
 
-def _reason(sight: ModelSight | None, wish: Wish | None) -> str | None:
+def _reason(sight: ModelInfo | None, wish: DesiredModel | None) -> str | None:
     if sight is None:
         return "not in the store"
     if wish is not None and wish.unloaded:
@@ -102,7 +104,7 @@ def empty(reconciler: Reconciler, names: Iterable[str]) -> list[str]:
 
 
 def _versions(
-    reconciler: Reconciler, name: str, sight: ModelSight | None, slot: Slot | None
+    reconciler: Reconciler, name: str, sight: ModelInfo | None, slot: Slot | None
 ) -> list[VersionStatus]:
     sights = dict(sight.versions) if sight else {}
     # A closed one is on its way out of the list; its version is available again.
@@ -113,7 +115,7 @@ def _versions(
     loading = {tag.version: str(state) for tag, state in list(reconciler.loading.items()) if tag.name == name}
     return [
         _version(
-            sights.get(version, VersionSight(version)),
+            sights.get(version, VersionInfo(version)),
             live.get(version),
             loading.get(version),
             failures.get(version),
@@ -123,7 +125,7 @@ def _versions(
 
 
 def _version(
-    sight: VersionSight, live: Generation | None, loading: str | None, failure: Failure | None
+    sight: VersionInfo, live: Generation | None, loading: str | None, failure: Failure | None
 ) -> VersionStatus:
     state, reason = _state(sight, live, loading, failure)
     artifact = live.artifact if live else None
@@ -139,7 +141,7 @@ def _version(
 
 
 def _state(
-    sight: VersionSight, live: Generation | None, loading: str | None, failure: Failure | None
+    sight: VersionInfo, live: Generation | None, loading: str | None, failure: Failure | None
 ) -> tuple[str, str | None]:
     if loading is not None:
         return loading, None
@@ -150,7 +152,7 @@ def _state(
     return (UNSERVABLE, sight.reason) if sight.reason else (AVAILABLE, None)
 
 
-def _drifted(sight: VersionSight, live: Generation) -> str | None:
+def _drifted(sight: VersionInfo, live: Generation) -> str | None:
     """What has happened to the files of a loaded version since; it serves on what it loaded."""
     if sight.created is None and sight.size_bytes == 0 and sight.digest is None:
         return sight.reason or "its files are gone from the store; it serves on what it has loaded"
@@ -163,3 +165,36 @@ def failure_of(reconciler: Reconciler, tag: ModelTag) -> Failure | None:
     """Why a version does not serve, if it failed."""
     failures: Mapping[ModelTag, Failure] = reconciler.backoff.failures
     return failures.get(tag)
+
+
+class StateChanges:
+    """Lets coroutines wait for the reconciler's next step."""
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._waiters: set[Callable[[], None]] = set()
+        reconciler.on_step.append(self._tell)
+
+    def _tell(self) -> None:
+        for wake in tuple(self._waiters):
+            with suppress(RuntimeError):  # the loop ended while we told it
+                wake()
+
+    async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Wait until `holds()`; False when that takes longer than `seconds`."""
+        loop = asyncio.get_running_loop()
+        stepped = asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(stepped.set)
+
+        self._waiters.add(wake)
+        try:
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    await stepped.wait()
+                    stepped.clear()
+        except TimeoutError:
+            return holds()
+        finally:
+            self._waiters.discard(wake)
+        return True

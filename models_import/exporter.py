@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hotswap.artifact import Artifact
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
-from models_import import child
+from models_import import subprocesses
 from models_import.errors import ImportRefused
 from models_import.store import ModelStore
 
@@ -78,9 +78,11 @@ def _export(models: Path, tag: ModelTag, target: Path, scratch: Path) -> None:
     home = scratch / "home"
     home.mkdir()
     (home / "models").symlink_to(models, target_is_directory=True)
-    done = child.run_module(__name__, str(tag), str(target), BENTOML_HOME=str(home), TMPDIR=str(scratch))
+    done = subprocesses.run_module(
+        __name__, str(tag), str(target), BENTOML_HOME=str(home), TMPDIR=str(scratch)
+    )
     if done.returncode != 0:
-        raise ImportRefused(f"BentoML cannot export {tag}: {child.last_words(done.stderr)}")
+        raise ImportRefused(f"BentoML cannot export {tag}: {subprocesses.last_words(done.stderr)}")
 
 
 def main() -> None:

@@ -6,11 +6,12 @@ import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 
-from hotswap.manifest import CONFIG_FILE, shown
+from common.text import shown
+from hotswap.manifest import CONFIG_FILE
 from models_import.errors import ImportRefused
 from models_import.file_kinds import POINTERS, by_bytes
 from models_import.layout import MODEL_YAML, NOTE, WEIGHTS_FILE
-from runners.external import external_locations, leads_out
+from runners.external_data import external_locations, leads_out
 
 #: Names that a version's own files have.
 _TAKEN = (WEIGHTS_FILE, CONFIG_FILE, MODEL_YAML, NOTE)

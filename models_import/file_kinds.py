@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hotswap.manifest import BadManifest, plain
+from common.text import plain
+from hotswap.manifest import BadManifest
 from models_import.small_files import read_start
 
 _HEAD = 4096

@@ -1,32 +1,45 @@
-"""How a version comes into the store: whole, checked, and in one step.
-
-The steps of one import stand in `STEPS`, in order. A process that is killed between any two of them
-leaves the store as it was before or as it is after; what it left in staging the next import removes.
-"""
+"""Files are hashed while they are copied, so that what is hashed is what was copied."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from common.files import sync
 from hotswap.manifest import FileEntry, Manifest, ModelConfig, digest_of
 from hotswap.tags import ModelTag
-from models_import import archive, model_yaml, sources
-from models_import.checks import check_config_file, check_declared, compare_with_stored
-from models_import.copying import copy_hashed
-from models_import.errors import Hindered, ImportRefused
+from models_import import archives, candidates, model_yaml
+from models_import.candidates import Candidate, Opened
+from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx
 from models_import.layout import MODEL_YAML, POINTER, pick_weights
 from models_import.pointer import newest_on_disk, point
 from models_import.probe import LIMIT, Probe, Task, probe
-from models_import.report import SILENT, Report
+from models_import.progress import SILENT, ImportProgress
 from models_import.small_files import LARGEST
-from models_import.sources import Candidate, Opened
-from models_import.staging import FOLDER_MODE, Staging, open_modes, sync, sync_tree
+from models_import.staging import FOLDER_MODE, Staging, open_modes, sync_tree
+from models_import.validation import check_config_file, check_declared, compare_with_stored
+
+_BLOCK = 1 << 20
+
+
+def copy_hashed(source: Path, target: Path) -> Iterator[tuple[int, FileEntry | None]]:
+    """Copy a file; yield the bytes done block by block, and with the last one what was copied."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb") as read, target.open("xb") as write:
+        while block := read.read(_BLOCK):
+            digest.update(block)
+            write.write(block)
+            size += len(block)
+            yield len(block), None
+    yield 0, FileEntry(sha256=digest.hexdigest(), size=size)
+
 
 #: Beyond the files themselves: names, `model.yaml`, `latest`.
 _SPARE_BYTES = 10_000_000
@@ -51,7 +64,7 @@ class Importer:
         self,
         home: Path,
         *,
-        report: Report = SILENT,
+        report: ImportProgress = SILENT,
         probe: Probe = probe,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         free_bytes: Callable[[], int] | None = None,
@@ -75,7 +88,7 @@ class Importer:
                 raise type(refused)(self.staging.left_out(str(refused))) from refused.__cause__
             except OSError as error:
                 where = self.staging.left_out(str(error.filename or self.home))
-                raise Hindered(f"{candidate.path}: {where}: {error.strerror or error}") from error
+                raise ImportUnavailable(f"{candidate.path}: {where}: {error.strerror or error}") from error
 
 
 class _Import:
@@ -129,15 +142,17 @@ class _Import:
     def open(self) -> None:
         path, wanted = self.candidate.path, self.candidate.wanted
         if not path.is_file():
-            self.opened = sources.open_folder(path, wanted, path, follow=self.candidate.follow)
+            self.opened = candidates.open_folder(path, wanted, path, follow=self.candidate.follow)
         elif is_onnx(path.name):
-            self.opened = sources.open_onnx(path, wanted)
+            self.opened = candidates.open_onnx(path, wanted)
         else:
-            packing = sources.packing_of(path)
+            packing = candidates.packing_of(path)
             # Packed bytes are fewer than unpacked ones, and BentoML writes those twice.
             self._need(2 * path.stat().st_size)
-            bound = archive.bound_of(path, (self.shop.free_bytes() - _SPARE_BYTES) // 2)
-            self.opened = sources.open_folder(archive.unpack(path, self.room, bound, packing), wanted, path)
+            bound = archives.bound_of(path, (self.shop.free_bytes() - _SPARE_BYTES) // 2)
+            self.opened = candidates.open_folder(
+                archives.unpack(path, self.room, bound, packing), wanted, path
+            )
 
     def check(self) -> None:
         self.config = check_config_file(self.opened, self.candidate.path)
@@ -217,7 +232,7 @@ class _Import:
     def _need(self, size: int) -> None:
         free = self.shop.free_bytes()
         if free < size + _SPARE_BYTES:
-            raise Hindered(
+            raise ImportUnavailable(
                 f"{self.candidate.path}: it needs {_mega(size + _SPARE_BYTES)} MB in {self.shop.home}, "
                 f"{_mega(free)} MB are free: remove versions that nobody needs with `okawari remove`"
             )

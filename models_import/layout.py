@@ -7,7 +7,8 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, plain, shown
+from common.text import plain, shown
+from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig
 from models_import.file_kinds import first_foreign, is_onnx
 
 MODEL_YAML = "model.yaml"

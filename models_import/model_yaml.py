@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from hotswap.manifest import MANIFEST_KEY, BadManifest, Manifest, as_utc, parse_manifest, plain, shown
+from common.text import plain, shown
+from hotswap.manifest import MANIFEST_KEY, BadManifest, Manifest, as_utc, parse_manifest
 from models_import.layout import MODEL_YAML, check_manifest
 from models_import.small_files import read_small
 

@@ -6,20 +6,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from hotswap.artifact import VersionSight
+from common.files import sync
 from hotswap.manifest import BadManifest
+from hotswap.repository import VersionInfo
 from hotswap.tags import BadTag, check_word, natural_key
 from models_import import model_yaml, reasons
 from models_import.layout import POINTER
 from models_import.small_files import read_start
-from models_import.staging import FILE_MODE, sync
+from models_import.staging import FILE_MODE
 
 # Longer than any version may be, so that a file of another kind is not read as a whole.
 _LONGEST = 200
 _LONGEST_VERSION = 63
 
 
-def read_pointer(folder: Path, versions: Mapping[str, VersionSight]) -> tuple[str | None, str | None]:
+def read_pointer(folder: Path, versions: Mapping[str, VersionInfo]) -> tuple[str | None, str | None]:
     """The version that `latest` names, or None and what is wrong and mends it."""
     path = folder / POINTER
     try:
@@ -46,7 +47,7 @@ def _told(named: str) -> str:
         return repr(named[:_LONGEST_VERSION])
 
 
-def newest(versions: Mapping[str, VersionSight]) -> str | None:
+def newest(versions: Mapping[str, VersionInfo]) -> str | None:
     """The version made last, which is what BentoML's `latest` means; None where none can be read."""
     dated = [(sight.created, name) for name, sight in versions.items() if sight.created is not None]
     return max(dated)[1] if dated else None

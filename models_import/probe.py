@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from hotswap.artifact import Artifact
 from hotswap.errors import ServingError
 from hotswap.manifest import CONFIG_FILE, BadManifest, Measured, parse_config
-from hotswap.runner import Options, Picture
+from hotswap.predictions import Options, Picture
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
-from models_import.child import POLITELY, child_environment, last_words
 from models_import.errors import ImportRefused
+from models_import.subprocesses import POLITELY, child_environment, last_words
 
 #: Seconds within which a model must load, pass its self-check and answer once.
 LIMIT = 300.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hotswap.manifest import CONFIG_FILE, plain
+from common.text import plain
+from hotswap.manifest import CONFIG_FILE
 from hotswap.tags import ModelTag
 
 #: What a file or an error may say of itself, in characters.

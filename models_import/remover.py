@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from common.files import sync
 from hotswap.tags import ModelTag
 from models_import.errors import ImportRefused
 from models_import.layout import POINTER
 from models_import.pointer import newest_on_disk, point
-from models_import.report import SILENT, Report
-from models_import.staging import Staging, sync
+from models_import.progress import SILENT, ImportProgress
+from models_import.staging import Staging
 
 
-def remove(home: Path, tag: ModelTag, report: Report = SILENT) -> str | None:
+def remove(home: Path, tag: ModelTag, report: ImportProgress = SILENT) -> str | None:
     """Remove a version, whole or broken, in one step; return what `latest` names now.
 
     `latest` moves first, so that it never names what is gone. Raises `ImportRefused`.
@@ -26,7 +27,7 @@ def remove(home: Path, tag: ModelTag, report: Report = SILENT) -> str | None:
         raise ImportRefused(f"{tag}: {error.filename}: {error.strerror}") from error
 
 
-def _remove(staging: Staging, shelf: Path, version: str, report: Report) -> str | None:
+def _remove(staging: Staging, shelf: Path, version: str, report: ImportProgress) -> str | None:
     with staging.locked(report):
         staging.sweep()
         with staging.room() as room:

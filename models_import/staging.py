@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from models_import.errors import Hindered
-from models_import.report import Report
+from common.files import sync
+from models_import.errors import ImportUnavailable
+from models_import.progress import ImportProgress
 
 _LOCK = "import.lock"
 FOLDER_MODE = 0o755
@@ -31,7 +32,7 @@ class Staging:
         self._models = home / "models"
 
     @contextmanager
-    def locked(self, report: Report) -> Iterator[None]:
+    def locked(self, report: ImportProgress) -> Iterator[None]:
         """Wait for the lock and hold it; it ends with the process, however that ends."""
         if not self._models.is_dir():
             self._models.mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,7 @@ class Staging:
 
     def _check_same_disk(self) -> None:
         if self._folder.stat().st_dev != self._models.stat().st_dev:
-            raise Hindered(
+            raise ImportUnavailable(
                 f"{self._folder} and {self._models} are different file systems, so a version cannot appear "
                 "there in one step: mount the whole home as one, not only its models"
             )
@@ -82,7 +83,7 @@ class Staging:
         return status.f_bavail * status.f_frsize
 
 
-def _lock(handle: int, report: Report) -> None:
+def _lock(handle: int, report: ImportProgress) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -96,15 +97,6 @@ def sync_tree(folder: Path) -> None:
         for name in files:
             sync(Path(place) / name)
         sync(Path(place))
-
-
-def sync(path: Path) -> None:
-    """Make the bytes of a file, or the names in a folder, durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def open_modes(folder: Path) -> None:

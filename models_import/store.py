@@ -11,31 +11,31 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hotswap.artifact import ModelSight, Settling, Unservable, Unsettled, VersionSight
 from hotswap.manifest import ModelConfig
+from hotswap.repository import Incomplete, Invalid, ModelInfo, Verified, VersionInfo
 from hotswap.tags import BadTag, ModelTag, check_word
 from models_import import reasons
+from models_import.integrity import IntegrityChecker, inside
 from models_import.pointer import read_pointer
-from models_import.settling import Settler, inside
-from models_import.sight import Check, SightReader
+from models_import.version_reader import Check, VersionReader
 
 
 def check_family(config: ModelConfig) -> None:
     """Raise `BadManifest` when no family can run this config."""
-    from runners.families import check_config
+    from runners.families.index import check_config
 
     check_config(config)
 
 
 class ModelStore:
-    """`$BENTOML_HOME/models` as a `hotswap.source.Source`. Cheap enough to be asked twice a second."""
+    """`$BENTOML_HOME/models` as a `hotswap.repository.Source`. Cheap enough to be asked twice a second."""
 
     def __init__(
         self, models: Path, *, clock: Callable[[], float] = time.monotonic, check: Check = check_family
     ) -> None:
         self._models = models
-        self._sights = SightReader(check)
-        self._settler = Settler(clock)
+        self._sights = VersionReader(check)
+        self._settler = IntegrityChecker(clock)
         self._seen: set[str] = set()
 
     @property
@@ -52,7 +52,7 @@ class ModelStore:
             "hashed": self._settler.files_hashed,
         }
 
-    def look(self) -> Mapping[str, ModelSight] | None:
+    def look(self) -> Mapping[str, ModelInfo] | None:
         """All models by name; None when the store itself cannot be read (away, unmounted)."""
         seen: set[str] = set()
         try:
@@ -66,7 +66,7 @@ class ModelStore:
             self._settler.keep_only(seen)
         return sights
 
-    def settle(self, tag: ModelTag) -> Settling:
+    def settle(self, tag: ModelTag) -> Verified:
         """Check every file of one version against its manifest; a second call reads no file again.
 
         A version without manifest settles when two calls at least 2 s apart saw the same files.
@@ -74,37 +74,37 @@ class ModelStore:
         folder = self._models / tag.name / tag.version
         try:
             if not folder.is_dir():
-                return Unsettled(f"{tag} is not in the store")
+                return Incomplete(f"{tag} is not in the store")
         except OSError as error:
-            return Unservable(reasons.unreadable(folder, error))
+            return Invalid(reasons.unreadable(folder, error))
         if not inside(self._models, folder):
-            return Unsettled(_leads_out(folder))
+            return Incomplete(_leads_out(folder))
         reading = self._sights.read(tag.name, tag.version, str(folder), anew=True)
         return self._settler.settle(tag, folder, reading)
 
-    def _guarded(self, found: os.DirEntry[str], seen: set[str]) -> ModelSight:
+    def _guarded(self, found: os.DirEntry[str], seen: set[str]) -> ModelInfo:
         """One model can never stop the others."""
         try:
             return self._model(found, seen)
         except OSError as error:
-            return ModelSight(found.name, None, {}, reasons.unreadable(Path(found.path), error))
+            return ModelInfo(found.name, None, {}, reasons.unreadable(Path(found.path), error))
         except Exception as error:  # noqa: BLE001 - whatever a folder makes the libraries raise
-            return ModelSight(found.name, None, {}, reasons.unforeseen(error))
+            return ModelInfo(found.name, None, {}, reasons.unforeseen(error))
 
-    def _model(self, found: os.DirEntry[str], seen: set[str]) -> ModelSight:
+    def _model(self, found: os.DirEntry[str], seen: set[str]) -> ModelInfo:
         name, folder = found.name, Path(found.path)
         if found.is_symlink() and not inside(self._models, folder):
-            return ModelSight(name, None, {}, _leads_out(folder))
+            return ModelInfo(name, None, {}, _leads_out(folder))
         try:
             versions = {entry.name: self._version(name, entry, seen) for entry in _folders(folder)}
         except OSError as error:
-            return ModelSight(name, None, {}, reasons.unreadable(folder, error))
+            return ModelInfo(name, None, {}, reasons.unreadable(folder, error))
         latest, wrong = read_pointer(folder, versions)
-        return ModelSight(name, latest, versions, wrong)
+        return ModelInfo(name, latest, versions, wrong)
 
-    def _version(self, name: str, entry: os.DirEntry[str], seen: set[str]) -> VersionSight:
+    def _version(self, name: str, entry: os.DirEntry[str], seen: set[str]) -> VersionInfo:
         if entry.is_symlink() and not inside(self._models, Path(entry.path)):
-            return VersionSight(entry.name, reason=_leads_out(Path(entry.path)))
+            return VersionInfo(entry.name, reason=_leads_out(Path(entry.path)))
         seen.add(entry.path)
         return self._sights.read(name, entry.name, entry.path).sight
 

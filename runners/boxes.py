@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotswap.runner import Detection
+from hotswap.predictions import Detection
 from runners.geometry import Floats, Geometry
 
 # Overlap is a table of candidates by candidates: this keeps it at a few megabytes.

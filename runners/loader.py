@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hotswap.artifact import Artifact
 from hotswap.errors import VersionFailed
 from hotswap.manifest import BadManifest
-from runners.families import check_config, family_of
+from hotswap.repository import Artifact
+from runners.families.index import check_config, family_of
 from runners.onnx_runner import OnnxRunner
 from runners.session import Session
 

@@ -9,17 +9,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hotswap.artifact import Artifact
-from hotswap.errors import ModelFailed, ServingError, VersionFailed
-from hotswap.naming import naming
-from hotswap.runner import Options, Picture, Prediction, Predictions, Tensors, Timings
-from runners.family import Family, Found, Outputs
+from hotswap.errors import ModelFailed, ServingError, VersionFailed, for_image
+from hotswap.predictions import Options, Picture, Prediction, Predictions, Tensors, Timings
+from hotswap.repository import Artifact
+from runners.check_images import check_pictures
+from runners.decode import Decoded, decode
+from runners.families.base import Family, Found, Outputs
 from runners.geometry import Geometry
-from runners.picture import Decoded, decode
 from runners.preprocess import Preprocessor
 from runners.session import Session
 from runners.tensors import check_inputs, check_outputs
-from runners.warm_up import check_pictures
 
 # At the lowest threshold the check also walks through choosing among overlapping boxes.
 _EVERYTHING = Options(threshold=0.0)
@@ -58,7 +57,7 @@ class OnnxRunner:
         group: list[Decoded] = []
         room = 0
         for index, picture in enumerate(pictures):
-            with _clock(timings, "decode"), naming(index, len(pictures)):
+            with _clock(timings, "decode"), for_image(index, len(pictures)):
                 one = decode(picture, size, self._max_pixels)
             room -= one.image.width * one.image.height
             if len(group) == most or room < 0:

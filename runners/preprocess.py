@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hotswap.manifest import InputConfig
+from runners.decode import Decoded
 from runners.geometry import Geometry, place
-from runners.picture import Decoded
 
 _KERNELS = {
     "nearest": Image.Resampling.NEAREST,

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import ModelConfig
-from runners.contract import Tensor, batch_of, check_input, check_outputs, choose_input
-from runners.external import check_external_data
+from runners.external_data import check_external_data
+from runners.graph_check import Tensor, batch_of, check_input, check_outputs, choose_input
 from runners.ort_errors import reason_of
 from runners.tensors import specs
 

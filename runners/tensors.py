@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotswap.errors import BadRequest
-from hotswap.runner import TensorSpec
+from hotswap.predictions import TensorSpec
 
 #: The graph's word → the protocol's. BYTES and BF16 have no plain numpy type and are not fed.
 _DATATYPES = {

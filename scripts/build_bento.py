@@ -13,8 +13,8 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
 
+from bootstrap import version
 from settings import Settings
-from wiring import version
 
 
 def build(tag_version: str) -> bentoml.Bento:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.incoming import import_command
+from cli.import_commands import import_command
 from settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -11,12 +11,12 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
 from api import errors as wire
-from api.metrics import Metrics
-from api.rpc import errors as rpc
+from api.grpc import errors as rpc
 from hotswap import errors
 from hotswap.errors import ServingError
-from runners.families import json_schema
+from runners.families.index import json_schema
 from settings import Settings
+from telemetry.recorder import Metrics
 
 ROOT = Path(__file__).parent.parent
 CHAPTER_8 = (ROOT / "docs" / "08-crosscutting-concepts.md").read_text()

@@ -12,41 +12,46 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = {
     "api",
+    "bootstrap",
     "cli",
+    "common",
+    "evaluation",
     "hotswap",
     "models_import",
     "registry",
     "runners",
     "service",
-    "serving",
     "settings",
-    "wiring",
+    "telemetry",
+    "workers",
 }
 ALL = ROOMS
 #: What each room may import: our rooms, and libraries of others (any room may use pydantic).
 TABLE: dict[str, tuple[set[str], set[str]]] = {
-    "hotswap": (set(), {"numpy"}),
-    "runners": ({"hotswap"}, {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "numpy", "onnx"}),
-    "models_import": ({"hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
-    "registry": ({"hotswap"}, set()),
-    "serving": ({"registry"}, {"circus"}),
+    "common": (set(), set()),
+    "hotswap": ({"common"}, {"numpy"}),
+    "runners": ({"common", "hotswap"}, {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "numpy", "onnx"}),
+    "evaluation": ({"common", "hotswap", "runners"}, {"numpy"}),
+    "models_import": ({"common", "hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
+    "registry": ({"common", "hotswap"}, set()),
+    "workers": ({"common", "hotswap"}, {"circus"}),
+    "telemetry": ({"common", "hotswap"}, {"prometheus_client", "orjson"}),
     "api": (
-        {"hotswap", "registry"},
+        {"common", "hotswap", "registry", "telemetry"},
         {
             *("starlette", "prometheus_client", "orjson", "python_multipart", "anyio", "numpy"),
-            *("grpc", "grpc_health", "grpc_reflection", "google"),
-            *("httptools", "uvicorn"),
+            *("grpc", "grpc_health", "grpc_reflection", "google", "httptools", "uvicorn"),
         },
     ),
-    "settings": (set(), {"pydantic_settings"}),
-    "wiring": (ALL, {"prometheus_client"}),
+    "settings": ({"common"}, {"pydantic_settings"}),
+    "bootstrap": (ALL, {"prometheus_client"}),
     "service": (ALL, {"bentoml", "starlette", "circus", "uvicorn"}),
     "cli": (ALL, {"click", "rich", "bentoml"}),
 }
 #: Files that may import more than their room: one driver, one file.
 EXTRA = {
-    "api/predict_input.py": {"bentoml"},
-    "cli/asking.py": {"httpx"},
+    "api/http/predict.py": {"bentoml"},
+    "cli/client.py": {"httpx"},
     "models_import/probe.py": {"numpy", "onnxruntime"},
 }
 

@@ -12,15 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
-from api.annotated import OFFERED, Annotator, acceptable
-from api.body import Store
+from api.budget import ByteBudget
 from api.context import RequestContext, current
 from api.errors import NotAcceptable
-from api.gateway import Gateway, GatewayParts
+from api.http.image_response import OFFERED, Annotator, acceptable
+from api.http.middleware import MiddlewareParts, RequestMiddleware
 from hotswap.errors import PictureTooLarge
-from hotswap.requests import Answer
-from hotswap.runner import Picture, Prediction, Predictions, Timings
-from runners.draw import MEDIA_TYPES
+from hotswap.predictions import Answer, Picture, Prediction, Predictions, Timings
+from runners.drawing.draw import MEDIA_TYPES
 from tests.api.shape import refused
 
 JPEG, PNG, WEBP = OFFERED
@@ -96,7 +95,7 @@ class _Caller:
         self.started = 0
         self._takes = takes
 
-    async def answer(self, size: int, store: Store, patience: float = 5.0) -> None:
+    async def answer(self, size: int, store: ByteBudget, patience: float = 5.0) -> None:
         def draw(picture: Picture, found: Prediction, media_types: Sequence[str]) -> tuple[str, bytes]:
             assert (picture.encoded, found, media_types) == (b"x", _FOUND.items[0], (PNG,))
             return PNG, bytes(range(256)) * (size // 256)
@@ -124,7 +123,7 @@ async def _nobody() -> Message:
 
 class TestSending:
     def test_it_goes_in_pieces_and_counts_as_held_until_it_is_gone(self) -> None:
-        caller, store = _Caller(), Store(1_000_000)
+        caller, store = _Caller(), ByteBudget(1_000_000)
         asyncio.run(caller.answer(655_360, store))
         assert b"".join(caller.taken) == bytes(range(256)) * 2560
         assert max(len(piece) for piece in caller.taken) <= 262_144
@@ -132,13 +131,13 @@ class TestSending:
         assert store.held == 0
 
     def test_a_caller_that_takes_nothing_is_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("api.annotated._SLOWEST", 10**9)
-        caller, store = _Caller(takes=1), Store(1_000_000)
+        monkeypatch.setattr("api.http.image_response._SLOWEST", 10**9)
+        caller, store = _Caller(takes=1), ByteBudget(1_000_000)
         asyncio.run(caller.answer(655_360, store, patience=0.05))
         assert (len(caller.taken), store.held) == (1, 0)
 
     def test_where_too_many_wait_to_be_taken_the_next_is_refused(self) -> None:
-        store = Store(600_000)
+        store = ByteBudget(600_000)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             state = current.get()
@@ -151,7 +150,7 @@ class TestSending:
         assert store.held == 0
 
     def test_one_that_nobody_sends_is_held_no_longer_than_it_lives(self) -> None:
-        store = Store(600_000)
+        store = ByteBudget(600_000)
         current.set(RequestContext("r", 0.0, accepted=(PNG,)))
         drawing = Annotator(lambda *_: (PNG, bytes(500_000)), store, 5.0).drawing(Picture(encoded=b"x"))
         drawing(_FOUND)
@@ -166,7 +165,7 @@ class TestSending:
 
         current.set(RequestContext("r", 0.0, accepted=(PNG,)))
         with pytest.raises(PictureTooLarge):
-            Annotator(draw, Store(1), 5.0).drawing(Picture(encoded=b"x"))(_FOUND)
+            Annotator(draw, ByteBudget(1), 5.0).drawing(Picture(encoded=b"x"))(_FOUND)
 
 
 class _Nobody:
@@ -175,9 +174,9 @@ class _Nobody:
 
 
 def _ask(app: object) -> httpx.Response:
-    parts = GatewayParts(
+    parts = MiddlewareParts(
         max_body_bytes=10,
-        bodies=Store(100),
+        bodies=ByteBudget(100),
         request_timeout=5,
         not_ready=lambda: None,
         draining=lambda: False,
@@ -185,7 +184,7 @@ def _ask(app: object) -> httpx.Response:
     )
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(Gateway(app, parts))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(RequestMiddleware(app, parts))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.get("/x")
 

@@ -19,8 +19,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from api.annotated import OFFERED
-from runners.palette import GREY, colour_of
+from api.http.image_response import OFFERED
+from runners.drawing.palette import GREY, colour_of
 from tests.api.shape import refused
 from tests.e2e.harness import ROOT, Service, environment
 from tests.e2e.odd_pictures import odd_picture

@@ -12,9 +12,10 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from api import body, context
+from api import budget, context
 from api.context import RequestContext
 from api.errors import BodyTooLarge
+from api.http import body
 from hotswap.errors import BadRequest, DeadlineExceeded
 from tests.hotswap.fakes import PATIENCE
 
@@ -54,7 +55,9 @@ def _request(seconds: float = 60) -> Iterator[None]:
 def _read(receive: Receive, limit: int = 10, seconds: float = 60, **headers: str) -> bytes:
     scope = _scope(**headers)
     with _request(seconds):
-        return asyncio.run(body.read(Request(scope, body.Bounded(scope, receive, limit, body.Store(10**9)))))
+        return asyncio.run(
+            body.read(Request(scope, body.Bounded(scope, receive, limit, budget.ByteBudget(10**9))))
+        )
 
 
 def test_a_body_up_to_the_limit_is_read() -> None:
@@ -104,7 +107,7 @@ async def _next(receive: Receive) -> str:
 
 
 def test_what_is_collected_in_the_middle_of_a_call_is_given_back_by_the_same_thread() -> None:
-    store = body.Store(100)
+    store = budget.ByteBudget(100)
     store.add(60)
 
     class Collects(int):

@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.auth import Guard
-from api.body import Store
-from api.cross_origin import CrossOrigin
+from api.auth import AdminAuth
+from api.budget import ByteBudget
 from api.errors import Forbidden, Unauthorized
-from api.gateway import Gateway, GatewayParts
+from api.http.cross_origin import CrossOrigin
+from api.http.middleware import MiddlewareParts, RequestMiddleware
 from hotswap.errors import ModelNotFound
 from tests.api.shape import refused
 
@@ -35,9 +35,9 @@ def _ask(
 ) -> tuple[httpx.Response, _Observer]:
     """The answer of a gateway that allows these origins; without any it knows nothing of them."""
     observer = _Observer()
-    parts = GatewayParts(
+    parts = MiddlewareParts(
         max_body_bytes=10,
-        bodies=Store(100),
+        bodies=ByteBudget(100),
         request_timeout=5,
         not_ready=lambda: "no model serves yet",
         draining=lambda: False,
@@ -47,7 +47,7 @@ def _ask(
     named = {name.replace("_", "-"): value for name, value in headers.items()}
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(Gateway(app or PlainTextResponse("fine"), parts))
+        transport = httpx.ASGITransport(RequestMiddleware(app or PlainTextResponse("fine"), parts))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.request(method, path, headers=named)
 
@@ -180,14 +180,14 @@ def _request(**headers: str) -> Request:
 def test_a_page_of_another_origin_changes_nothing_without_a_token(origin: str) -> None:
     foreign: dict[str, Any] = {"host": "service:3000", "origin": origin}
     with pytest.raises(Forbidden):
-        Guard(None, exposed=False).check(_request(**foreign))
+        AdminAuth(None, exposed=False).check(_request(**foreign))
     with pytest.raises(Forbidden):
-        Guard(None, exposed=True, insecure=True).check(_request(**foreign))
+        AdminAuth(None, exposed=True, insecure=True).check(_request(**foreign))
     with pytest.raises(Unauthorized):
-        Guard("t", exposed=True).check(_request(**foreign))
-    assert Guard("t", exposed=True).check(_request(**foreign, authorization="Bearer t")) == "admin"
+        AdminAuth("t", exposed=True).check(_request(**foreign))
+    assert AdminAuth("t", exposed=True).check(_request(**foreign, authorization="Bearer t")) == "admin"
 
 
 def test_a_page_of_the_service_itself_is_none_of_another_origin() -> None:
     own = _request(host="service:3000", origin="https://service:3000")
-    assert Guard(None, exposed=False).check(own) == "anonymous"
+    assert AdminAuth(None, exposed=False).check(own) == "anonymous"

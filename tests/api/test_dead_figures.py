@@ -17,15 +17,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from api import dead_figures
-from api.dead_figures import fold, still
+from telemetry import worker_metrics
+from telemetry.worker_metrics import fold, still
 
 # Processes start slowly beside others that work.
 pytestmark = pytest.mark.timeout(60)
 
 _COUNT = """
 import pathlib, sys
-from api.metrics import Metrics
+from telemetry.recorder import Metrics
 metrics = Metrics(pathlib.Path(sys.argv[1]), {}, worker=int(sys.argv[2]))
 for _ in range(3):
     metrics.request("GET", "/livez", 200, 0.001)
@@ -57,7 +57,7 @@ def test_the_dead_are_counted_on_and_their_files_do_not_pile_up(tmp_path: Path) 
 def test_a_process_that_was_stopped_while_it_read_keeps_nobody_from_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_figures, "PATIENCE", 0.05)
+    monkeypatch.setattr(worker_metrics, "PATIENCE", 0.05)
     _counted(tmp_path, 0)
     with still(tmp_path):  # as if it were never to go on
         with pytest.raises(OSError, match="kept by another"):
@@ -105,7 +105,7 @@ def test_nobody_reads_while_files_are_folded(tmp_path: Path) -> None:
 
 _STOPPED = """
 import os, pathlib, signal, sys
-from api import metric_files, metrics
+from telemetry import recorder as metrics, worker_metrics as metric_files
 reserve = os.posix_fallocate
 def stopped(handle, start, size):
     if size == metric_files.FILE_BYTES:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from starlette.datastructures import Headers
 
-from api import encodings
 from api.errors import BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType
+from api.http import content_encoding
 from hotswap.errors import BadRequest, Overloaded
 
 MEGABYTE = 1_000_000
@@ -20,7 +20,7 @@ MEGABYTE = 1_000_000
 @given(some.binary(max_size=5000), some.sampled_from(["gzip", "deflate"]))
 def test_what_is_compressed_is_expanded_again(body: bytes, name: str) -> None:
     held: list[int] = []
-    assert encodings.expand(encodings.compress(body, name), name, 5000, held.append) == body
+    assert content_encoding.expand(content_encoding.compress(body, name), name, 5000, held.append) == body
     assert sum(held) == len(body)
 
 
@@ -31,7 +31,7 @@ def test_a_bomb_is_not_expanded_beyond_the_limit(pack: object) -> None:
     held: list[int] = []
     name = "gzip" if pack is gzip.compress else "deflate"
     with pytest.raises(BodyTooLarge, match="expanded"):
-        encodings.expand(body, name, MEGABYTE, held.append)
+        content_encoding.expand(body, name, MEGABYTE, held.append)
     assert sum(held) <= MEGABYTE
     assert max(held) <= 262_144
 
@@ -45,24 +45,27 @@ def test_who_may_hold_no_more_is_told_before_the_next_piece() -> None:
         held.append(size)
 
     with pytest.raises(Overloaded):
-        encodings.expand(gzip.compress(bytes(64 * MEGABYTE)), "gzip", 100 * MEGABYTE, hold)
+        content_encoding.expand(gzip.compress(bytes(64 * MEGABYTE)), "gzip", 100 * MEGABYTE, hold)
     assert 0 < sum(held) <= MEGABYTE
 
 
 def test_a_body_of_exactly_the_limit_is_taken() -> None:
-    assert len(encodings.expand(gzip.compress(bytes(MEGABYTE)), "gzip", MEGABYTE, lambda _: None)) == MEGABYTE
+    assert (
+        len(content_encoding.expand(gzip.compress(bytes(MEGABYTE)), "gzip", MEGABYTE, lambda _: None))
+        == MEGABYTE
+    )
     with pytest.raises(BodyTooLarge):
-        encodings.expand(gzip.compress(bytes(MEGABYTE + 1)), "gzip", MEGABYTE, lambda _: None)
+        content_encoding.expand(gzip.compress(bytes(MEGABYTE + 1)), "gzip", MEGABYTE, lambda _: None)
 
 
 @given(some.binary(max_size=200), some.sampled_from(["gzip", "deflate"]))
 def test_other_bytes_are_refused(body: bytes, name: str) -> None:
-    whole = encodings.compress(b"known", name)
+    whole = content_encoding.compress(b"known", name)
     for odd in (body, whole[: len(body) % len(whole)], whole + b"x" + body):
         if name == "deflate" and _is_raw(odd):
             continue
         with pytest.raises(BadRequest):
-            encodings.expand(odd, name, MEGABYTE, lambda _: None)
+            content_encoding.expand(odd, name, MEGABYTE, lambda _: None)
 
 
 def _is_raw(body: bytes) -> bool:
@@ -79,30 +82,30 @@ def _is_raw(body: bytes) -> bool:
 def test_deflate_is_read_with_the_head_of_zlib_and_without(body: bytes, level: int) -> None:
     pack = zlib.compressobj(level, zlib.DEFLATED, -15)
     for sent in (zlib.compress(body, level), pack.compress(body) + pack.flush()):
-        assert encodings.expand(sent, "deflate", 3000, lambda _: None) == body
+        assert content_encoding.expand(sent, "deflate", 3000, lambda _: None) == body
 
 
 @given(some.lists(some.binary(max_size=40_000), min_size=1, max_size=4))
 def test_members_of_gzip_that_follow_each_other_are_one_body(parts: list[bytes]) -> None:
     sent = b"".join(gzip.compress(part, 1) for part in parts)
-    assert encodings.expand(sent, "gzip", MEGABYTE, lambda _: None) == b"".join(parts)
+    assert content_encoding.expand(sent, "gzip", MEGABYTE, lambda _: None) == b"".join(parts)
     with pytest.raises(BadRequest, match="ends too soon"):
-        encodings.expand(sent[:-1], "gzip", MEGABYTE, lambda _: None)
+        content_encoding.expand(sent[:-1], "gzip", MEGABYTE, lambda _: None)
 
 
 def test_a_body_of_countless_members_is_refused() -> None:
     with pytest.raises(BadRequest):
-        encodings.expand(gzip.compress(b"") * 5000, "gzip", MEGABYTE, lambda _: None)
+        content_encoding.expand(gzip.compress(b"") * 5000, "gzip", MEGABYTE, lambda _: None)
 
 
 def test_a_step_that_ends_where_the_body_ends_loses_nothing() -> None:
     for size in (262_143, 262_144, 262_145, 524_288):
         body = bytes(size)
-        assert encodings.expand(gzip.compress(body), "gzip", size, lambda _: None) == body
+        assert content_encoding.expand(gzip.compress(body), "gzip", size, lambda _: None) == body
 
 
 def of_body(*told: str) -> str | None:
-    return encodings.of_body(Headers(raw=[(b"content-encoding", each.encode()) for each in told]))
+    return content_encoding.of_body(Headers(raw=[(b"content-encoding", each.encode()) for each in told]))
 
 
 def test_names_of_encodings() -> None:
@@ -115,6 +118,8 @@ def test_names_of_encodings() -> None:
         assert isinstance(refused.value, UnsupportedMediaType)
         assert refused.value.accepted == ("gzip", "deflate")
         assert len(refused.value.message) < 200
-    assert encodings.wanted("gzip", 10_000) == "gzip"
-    assert [encodings.wanted(name, 10_000) for name in (None, "gzip, deflate", "br", "*")] == [None] * 4
-    assert encodings.wanted("gzip", 100) is None
+    assert content_encoding.wanted("gzip", 10_000) == "gzip"
+    assert [content_encoding.wanted(name, 10_000) for name in (None, "gzip, deflate", "br", "*")] == [
+        None
+    ] * 4
+    assert content_encoding.wanted("gzip", 100) is None

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import UnsupportedMediaType
-from api.fields import PredictFields, is_long, parse
+from api.predict_fields import PredictFields, is_long, parse
 from hotswap.errors import BadPicture, BadRequest, ServingError
 
 _PICTURE = b"\xff\xd8picture"

@@ -12,8 +12,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response, Strea
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import context
-from api.body import Store
-from api.gateway import Gateway, GatewayParts
+from api.budget import ByteBudget
+from api.http.middleware import MiddlewareParts, RequestMiddleware
 from hotswap.errors import ModelNotFound
 from tests.api.shape import refused
 
@@ -36,9 +36,9 @@ def _ask(
 ) -> tuple[httpx.Response, _Observer]:
     """The answer to one GET, and what was counted."""
     observer = _Observer()
-    parts = GatewayParts(
+    parts = MiddlewareParts(
         max_body_bytes=10,
-        bodies=Store(100),
+        bodies=ByteBudget(100),
         request_timeout=5,
         not_ready=not_ready,
         draining=lambda: draining,
@@ -46,7 +46,7 @@ def _ask(
     )
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(Gateway(app, parts))
+        transport = httpx.ASGITransport(RequestMiddleware(app, parts))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.get(path)
 
@@ -119,8 +119,8 @@ def test_an_app_that_breaks_after_it_began_to_answer_is_counted_and_not_answered
 
     sent: list[Message] = []
     observer = _Observer()
-    parts = GatewayParts(10, Store(100), 5, lambda: None, lambda: False, observer)
-    asyncio.run(_drive(Gateway(half, parts), sent))
+    parts = MiddlewareParts(10, ByteBudget(100), 5, lambda: None, lambda: False, observer)
+    asyncio.run(_drive(RequestMiddleware(half, parts), sent))
     assert [each["type"] for each in sent] == ["http.response.start", "http.response.body"]
     assert observer.seen == [("GET", "/x", 200)]
 
@@ -131,7 +131,12 @@ def test_a_client_that_left_is_counted_as_499() -> None:
 
     observer = _Observer()
     asyncio.run(
-        _drive(Gateway(silent, GatewayParts(10, Store(100), 5, lambda: None, lambda: False, observer)), [])
+        _drive(
+            RequestMiddleware(
+                silent, MiddlewareParts(10, ByteBudget(100), 5, lambda: None, lambda: False, observer)
+            ),
+            [],
+        )
     )
     assert observer.seen == [("GET", "/x", 499)]
 
@@ -164,7 +169,9 @@ def test_what_is_no_request_passes_untouched() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         passed.append(scope)
 
-    gateway = Gateway(app, GatewayParts(10, Store(100), 5, lambda: None, lambda: False, _Observer()))
+    gateway = RequestMiddleware(
+        app, MiddlewareParts(10, ByteBudget(100), 5, lambda: None, lambda: False, _Observer())
+    )
     asyncio.run(gateway({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
     assert passed == [{"type": "lifespan"}]
 

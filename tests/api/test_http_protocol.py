@@ -15,9 +15,9 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from api.context import FAULT
-from api.http_protocol import HttpProtocol
-from serving.connections import Connections
+from api.http.protocol import HttpProtocol
 from tests.e2e.framing import CHUNKED, H2C, INNER, NEXT, chunks, good, head, length
+from workers.connections import Connections
 
 BOTH = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.log_lines import BoundedFile, Gathered, JsonLines
+from telemetry.logs import BoundedFile, Gathered, JsonLines
 from tests.e2e.waiting import until
 
 
@@ -69,7 +69,7 @@ class _Held(BoundedFile):
 @pytest.fixture
 def gathered(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gathered, _Held]]:
     """A handler whose thread gathers for longer than any test lasts."""
-    monkeypatch.setattr("api.log_lines._GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr("telemetry.logs._GATHER_SECONDS", 3600.0)
     file = _Held(path, delay=True)
     file.setFormatter(JsonLines())
     handler = Gathered([file])
@@ -104,7 +104,7 @@ def test_a_warning_is_on_disk_at_once_behind_what_came_before(
 def test_no_more_than_a_bounded_number_of_lines_waits(
     gathered: tuple[Gathered, _Held], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.log_lines._MOST", 3)
+    monkeypatch.setattr("telemetry.logs._MOST", 3)
     handler, _ = gathered
     for number in range(4):
         handler.handle(_record(str(number)))
@@ -123,7 +123,7 @@ def test_what_waits_at_the_end_is_written_and_so_is_what_comes_after_it(
 
 
 def test_the_thread_writes_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.log_lines._GATHER_SECONDS", 0.0)
+    monkeypatch.setattr("telemetry.logs._GATHER_SECONDS", 0.0)
     file = _Held(path, delay=True)
     file.setFormatter(JsonLines())
     handler = Gathered([file])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.multipart import Part, parse
+from api.http.multipart import Part, parse
 from hotswap.errors import BadRequest
 
 _TYPE = "multipart/form-data; boundary=frontier"

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import cli.incoming
-import cli.targets
+import cli.import_commands
+import cli.target_commands
 from cli.main import main
-from cli.waiting import Watch
+from cli.swap_wait import Watch
 from models_import.importer import Importer
 from models_import.store import ModelStore
-from registry.desired_file import DesiredFile
-from registry.run_folder import RunFolder
+from registry.file_store import DesiredFile
 from tests.data import VARIABLE
 from tests.models_import.conftest import bentoml
 from tests.models_import.shop import not_tried
+from workers.run_folder import RunFolder
 
 __all__ = ["bentoml"]
 
@@ -45,7 +45,7 @@ def okawari(home: Path, monkeypatch: pytest.MonkeyPatch) -> Okawari:
     def trusting(home: Path, **parts: Any) -> Importer:
         return Importer(home, probe=not_tried, **parts)
 
-    monkeypatch.setattr(cli.incoming, "Importer", trusting)
+    monkeypatch.setattr(cli.import_commands, "Importer", trusting)
 
     def run(*arguments: object, exit_code: int = 0) -> Result:
         result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="okawari")
@@ -115,7 +115,7 @@ def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     def watch(run: RunFolder, timeout: float) -> Watch:
         return Watch(run, timeout, sleep=played.turn)
 
-    monkeypatch.setattr(cli.targets, "Watch", watch)
+    monkeypatch.setattr(cli.target_commands, "Watch", watch)
     yield played
     played.end()
 

@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from hotswap.artifact import Artifact
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
-from models_import import fetching
-from models_import.fetching import Entry, choose, config_of, entries
+from models_import import catalogue
+from models_import.catalogue import CatalogueEntry, choose, config_of, entries
 from models_import.store import ModelStore
 from tests.builders import write_version
 from tests.cli.conftest import Okawari
@@ -76,7 +76,7 @@ class TestStored:
             "size": len(data),
         }
         one = choose(entries(), "yolox_nano", None).model_copy(update=more)
-        monkeypatch.setattr(fetching, "entries", lambda: [one])
+        monkeypatch.setattr(catalogue, "entries", lambda: [one])
         return tmp_path / "mirror"
 
     def test_what_the_store_holds_is_marked(self, okawari: Okawari, mirror: Path) -> None:
@@ -125,7 +125,7 @@ def _run(*arguments: object, exit_code: int = 0) -> Result:
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("entry", NEW, ids=lambda entry: str(entry.tag))
-def test_get_brings_each(home: Path, store: ModelStore, entry: Entry) -> None:
+def test_get_brings_each(home: Path, store: ModelStore, entry: CatalogueEntry) -> None:
     _run("get", entry.name, "--mirror", need_data() / "models")
     settled = store.settle(entry.tag)
     assert isinstance(settled, Artifact)
@@ -134,11 +134,11 @@ def test_get_brings_each(home: Path, store: ModelStore, entry: Entry) -> None:
     assert json.loads(_run("catalogue", entry.name, "--json").stdout)["models"][0]["stored"] is True
 
 
-def _folder(home: Path, entry: Entry, **changes: Any) -> Path:
+def _folder(home: Path, entry: CatalogueEntry, **changes: Any) -> Path:
     """A folder that a user might have made by hand."""
     made = home / "detector" / "7"
     made.mkdir(parents=True)
-    shutil.copyfile(fetching._in_mirror(entry, need_data() / "models"), made / "export.onnx")
+    shutil.copyfile(catalogue._in_mirror(entry, need_data() / "models"), made / "export.onnx")
     config = config_of(entry).model_dump(mode="json", exclude_none=True) | changes
     (made / "config.json").write_text(json.dumps(config))
     return made

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import models_import.seeding
+import models_import.demo_models
 from cli.main import main
-from hotswap.artifact import Artifact
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import.store import ModelStore
-from registry.desired_file import DesiredFile
+from registry.file_store import DesiredFile
 from tests.builders import config_document, write_version
 from tests.cli.conftest import Okawari, Service
 from tests.data import need_data
@@ -114,7 +114,7 @@ class TestGet:
         """A catalogue of our own making, and a folder with its weights."""
         import hashlib
 
-        from models_import import fetching
+        from models_import import catalogue
 
         folder = write_version(tmp_path / "mirror", "any", "thing", 4)
         data = (folder / "weights.onnx").read_bytes()
@@ -131,8 +131,8 @@ class TestGet:
         }
         models = [{**about, "version": f"v{n}", "created": day(n).isoformat()} for n in (1, 2)]
         index = {"format": 1, "about": "", "models": models}
-        entries = fetching._Index.model_validate_json(json.dumps(index)).models
-        monkeypatch.setattr(fetching, "entries", lambda: entries)
+        entries = catalogue._Index.model_validate_json(json.dumps(index)).models
+        monkeypatch.setattr(catalogue, "entries", lambda: entries)
         return tmp_path / "mirror"
 
     def test_from_a_mirror(self, okawari: Okawari, home: Path, mirror: Path) -> None:
@@ -165,8 +165,8 @@ def test_get_brings_both_versions_of_fastestdet(home: Path, store: ModelStore) -
 
 
 def test_init_seeds_once(okawari: Okawari, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models_import.seeding, "DEMO", tree)
-    monkeypatch.setitem(models_import.seeding.seed.__kwdefaults__, "demo", tree)
+    monkeypatch.setattr(models_import.demo_models, "DEMO", tree)
+    monkeypatch.setitem(models_import.demo_models.seed.__kwdefaults__, "demo", tree)
     assert len(okawari("init").stdout.splitlines()) == 3
     assert okawari("init").stdout == ""
     okawari("remove", "code", "1")
@@ -177,9 +177,9 @@ class TestExport:
     def test_out_and_in_again(
         self, okawari: Okawari, tree: Path, tmp_path: Path, bentoml: BentoML, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from models_import import child
+        from models_import import subprocesses
 
-        monkeypatch.setattr(child, "run_module", bentoml.run_module)
+        monkeypatch.setattr(subprocesses, "run_module", bentoml.run_module)
         okawari("import", tree)
         assert okawari("export", "code", "1").stdout == f"exported {tmp_path}/code-v1.bentomodel\n"
         assert "exists" in okawari("export", "code", "1", exit_code=1).stderr

@@ -10,22 +10,24 @@ from typing import Any
 import pytest
 
 from cli.view import VersionView, views
-from hotswap.artifact import ModelSight, VersionSight
-from hotswap.desired import Desired, set_target
-from registry.desired_file import DesiredFile
-from registry.run_folder import GenerationState, ModelState, WorkerState
+from hotswap.desired import DesiredState, set_target
+from hotswap.repository import ModelInfo, VersionInfo
+from registry.file_store import DesiredFile
 from tests.cli.conftest import Okawari, Service
 from tests.models_import.shop import day, stock
+from workers.run_folder import GenerationState, ModelState, WorkerState
 
 
 class TestView:
     """The picture, as a table."""
 
-    def one(self, sight: VersionSight, *states: str | None, desired: Desired | None = None) -> VersionView:
+    def one(
+        self, sight: VersionInfo, *states: str | None, desired: DesiredState | None = None
+    ) -> VersionView:
         """Version v1 of a model whose latest is v2, in workers that say `states` of it."""
-        sights = {"code": ModelSight("code", "v2", {"v1": sight, "v2": VersionSight("v2")})}
+        sights = {"code": ModelInfo("code", "v2", {"v1": sight, "v2": VersionInfo("v2")})}
         workers = [self.worker(number, state) for number, state in enumerate(states)]
-        (model,) = views(sights, desired or Desired(), workers, bool(states))
+        (model,) = views(sights, desired or DesiredState(), workers, bool(states))
         return model.versions[0]
 
     def worker(self, pid: int, state: str | None) -> WorkerState:
@@ -50,30 +52,30 @@ class TestView:
     def test_state_and_note(
         self, reason: str | None, states: tuple[str | None, ...], state: str, note: str
     ) -> None:
-        view = self.one(VersionSight("v1", reason=reason), *states)
+        view = self.one(VersionInfo("v1", reason=reason), *states)
         assert (view.state, view.note) == (state, note)
 
     def test_a_pinned_version_says_what_keeps_it(self) -> None:
-        pinned = set_target("code", "v1", "test", None)(Desired())
-        assert self.one(VersionSight("v1"), desired=pinned).note == "the service is down"
-        assert self.one(VersionSight("v1"), None, desired=pinned).note == "about to be loaded"
+        pinned = set_target("code", "v1", "test", None)(DesiredState())
+        assert self.one(VersionInfo("v1"), desired=pinned).note == "the service is down"
+        assert self.one(VersionInfo("v1"), None, desired=pinned).note == "about to be loaded"
 
     def test_a_model_that_is_not_wanted_says_so(self) -> None:
-        unwanted = Desired(required=("other",))
-        sights = {"code": ModelSight("code", "v1", {"v1": VersionSight("v1")})}
+        unwanted = DesiredState(required=("other",))
+        sights = {"code": ModelInfo("code", "v1", {"v1": VersionInfo("v1")})}
         code, other = views(sights, unwanted, [], False)
         assert (code.target, code.versions[0].note) == (None, "the model is not wanted by OKAWARI_SERVE")
         assert (other.name, other.reason, other.versions) == ("other", "not in the store", ())
 
     def test_a_version_whose_files_are_gone_serves_on(self) -> None:
         workers = [self.worker(1, "serving")]
-        (model,) = views({}, Desired(), workers, True)
+        (model,) = views({}, DesiredState(), workers, True)
         assert (model.serving, model.versions[0].state) == ("v1", "serving")
         assert model.versions[0].note == "its files are gone"
 
     def test_workers_that_differ_serve_nothing_together(self) -> None:
         workers = [self.worker(1, "serving"), self.worker(2, "draining")]
-        (model,) = views({}, Desired(), workers, True)
+        (model,) = views({}, DesiredState(), workers, True)
         assert model.serving is None
 
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import COMMANDS, main
-from registry.desired_file import DesiredFile
+from registry.file_store import DesiredFile
 from tests.builders import write_version
 from tests.cli.conftest import Okawari
 from tests.models_import.shop import ROOT
@@ -71,12 +71,12 @@ def test_a_damaged_state_is_a_refusal_that_names_the_file(okawari: Okawari, desi
 def test_a_fault_of_ours_is_not_dressed_as_a_refusal(
     okawari: Okawari, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import cli.listing
+    import cli.status_commands
 
     def broken() -> None:
         raise LookupError("a bug")
 
-    monkeypatch.setattr(cli.listing, "settings", broken)
+    monkeypatch.setattr(cli.status_commands, "settings", broken)
     result = CliRunner().invoke(main, ["models"])
     assert isinstance(result.exception, LookupError)
 

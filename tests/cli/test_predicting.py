@@ -14,13 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.asking import AT_ONCE, Asker, connect, service_url
-from cli.gathering import PassedOver, pictures, places
-from cli.predicting import _ask_all, best
-from cli.refusal import Refused
-from registry.run_folder import RunFolder
+from cli.client import AT_ONCE, Asker, connect, service_url
+from cli.errors import Refused
+from cli.image_files import PassedOver, pictures, places
+from cli.predict_command import _ask_all, best
 from tests.cli.conftest import Okawari, Service
 from tests.cli.test_main import child
+from workers.run_folder import RunFolder
 
 _ANSWER = {"model": "m", "model_version": "v1", "detections": []}
 

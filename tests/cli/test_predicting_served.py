@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.asking import Asker
-from runners.palette import colour_of
+from cli.client import Asker
+from runners.drawing.palette import colour_of
 from tests.cli.conftest import Okawari
 from tests.cli.test_main import on_a_terminal
 from tests.e2e.harness import ROOT

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.refusal import Refused
-from cli.waiting import Watch
+from cli.errors import Refused
+from cli.swap_wait import Watch
 from hotswap.desired import set_target
-from registry.desired_file import DesiredFile
-from registry.run_folder import RunFolder
+from registry.file_store import DesiredFile
 from tests.cli.conftest import Okawari, Service
 from tests.models_import.shop import day, stock
+from workers.run_folder import RunFolder
 
 
 @pytest.fixture(autouse=True)

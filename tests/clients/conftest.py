@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from scripts import clients
-from tests.api.oip import typed_model
+from tests.api.open_inference import typed_model
 from tests.e2e.harness import ROOT, Service
 from tests.e2e.reporting import pytest_runtest_makereport, services
 from tests.e2e.stores import Store

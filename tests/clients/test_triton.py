@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.api.oip.typed_model import CONSTANTS
+from tests.api.open_inference.typed_model import CONSTANTS
 from tests.builders import code_of, score_of
 from tests.clients.conftest import PICTURE, Served, home_of, run, told_by
 from tests.e2e.harness import ROOT

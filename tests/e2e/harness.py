@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import psutil
 
-from registry.run_folder import RunFolder, WorkerState
 from tests.e2e.asking import Asking
 from tests.e2e.waiting import until
+from workers.run_folder import RunFolder, WorkerState
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from registry.seats import Seats
-from serving.turns import AWAY
 from tests.e2e.harness import Service
 from tests.e2e.pictures import picture
 from tests.e2e.waiting import until
 from tests.e2e.wire import Wire
+from workers.listener import AWAY
+from workers.membership import WorkerTable
 
 
 def all_listen(service: Service, workers: int) -> None:
@@ -25,14 +25,14 @@ def all_listen(service: Service, workers: int) -> None:
 
 def listening(service: Service) -> int:
     """How many workers take connections, over HTTP and over gRPC; only several tell it each other."""
-    seats = Seats(service.run.board, 2 * service.count)
+    seats = WorkerTable(service.run.board, 2 * service.count)
     counts = seats.connections()
     return sum(counts[seat] < AWAY for seat in seats.living() if seat in counts)
 
 
 def all_gone(service: Service, workers: int) -> None:
     """Wait until no worker has a connection."""
-    seats = Seats(service.run.board, 2 * workers)
+    seats = WorkerTable(service.run.board, 2 * workers)
     until(
         lambda: not any(each for each in seats.connections().values() if each < AWAY), "nobody is connected"
     )

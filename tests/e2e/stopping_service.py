@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hotswap.slot import Slot
-from registry.commit_board import CommitBoard
-from registry.desired_file import DesiredFile
+from registry.file_store import DesiredFile
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner
 from service import Okawari
+from workers.coordinator import SharedCoordinator
 
 __all__ = ["STEPS", "Okawari"]
 
@@ -28,9 +28,9 @@ _METHODS: dict[tuple[type, str], tuple[str, str]] = {
     (OnnxLoader, "load"): ("before-load", "after-load"),
     (OnnxRunner, "warm"): ("before-warm", "after-warm"),
     (OnnxRunner, "check"): ("before-check", "after-check"),
-    (CommitBoard, "propose"): ("before-propose", "after-propose"),
-    (CommitBoard, "decide"): ("before-decide", "after-decide"),
-    (CommitBoard, "reach"): ("before-reach", "after-reach"),
+    (SharedCoordinator, "propose"): ("before-propose", "after-propose"),
+    (SharedCoordinator, "decide"): ("before-decide", "after-decide"),
+    (SharedCoordinator, "reach"): ("before-reach", "after-reach"),
     (Slot, "_route"): ("before-switch", "after-switch"),
     (DesiredFile, "edit"): ("before-remember", "after-remember"),
 }

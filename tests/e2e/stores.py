@@ -13,10 +13,10 @@ import onnxruntime
 
 from hotswap.manifest import Measured
 from hotswap.tags import ModelTag
+from models_import.candidates import Candidate, Wanted
 from models_import.exporter import export
 from models_import.importer import Imported, Importer
 from models_import.probe import Task
-from models_import.sources import Candidate, Wanted
 from models_import.store import ModelStore
 from tests import builders
 from tests.e2e.harness import BIN, environment

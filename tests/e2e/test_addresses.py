@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.rpc.handshakes import shown
+from tests.api.grpc.handshakes import shown
 from tests.e2e.certificates import Authority
 from tests.e2e.harness import BIN, ROOT, Service, environment
 from tests.e2e.pictures import picture

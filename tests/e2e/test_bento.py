@@ -40,7 +40,12 @@ def test_the_bento_lists_no_models_and_holds_what_serves(bento: Path) -> None:
     assert all(service["models"] == [] for service in described["services"])
     source = bento / "src"
     assert not (bento / "models").exists()
-    for part in ("service.py", "wiring.py", "cli/__main__.py", "models_import/demo/shapes/v1/weights.onnx"):
+    for part in (
+        "service.py",
+        "bootstrap.py",
+        "cli/__main__.py",
+        "models_import/demo/shapes/v1/weights.onnx",
+    ):
         assert (source / part).is_file(), part
     assert not list(source.rglob("tests"))
 

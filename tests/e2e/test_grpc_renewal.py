@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.api.rpc.handshakes import credentials, shown
+from tests.api.grpc.handshakes import credentials, shown
 from tests.e2e.certificates import Authority, Pair
 from tests.e2e.harness import Service
 from tests.e2e.reporting import Start

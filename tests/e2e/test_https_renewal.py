@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.rpc.handshakes import HOST, shown
+from tests.api.grpc.handshakes import HOST, shown
 from tests.e2e.certificates import Authority, Pair
 from tests.e2e.harness import Service
 from tests.e2e.reporting import Start

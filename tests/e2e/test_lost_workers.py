@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from serving.replacing import IN_VAIN
 from tests.e2e.harness import Service
 from tests.e2e.load import Load
 from tests.e2e.many import all_listen
@@ -19,6 +18,7 @@ from tests.e2e.reporting import Start
 from tests.e2e.sizes import LIMIT
 from tests.e2e.stores import Store
 from tests.e2e.waiting import until
+from workers.supervisor import IN_VAIN
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 

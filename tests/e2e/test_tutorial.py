@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runners.quality import iou
+from evaluation.average_precision import iou
 from tests.e2e.harness import BIN, ROOT, Service, environment
 from tests.e2e.load import Load
 from tests.e2e.reporting import Start

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotswap.artifact import Artifact
-from hotswap.runner import (
+from hotswap.predictions import (
     Detection,
     Options,
     Picture,
@@ -20,6 +19,7 @@ from hotswap.runner import (
     TensorSpec,
     Timings,
 )
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from tests.hotswap.fakes import Hold
 

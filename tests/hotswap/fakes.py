@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hotswap.artifact import Artifact, ModelSight, Settling, Unsettled, VersionSight
-from hotswap.background import Task
-from hotswap.hooks import Swap
+from hotswap.events import Swap
 from hotswap.manifest import ModelConfig
+from hotswap.repository import Artifact, Incomplete, ModelInfo, Verified, VersionInfo
 from hotswap.tags import ModelTag
+from hotswap.threads import Task
 
 #: Longer than any thread of a test needs, shorter than the limit of a test.
 PATIENCE = 5.0
@@ -99,7 +99,7 @@ class FakeSource:
 
     models: dict[str, dict[str, str]] = field(default_factory=dict)
     latest: dict[str, str | None] = field(default_factory=dict)
-    settled: dict[ModelTag, Settling | Exception] = field(default_factory=dict)
+    settled: dict[ModelTag, Verified | Exception] = field(default_factory=dict)
     away: bool = False
     looks: int = 0
     during_look: Callable[[], None] = lambda: None
@@ -118,14 +118,14 @@ class FakeSource:
         if self.latest.get(name) == version:
             self.latest[name] = None
 
-    def look(self) -> Mapping[str, ModelSight] | None:
+    def look(self) -> Mapping[str, ModelInfo] | None:
         """What there is at the moment of the call, even if it is stopped after that."""
         self.looks += 1
         seen = None if self.away else {name: self._sight(name) for name in tuple(self.models)}
         self.during_look()
         return seen
 
-    def settle(self, tag: ModelTag) -> Settling:
+    def settle(self, tag: ModelTag) -> Verified:
         """What the script says, else the artifact if it is there."""
         scripted = self.settled.get(tag)
         if isinstance(scripted, Exception):
@@ -133,13 +133,13 @@ class FakeSource:
         if scripted is not None:
             return scripted
         digest = self.models.get(tag.name, {}).get(tag.version)
-        return Unsettled(f"{tag} is not in the store") if digest is None else artifact(tag, digest)
+        return Incomplete(f"{tag} is not in the store") if digest is None else artifact(tag, digest)
 
-    def _sight(self, name: str) -> ModelSight:
+    def _sight(self, name: str) -> ModelInfo:
         there = self.models[name].copy()  # at once: a test may add one while a thread looks
-        versions = {version: VersionSight(version, digest) for version, digest in there.items()}
+        versions = {version: VersionInfo(version, digest) for version, digest in there.items()}
         latest = self.latest.get(name)
-        return ModelSight(name, latest, versions, None if latest else "latest is empty")
+        return ModelInfo(name, latest, versions, None if latest else "latest is empty")
 
 
 class FakeObserver:

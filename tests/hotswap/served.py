@@ -10,8 +10,8 @@ import numpy as np
 
 from hotswap.admission import Admission
 from hotswap.dataplane import DataPlane
-from hotswap.pool import Pool
-from hotswap.requests import Answer, TensorRequest
+from hotswap.predictions import Answer, TensorRequest
+from hotswap.threads import InferencePool
 from tests.hotswap.fakes import PATIENCE, Hold
 from tests.hotswap.world import World, asked
 
@@ -23,7 +23,7 @@ class Served(World):
         super().__init__(*tags)
         self.hold = Hold()
         self.loader.holds["held"] = self.hold
-        self.pool = Pool(threads)
+        self.pool = InferencePool(threads)
         self.admission = Admission(capacity)
         self.plane = DataPlane(self.reconciler, self.admission, self.pool)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from hotswap.background import LoaderThread
+from hotswap.threads import LoaderThread
 from tests.hotswap.fakes import PATIENCE, Hold
 
 

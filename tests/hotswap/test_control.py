@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from hotswap.artifact import Unsettled
 from hotswap.control import TargetChange
 from hotswap.desired import seed, set_target
 from hotswap.errors import (
@@ -18,6 +17,7 @@ from hotswap.errors import (
     VersionFailed,
     VersionNotFound,
 )
+from hotswap.repository import Incomplete
 from hotswap.tags import ModelTag
 from tests.hotswap.fakes import Hold
 from tests.hotswap.test_reconciler_trouble import BrokenStore
@@ -83,7 +83,7 @@ async def test_a_version_that_is_not_whole_yet_is_waited_for_and_never_put_back(
     with live("m:v1") as world:
         await ready(world)
         world.source.add("m:v2", latest=False)
-        world.source.settled[ModelTag("m", "v2")] = Unsettled("still copied")
+        world.source.settled[ModelTag("m", "v2")] = Incomplete("still copied")
         assert not await world.control.set_target(TargetChange("m", "v2", "ann"), 0.02)
         assert target(world) == "v2"
 

@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from hotswap.control import Control, TargetChange
 from hotswap.desired import set_target
-from hotswap.errors import Overtaken, VersionFailed
+from hotswap.errors import Superseded, VersionFailed
 from hotswap.tags import ModelTag
 from tests.hotswap.fakes import Hold
 from tests.hotswap.test_control import ready, target
@@ -141,7 +141,7 @@ async def test_many_calls_at_once_leave_what_the_last_edit_wished() -> None:
         changes = [TargetChange("m", f"v{number % 3 + 1}", "ann") for number in range(30)]
         calls = (world.control.set_target(change, 0.5) for change in changes)
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        assert all(isinstance(outcome, bool | Overtaken) for outcome in outcomes)
+        assert all(isinstance(outcome, bool | Superseded) for outcome in outcomes)
         assert await world.control.changes.until(
             lambda: world.reconciler.idle and world.serving() == target(world), 5.0
         )

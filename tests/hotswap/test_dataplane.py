@@ -18,8 +18,8 @@ from hotswap.errors import (
     VersionNotFound,
     VersionNotLoaded,
 )
-from hotswap.hooks import NoHooks
-from hotswap.requests import Answer, PredictRequest, TensorAnswer, TensorRequest
+from hotswap.events import NoHooks
+from hotswap.predictions import Answer, PredictRequest, TensorAnswer, TensorRequest
 from tests.hotswap.served import Served, tensors
 from tests.hotswap.world import asked
 

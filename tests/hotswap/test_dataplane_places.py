@@ -18,7 +18,7 @@ from hotswap.errors import (
     PictureTooLarge,
     VersionNotFound,
 )
-from hotswap.runner import Predictions
+from hotswap.predictions import Predictions
 from tests.hotswap.fakes import PATIENCE
 from tests.hotswap.served import Served, tensors
 from tests.hotswap.world import asked

@@ -6,8 +6,8 @@ import pytest
 
 from hotswap.desired import (
     BadServe,
-    Desired,
-    Wish,
+    DesiredModel,
+    DesiredState,
     parse_serve,
     put_back,
     record_serving,
@@ -17,15 +17,15 @@ from hotswap.desired import (
 )
 
 
-def seeded(*texts: tuple[str, str | None], start: Desired | None = None) -> Desired:
+def seeded(*texts: tuple[str, str | None], start: DesiredState | None = None) -> DesiredState:
     """The document after starts with these texts, one after the other."""
-    document = start or Desired()
+    document = start or DesiredState()
     for serve, default in texts:
         document = seed(serve, default)(document)
     return document
 
 
-def pinned(document: Desired, name: str, target: str) -> Desired:
+def pinned(document: DesiredState, name: str, target: str) -> DesiredState:
     return set_target(name, target, "ann", "because")(document)
 
 
@@ -54,7 +54,7 @@ def test_a_first_start_applies_the_text_as_actor_environment() -> None:
 def test_only_named_models_are_wanted_and_with_a_star_every_one() -> None:
     named, all_of_them = seeded(("a:v1", None)), seeded(("*", None))
     assert named.wish("other") is None
-    assert all_of_them.wish("other") == Wish()
+    assert all_of_them.wish("other") == DesiredModel()
 
 
 def test_the_same_text_again_changes_nothing_and_keeps_what_people_changed() -> None:
@@ -85,7 +85,7 @@ def test_a_star_after_names_follows_latest_everywhere() -> None:
 
 
 def test_a_first_start_with_a_star_keeps_what_was_pinned_before_it() -> None:
-    document = seeded(("*", None), start=pinned(Desired(), "a", "v1"))
+    document = seeded(("*", None), start=pinned(DesiredState(), "a", "v1"))
     assert document.models["a"].target == "v1"
 
 
@@ -135,7 +135,7 @@ def test_setting_a_target_makes_the_model_wanted_and_says_who_and_why() -> None:
 
 
 def test_setting_a_target_ends_an_unloading() -> None:
-    document = Desired(models={"a": Wish(unloaded=True)})
+    document = DesiredState(models={"a": DesiredModel(unloaded=True)})
     assert pinned(document, "a", "v1").models["a"].unloaded is False
 
 
@@ -149,7 +149,7 @@ def test_putting_back_restores_the_wish_but_what_served_since_is_kept() -> None:
 
 
 def test_putting_back_leaves_alone_what_somebody_changed_since() -> None:
-    before = pinned(Desired(), "a", "v1")
+    before = pinned(DesiredState(), "a", "v1")
     mine = pinned(before, "a", "v2")
     theirs = pinned(mine, "a", "v3")
     assert put_back("a", before.models["a"], mine.models["a"].revision)(theirs) == theirs
@@ -163,7 +163,7 @@ def test_putting_back_a_model_that_was_not_wanted_leaves_it_unwanted() -> None:
 
 
 def test_what_serves_is_remembered_unless_a_later_decision_is() -> None:
-    document = Desired()
+    document = DesiredState()
     remembered = []
     for version, number in [("v1", 4), ("v2", 4), ("v2", 6), ("v3", 5), ("v1", 7)]:
         document = record_serving("a", version, "x", number)(document)

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from hotswap.dataplane import DeadlineBoundImages
 from hotswap.errors import DeadlineExceeded
-from hotswap.in_time import InTime
-from hotswap.runner import Options, Picture, Predictions
+from hotswap.predictions import Options, Picture, Predictions
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.fakes import Hold
 from tests.hotswap.served import Served
@@ -58,10 +58,10 @@ async def _too_late(world: Served, runner: FakeRunner) -> None:
 
 
 def test_what_is_handed_out_in_time_are_the_pictures() -> None:
-    pictures = InTime(PICTURES, time.monotonic() + 60)
+    pictures = DeadlineBoundImages(PICTURES, time.monotonic() + 60)
     assert (len(pictures), tuple(pictures), pictures[-1]) == (3, PICTURES, PICTURES[-1])
     assert tuple(pictures[1:]) == PICTURES[1:]
-    late = InTime(PICTURES, time.monotonic())
+    late = DeadlineBoundImages(PICTURES, time.monotonic())
     assert len(late) == 3
     for asking in (lambda: late[0], lambda: list(late), lambda: late[1:][0]):
         with pytest.raises(DeadlineExceeded):

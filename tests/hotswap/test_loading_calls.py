@@ -8,7 +8,7 @@ import pytest
 
 from hotswap import status
 from hotswap.control import TargetChange
-from hotswap.desired import Desired, seed, set_loaded, set_target
+from hotswap.desired import DesiredState, seed, set_loaded, set_target
 from hotswap.errors import ModelNotFound, ModelNotLoaded, VersionFailed, VersionNotLoaded
 from tests.hotswap.fakes import Hold
 from tests.hotswap.world import LiveWorld, asked, live
@@ -133,9 +133,9 @@ async def test_a_target_without_a_version_cannot_be_loaded() -> None:
 
 
 def test_an_unloaded_model_stays_so_through_a_restart_and_answers_with_a_new_target() -> None:
-    document = seed("*", None)(Desired())
+    document = seed("*", None)(DesiredState())
     document = set_loaded("m", False, "ann", None)(document)
-    again = seed("*", None)(Desired.model_validate_json(document.model_dump_json()))
+    again = seed("*", None)(DesiredState.model_validate_json(document.model_dump_json()))
     wish = again.wish("m")
     assert wish is not None
     assert wish.unloaded
@@ -145,7 +145,7 @@ def test_an_unloaded_model_stays_so_through_a_restart_and_answers_with_a_new_tar
 
 
 def test_a_model_that_was_not_wanted_is_wanted_once_it_is_loaded() -> None:
-    document = seed("a", None)(Desired())
+    document = seed("a", None)(DesiredState())
     assert document.wish("m") is None
     wish = set_loaded("m", True, "ann", None)(document).wish("m")
     assert wish is not None

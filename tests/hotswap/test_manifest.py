@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hotswap.manifest import BadManifest, FileEntry, as_utc, digest_of, parse_config, parse_manifest, shown
+from common.text import shown
+from hotswap.manifest import BadManifest, FileEntry, as_utc, digest_of, parse_config, parse_manifest
 
 WHOLE: dict[str, Any] = {
     "task": "object-detection",

@@ -9,7 +9,7 @@ import pytest
 
 from hotswap.control import Control, TargetChange
 from hotswap.desired import set_loaded, set_target
-from hotswap.errors import Overtaken
+from hotswap.errors import Superseded
 from tests.hotswap.fakes import Hold
 from tests.hotswap.test_control import ready, target
 from tests.hotswap.world import LiveWorld, live
@@ -32,7 +32,7 @@ async def loading(world: LiveWorld) -> tuple[asyncio.Task[bool], Hold]:
 
 async def told(call: Awaitable[bool]) -> str:
     async with asyncio.timeout(5.0):
-        with pytest.raises(Overtaken) as overtaken:
+        with pytest.raises(Superseded) as overtaken:
             await call
     return overtaken.value.message
 

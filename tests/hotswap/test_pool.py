@@ -10,15 +10,15 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from hotswap.errors import ShuttingDown
-from hotswap.pool import Pool
+from hotswap.threads import InferencePool
 from tests.hotswap.fakes import PATIENCE, Hold
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def pool() -> Iterator[Pool]:
-    pool = Pool(1)
+def pool() -> Iterator[InferencePool]:
+    pool = InferencePool(1)
     yield pool
     assert pool.close(PATIENCE)
 
@@ -42,7 +42,7 @@ async def begun(hold: Hold) -> None:
     await asyncio.to_thread(hold.reached)
 
 
-async def test_work_runs_in_a_thread_of_the_pool_and_gives_back_there(pool: Pool) -> None:
+async def test_work_runs_in_a_thread_of_the_pool_and_gives_back_there(pool: InferencePool) -> None:
     back = Back()
     thread, waited = await pool.run(lambda: threading.current_thread().name, back)
     assert thread.startswith("okawari-run")
@@ -51,7 +51,7 @@ async def test_work_runs_in_a_thread_of_the_pool_and_gives_back_there(pool: Pool
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), StopIteration(), TimeoutError("inside")])
-async def test_what_the_work_raises_reaches_its_caller(pool: Pool, error: Exception) -> None:
+async def test_what_the_work_raises_reaches_its_caller(pool: InferencePool, error: Exception) -> None:
     def work() -> None:
         raise error
 
@@ -63,7 +63,7 @@ async def test_what_the_work_raises_reaches_its_caller(pool: Pool, error: Except
     assert back.times == 1
 
 
-async def test_work_whose_caller_is_gone_gives_back_only_when_its_thread_ends(pool: Pool) -> None:
+async def test_work_whose_caller_is_gone_gives_back_only_when_its_thread_ends(pool: InferencePool) -> None:
     hold, back = Hold(), Back()
     caller = asyncio.create_task(pool.run(hold.stop_here, back))
     await begun(hold)
@@ -76,7 +76,9 @@ async def test_work_whose_caller_is_gone_gives_back_only_when_its_thread_ends(po
     assert (back.times, (back.thread or "")[:11]) == (1, "okawari-run")
 
 
-async def test_queued_work_whose_caller_is_gone_gives_back_at_once_and_never_runs(pool: Pool) -> None:
+async def test_queued_work_whose_caller_is_gone_gives_back_at_once_and_never_runs(
+    pool: InferencePool,
+) -> None:
     hold, first, second = Hold(), Back(), Back()
     ran: list[str] = []
     running = asyncio.create_task(pool.run(hold.stop_here, first))
@@ -93,7 +95,7 @@ async def test_queued_work_whose_caller_is_gone_gives_back_at_once_and_never_run
     assert (ran, first.times) == ([], 1)
 
 
-async def test_a_caller_cancelled_as_its_work_ends_gives_back_once(pool: Pool) -> None:
+async def test_a_caller_cancelled_as_its_work_ends_gives_back_once(pool: InferencePool) -> None:
     hold, back = Hold(), Back()
     caller = asyncio.create_task(pool.run(hold.stop_here, back))
     await begun(hold)
@@ -105,7 +107,7 @@ async def test_a_caller_cancelled_as_its_work_ends_gives_back_once(pool: Pool) -
     assert back.times == 1
 
 
-async def test_work_is_done_in_the_order_it_came(pool: Pool) -> None:
+async def test_work_is_done_in_the_order_it_came(pool: InferencePool) -> None:
     hold, order = Hold(), list[int]()
     first = asyncio.create_task(pool.run(hold.stop_here, Back()))
     await begun(hold)
@@ -120,7 +122,7 @@ async def test_work_is_done_in_the_order_it_came(pool: Pool) -> None:
 
 
 async def test_closing_finishes_what_is_queued_and_takes_nothing_new() -> None:
-    pool, hold, back = Pool(1), Hold(), Back()
+    pool, hold, back = InferencePool(1), Hold(), Back()
     running = asyncio.create_task(pool.run(hold.stop_here, Back()))
     await begun(hold)
     queued = asyncio.create_task(pool.run(lambda: "done", back))
@@ -136,7 +138,7 @@ async def test_closing_finishes_what_is_queued_and_takes_nothing_new() -> None:
     assert await asyncio.to_thread(pool.close, PATIENCE)
 
 
-async def test_an_idle_thread_keeps_nothing_of_the_last_work_alive(pool: Pool) -> None:
+async def test_an_idle_thread_keeps_nothing_of_the_last_work_alive(pool: InferencePool) -> None:
     import gc
     import weakref
 
@@ -155,7 +157,7 @@ async def test_an_idle_thread_keeps_nothing_of_the_last_work_alive(pool: Pool) -
 
 
 def test_a_loop_that_ended_under_running_work_does_no_harm() -> None:
-    pool, hold, back = Pool(1), Hold(), Back()
+    pool, hold, back = InferencePool(1), Hold(), Back()
 
     async def leave() -> None:
         task = asyncio.create_task(pool.run(hold.stop_here, back))

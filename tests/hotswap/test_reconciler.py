@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap.desired import Desired, Edit, record_serving, seed
+from hotswap.desired import DesiredState, Edit, record_serving, seed
 from hotswap.errors import VersionFailed
 from hotswap.generation import State
 from hotswap.tags import ModelTag
-from registry.desired_memory import DesiredMemory
 from tests.hotswap.world import World
+from tests.support.desired_memory import DesiredMemory
 
 
 def test_a_version_is_loaded_beside_the_one_that_serves_and_then_published() -> None:
@@ -130,7 +130,7 @@ def test_an_unloaded_model_stays_unloaded_until_it_is_wanted_again() -> None:
     world = World("m:v1")
     world.settle()
 
-    def unload(document: Desired) -> Desired:
+    def unload(document: DesiredState) -> DesiredState:
         wish = document.models["m"].model_copy(update={"unloaded": True})
         return document.model_copy(update={"models": {"m": wish}})
 
@@ -158,7 +158,7 @@ def test_it_is_not_idle_while_a_step_is_half_done() -> None:
     seen: list[tuple[str | None, bool]] = []
 
     class Watched(DesiredMemory):
-        def edit(self, change: Edit) -> Desired:
+        def edit(self, change: Edit) -> DesiredState:
             seen.append((world.serving(), world.reconciler.idle))
             return super().edit(change)
 

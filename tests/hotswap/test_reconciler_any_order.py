@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hotswap.artifact import Unsettled
 from hotswap.errors import VersionFailed
 from hotswap.generation import Lease, State
+from hotswap.repository import Incomplete
 from hotswap.tags import ModelTag
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.world import World
@@ -65,7 +65,7 @@ class AnyOrder(RuleBasedStateMachine):
         """Not whole now; whole when this comes again."""
         tag = ModelTag("m", version)
         if self.world.source.settled.pop(tag, None) is None:
-            self.world.source.settled[tag] = Unsettled("copying")
+            self.world.source.settled[tag] = Incomplete("copying")
 
     # --- people, clocks and threads ---
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap.artifact import Settling, Unservable, Unsettled
-from hotswap.desired import Desired, record_serving, seed
+from hotswap.desired import DesiredState, record_serving, seed
 from hotswap.errors import VersionFailed
+from hotswap.repository import Incomplete, Invalid, Verified
 from hotswap.tags import ModelTag
 from tests.hotswap.world import World
 
@@ -109,7 +109,7 @@ def test_a_version_that_is_not_whole_yet_is_tried_at_every_look_and_counts_as_no
     world = World("m:v1")
     world.settle()
     world.source.add("m:v2")
-    world.source.settled[V2] = Unsettled("weights.onnx is 3 of 7 bytes long")
+    world.source.settled[V2] = Incomplete("weights.onnx is 3 of 7 bytes long")
     for _ in range(4):
         world.clock.now += 0.5
         world.settle()
@@ -121,9 +121,9 @@ def test_a_version_that_is_not_whole_yet_is_tried_at_every_look_and_counts_as_no
     assert world.serving() == "v2"
 
 
-@pytest.mark.parametrize("settled", [Unservable("flipped byte"), OSError("flipped byte")])
+@pytest.mark.parametrize("settled", [Invalid("flipped byte"), OSError("flipped byte")])
 def test_a_version_that_cannot_be_served_or_read_fails_with_its_reason(
-    settled: Settling | Exception,
+    settled: Verified | Exception,
 ) -> None:
     world = World("m:v1")
     world.settle()
@@ -164,7 +164,7 @@ def test_at_start_a_failing_target_is_stood_in_for_and_moved_to_when_it_is_mende
 
 def test_at_start_an_unsettled_target_is_stood_in_for_and_moved_to_when_it_is_whole() -> None:
     world = started("m:latest")
-    world.source.settled[V2] = Unsettled("still copied")
+    world.source.settled[V2] = Incomplete("still copied")
     world.settle()
     assert world.serving() == "v1"
     world.source.settled.clear()
@@ -185,7 +185,7 @@ def test_at_start_a_missing_target_is_stood_in_for_and_moved_to_when_it_comes() 
 def test_standing_in_does_not_change_what_is_wanted() -> None:
     world = started("m:v3")
     world.settle()
-    document: Desired = world.store.read()
+    document: DesiredState = world.store.read()
     assert (document.models["m"].target, document.models["m"].last_good) == ("v3", "v1")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hotswap.desired import Desired, Edit
-from registry.desired_memory import DesiredMemory
+from hotswap.desired import DesiredState, Edit
 from tests.hotswap.world import World
+from tests.support.desired_memory import DesiredMemory
 
 
 class BrokenStore(DesiredMemory):
@@ -14,13 +14,13 @@ class BrokenStore(DesiredMemory):
         super().__init__()
         self.unreadable = self.read_only = False
 
-    def read(self) -> Desired:
+    def read(self) -> DesiredState:
         """Raise if told to."""
         if self.unreadable:
             raise OSError("the disk is gone")
         return super().read()
 
-    def edit(self, change: Edit) -> Desired:
+    def edit(self, change: Edit) -> DesiredState:
         """Raise if told to."""
         if self.read_only:
             raise OSError("no space left")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hotswap.commits import Alone, Decision
+from hotswap.coordination import Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, State
 from hotswap.slot import Routing, Slot
@@ -32,7 +32,7 @@ class Made:
     """A slot and the generations made for it."""
 
     def __init__(self) -> None:
-        self.commits = Alone()
+        self.commits = LocalCoordinator()
         self.slot = StoppedSlot("m", self.commits)
         self.drained: list[Generation] = []
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hotswap import status
-from hotswap.artifact import Unsettled
 from hotswap.desired import seed
 from hotswap.errors import VersionFailed
 from hotswap.generation import Generation
 from hotswap.reconciler import Reconciler
+from hotswap.repository import Incomplete
 from hotswap.slot import Slot
 from hotswap.tags import ModelTag
 from tests.hotswap.world import World
@@ -53,7 +53,7 @@ def test_a_closed_version_is_available_again_even_before_it_is_forgotten() -> No
 
 def test_a_version_that_is_not_whole_is_unservable_and_says_why() -> None:
     world = World("m:v1")
-    world.source.settled[ModelTag("m", "v1")] = Unsettled("weights.onnx is missing")
+    world.source.settled[ModelTag("m", "v1")] = Incomplete("weights.onnx is missing")
     world.settle()
     (version,) = status.model(world.reconciler, "m").versions
     assert (version.state, version.reason) == ("unservable", "weights.onnx is missing")

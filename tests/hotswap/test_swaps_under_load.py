@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from hotswap.desired import set_target
-from hotswap.requests import Answer
+from hotswap.predictions import Answer
 from tests.hotswap.world import LiveWorld, asked, live
 
 pytestmark = pytest.mark.anyio

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.desired import Desired, Edit, set_loaded
-from registry.desired_file import DesiredFile
-from registry.desired_memory import DesiredMemory
-from registry.files import locked
+from common.files import locked
+from hotswap.desired import DesiredState, Edit, set_loaded
+from registry.file_store import DesiredFile
 from tests.hotswap.workers import Board, Workers
 from tests.hotswap.world import World
+from tests.support.desired_memory import DesiredMemory
 
 
 def lose_board(workers: Workers, name: str = "m") -> None:
@@ -128,7 +128,7 @@ def test_a_request_waits_for_no_lock(two: Workers) -> None:
 def test_a_stopped_process_that_holds_the_lock_of_the_wishes_stops_no_swap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.desired_file.locked", partial(locked, seconds=0.05))
+    monkeypatch.setattr("registry.file_store.locked", partial(locked, seconds=0.05))
     world = World("m:v1", store=DesiredFile(tmp_path))
     world.settle()
     world.source.add("m:v2")
@@ -145,7 +145,7 @@ class CountingStore(DesiredMemory):
 
     edits = 0
 
-    def edit(self, change: Edit) -> Desired:
+    def edit(self, change: Edit) -> DesiredState:
         """Count."""
         self.edits += 1
         return super().edit(change)

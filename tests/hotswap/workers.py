@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hotswap.commits import Decision
+from hotswap.coordination import Decision
 from hotswap.desired import set_target
 from hotswap.errors import ServingError
 from hotswap.slot import NotSwitched
-from registry.commit_board import CommitBoard
-from registry.desired_memory import DesiredMemory
-from registry.seats import Seats
 from tests.hotswap.fakes import FakeSource
 from tests.hotswap.world import World
+from tests.support.desired_memory import DesiredMemory
+from workers.coordinator import SharedCoordinator
+from workers.membership import WorkerTable
 
 
-class Living(Seats):
+class Living(WorkerTable):
     """Seats whose processes live as the test says."""
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -37,10 +37,10 @@ def kill() -> None:
     raise Killed
 
 
-class Board(CommitBoard):
+class Board(SharedCoordinator):
     """A board that does something just before or just after a step, once: `at` says where and what."""
 
-    def __init__(self, folder: Path, seats: Seats, seat: int) -> None:
+    def __init__(self, folder: Path, seats: WorkerTable, seat: int) -> None:
         super().__init__(folder, seats, seat)
         self.at: tuple[str, Callable[[], None]] = ("", kill)
 

@@ -8,19 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from hotswap.admission import Admission
-from hotswap.background import LoaderThread
-from hotswap.commits import Commits
 from hotswap.control import Control
+from hotswap.coordination import Coordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import DesiredStore, set_target
-from hotswap.pool import Pool
+from hotswap.predictions import Picture, PredictRequest
 from hotswap.reconciler import Reconciler
-from hotswap.requests import PredictRequest
-from hotswap.runner import Picture
-from hotswap.turning import ReconcilerThread
-from registry.desired_memory import DesiredMemory
+from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
 from tests.hotswap.fake_models import FakeLoader
 from tests.hotswap.fakes import FakeClock, FakeObserver, FakeSource, StepBackground
+from tests.support.desired_memory import DesiredMemory
 
 
 def asked(model: str | None = "m", version: str | None = None, seconds: float = 30.0) -> PredictRequest:
@@ -38,7 +35,7 @@ class World:
         *tags: str,
         store: DesiredStore | None = None,
         source: FakeSource | None = None,
-        commits: Commits | None = None,
+        commits: Coordinator | None = None,
     ) -> None:
         self.source = source or FakeSource()
         for tag in tags:
@@ -110,7 +107,7 @@ class LiveWorld(World):
         # Only a call of `wake` makes it look: a forgotten one shows as a test that hangs.
         self.turning = ReconcilerThread(self.reconciler, interval=60.0)
         self.control = Control(self.reconciler, self.store, self.source)
-        self.pool = Pool(threads)
+        self.pool = InferencePool(threads)
         self.data_plane = DataPlane(self.reconciler, Admission(capacity), self.pool)
 
 

@@ -40,7 +40,7 @@ class BentoML:
     def run_module(
         self, module: str, *arguments: str, timeout: float | None = None, **changes: str
     ) -> subprocess.CompletedProcess[bytes]:
-        """In place of `models_import.child.run_module`; the tests have time limits of their own."""
+        """In place of `models_import.subprocesses.run_module`; the tests have time limits of their own."""
         status, output = self._ask(changes, module, *arguments)
         return subprocess.CompletedProcess([module, *arguments], status, b"", output.encode())
 

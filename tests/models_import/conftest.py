@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models_import import child
+from models_import import subprocesses
 from models_import.store import ModelStore
 from tests.models_import.bentoml_server import BentoML
 from tests.models_import.shop import day, stock
@@ -50,7 +50,7 @@ def version(home: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def quick_children(bentoml: BentoML, monkeypatch: pytest.MonkeyPatch) -> None:
     """Children import BentoML, which takes a second: they are forked from one that has done so."""
-    monkeypatch.setattr(child, "run_module", bentoml.run_module)
+    monkeypatch.setattr(subprocesses, "run_module", bentoml.run_module)
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models_import.drop_case import SETTLED_SECONDS
-from models_import.dropping import DropFolder
-from models_import.ending import Ending
+from models_import.drop_folder import SETTLED_SECONDS, DropFolder, WatchEnd
 from models_import.importer import Importer
-from models_import.settling import QUIET_SECONDS
+from models_import.integrity import QUIET_SECONDS
 from tests.builders import write_version
 from tests.models_import.conftest import Clock
 from tests.models_import.shop import day, not_tried
@@ -37,7 +35,7 @@ class Drop:
         self.home = home
         self.clock = Clock()
         self.steps: list[str] = []
-        self.ending = Ending()
+        self.ending = WatchEnd()
         self.parts = {"probe": not_tried} | parts
         self.on_step: Callable[[str], None] = lambda _step: None
         self.drop = self.fresh()

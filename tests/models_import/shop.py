@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hotswap.manifest import Measured
+from models_import.candidates import Wanted, candidates
 from models_import.importer import Imported, Importer
 from models_import.probe import Task
-from models_import.sources import Wanted, candidates
 from tests.builders import write_version
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,21 +6,21 @@ import contextlib
 import socket
 from pathlib import Path
 
-from hotswap.artifact import ModelSight, VersionSight
+from hotswap.repository import ModelInfo, VersionInfo
 from hotswap.tags import ModelTag
 from models_import.store import ModelStore
 
 V1 = ModelTag("code", "v1")
 
 
-def model(store: ModelStore, name: str = "code") -> ModelSight:
+def model(store: ModelStore, name: str = "code") -> ModelInfo:
     """What a look shows of a model."""
     sights = store.look()
     assert sights is not None
     return sights[name]
 
 
-def version(store: ModelStore, name: str = "v1") -> VersionSight:
+def version(store: ModelStore, name: str = "v1") -> VersionInfo:
     """What it shows of a version of the model `code`."""
     return model(store).versions[name]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.artifact import Artifact, Unservable
+from hotswap.repository import Artifact, Invalid
 from hotswap.tags import ModelTag
+from models_import.candidates import Wanted
 from models_import.errors import ImportRefused
 from models_import.exporter import export
 from models_import.model_yaml import read
-from models_import.sources import Wanted
 from models_import.store import ModelStore
 from tests.models_import.bentoml_server import BentoML
 from tests.models_import.shop import bring, day, tree
@@ -159,7 +159,7 @@ class TestForeign:
     ) -> None:
         bentoml(home, "models", "import", archive)
         refused = store.settle(ModelTag("theirs", "abcd1234"))
-        assert isinstance(refused, Unservable)
+        assert isinstance(refused, Invalid)
         folder = home / "models/theirs/abcd1234"
         assert f"`okawari import {folder} --config config.json --version NEW`" in refused.reason
         done = bring(home, folder, Wanted(config=version / "config.json", version="new"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.tags import ModelTag
-from models_import import archive, exporter
+from models_import import archives, exporter
 from models_import.errors import ImportRefused
 from models_import.exporter import export
 from models_import.store import ModelStore
@@ -140,7 +140,7 @@ class TestBroken:
             file.truncate(3_000_000)
         how = {"tar.gz": "gztar", "zip": "zip"}.get(kind, "xztar")
         bomb = Path(shutil.make_archive(str(tmp_path / "made"), how, copy)).rename(tmp_path / f"bomb.{kind}")
-        monkeypatch.setattr(archive, "_SMALL_BYTES", 1_000_000)
+        monkeypatch.setattr(archives, "_SMALL_BYTES", 1_000_000)
         with pytest.raises(ImportRefused, match="at least 3 MB, allowed are 1 MB: if you trust"):
             bring(home, bomb)
         with pytest.raises(ImportRefused, match="at least 3 MB, allowed are 0 MB: remove versions"):

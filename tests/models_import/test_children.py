@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from hotswap.tags import ModelTag
-from models_import import archive
-from models_import.archive import Bound, unpack
-from models_import.child import child_environment, last_words
+from models_import import archives
+from models_import.archives import Bound, unpack
 from models_import.errors import ImportRefused
 from models_import.exporter import export
 from models_import.store import ModelStore
+from models_import.subprocesses import child_environment, last_words
 from tests.models_import.shop import bring, day, stock
 
 
@@ -48,14 +48,14 @@ def test_the_last_words_of_a_child(said: bytes, last: str) -> None:
 
 
 def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(archive, "LIMIT", 0.001)
+    monkeypatch.setattr(archives, "LIMIT", 0.001)
     (tmp_path / "code.tar").touch()
     with pytest.raises(ImportRefused, match=r"it was not unpacked within 0\.001 s"):
         unpack(tmp_path / "code.tar", tmp_path, Bound(1, ""))
 
 
 def test_no_file_of_the_child_that_unpacks_grows_above_the_limit(tmp_path: Path) -> None:
-    script = "import sys; from models_import.archive import _limit_files as limit; limit(1000)\n"
+    script = "import sys; from models_import.archives import _limit_files as limit; limit(1000)\n"
     script += "open(sys.argv[1], 'wb', 0).write(bytes(999))\n"
     script += "open(sys.argv[2], 'wb', 0).writelines([bytes(1000)] * 2)"
     command = [sys.executable, "-c", script, str(tmp_path / "small"), str(tmp_path / "large")]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.artifact import Artifact
 from hotswap.manifest import Measured
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
-from models_import.ending import Ended, Ending
+from models_import.drop_folder import Ended, WatchEnd
 from models_import.importer import STEPS
 from models_import.probe import Task
 from models_import.store import ModelStore
@@ -58,7 +58,7 @@ def test_told_to_end_at_any_step_it_undoes_or_finishes(drop: Drop, step: str) ->
     if step != "lock":
         assert [left.name for left in (drop.home / "staging").iterdir()] == ["import.lock"]
 
-    drop.ending, drop.on_step = Ending(), lambda _step: None
+    drop.ending, drop.on_step = WatchEnd(), lambda _step: None
     drop.drop = drop.fresh()
     drop.settles()
     assert _sound(drop)
@@ -100,7 +100,7 @@ def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path, 
 
 
 def test_it_ends_once_and_never_while_something_is_held() -> None:
-    ending = Ending()
+    ending = WatchEnd()
     ending.hold()
     ending.ask()
     with pytest.raises(Ended):

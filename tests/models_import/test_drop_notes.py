@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.artifact import Artifact
 from hotswap.manifest import Measured
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import.errors import ImportRefused
 from models_import.model_yaml import read

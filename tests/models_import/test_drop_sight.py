@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hotswap.tags import ModelTag
-from models_import import child
-from models_import.drop_sight import look
+from models_import import subprocesses
+from models_import.drop_scan import look
 from models_import.exporter import export
 from models_import.store import ModelStore
 from tests.builders import write_version
@@ -246,7 +246,7 @@ class TestNotWhole:
         assert (drop.store(), drop.notes()) == (["v1", "v2"], [])
 
     def test_more_files_than_any_model_has(self, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("models_import.drop_sight.MOST_FILES", 5)
+        monkeypatch.setattr("models_import.drop_scan.MOST_FILES", 5)
         folder = write_version(drop.folder, "code", "v2", 2)
         for number in range(10):
             (folder / f"{number}").touch()
@@ -299,7 +299,7 @@ def test_what_is_called_an_archive_is_tried(drop: Drop, name: str) -> None:
 def test_an_archive_comes_in_too(
     drop: Drop, tmp_path: Path, bentoml: BentoML, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "run_module", bentoml.run_module)
+    monkeypatch.setattr(subprocesses, "run_module", bentoml.run_module)
     stock(tmp_path / "other", tmp_path, "code", "v5", 5)
     archive = export(ModelStore(tmp_path / "other/models"), ModelTag("code", "v5"), tmp_path / "a.bentomodel")
     data = archive.read_bytes()

@@ -15,7 +15,7 @@ import pytest
 
 from hotswap.manifest import Measured
 from hotswap.tags import ModelTag
-from models_import.drop_case import Case, decide
+from models_import.drop_folder import Case, decide
 from models_import.errors import ImportRefused
 from models_import.probe import Task
 from models_import.remover import remove

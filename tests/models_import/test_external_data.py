@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx.external_data_helper import set_external_data
 
-from hotswap.artifact import Artifact
+from hotswap.repository import Artifact
+from models_import.candidates import Wanted
 from models_import.errors import ImportRefused
 from models_import.probe import probe
-from models_import.sources import Wanted
 from models_import.store import ModelStore
 from tests.builders import graph, write_version
 from tests.models_import.shop import bring

@@ -12,13 +12,12 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from hotswap.artifact import Artifact
 from hotswap.manifest import parse_config
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag, natural_key
-from models_import.errors import ImportRefused
-from models_import.fetching import (
+from models_import.catalogue import (
     CATALOGUE,
-    Entry,
+    CatalogueEntry,
     assemble,
     choose,
     config_of,
@@ -26,7 +25,8 @@ from models_import.fetching import (
     entries,
     small_files,
 )
-from models_import.report import Report
+from models_import.errors import ImportRefused
+from models_import.progress import ImportProgress
 from models_import.store import ModelStore, check_family
 from tests.builders import config_document, graph
 from tests.models_import.shop import bring, day
@@ -86,7 +86,7 @@ def test_what_it_does_not_have_is_refused_with_what_it_has(
 def test_a_download_becomes_a_version_with_the_digest_known_before(
     catalogue: Path, tmp_path: Path, home: Path, store: ModelStore
 ) -> None:
-    class Bytes(Report):
+    class Bytes(ImportProgress):
         last = (0, 0)
 
         def progress(self, done: int, total: int) -> None:
@@ -147,7 +147,7 @@ def test_a_mirror_is_searched_by_sha256_whatever_the_file_is_called(catalogue: P
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: str(entry.tag))
-def test_every_entry_of_our_catalogue_is_whole(entry: Entry) -> None:
+def test_every_entry_of_our_catalogue_is_whole(entry: CatalogueEntry) -> None:
     config = parse_config(small_files(entry)["config.json"])
     check_family(config)
     assert config == config_of(entry)
@@ -159,7 +159,7 @@ def test_every_entry_of_our_catalogue_is_whole(entry: Entry) -> None:
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: str(entry.tag))
-def test_every_address_of_our_catalogue_stays_what_it_is(entry: Entry) -> None:
+def test_every_address_of_our_catalogue_stays_what_it_is(entry: CatalogueEntry) -> None:
     """A branch moves; a commit does not."""
     (commit,) = re.findall(r"/([0-9a-f]{40})/", str(entry.url))
     config = config_of(entry)

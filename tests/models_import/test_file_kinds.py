@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from models_import.candidates import Wanted, candidates
 from models_import.errors import ImportRefused
 from models_import.file_kinds import by_bytes, kind_of
-from models_import.sources import Wanted, candidates
 from tests.builders import graph, write_version
 from tests.models_import.shop import bring
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from models_import.candidates import Wanted
 from models_import.errors import ImportRefused
 from models_import.model_yaml import read
-from models_import.sources import Wanted
 from tests.builders import write_version
 from tests.models_import.shop import bring, day, latest, stock, tree
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hotswap.manifest import Measured
+from models_import.candidates import Wanted
 from models_import.errors import ImportRefused
 from models_import.probe import Task
-from models_import.sources import Wanted
 from tests.builders import write_version
 from tests.models_import.shop import bring, stock, tree
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.artifact import Artifact
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import import importer as importer_module
+from models_import.candidates import Wanted, candidates
 from models_import.errors import ImportRefused
 from models_import.model_yaml import read
 from models_import.probe import Task
-from models_import.sources import Wanted, candidates
 from models_import.store import ModelStore
 from tests.builders import write_version
 from tests.models_import.shop import bring, day, importer, latest, not_tried, stock

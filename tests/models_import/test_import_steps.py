@@ -11,14 +11,14 @@ import pytest
 
 from models_import import staging
 from models_import.importer import STEPS
-from models_import.report import Report
+from models_import.progress import ImportProgress
 from tests.builders import write_version
 from tests.models_import.shop import bring
 
 
 class TestSteps:
     def test_progress_tells_every_byte(self, home: Path, tmp_path: Path) -> None:
-        class Bytes(Report):
+        class Bytes(ImportProgress):
             seen: ClassVar[list[tuple[int, int]]] = []
 
             def progress(self, done: int, total: int) -> None:
@@ -79,7 +79,7 @@ class TestSteps:
         held = os.open(home / "staging/import.lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(held, fcntl.LOCK_EX)
 
-        class Waiting(Report):
+        class Waiting(ImportProgress):
             told: ClassVar[list[str]] = []
 
             def waiting(self, what: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.artifact import Artifact
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import.importer import STEPS
 from models_import.store import ModelStore

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from models_import.candidates import Wanted, candidates
 from models_import.errors import ImportRefused
-from models_import.sources import Wanted, candidates
 from tests.builders import write_version
 from tests.models_import.shop import bring, importer
 from tests.models_import.sights import a_link_to_a_device, a_socket

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 # Another user may not be able to read this Python's modules: they must be there before he comes.
-import runners.families  # noqa: F401
+import runners.families.index  # noqa: F401
 from hotswap.tags import ModelTag
+from models_import.candidates import Wanted
 from models_import.errors import ImportRefused
-from models_import.sources import Wanted
 from models_import.store import ModelStore
 from tests.models_import.shop import bring, stock
 

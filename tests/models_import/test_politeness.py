@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models_import.child import child_environment, run_module
+from models_import.subprocesses import child_environment, run_module
 
 #: Each starts a process; on a busy machine that alone takes seconds.
 pytestmark = pytest.mark.timeout(60)
@@ -21,7 +21,7 @@ def _told(folder: Path, **options: bool) -> list[int]:
     """Priority and session priority of a child that gave way; the system's own session has no priority."""
     (folder / "tell.py").write_text(_TELL)
     done = subprocess.run(
-        [sys.executable, "-m", "models_import.politeness", "tell"],
+        [sys.executable, "-m", "models_import.subprocesses", "tell"],
         env=child_environment(),
         cwd=folder,
         capture_output=True,

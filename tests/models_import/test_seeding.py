@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from models_import.candidates import Wanted, candidates
+from models_import.demo_models import DEMO, seed
 from models_import.errors import ImportRefused
-from models_import.seeding import DEMO, seed
-from models_import.sources import Wanted, candidates
 from tests.builders import write_version
 from tests.models_import.shop import bring, importer
 
@@ -100,7 +100,7 @@ def test_two_at_once_do_it_once(home: Path, demo: Path) -> None:
 
 
 def test_exposure_is_what_its_builder_builds() -> None:
-    from runners.exposure_graph import build, config
+    from examples.exposure_graph import build, config
 
     folder = DEMO / "exposure/v1"
     assert (folder / "weights.onnx").read_bytes() == build()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.artifact import Artifact, Unsettled, VersionSight
+from hotswap.repository import Artifact, Incomplete, VersionInfo
 from models_import.store import ModelStore
 from tests.models_import.shop import day, stock, tree
 from tests.models_import.sights import V1, model
@@ -19,7 +19,7 @@ def test_an_imported_version_is_seen_and_settles(home: Path, tmp_path: Path, sto
     settled = store.settle(V1)
     assert (found.latest, found.pointer) == ("v1", None)
     assert isinstance(settled, Artifact)
-    assert found.versions["v1"] == VersionSight("v1", settled.digest, settled.size_bytes, day(1), None)
+    assert found.versions["v1"] == VersionInfo("v1", settled.digest, settled.size_bytes, day(1), None)
     assert (settled.path, settled.weights, settled.created) == (folder, folder / "weights.onnx", day(1))
     assert settled.config.family == "classifier"
 
@@ -39,7 +39,7 @@ def test_a_store_that_is_away_is_none_and_comes_back(home: Path, tmp_path: Path,
     before = store.look()
     (home / "models").rename(home / "away")
     assert store.look() is None
-    assert isinstance(store.settle(V1), Unsettled)
+    assert isinstance(store.settle(V1), Incomplete)
     (home / "away").rename(home / "models")
     assert store.look() == before
 
@@ -53,7 +53,7 @@ def test_versions_are_never_matched_by_prefix(home: Path, tmp_path: Path, store:
     shutil.rmtree(stock(home, tmp_path, "code", "v1"))
     stock(home, tmp_path, "code", "v10")
     assert set(model(store).versions) == {"v10"}
-    assert isinstance(store.settle(V1), Unsettled)
+    assert isinstance(store.settle(V1), Incomplete)
 
 
 def test_what_can_be_no_tag_is_not_there(home: Path, tmp_path: Path, store: ModelStore) -> None:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotswap.artifact import Artifact, Unservable, VersionSight
 from hotswap.manifest import BadManifest
+from hotswap.repository import Artifact, Invalid, VersionInfo
 from hotswap.tags import ModelTag
-from models_import import model_yaml, settling, sight
+from models_import import integrity, model_yaml, version_reader
 from models_import import store as store_module
-from models_import.stamps import ParsedFiles
+from models_import.fingerprints import ParsedFiles
 from models_import.store import ModelStore
 from tests.models_import.shop import stock
 from tests.models_import.sights import V1, a_link_to_a_device, a_socket, model, reason, version
@@ -73,7 +73,7 @@ class TestOneAlone:
     def test_an_added_file_whose_name_is_no_text(self, folder: Path, store: ModelStore) -> None:
         (folder / os.fsdecode(b"\xff")).touch()
         settled = store.settle(V1)
-        assert isinstance(settled, Unservable)
+        assert isinstance(settled, Invalid)
         assert settled.reason.isprintable()
 
     def test_what_nobody_thought_of(
@@ -84,22 +84,22 @@ class TestOneAlone:
                 raise ZeroDivisionError("odd")
             return real(tag, *parts)  # type: ignore[arg-type]
 
-        real = sight._fits
-        monkeypatch.setattr(sight, "_fits", fits)
+        real = version_reader._fits
+        monkeypatch.setattr(version_reader, "_fits", fits)
         self.check(store, "ZeroDivisionError: odd")
 
     def test_what_nobody_thought_of_in_settling(
         self, folder: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(settling, "digest_of", lambda _entries: 1 / 0)
+        monkeypatch.setattr(integrity, "digest_of", lambda _entries: 1 / 0)
         settled = store.settle(V1)
-        assert isinstance(settled, Unservable)
+        assert isinstance(settled, Invalid)
         assert "ZeroDivisionError" in settled.reason
 
     def test_what_nobody_thought_of_in_a_model(
         self, folder: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def read(place: Path, versions: Mapping[str, VersionSight]) -> tuple[str | None, str | None]:
+        def read(place: Path, versions: Mapping[str, VersionInfo]) -> tuple[str | None, str | None]:
             if place.name == "code":
                 raise ZeroDivisionError("odd")
             return "v1", None

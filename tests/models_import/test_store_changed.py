@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.artifact import Artifact, Unservable, Unsettled
+from hotswap.repository import Artifact, Incomplete, Invalid
 from hotswap.tags import ModelTag
 from models_import.store import ModelStore
 from tests.models_import.shop import stock
@@ -29,13 +29,13 @@ class TestHalfCopied:
     ) -> None:
         target = home / "models/code/v1"
         assert "no model.yaml" in reason(store)
-        assert isinstance(store.settle(V1), Unsettled)
+        assert isinstance(store.settle(V1), Incomplete)
         for name in ("model.yaml", "config.json", "README.md", "weights.onnx"):
             data = (whole / name).read_bytes()
             for end in (0, 1, len(data) // 2, len(data) - 1):
                 (target / name).write_bytes(data[:end])
                 assert reason(store)
-                assert isinstance(store.settle(V1), Unsettled), f"{name} with {end} bytes"
+                assert isinstance(store.settle(V1), Incomplete), f"{name} with {end} bytes"
             (target / name).write_bytes(data)
         assert version(store).reason is None
         assert isinstance(store.settle(V1), Artifact)
@@ -65,28 +65,28 @@ class TestChangedAfterImport:
         path.write_bytes(data)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         settled = store.settle(V1)
-        assert isinstance(settled, Unservable)
+        assert isinstance(settled, Invalid)
         assert name in settled.reason
         assert "`okawari remove code v1`" in settled.reason
 
     def test_truncated_weights_are_not_settled(self, folder: Path, store: ModelStore) -> None:
         os.truncate(folder / "weights.onnx", 100)
         assert "weights.onnx has 100 of 314 bytes" in reason(store)
-        assert isinstance(store.settle(V1), Unsettled)
+        assert isinstance(store.settle(V1), Incomplete)
 
     def test_longer_weights_are_unservable(self, folder: Path, store: ModelStore) -> None:
         with (folder / "weights.onnx").open("ab") as file:
             file.write(b"x")
-        assert isinstance(store.settle(V1), Unservable)
+        assert isinstance(store.settle(V1), Invalid)
 
     def test_a_missing_file_is_not_settled(self, folder: Path, store: ModelStore) -> None:
         (folder / "weights.onnx").unlink()
-        assert isinstance(store.settle(V1), Unsettled)
+        assert isinstance(store.settle(V1), Incomplete)
 
     def test_an_added_file_is_unservable(self, folder: Path, store: ModelStore) -> None:
         (folder / "weights.onnx.data").write_bytes(b"more weights")
         settled = store.settle(V1)
-        assert isinstance(settled, Unservable)
+        assert isinstance(settled, Invalid)
         assert "weights.onnx.data was added" in settled.reason
 
     def test_another_digest_in_the_manifest_is_unservable(self, folder: Path, store: ModelStore) -> None:
@@ -94,13 +94,13 @@ class TestChangedAfterImport:
         start = text.index("digest: sha256:") + len("digest: sha256:")
         (folder / "model.yaml").write_text(text[:start] + "0" * 64 + text[start + 64 :])
         settled = store.settle(V1)
-        assert isinstance(settled, Unservable)
+        assert isinstance(settled, Invalid)
         assert "digest" in settled.reason
 
     def test_a_version_copied_to_another_name_is_unservable(self, folder: Path, store: ModelStore) -> None:
         shutil.copytree(folder, folder.parent / "v2")
         assert "code:v1" in reason(store, "v2")
-        assert isinstance(store.settle(ModelTag("code", "v2")), Unservable)
+        assert isinstance(store.settle(ModelTag("code", "v2")), Invalid)
 
     @pytest.mark.parametrize("path", ["../v2/weights.onnx", "/etc/passwd", "a/../b", "./a"])
     def test_a_manifest_that_leads_out_of_the_folder_is_unservable(
@@ -125,14 +125,14 @@ class TestLinks:
     ) -> None:
         (home / "models/code/v1").symlink_to(outside)
         assert "leads out of the store" in reason(store)
-        assert isinstance(store.settle(V1), Unsettled)
+        assert isinstance(store.settle(V1), Incomplete)
 
     def test_a_model_that_is_a_link_out_is_not_followed(
         self, outside: Path, home: Path, store: ModelStore
     ) -> None:
         (home / "models/linked").symlink_to(outside.parent)
         assert model(store, "linked").versions == {}
-        assert isinstance(store.settle(ModelTag("linked", "v1")), Unsettled)
+        assert isinstance(store.settle(ModelTag("linked", "v1")), Incomplete)
 
     def test_a_file_that_is_a_link_out_is_not_followed(
         self, outside: Path, home: Path, store: ModelStore
@@ -141,5 +141,5 @@ class TestLinks:
         (folder / "weights.onnx").unlink()
         (folder / "weights.onnx").symlink_to(outside / "weights.onnx")
         settled = store.settle(ModelTag("code", "v2"))
-        assert isinstance(settled, Unservable)
+        assert isinstance(settled, Invalid)
         assert "link" in settled.reason

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.artifact import Artifact, Unservable, Unsettled
-from models_import import sight
+from hotswap.repository import Artifact, Incomplete, Invalid
+from models_import import version_reader
 from models_import.store import ModelStore
 from tests.builders import write_version
 from tests.models_import.shop import bring, day
@@ -34,9 +34,9 @@ class TestForeign:
     def test_it_settles_when_two_looks_two_seconds_apart_agree(
         self, folder: Path, store: ModelStore, clock: object
     ) -> None:
-        assert isinstance(store.settle(V1), Unsettled)
+        assert isinstance(store.settle(V1), Incomplete)
         clock.now = 1.9  # type: ignore[attr-defined]
-        assert isinstance(store.settle(V1), Unsettled)
+        assert isinstance(store.settle(V1), Incomplete)
         assert store.operations["hashed"] == 0
         clock.now = 2.0  # type: ignore[attr-defined]
         settled = store.settle(V1)
@@ -48,9 +48,9 @@ class TestForeign:
         store.settle(V1)
         clock.now = 1.5  # type: ignore[attr-defined]
         (folder / "weights.onnx").write_bytes(b"other")
-        assert isinstance(store.settle(V1), Unsettled)
+        assert isinstance(store.settle(V1), Incomplete)
         clock.now = 3.0  # type: ignore[attr-defined]
-        assert isinstance(store.settle(V1), Unsettled)
+        assert isinstance(store.settle(V1), Incomplete)
         clock.now = 3.5  # type: ignore[attr-defined]
         assert isinstance(store.settle(V1), Artifact)
 
@@ -70,7 +70,7 @@ class TestForeign:
         (folder / "config.json").unlink()
         assert "pre-processing is never guessed" in reason(store)
         assert f"`okawari import {folder} --config config.json --version NEW`" in reason(store)
-        assert isinstance(store.settle(V1), Unservable)
+        assert isinstance(store.settle(V1), Invalid)
 
     @pytest.mark.parametrize(
         ("old", "new", "said"),
@@ -91,7 +91,7 @@ class TestForeign:
     def test_a_config_changed_in_place_is_the_one_that_counts(
         self, folder: Path, store: ModelStore, clock: object, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sight, "_SAME_TICK_NS", 0)  # as if the version had been there for long
+        monkeypatch.setattr(version_reader, "_SAME_TICK_NS", 0)  # as if the version had been there for long
         assert version(store).reason is None
         config = folder / "config.json"
         config.write_text(config.read_text().replace("same scores", "very scores"))
@@ -113,8 +113,8 @@ class TestForeign:
         self, folder: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = time.time_ns()
-        monkeypatch.setattr(sight, "_SAME_TICK_NS", 10**12)  # however slow the machine
-        monkeypatch.setattr(sight, "stamp_of", lambda _status: (1, 1, now, now))
+        monkeypatch.setattr(version_reader, "_SAME_TICK_NS", 10**12)  # however slow the machine
+        monkeypatch.setattr(version_reader, "stamp_of", lambda _status: (1, 1, now, now))
         config = (folder / "config.json").rename(folder.parent / "config.json")
         assert "no config.json" in reason(store)
         config.rename(folder / "config.json")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.artifact import ModelSight
+from hotswap.repository import ModelInfo
 from models_import.pointer import newest_on_disk
 from models_import.store import ModelStore
 from tests.models_import.shop import day, stock
@@ -48,7 +48,7 @@ class TestLatest:
 
     def test_a_model_without_versions_says_so(self, home: Path, store: ModelStore) -> None:
         (home / "models/code").mkdir(parents=True)
-        assert model(store) == ModelSight("code", None, {}, model(store).pointer)
+        assert model(store) == ModelInfo("code", None, {}, model(store).pointer)
         assert "import a version" in str(model(store).pointer)
 
     def test_what_it_names_does_no_harm_on_a_terminal(self, pointer: Path, store: ModelStore) -> None:

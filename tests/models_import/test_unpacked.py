@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from models_import import unpacked
-from models_import.unpacked import TooLarge, check_unpacked
+from models_import import archives
+from models_import.archives import TooLarge, check_unpacked
 
 
 def pack(path: Path, *members: tuple[str, int | str], mode: str = "w") -> str:
@@ -72,7 +72,7 @@ def test_very_many_files_are_refused(tmp_path: Path) -> None:
 def test_headers_that_are_themselves_a_bomb_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpacked, "_MOST_HEADER_BYTES", 100_000)
+    monkeypatch.setattr(archives, "_MOST_HEADER_BYTES", 100_000)
     path = pack(tmp_path / "a.tar", ("a" * 100_000, 1))
     with pytest.raises(TooLarge, match="headers"):
         check_unpacked(path, "", 1_000_000)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.desired import Desired, DesiredStore, record_serving, seed, set_target
-from registry.desired_file import DesiredFile
-from registry.desired_memory import DesiredMemory
+from hotswap.desired import DesiredState, DesiredStore, record_serving, seed, set_target
+from registry.file_store import DesiredFile
+from tests.support.desired_memory import DesiredMemory
 
 EDITS = 40
 
@@ -21,7 +21,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> DesiredStore:
 
 
 def test_before_the_first_edit_the_document_is_empty(store: DesiredStore) -> None:
-    assert store.read() == Desired()
+    assert store.read() == DesiredState()
 
 
 def test_what_was_edited_is_read_whole(store: DesiredStore) -> None:
@@ -36,7 +36,7 @@ def test_an_edit_sees_what_every_earlier_edit_left(store: DesiredStore) -> None:
     store.edit(set_target("a", "v1", "ann", None))
     seen: list[str] = []
 
-    def look(document: Desired) -> Desired:
+    def look(document: DesiredState) -> DesiredState:
         seen.append(document.models["a"].target)
         return document
 
@@ -47,7 +47,7 @@ def test_an_edit_sees_what_every_earlier_edit_left(store: DesiredStore) -> None:
 def test_an_edit_that_raises_leaves_everything_as_it_was_and_the_next_one_works(store: DesiredStore) -> None:
     before = store.edit(set_target("a", "v1", "ann", None))
 
-    def broken(_: Desired) -> Desired:
+    def broken(_: DesiredState) -> DesiredState:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.desired import Desired, set_target
-from registry.desired_file import DesiredFile, StateDamaged
+from hotswap.desired import DesiredState, set_target
+from registry.file_store import DesiredFile, StateDamaged
 
 EDITS = 40
 
@@ -40,7 +40,7 @@ def test_of_two_processes_that_edit_at_once_neither_loses_anything(tmp_path: Pat
 
 def test_what_one_wrote_the_other_reads_and_a_restart_too(tmp_path: Path) -> None:
     one, other = DesiredFile(tmp_path), DesiredFile(tmp_path)
-    assert other.read() == Desired()
+    assert other.read() == DesiredState()
     for number in range(1, 4):
         one.edit(set_target("a", f"v{number}", "ann", None))
         assert other.read().models["a"].target == f"v{number}"

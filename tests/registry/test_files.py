@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.files import locked, write_atomically
+from common.files import locked, write_atomically
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
     def full(_: int) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("registry.files.os.fsync", full)
+    monkeypatch.setattr("common.files.os.fsync", full)
     with pytest.raises(OSError, match="no space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from hotswap.runner import Detection, Options, Prediction
+from evaluation.average_precision import iou
+from hotswap.predictions import Detection, Options, Prediction
 from runners.onnx_runner import OnnxRunner
-from runners.quality import iou
 from tests.runners.golden import full_size
 
 #: The reference's ranges come from three ways to resize, ours (Pillow, bilinear) among them.

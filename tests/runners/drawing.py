@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hotswap.runner import Box, Detection, Picture, Prediction
-from runners.draw import Drawn, annotated
+from hotswap.predictions import Box, Detection, Picture, Prediction
+from runners.drawing.draw import Drawn, annotated
 from tests.runners.pictures import NO_LIMIT, encode
 
 PAPER = (120, 120, 120)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hotswap.artifact import Artifact
+from evaluation.average_precision import Truth, iou, mean_ap50
 from hotswap.manifest import ModelConfig, parse_config
-from hotswap.runner import Box, Detection, Options, Picture, Prediction
+from hotswap.predictions import Box, Detection, Options, Picture, Prediction
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
-from models_import.fetching import choose, config_of, entries
+from models_import.catalogue import choose, config_of, entries
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner
-from runners.quality import Truth, iou, mean_ap50
 
 FACES = Path(__file__).parent / "faces.json"
 SAME_PLACE = 0.6

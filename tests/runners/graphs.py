@@ -13,8 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hotswap.artifact import Artifact
 from hotswap.manifest import parse_config
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hotswap.runner import Picture
-from runners.picture import Decoded, decode
+from hotswap.predictions import Picture
+from runners.decode import Decoded, decode
 
 NO_LIMIT = 1_000_000_000
 ORIENTATION = 0x0112

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hotswap.runner import Picture
+from hotswap.predictions import Picture
 from tests.runners.graphs import as_model
 from tests.runners.pictures import encode, smooth
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from examples import exposure_graph
 from hotswap.errors import BadPicture, ModelFailed, PictureTooLarge, UnsupportedPicture
-from hotswap.runner import Options, Picture
-from runners import exposure_graph
+from hotswap.predictions import Options, Picture
 from tests.runners.graphs import CLASSIFIER, as_model, constant_graph, load
 from tests.runners.pictures import encode, smooth
 from tests.runners.runs import SCORES, count_runs, frames, one_only

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from hotswap.errors import BadPicture, BadRequest, PictureTooLarge, UnsupportedPicture
-from runners import picture as picture_module
-from runners import webp as webp_module
-from runners.webp import webp_size
+from runners import decode as picture_module
+from runners.formats import webp as webp_module
+from runners.formats.webp import webp_size
 from tests.runners.pictures import encode, exif, noise, read, smooth
 
 LIMIT = 1_000_000

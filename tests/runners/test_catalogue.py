@@ -8,7 +8,7 @@ import pytest
 
 from hotswap.errors import VersionFailed
 from hotswap.manifest import parse_config
-from models_import.fetching import Entry, choose, config_of, entries
+from models_import.catalogue import CatalogueEntry, choose, config_of, entries
 from tests import data as test_folder
 from tests.runners import golden
 from tests.runners.closeness import closeness
@@ -34,14 +34,14 @@ class Known:
     def __init__(self) -> None:
         self.data = test_folder.need_data()
 
-    def reference(self, entry: Entry):
+    def reference(self, entry: CatalogueEntry):
         """What the reference says of the entry's weights; skips without."""
         found = golden.reference_of(self.data, entry.sha256, str(entry.url))
         if found is None:
             pytest.skip(f"the test data do not hold the weights of {entry.tag}")
         return found
 
-    def load(self, entry: Entry, config=None):
+    def load(self, entry: CatalogueEntry, config=None):
         """The entry's model in its runner."""
         weights = self.data / "models" / self.reference(entry)["file"]
         return golden.load_model(weights, config or config_of(entry))

@@ -8,11 +8,11 @@ import math
 import numpy as np
 import pytest
 
+from examples import exposure_graph
 from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import parse_config
-from hotswap.runner import Detection, Options, Picture
-from runners import exposure_graph
-from runners.families import family_of
+from hotswap.predictions import Detection, Options, Picture
+from runners.families.index import family_of
 from runners.geometry import place
 from tests.runners.graphs import CLASSIFIER, SHAPES, load
 

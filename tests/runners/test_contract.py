@@ -8,7 +8,7 @@ import pytest
 
 from hotswap.errors import VersionFailed
 from hotswap.manifest import InputConfig
-from runners.contract import Tensor, batch_of, check_input, check_outputs, choose_input
+from runners.graph_check import Tensor, batch_of, check_input, check_outputs, choose_input
 
 GOOD = Tensor("image", "tensor(float)", (1, 3, 48, 64))
 

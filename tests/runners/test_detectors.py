@@ -10,8 +10,8 @@ import pytest
 
 from hotswap.errors import ModelFailed
 from hotswap.manifest import parse_config
-from hotswap.runner import Options
-from runners.families import family_of
+from hotswap.predictions import Options
+from runners.families.index import family_of
 from runners.geometry import place
 from tests.runners.graphs import FASTESTDET, SHAPES
 

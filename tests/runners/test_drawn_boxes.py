@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.runner import Box
-from runners.draw import pixels
-from runners.labels import Sizes
-from runners.palette import colour_of, text_on
+from hotswap.predictions import Box
+from runners.drawing.draw import pixels
+from runners.drawing.labels import Sizes
+from runners.drawing.palette import colour_of, text_on
 from tests.runners.drawing import PAPER, SIZES, changed, draw, found, paper
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotswap.runner import Box, Picture, Prediction
-from runners import lettering
-from runners.draw import annotated, pixels
-from runners.labels import Labels, Sizes, panel
-from runners.palette import BLACK, GREY, WHITE, colour_of, contrast, text_on
+from hotswap.predictions import Box, Picture, Prediction
+from runners.drawing.draw import annotated, pixels
+from runners.drawing.labels import Labels, Sizes, panel
+from runners.drawing.palette import BLACK, GREY, WHITE, colour_of, contrast, text_on
+from runners.drawing.text import shortened, width, writable
 from tests.runners.drawing import changed, draw, found, opened, paper
 from tests.runners.pictures import NO_LIMIT
 
@@ -38,7 +38,7 @@ class TestLabels:
         assert cover.max() == 1
         for tag in (*rows, *tags):
             if tag is not None:
-                inner = lettering.width(tag.text, sizes.text) + lettering.width(tag.score, sizes.text)
+                inner = width(tag.text, sizes.text) + width(tag.score, sizes.text)
                 assert inner <= tag.area[2] - tag.area[0]
 
     def test_the_first_of_a_crowd_have_theirs_with_the_score(self) -> None:
@@ -85,16 +85,16 @@ class TestLabels:
         ],
     )
     def test_what_the_font_has_not_is_told_by_number(self, label: str, written: str) -> None:
-        assert lettering.writable(label, 7) == written
+        assert writable(label, 7) == written
         draw(paper(64, 48), found(label, (0.1, 0.1, 0.9, 0.9), label_id=7), found(label, None, label_id=7))
 
     def test_long_labels_are_shortened(self) -> None:
         size = Sizes.of(640, 480).text
-        text = lettering.shortened("a very long label indeed", size, 100)
+        text = shortened("a very long label indeed", size, 100)
         assert text.startswith("a very")
         assert text.endswith("…")
-        assert lettering.width(text, size) <= 100
-        assert lettering.shortened("wide", size, 1) == ""
+        assert width(text, size) <= 100
+        assert shortened("wide", size, 1) == ""
 
 
 class TestWholePictures:

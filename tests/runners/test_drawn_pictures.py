@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from hotswap.errors import BadPicture, PictureTooLarge, UnsupportedPicture
-from hotswap.runner import Picture, Prediction
-from runners.draw import MEDIA_TYPES, annotated
-from runners.labels import Sizes
-from runners.palette import WHITE, colour_of
+from hotswap.predictions import Picture, Prediction
+from runners.drawing.draw import MEDIA_TYPES, annotated
+from runners.drawing.labels import Sizes
+from runners.drawing.palette import WHITE, colour_of
 from tests.runners.drawing import PAPER, SIZES, draw, drawn, found, opened, paper
 from tests.runners.pictures import NO_LIMIT, encode, exif, noise, smooth
 
@@ -115,8 +115,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import psutil
-from hotswap.runner import Picture, Prediction
-from runners.draw import annotated
+from hotswap.predictions import Picture, Prediction
+from runners.drawing.draw import annotated
 data = Path(sys.argv[1]).read_bytes()
 def draw(_):
     annotated(Picture(encoded=data), Prediction((), "v1", 6000, 4000), ["image/jpeg"], 10**9)

@@ -9,8 +9,8 @@ import pytest
 
 from hotswap.errors import ModelFailed
 from hotswap.manifest import BadManifest, parse_config
-from hotswap.runner import Options, Picture
-from runners.families import family_of
+from hotswap.predictions import Options, Picture
+from runners.families.index import family_of
 from runners.geometry import place
 from tests.data import need_data
 from tests.runners import golden

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from examples.exposure_graph import config as exposure_config
 from hotswap.manifest import BadManifest, ModelConfig, parse_config
-from runners.exposure_graph import config as exposure_config
-from runners.families import FAMILIES, check_config, json_schema
+from runners.families.index import FAMILIES, check_config, json_schema
 from tests.runners.graphs import CLASSIFIER, FASTESTDET, SHAPES
 
 

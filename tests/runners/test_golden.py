@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hotswap.manifest import parse_config
-from hotswap.runner import Options
+from hotswap.predictions import Options
 from tests import data as test_folder
 from tests.runners import golden
 

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto
 
 from hotswap.errors import VersionFailed
-from hotswap.runner import Options
+from hotswap.predictions import Options
 from runners.loader import OnnxLoader
 from tests.runners.graphs import CLASSIFIER, artifact, constant_graph, load
 from tests.runners.runs import PICTURE, SCORES

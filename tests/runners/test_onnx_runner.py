@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from examples import exposure_graph
 from hotswap.errors import BadPicture, ModelFailed, PictureTooLarge
-from hotswap.runner import Options, Picture
-from runners import exposure_graph
+from hotswap.predictions import Options, Picture
 from tests.runners.graphs import CLASSIFIER, constant_graph, load
 from tests.runners.pictures import encode, noise
 from tests.runners.runs import PICTURE, SCORES, frames, one_only

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from hotswap.errors import BadPicture, PictureTooLarge
-from hotswap.runner import Picture
-from runners.picture import dct_scale, decode
+from hotswap.predictions import Picture
+from runners.decode import dct_scale, decode
 from tests.runners.pictures import NO_LIMIT, encode, exif, noise, pixels, read, smooth
 
 # How the stored rows become the upright ones, by the EXIF standard's table and not by Pillow.

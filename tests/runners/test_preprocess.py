@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hotswap.manifest import InputConfig
-from runners.picture import Decoded
+from runners.decode import Decoded
 from runners.preprocess import Preprocessor
 from tests.runners.pictures import noise
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap.runner import Detection
-from runners.quality import Truth, ap50, iou, mean_ap50
+from evaluation.average_precision import Truth, ap50, iou, mean_ap50
+from hotswap.predictions import Detection
 
 LEFT, RIGHT, NOWHERE = (0.0, 0.0, 0.4, 0.4), (0.6, 0.0, 1.0, 0.4), (0.0, 0.8, 0.1, 0.9)
 

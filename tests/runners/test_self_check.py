@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hotswap.errors import ModelFailed, VersionFailed
-from hotswap.runner import Options
+from hotswap.predictions import Options
 from tests.runners.graphs import CLASSIFIER, FASTESTDET, SHAPES, constant_graph, load
 from tests.runners.pictures import encode, smooth
 from tests.runners.runs import PICTURE, SCORES, count_runs

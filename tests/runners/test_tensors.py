@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto
 
 from hotswap.errors import BadRequest, ModelFailed
-from hotswap.runner import TensorSpec
+from hotswap.predictions import TensorSpec
 from tests.runners.graphs import CLASSIFIER, constant_graph, load
 
 

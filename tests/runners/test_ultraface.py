@@ -9,8 +9,8 @@ import pytest
 
 from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import BadManifest, parse_config
-from hotswap.runner import Options
-from runners.families import family_of
+from hotswap.predictions import Options
+from runners.families.index import family_of
 from runners.geometry import place
 
 DOCUMENT = {

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms, features
 
 from hotswap.errors import BadPicture, PictureTooLarge, UnsupportedPicture
-from runners.header import sniff
+from runners.image_header import sniff
 from tests.runners.pictures import encode, exif, noise, pixels, read, smooth
 
 MOTIF = (smooth(200, 150) // 2 + noise(200, 150) // 8).astype(np.uint8)

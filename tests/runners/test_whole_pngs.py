@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hotswap.errors import BadPicture
-from runners.header import orientation
+from runners.image_header import orientation
 from tests.runners.pictures import encode, exif, pixels, read, smooth
 
 WIDTH, HEIGHT = 37, 29

@@ -1,0 +1,93 @@
+"""`grpc.health.v1.Health`: the service as "" and by the names of its services, each model by its own.
+
+Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2 as messages
+
+from hotswap import status
+from hotswap.errors import ModelNotFound
+from hotswap.reconciler import Reconciler
+from hotswap.status import StateChanges
+
+NAME = "grpc.health.v1.Health"
+#: Seconds after which a watcher is looked after although nothing was told.
+_LONG = 3600.0
+
+State = messages.HealthCheckResponse.ServingStatus
+_SERVING, _NOT = State.SERVING, State.NOT_SERVING
+
+
+class Health:
+    """The servicer. What is told is read at that moment, so a swap cannot leave it behind."""
+
+    def __init__(self, reconciler: Reconciler, services: Callable[[], frozenset[str]]) -> None:
+        self._reconciler = reconciler
+        self._services = services
+        self._changes = StateChanges(reconciler)
+        self._draining = False
+        self._ending = asyncio.Event()
+
+    def drain(self) -> None:
+        """From now on nothing serves here; who watches is told so, and let go."""
+        self._draining = True
+        self._ending.set()
+
+    async def check(self, request: messages.HealthCheckRequest, _: Any) -> messages.HealthCheckResponse:
+        """The state of a name now; raises `ModelNotFound` for one that nobody has."""
+        found = self.state(request.service)
+        if found == State.SERVICE_UNKNOWN:
+            raise ModelNotFound(f"there is neither a service nor a model {request.service[:64]!r}")
+        return messages.HealthCheckResponse(status=found)
+
+    async def watch(self, request: messages.HealthCheckRequest, call: Any) -> None:
+        """The state of a name now, and again whenever it changes."""
+        told: int | None = None
+        while not self._draining:
+            told = await self._tell(call, request.service, told)
+            await self._change(request.service, told)
+        await self._tell(call, request.service, told)
+
+    def state(self, name: str) -> int:
+        """What is told of a name."""
+        own = not name or name in self._services()
+        if not own and not status.known(self._reconciler, name):
+            return int(State.SERVICE_UNKNOWN)
+        if self._draining:
+            return int(_NOT)
+        if own:
+            return int(_SERVING if status.ready(self._reconciler) else _NOT)
+        return int(_SERVING if status.model(self._reconciler, name).serving is not None else _NOT)
+
+    async def _tell(self, call: Any, name: str, told: int | None) -> int:
+        found = self.state(name)
+        if found != told:
+            await call.write(messages.HealthCheckResponse(status=found))
+        return found
+
+    async def _change(self, name: str, told: int) -> None:
+        """Wait until a name is in another state, or the service ends."""
+        watching = asyncio.ensure_future(self._changes.until(lambda: self.state(name) != told, _LONG))
+        ending = asyncio.ensure_future(self._ending.wait())
+        try:
+            await asyncio.wait({watching, ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+            ending.cancel()
+
+
+def handlers(servicer: Health) -> list[grpc.GenericRpcHandler]:
+    """The service."""
+    read, write = messages.HealthCheckRequest.FromString, messages.HealthCheckResponse.SerializeToString
+    methods = {
+        "Check": grpc.unary_unary_rpc_method_handler(servicer.check, read, write),
+        "Watch": grpc.unary_stream_rpc_method_handler(servicer.watch, read, write),
+    }
+    return [grpc.method_handlers_generic_handler(NAME, methods)]

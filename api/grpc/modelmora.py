@@ -1,0 +1,218 @@
+"""What becomes of one picture, as messages: the states it goes through, and the last word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import grpc
+
+from api import context, predict_fields
+from api.grpc import concurrency, message_limits
+from api.grpc.call_handler import Call, Pictures, meaning, tell_version
+from api.grpc.concurrency import cancel_all
+from api.protos.modelmora_pb2 import BatchRequest, EmbeddingRequest, EmbeddingResponse, InferenceStatus
+from hotswap.dataplane import ModelWait
+from hotswap.errors import BadRequest, ModelFailed, place_of_image
+from hotswap.predictions import Answer, Picture, PredictRequest
+
+State = InferenceStatus.State
+
+_PROGRESS = {State.LOADING: 0.0, State.QUEUED: 0.25, State.RUNNING: 0.5, State.DONE: 1.0}
+
+
+class Steps:
+    """Where the work on a picture tells its states, and where they are sent from, in the same order."""
+
+    def __init__(self, request_id: str, call: Call) -> None:
+        self._request_id = request_id
+        self._call = call
+        self._loop = asyncio.get_running_loop()
+        self._told: asyncio.Queue[State | None] = asyncio.Queue()  # None: it has ended
+
+    def tell(self, state: State) -> None:
+        """Called on the event loop."""
+        self._told.put_nowait(state)
+
+    def begun(self) -> None:
+        """A thread has begun; called in that thread."""
+        with suppress(RuntimeError):  # the loop is closed when the process ends under running work
+            self._loop.call_soon_threadsafe(self.tell, State.RUNNING)
+
+    def soon(self, state: State) -> Callable[[], None]:
+        """Tell a state when the running step of this task has ended; the result takes it back until then."""
+        return self._loop.call_soon(self.tell, state).cancel
+
+    async def send(
+        self, work: Coroutine[Any, Any, EmbeddingResponse], told: Callable[[Exception], str]
+    ) -> None:
+        """Do the work and send its states, the last with the result, or with what `told` says of an error."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._told.put_nowait(None))
+        reached = 0.0
+        try:
+            while (state := await self._told.get()) is not None:
+                reached = _PROGRESS[state]
+                await self._write(state, reached)
+            await self._last(task, reached, told)
+        finally:
+            await cancel_all([task])
+
+    async def _last(
+        self, task: asyncio.Task[EmbeddingResponse], reached: float, told: Callable[[Exception], str]
+    ) -> None:
+        error = task.exception()
+        if error is None:
+            await self._write(State.DONE, _PROGRESS[State.DONE], result=task.result())
+        elif isinstance(error, Exception):
+            await self._write(State.FAILED, reached, error=told(error))
+        else:
+            raise error
+
+    async def _write(self, state: State, progress: float, **more: Any) -> None:
+        message = InferenceStatus(request_id=self._request_id, state=state, progress=progress, **more)
+        await self._call.write(message)
+
+
+#: The service's names: with its package, and as stubs without a package call it.
+NAMES = ("modelmora.v1.ModelInference", "ModelInference")
+
+TASK = "image-embedding"
+_OPTIONS = ("version",)
+
+
+class ModelInference:
+    """The servicer. A call of its own answer raises `ServingError`, which the server turns into a status."""
+
+    def __init__(self, pictures: Pictures, arriving: ModelWait) -> None:
+        self._pictures = pictures
+        self._arriving = arriving
+
+    async def generate_embedding(self, request: EmbeddingRequest, call: Call) -> EmbeddingResponse:
+        """One picture, one vector."""
+        state = context.current.get()
+        answer = await self._answer(_Wanted(request, state.request_id), state.deadline)
+        tell_version(call, answer.model_version)
+        return answer
+
+    async def generate_batch(self, request: BatchRequest, call: Call) -> None:
+        """Each picture's vector, or what is wrong with it, as they are ready."""
+
+        count = len(request.requests)
+
+        async def one(item: tuple[int, EmbeddingRequest]) -> EmbeddingResponse:
+            wanted = _Wanted(item[1], str(item[0]), place_of_image(item[0], count))
+            try:
+                return await self._answer(wanted, self._pictures.deadline(call))
+            except Exception as error:  # noqa: BLE001 - it belongs to this picture, the others go on
+                return EmbeddingResponse(
+                    request_id=wanted.name, model_name=item[1].model_name, error=wanted.told(error)
+                )
+
+        await concurrency.run_unordered(
+            enumerate(request.requests), one, call.write, self._pictures.in_flight
+        )
+
+    async def generate_embedding_stream(self, request: EmbeddingRequest, call: Call) -> None:
+        """What becomes of one picture, state by state; the last has its vector or what is wrong."""
+        state = context.current.get()
+        wanted = _Wanted(request, state.request_id)
+        steps = Steps(wanted.name, call)
+        await steps.send(self._follow(wanted, state.deadline, steps), wanted.told)
+
+    async def _follow(self, wanted: _Wanted, deadline: float, steps: Steps) -> EmbeddingResponse:
+        with self._pictures.counting(wanted.request_id, wanted.model):
+            asked = wanted.checked()
+            if not self._arriving.serves(asked.model, asked.version):
+                steps.tell(State.LOADING)
+                await self._arriving.wait(asked.model, asked.version, deadline)
+            # It is refused at once, or waits for a thread when this step ends.
+            take_back = steps.soon(State.QUEUED)
+            try:
+                return await self._ask(wanted, asked, deadline, steps.begun)
+            finally:
+                take_back()
+
+    async def _answer(self, wanted: _Wanted, deadline: float) -> EmbeddingResponse:
+        with self._pictures.counting(wanted.request_id, wanted.model):
+            return await self._ask(wanted, wanted.checked(), deadline)
+
+    async def _ask(
+        self,
+        wanted: _Wanted,
+        asked: predict_fields.PredictFields,
+        deadline: float,
+        begun: Callable[[], None] | None = None,
+    ) -> EmbeddingResponse:
+        request = PredictRequest(
+            request_id=wanted.request_id,
+            pictures=(Picture(encoded=asked.image),),
+            deadline=deadline,
+            model=asked.model,
+            version=asked.version,
+            task=TASK,
+            begun=begun,
+        )
+        with await self._pictures.data_plane.predicting(request) as answer:
+            return _response(wanted.name, answer)
+
+
+class _Wanted:
+    """A request for one vector. `name` is what its answer calls it, `request_id` what the log does.
+
+    `otherwise` is its name where the caller has given it none, `place` what tells it among others.
+    """
+
+    def __init__(self, request: EmbeddingRequest, otherwise: str, place: str = "") -> None:
+        self._request = request
+        self._place = place
+        self.name = request.request_id or otherwise
+        self.request_id = context.request_id(self.name)
+        self.model = request.model_name or None
+
+    def checked(self) -> predict_fields.PredictFields:
+        """What it says; raise `BadRequest` naming the field."""
+        request = self._request
+        unknown = next((key for key in request.options if key not in _OPTIONS), None)
+        if unknown is not None:
+            raise BadRequest(f"options: {unknown[:64]!r}: no such option; there is {', '.join(_OPTIONS)}")
+        values = {"model": request.model_name, "version": request.options.get("version")}
+        return predict_fields.checked(request.image_data, values, field="image_data")
+
+    def told(self, error: Exception) -> str:
+        """What its caller is told of an error."""
+        known = meaning(error, self.request_id)
+        return f"{known.code}: {self._place}{known.message}"
+
+
+def _response(name: str, answer: Answer) -> EmbeddingResponse:
+    vector = answer.predictions[0].embedding
+    if vector is None:
+        raise ModelFailed(f"{answer.model}:{answer.version} gave no vector")
+    return EmbeddingResponse(
+        request_id=name,
+        vector=vector.tolist(),
+        model_name=answer.model,
+        dimension=len(vector),
+        inference_time_ms=round(answer.stages.inference),
+        model_version=answer.version,
+        model_digest=answer.digest,
+    )
+
+
+def handlers(servicer: ModelInference) -> list[grpc.ServiceRpcHandler]:
+    """The service under each of its names: same methods, same messages."""
+    methods = {
+        "GenerateEmbedding": grpc.unary_unary_rpc_method_handler(
+            servicer.generate_embedding, message_limits.read_one, EmbeddingResponse.SerializeToString
+        ),
+        "GenerateBatch": grpc.unary_stream_rpc_method_handler(
+            servicer.generate_batch, message_limits.read, EmbeddingResponse.SerializeToString
+        ),
+        "GenerateEmbeddingStream": grpc.unary_stream_rpc_method_handler(
+            servicer.generate_embedding_stream, message_limits.read_one, InferenceStatus.SerializeToString
+        ),
+    }
+    return [grpc.method_handlers_generic_handler(name, methods) for name in NAMES]

@@ -1,0 +1,202 @@
+"""Answers of `okawari.v1.Predictor`: how the core's plain data becomes its messages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from api import context, predict_fields
+from api.grpc.call_handler import Call, Pictures, meaning, tell_version
+from api.grpc.concurrency import OpenStreams
+from api.grpc.flow_control import Messages, RefusedMessage
+from api.grpc.message_limits import limited
+from api.protos import predictor_pb2 as messages
+from hotswap import predictions, status
+from hotswap.control import Control
+from hotswap.errors import ServingError
+from hotswap.predictions import Answer, Detection, Options, Picture, PredictRequest
+from hotswap.reconciler import Reconciler
+from hotswap.status import ModelStatus, VersionStatus
+
+
+def response(request_id: str, answer: Answer) -> messages.PredictResponse:
+    """The answer for one picture; the same fields as `POST /predict` gives."""
+    prediction = answer.predictions[0]
+    embedding = prediction.embedding
+    return messages.PredictResponse(
+        request_id=request_id,
+        model=answer.model,
+        model_version=answer.version,
+        model_digest=answer.digest,
+        generation=answer.generation,
+        task=answer.task,
+        detections=[_detection(each) for each in prediction.detections],
+        scores=prediction.scores,
+        image=messages.ImageSize(width=prediction.width, height=prediction.height),
+        timings_ms=messages.TimingsMs(**predictions.timings(answer)),
+        embedding=[] if embedding is None else embedding.tolist(),
+    )
+
+
+def answered(request_id: str, answer: Answer) -> messages.StreamReply:
+    """The reply of a stream that is an answer."""
+    return messages.StreamReply(request_id=request_id, answer=response(request_id, answer))
+
+
+def failed(request_id: str, error: ServingError) -> messages.StreamReply:
+    """The reply of a stream that is an error."""
+    told = messages.Error(code=error.code, message=error.message)
+    return messages.StreamReply(request_id=request_id, error=told)
+
+
+def model(status: ModelStatus) -> messages.Model:
+    """One model; the same fields as `GET /models` gives."""
+    return messages.Model(
+        name=status.name,
+        target=status.target,
+        serving=status.serving,
+        generation=status.generation,
+        revision=status.revision,
+        reason=status.reason,
+        versions=[_version(each) for each in status.versions],
+    )
+
+
+def _detection(found: Detection) -> messages.Detection:
+    return messages.Detection(
+        label=found.label, label_id=found.label_id, score=found.score, bbox=found.bbox or ()
+    )
+
+
+def _version(status: VersionStatus) -> messages.ModelVersion:
+    return messages.ModelVersion(
+        version=status.version,
+        digest=status.digest,
+        state=status.state,
+        reason=status.reason,
+        size_bytes=status.size_bytes,
+        created=_moment(status.created),
+    )
+
+
+def _moment(when: datetime | None) -> Timestamp | None:
+    if when is None:
+        return None
+    moment = Timestamp()
+    moment.FromDatetime(when)
+    return moment
+
+
+NAME = "okawari.v1.Predictor"
+
+#: Fields of a message, which has six.
+_MOST_FIELDS = 64
+_read = limited(
+    messages.PredictRequest.FromString, _MOST_FIELDS, f"the message has more than {_MOST_FIELDS} fields"
+)
+
+
+class Predictor:
+    """The servicer. A call of its own answer raises `ServingError`, which the server turns into a status."""
+
+    def __init__(self, pictures: Pictures, reconciler: Reconciler, control: Control) -> None:
+        self._pictures = pictures
+        self._reconciler = reconciler
+        self._control = control
+        self._open = OpenStreams(pictures.in_flight)
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._open)
+
+    def drain(self) -> None:
+        """Let every stream answer what it has read, and end: the service ends."""
+        self._open.drain()
+
+    async def predict(self, request: messages.PredictRequest, call: Call) -> messages.PredictResponse:
+        """One picture."""
+        state = context.current.get()
+        request_id, name = _ids(request, state.request_id)
+        answer = await self._ask(request, request_id, state.deadline)
+        tell_version(call, answer.version)
+        return response(name, answer)
+
+    async def predict_stream(self, requests: Messages, call: Call) -> None:
+        """A camera's pictures, answered in their order.
+
+        Raises `ShuttingDown` when the service ends before the caller has.
+        """
+
+        async def one(request: messages.PredictRequest | RefusedMessage) -> messages.StreamReply:
+            if isinstance(request, RefusedMessage):
+                return self._unheld(request)
+            request_id, name = _ids(request, context.request_id(None))
+            try:
+                answer = await self._ask(request, request_id, self._pictures.deadline(call))
+                return answered(name, answer)
+            except Exception as error:  # noqa: BLE001 - it belongs to this picture, the stream goes on
+                return failed(name, meaning(error, request_id))
+
+        await self._open.run(requests.lenient("request_id"), one, call.write)
+
+    def _unheld(self, request: RefusedMessage) -> messages.StreamReply:
+        name = request.name or context.request_id(None)
+        self._pictures.refused(context.request_id(name), None, request.error, 0.0)
+        return failed(name, request.error)
+
+    async def list_models(self, _: messages.ListModelsRequest, __: Call) -> messages.ListModelsResponse:
+        """Every model with its versions and their states."""
+        await self._control.fresh()
+        return messages.ListModelsResponse(
+            default=self._reconciler.document.default,
+            models=[model(each) for each in status.models(self._reconciler)],
+        )
+
+    async def _ask(self, request: messages.PredictRequest, request_id: str, deadline: float) -> Answer:
+        with self._pictures.counting(request_id, request.model or None):
+            asked = _checked(request)
+            return await self._pictures.data_plane.predict(
+                PredictRequest(
+                    request_id=request_id,
+                    pictures=(Picture(encoded=asked.image),),
+                    deadline=deadline,
+                    model=asked.model,
+                    version=asked.version,
+                    options=Options(asked.threshold, asked.max_detections),
+                )
+            )
+
+
+def _ids(request: messages.PredictRequest, otherwise: str) -> tuple[str, str]:
+    """What the log calls the request, and what its answer does: `otherwise` where its caller does not."""
+    name = request.request_id or otherwise
+    return context.request_id(name), name
+
+
+def _checked(request: messages.PredictRequest) -> predict_fields.PredictFields:
+    names = [name for name in ("threshold", "max_detections") if request.HasField(name)]
+    values = {name: getattr(request, name) for name in names}
+    return predict_fields.checked(
+        request.image, {"model": request.model, "version": request.version, **values}
+    )
+
+
+def handlers(servicer: Predictor) -> list[grpc.ServiceRpcHandler]:
+    """The service."""
+    methods = {
+        "Predict": grpc.unary_unary_rpc_method_handler(
+            servicer.predict, _read, messages.PredictResponse.SerializeToString
+        ),
+        "PredictStream": grpc.stream_stream_rpc_method_handler(
+            servicer.predict_stream, _read, messages.StreamReply.SerializeToString
+        ),
+        "ListModels": grpc.unary_unary_rpc_method_handler(
+            servicer.list_models,
+            messages.ListModelsRequest.FromString,
+            messages.ListModelsResponse.SerializeToString,
+        ),
+    }
+    return [grpc.method_handlers_generic_handler(NAME, methods)]

@@ -1,0 +1,191 @@
+"""The gRPC server of one worker: opened on the loop that HTTP runs on, and ended without losing a call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from api.grpc.call_handler import CallParts, Calls
+from api.grpc.flow_control import Connections, MessageReceiver
+from api.grpc.quiet import take_no_more
+from api.grpc.services import RpcParts, Services, offered
+from api.grpc.tls import CertificateRenewal, TlsFiles
+from hotswap.admission import Admission
+from telemetry.logs import hide_metadata
+
+logger = logging.getLogger("bentoml.okawari.rpc")
+
+#: Calls open at once, for each request that may run or wait: watchers and idle cameras are calls, too.
+_CALLS = 10
+#: Of ten calls so many may last as long as their callers like; the others are for those who ask something.
+_LASTING = 8
+#: Seconds in which calls are still taken when the service ends. The library answers none that it has not yet
+#: handed over when it is told to stop; these were sent before their callers could know.
+_LAST_WORDS = 0.2
+#: Seconds that calls have beyond the longest request, when the service ends.
+_GRACE = 5.0
+
+
+class CannotListen(Exception):
+    """The port cannot be opened; the text says which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen. `shared`: other workers of this service listen there, too.
+
+    `most` connections may be open (None: any number), more are closed at once; each has `handshake` seconds
+    until it speaks HTTP/2.
+    """
+
+    host: str
+    port: int
+    shared: bool = False
+    tls: TlsFiles | None = None
+    most: int | None = None
+    handshake: float = 20.0
+
+    @property
+    def address(self) -> str:
+        """Host and port as the library reads them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def told(self) -> dict[str, Any]:
+        """What a client has to know, for the run folder."""
+        mutual = self.tls is not None and self.tls.client_ca is not None
+        return {
+            "host": self.host,
+            "port": self.port,
+            "tls": self.tls is not None,
+            "client_certificates": mutual,
+        }
+
+
+class RpcServer:
+    """Offers the services of one worker; made and used on its event loop.
+
+    `heirs` tells whether other workers take connections on the same port.
+    """
+
+    def __init__(
+        self,
+        parts: RpcParts,
+        listen: Listen,
+        services: Services | None = None,
+        heirs: Callable[[], bool] = lambda: False,
+    ) -> None:
+        hide_metadata()
+        self._listen = listen
+        self._heirs = heirs
+        self._port = 0
+        self._services = offered(parts) if services is None else services
+        self._grace = parts.request_timeout + _GRACE
+        rules = CallParts(
+            receiving=MessageReceiver(parts.bodies, parts.max_body_bytes, Connections(lambda: self._port)),
+            seconds=parts.request_timeout,
+            observer=parts.observer,
+            check_room=parts.check_room,
+            lasting=Admission(parts.data_plane.admission.capacity * _CALLS * _LASTING // 10),
+        )
+        self._calls = Calls(self._services.handlers, rules, frozenset(self._services.admitted))
+        self._server = grpc.aio.server(
+            options=(
+                ("grpc.so_reuseport", int(listen.shared)),
+                ("grpc.max_receive_message_length", parts.max_body_bytes),
+                # Otherwise the library takes in more and more of a message that nobody has asked for yet.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.server_handshake_timeout_ms", int(1000 * listen.handshake)),
+                *(() if listen.most is None else (("grpc.max_allowed_incoming_connections", listen.most),)),
+            ),
+            maximum_concurrent_rpcs=_CALLS * parts.data_plane.admission.capacity,
+        )
+        self._server.add_generic_rpc_handlers((self._calls,))
+        self._stopping: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Take calls from now on; the port. Raises `CannotListen` and `BadCertificate`."""
+        certificate = None if self._listen.tls is None else CertificateRenewal(self._listen.tls)
+        address = self._listen.address
+        try:
+            port = int(
+                self._server.add_insecure_port(address)
+                if certificate is None
+                else self._server.add_secure_port(address, certificate.credentials())
+            )
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            check_free(self._listen)
+            raise CannotListen(_unable(self._listen, "the library does not say why"))
+        self._port = port
+        await self._server.start()
+        if certificate is not None:
+            self._renewing = asyncio.create_task(certificate.go_on())
+        return port
+
+    def drain(self) -> None:
+        """Begin to end: watchers are told, idle streams end, and in a moment no more calls are taken.
+
+        Those under way are answered.
+        """
+        if self._stopping is None:
+            self._leave_to_others()
+            for drain in self._services.drains:
+                drain()
+            self._calls.end_streams()
+            self._stopping = asyncio.get_running_loop().create_task(self._end())
+
+    def _leave_to_others(self) -> None:
+        """Let new connections come to other workers, where there are any."""
+        try:
+            heirs = self._heirs()
+        except OSError as error:  # no file could be opened to ask; the end goes on all the same
+            logger.warning("gRPC: whether other workers take the connections cannot be told: %s", error)
+            return
+        if heirs:
+            deferred = take_no_more(self._port)
+            logger.info(
+                "gRPC: other workers take the connections from now on%s",
+                "" if deferred else "; the system cannot defer those of this moment, which may be reset",
+            )
+
+    async def _end(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+        await asyncio.sleep(_LAST_WORDS)
+        await self._server.stop(self._grace)
+
+    async def stop(self) -> None:
+        """Return when every call has its answer, or the grace is over."""
+        self.drain()
+        if self._stopping is not None:
+            await self._stopping
+
+
+def check_free(listen: Listen, unable: Callable[[Listen, str], str] | None = None) -> None:
+    """Raise `CannotListen` where another process has the port, or there is no such address.
+
+    `unable` says so in the words of another wire than gRPC.
+    """
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((listen.host, listen.port))
+        except (OSError, OverflowError) as error:
+            raise CannotListen(
+                (unable or _unable)(listen, getattr(error, "strerror", None) or str(error))
+            ) from None
+
+
+def _unable(listen: Listen, reason: str) -> str:
+    return (
+        f"gRPC cannot listen on {listen.address}: {reason}; set GRPC_PORT to another port, or to 0 for none"
+    )

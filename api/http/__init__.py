@@ -1,0 +1,1 @@
+"""HTTP: the predict API, management routes, documents."""

@@ -1,0 +1,129 @@
+"""Reading a request body within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive, Scope
+
+from api import context
+from api.budget import ByteBudget
+from api.context import FAULT
+from api.errors import BodyTooLarge
+from api.http import content_encoding
+from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
+
+
+class Bounded:
+    """A `receive` that raises `BodyTooLarge` as soon as more than `limit` bytes are known to come, and
+    whatever the transport finds wrong with the body.
+
+    What it has let through counts in the store until `release`.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, limit: int, store: ByteBudget) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._limit = limit
+        self._store = store
+        self._announced = _announced(scope)
+        self._seen = 0
+        self._beside = 0
+        self._ended = False
+        self._lock = threading.Lock()
+
+    async def __call__(self) -> Message:
+        """The next message. Raises `BodyTooLarge`, `Overloaded`."""
+        if self._announced > self._limit:
+            raise _too_large(self._limit)
+        message = await self._receive()
+        if (fault := self._scope.get(FAULT)) is not None:
+            raise fault
+        size = len(message.get("body", b""))
+        if self._seen + size > self._limit:
+            raise _too_large(self._limit)
+        self._store.add(size)
+        self._seen += size
+        return message
+
+    def hold(self, size: int) -> None:
+        """Count `size` bytes that were made of the body and live as long; raise `Overloaded`.
+
+        It may be called by a thread that works on after the request has ended, and raises then.
+        """
+        with self._lock:
+            if self._ended:
+                raise Overloaded("the request has ended")
+            self._store.add(size)
+            self._beside += size
+
+    def release(self) -> None:
+        """The request has ended: its body, and what was made of it, is no longer held."""
+        with self._lock:
+            self._ended = True
+            self._store.remove(self._seen + self._beside)
+            self._seen = self._beside = 0
+
+
+def _announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body has more than {limit} bytes; send less")
+
+
+async def read(request: Request) -> bytes:
+    """The whole body, before the request's deadline. Raises `BodyTooLarge`, `DeadlineExceeded`."""
+    return await _in_time(request.body())
+
+
+async def _in_time(reading: Awaitable[bytes]) -> bytes:
+    state = context.current.get()
+    try:
+        async with asyncio.timeout(state.deadline - time.monotonic()):
+            return await reading
+    except TimeoutError:
+        state.close = True
+        raise DeadlineExceeded("the body did not arrive within the request's time") from None
+    except ClientDisconnect:
+        raise BadRequest("the client left before the body was complete") from None
+
+
+async def read_small(request: Request, limit: int) -> bytes:
+    """A body of at most `limit` bytes, also when it is expanded. Raises as `read` and `encodings` do."""
+    encoding = content_encoding.of_body(request.headers)
+    if _announced(request.scope) > limit:
+        raise _too_large(limit)
+    data = await _in_time(_few(request, limit))
+    if encoding is None:
+        return data
+    return content_encoding.expand(data, encoding, limit, context.current.get().hold)
+
+
+async def _few(request: Request, limit: int) -> bytes:
+    parts: list[bytes] = []
+    async for part in request.stream():
+        parts.append(part)
+        if sum(map(len, parts)) > limit:
+            raise _too_large(limit)
+    return b"".join(parts)
+
+
+async def drain(receive: Receive, seconds: float) -> None:
+    """Read and drop what the client still sends, for at most `seconds`, so that it sees the answer."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return

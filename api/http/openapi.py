@@ -1,0 +1,213 @@
+"""`/docs.json`: what BentoML generated for `/predict`, made true, and every other route beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from api.http import content_encoding, image_response
+from api.http.schemas import ModelBody, ModelsBody, PredictBody, TargetBody
+from api.kserve_v1 import openapi as v1_documents
+from api.open_inference import openapi
+from hotswap.errors import PICTURE_FORMATS
+
+_ABOUT = (
+    "Image inference whose models are exchanged while it answers. Every answer names the version that "
+    "gave it; every error has one shape, and under /v1 and /v2 that of the Open Inference Protocol."
+)
+_REF = "#/components/schemas/{model}"
+_FIELDS = ("model", "version", "threshold", "max_detections")
+
+_COMPRESSED = f"It may be compressed: Content-Encoding {' or '.join(content_encoding.ACCEPTED)}."
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong: `code` for programs, `message` for people, and the id under which the log knows it."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorBody(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorDetail
+
+
+class HealthBody(BaseModel):
+    """The process lives."""
+
+    ok: bool
+    team: str | None
+
+
+class ReadyBody(BaseModel):
+    """Every required model has a serving version."""
+
+    ready: bool
+
+
+class PredictFieldsBody(BaseModel):
+    """The fields of a predict request beside the picture."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model: str | None = Field(default=None, max_length=128, description="left out: the default model")
+    version: str | None = Field(default=None, max_length=128, description="an integer n means vn")
+    threshold: float | None = Field(default=None, ge=0, le=1, description="left out: the model's own")
+    max_detections: int | None = Field(default=100, ge=1, le=1000, description="left out or null: 100")
+
+
+_BODIES: tuple[type[BaseModel], ...] = (
+    PredictBody,
+    ModelsBody,
+    ModelBody,
+    TargetBody,
+    ErrorBody,
+    HealthBody,
+    ReadyBody,
+    PredictFieldsBody,
+)
+
+
+def document(generated: dict[str, Any], version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the whole service. `generated` is what BentoML made of the service."""
+    _, definitions = models_json_schema([(body, "serialization") for body in _BODIES], ref_template=_REF)
+    schemas = definitions["$defs"]
+    predict = _predict(generated["paths"]["/predict"]["post"], schemas)
+    drawn = _annotated(_predict(generated["paths"]["/predict/annotated"]["post"], schemas))
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "okawari",
+            "version": version,
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "."}],
+        "paths": {
+            "/predict": {"post": predict},
+            "/predict/annotated": {"post": drawn},
+            **_routes(),
+            **openapi.paths(),
+            **v1_documents.paths(),
+        },
+        "components": {
+            "schemas": {**schemas, **openapi.schemas(), **v1_documents.schemas()},
+            "securitySchemes": {"adminToken": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _predict(generated: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """The generated operation with the three bodies it takes and the answers it gives."""
+    fields = schemas["PredictFieldsBody"]["properties"]
+    return {
+        **{key: generated[key] for key in ("operationId", "description") if key in generated},
+        "tags": ["predict"],
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": fields[name]} for name in _FIELDS
+        ],
+        "requestBody": {"required": True, "description": _COMPRESSED, "content": _predict_bodies(fields)},
+        "responses": _responses(("200", "PredictBody"), 400, 404, 409, 413, 415, 422, 429, 500, 503, 504),
+    }
+
+
+def _annotated(operation: dict[str, Any]) -> dict[str, Any]:
+    """The same operation, answered with a picture of the kind that the caller takes."""
+    picture = {"schema": {"type": "string", "format": "binary"}}
+    good = {
+        "description": "The picture with what was found",
+        "content": dict.fromkeys(image_response.OFFERED, picture),
+    }
+    responses = {**operation["responses"], "200": good, "406": _answer("ErrorBody")}
+    return {**operation, "responses": dict(sorted(responses.items()))}
+
+
+def _predict_bodies(fields: dict[str, Any]) -> dict[str, Any]:
+    binary = {"type": "string", "format": "binary", "description": PICTURE_FORMATS}
+    about = "base64 of either alphabet, or a data URL with it"
+    encoded = {"type": "string", "contentEncoding": "base64", "description": about}
+    return {
+        "multipart/form-data": {"schema": _object({"image": binary, **fields})},
+        "image/*": {"schema": binary},
+        "application/octet-stream": {"schema": binary},
+        "application/json": {"schema": _object({"image": encoded, **fields})},
+    }
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": ["image"],
+        "additionalProperties": False,
+    }
+
+
+def _routes() -> dict[str, Any]:
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "/models": {"get": _operation("models", "Every model, what serves and why", ("200", "ModelsBody"))},
+        "/models/{name}": {
+            "get": {**_operation("model", "One model", ("200", "ModelBody"), 404), "parameters": [name]}
+        },
+        "/models/{name}/target": {"put": {**_set_target(), "parameters": [name]}},
+        "/api/v1/reload": {
+            "post": _guarded(
+                _operation("reload", "Look again now and clear back-off", ("200", "ModelsBody"), 401, 403)
+            )
+        },
+        "/livez": {"get": _operation("livez", "The process lives", ("200", "HealthBody"))},
+        "/healthz": {"get": _operation("healthz", "The process lives", ("200", "HealthBody"))},
+        "/readyz": {"get": _operation("readyz", "Every required model serves", ("200", "ReadyBody"), 503)},
+        "/metrics": {"get": _text("metrics", "Figures for Prometheus", "text/plain")},
+        "/docs.json": {"get": _text("docs", "This document", "application/json")},
+        "/schema.json": {"get": _text("schema", "The schema for BentoML's client", "application/json")},
+        "/": {"get": _text("index", "These pages", "text/html")},
+    }
+
+
+def _set_target() -> dict[str, Any]:
+    operation = _operation(
+        "set_target",
+        "Let a model follow `latest` or an exact version; 202 when the swap takes longer",
+        ("200", "ModelBody"),
+        400,
+        401,
+        403,
+        404,
+        409,
+        413,
+        415,
+    )
+    operation["responses"]["202"] = _answer("ModelBody")
+    schema = {"$ref": _REF.format(model="TargetBody")}
+    operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return _guarded(operation)
+
+
+def _guarded(operation: dict[str, Any]) -> dict[str, Any]:
+    return {**operation, "security": [{"adminToken": []}, {}]}
+
+
+def _operation(name: str, text: str, good: tuple[str, str], *bad: int) -> dict[str, Any]:
+    return {"operationId": name, "description": text, "tags": ["models"], "responses": _responses(good, *bad)}
+
+
+def _text(name: str, text: str, media: str) -> dict[str, Any]:
+    good = {"description": text, "content": {media: {}}}
+    return {"operationId": name, "description": text, "tags": ["models"], "responses": {"200": good}}
+
+
+def _responses(good: tuple[str, str], *bad: int) -> dict[str, Any]:
+    status, body = good
+    return {status: _answer(body), **{str(code): _answer("ErrorBody") for code in bad}}
+
+
+def _answer(body: str) -> dict[str, Any]:
+    schema = {"$ref": _REF.format(model=body)}
+    return {"description": body, "content": {"application/json": {"schema": schema}}}

@@ -1,0 +1,296 @@
+"""Bodies under /v2, in and out: read within limits, written beside who answers others when they are long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from api import context, errors
+from api.auth import AdminAuth
+from api.context import RequestContext
+from api.http import body, content_encoding
+from api.open_inference import http_codec, not_supported
+from api.open_inference.http_codec import Parsed
+from api.open_inference.parts import ProtocolParts, in_time
+from api.open_inference.types import InferRequest, InferResponse, check_parameter
+from hotswap.errors import BadRequest, ModelNotReady, ServingError
+from hotswap.predictions import BaseRequest
+
+T = TypeVar("T")
+
+#: JSON bytes of a request, and bytes of an answer's tensors, that are worked on without a thread.
+QUICK = 65_536
+_MOST_BYTES = 65_536
+#: Clients of the protocol send JSON under many names; a form or a picture is none of them.
+_MEDIA = (
+    "",
+    "application/json",
+    "application/octet-stream",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+)
+
+
+def _check_media(request: Request) -> None:
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in _MEDIA:
+        raise errors.UnsupportedMediaType(
+            f"Content-Type {media[:64]!r}: accepted are application/json, and application/octet-stream with "
+            f"{http_codec.HEADER}"
+        )
+
+
+async def read(parts: ProtocolParts, request: Request, state: RequestContext) -> Parsed:
+    """An infer request; a long one is read in a thread that runs models, and what is made of it is held.
+
+    Raises `UnsupportedMediaType`, `BodyTooLarge`, `BadRequest`, `Overloaded`, `DeadlineExceeded`.
+    """
+    header = request.headers.get(http_codec.HEADER)
+
+    def parse(plain: bytes) -> Parsed:
+        parsed = http_codec.parse(plain, http_codec.json_size(header, len(plain)))
+        state.hold(parsed.held)
+        return parsed
+
+    return await read_as(parse, parts, request, state, lambda size: http_codec.json_size(header, size))
+
+
+async def read_as(
+    parse: Callable[[bytes], T],
+    parts: ProtocolParts,
+    request: Request,
+    state: RequestContext,
+    json_size: Callable[[int], int] = lambda size: size,
+) -> T:
+    """What `parse` makes of the plain body, in a thread that runs models where its JSON is long.
+
+    `json_size` tells how much of a body of that size is JSON. Raises as `read`, and what `parse` raises.
+    """
+    _check_media(request)
+    encoding = content_encoding.of_body(request.headers)
+    data = await body.read(request)
+
+    def work() -> T:
+        plain = data
+        if encoding is not None:
+            plain = content_encoding.expand(data, encoding, parts.max_body_bytes, state.hold)
+        return parse(plain)
+
+    if encoding is None and json_size(len(data)) <= QUICK:
+        return work()
+    return await parts.aside(work, state.deadline)
+
+
+async def written(answer: InferResponse, parsed: Parsed, request: Request, state: RequestContext) -> Response:
+    """The response in the form that was asked for.
+
+    Raises `BadRequest` for what that form cannot tell, `Overloaded`, `DeadlineExceeded`.
+    """
+    weight = http_codec.weight(answer)
+    return await given(lambda: http_codec.encode(answer, parsed.is_binary), weight, request, state)
+
+
+async def given(
+    write: Callable[[], tuple[bytes, dict[str, str]]], weight: int, request: Request, state: RequestContext
+) -> Response:
+    """The response of what `write` makes, body and headers, of about `weight` bytes; raises as `written`."""
+    accepted = request.headers.get("accept-encoding")
+
+    def work() -> Response:
+        data, headers = write()
+        encoding = content_encoding.wanted(accepted, len(data))
+        if encoding is not None:
+            data, headers = (
+                content_encoding.compress(data, encoding),
+                {**headers, "Content-Encoding": encoding},
+            )
+        return Response(data, headers={**headers, "Vary": "Accept-Encoding"})
+
+    if weight <= QUICK:
+        return work()
+    # The answer waits for the caller to take it: it counts until then, as text, which is longer, too.
+    state.hold(weight)
+    response = await in_time(work, state.deadline)
+    state.hold(max(0, len(response.body) - weight))
+    return response
+
+
+async def small(request: Request) -> dict[str, Any]:
+    """The object in a body that may be empty; raises as `read`."""
+    _check_media(request)
+    data = await body.read_small(request, _MOST_BYTES)
+    if not data:
+        return {}
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise BadRequest("the body must be an object, or empty")
+    return found
+
+
+def read_parameters(found: dict[str, Any]) -> dict[str, Any]:
+    """The field of that name; raise `BadRequest` for what is none."""
+    parameters = found.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise BadRequest("parameters: it must be an object")
+    for name, value in parameters.items():
+        check_parameter("parameters", name, value)
+    return parameters
+
+
+def table(parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) -> list[BaseRoute]:
+    """All routes; `parts` and `guard` are asked at each request."""
+    routes = Routes(parts, guard)
+    models = [
+        Route(f"/v2/models/{{name}}{version}{path}", endpoint, methods=[method])
+        for path, method, endpoint in (
+            ("", "GET", routes.metadata),
+            ("/ready", "GET", routes.ready),
+            ("/config", "GET", routes.config),
+            ("/stats", "GET", routes.statistics),
+            ("/infer", "POST", routes.infer),
+        )
+        for version in ("", "/versions/{version}")
+    ]
+    return [
+        Route("/v2", routes.server, methods=["GET"]),
+        Route("/v2/", routes.server, methods=["GET"]),
+        Route("/v2/health/live", routes.live, methods=["GET"]),
+        Route("/v2/health/ready", routes.health, methods=["GET"]),
+        Route("/v2/models", routes.names, methods=["GET"]),
+        Route("/v2/models/stats", routes.statistics, methods=["GET"]),
+        *models,
+        Route("/v2/repository/index", routes.index, methods=["POST"]),
+        Route("/v2/repository/models/{name}/load", routes.load, methods=["POST"]),
+        Route("/v2/repository/models/{name}/unload", routes.unload, methods=["POST"]),
+        *(not_supported.NotOffered(*each) for each in not_supported.PATHS.items()),
+    ]
+
+
+class Routes:
+    """One method, one route, with a version in the path or without."""
+
+    def __init__(self, parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) -> None:
+        self._parts = parts
+        self._guard = guard
+
+    async def server(self, _: Request) -> Response:
+        """`GET /v2`."""
+        return _json(http_codec.server(self._parts().models.server()))
+
+    async def live(self, _: Request) -> Response:
+        """`GET /v2/health/live`."""
+        return _json({"live": True})
+
+    async def health(self, _: Request) -> Response:
+        """`GET /v2/health/ready`: 503 with the reason while a required model does not serve."""
+        reason = self._parts().not_ready()
+        if reason is not None:
+            raise ModelNotReady(reason)
+        return _json({"ready": True})
+
+    async def names(self, _: Request) -> Response:
+        """`GET /v2/models`, as KServe's server has it."""
+        return _json(http_codec.names(await self._parts().repository.index(ready=False)))
+
+    async def metadata(self, request: Request) -> Response:
+        """`GET /v2/models/{name}`."""
+        found = await self._parts().models.metadata(_asked(request))
+        return _json(http_codec.metadata(found))
+
+    async def config(self, request: Request) -> Response:
+        """`GET /v2/models/{name}/config`."""
+        found = await self._parts().models.metadata(_asked(request))
+        return _json(http_codec.config(found))
+
+    async def ready(self, request: Request) -> Response:
+        """`GET /v2/models/{name}/ready`: 400 with the reason when it is not."""
+        name = request.path_params["name"]
+        reason = self._parts().models.not_ready(name, _version(request))
+        if reason is not None:
+            raise BadRequest(reason)
+        return _json({"name": name, "ready": True})
+
+    async def statistics(self, request: Request) -> Response:
+        """`GET /v2/models/stats` and `GET /v2/models/{name}/stats`."""
+        found = await self._parts().statistics.of(request.path_params.get("name"), _version(request))
+        return _json({"model_stats": [http_codec.statistics(each) for each in found]})
+
+    async def infer(self, request: Request) -> Response:
+        """`POST /v2/models/{name}/infer`."""
+        parts, state = self._parts(), context.current.get()
+        try:
+            parts.check_room()
+            parsed = await read(parts, request, state)
+            with await parts.inference.answering(_request(request, parsed, state)) as answer:
+                return await written(answer, parsed, request, state)
+        except ServingError as error:
+            seconds = time.perf_counter() - state.received
+            parts.refused(state.request_id, request.path_params["name"], error, seconds)
+            raise
+
+    async def index(self, request: Request) -> Response:
+        """`POST /v2/repository/index`."""
+        wanted = await small(request)
+        ready = wanted.get("ready", False)
+        if not isinstance(ready, bool):
+            raise BadRequest("ready: it must be true or false")
+        found = await self._parts().repository.index(ready=ready)
+        return _json([http_codec.entry(each) for each in found])
+
+    async def load(self, request: Request) -> Response:
+        """`POST /v2/repository/models/{name}/load`."""
+        actor = self._guard().check(request)
+        parameters = read_parameters(await small(request))
+        await self._parts().repository.load(request.path_params["name"], parameters, actor)
+        return _json({})
+
+    async def unload(self, request: Request) -> Response:
+        """`POST /v2/repository/models/{name}/unload`."""
+        actor = self._guard().check(request)
+        read_parameters(await small(request))
+        await self._parts().repository.unload(request.path_params["name"], actor)
+        return _json({})
+
+
+def _json(found: Any) -> Response:
+    return Response(orjson.dumps(found), media_type="application/json")
+
+
+def _version(request: Request) -> str | None:
+    version: str | None = request.path_params.get("version")
+    return version
+
+
+def _asked(request: Request) -> BaseRequest:
+    state = context.current.get()
+    return BaseRequest(
+        request_id=state.request_id,
+        deadline=state.deadline,
+        model=request.path_params["name"],
+        version=_version(request),
+    )
+
+
+def _request(request: Request, parsed: Parsed, state: RequestContext) -> InferRequest:
+    return InferRequest(
+        model=request.path_params["name"],
+        version=_version(request),
+        id=parsed.id,
+        parameters=parsed.parameters,
+        inputs=parsed.inputs,
+        outputs=http_codec.http_request_names(parsed.outputs),
+        request_id=state.request_id,
+        deadline=state.deadline,
+        received=state.received,
+    )

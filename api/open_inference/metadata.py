@@ -1,0 +1,93 @@
+"""What the Open Inference Protocol tells of the service and of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from api.open_inference import images
+from hotswap.dataplane import DataPlane
+from hotswap.errors import ModelNotFound, ServingError, VersionNotFound
+from hotswap.predictions import BaseRequest, TensorSpec
+
+NAME = "okawari"
+PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
+EXTENSIONS = (
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "statistics",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMetadata:
+    """The service."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """One version that answers, by its graph; `versions` are those that may be asked for.
+
+    `properties` tell of pictures (`picture_input`, `picture_outputs`), of the `task`, and which files
+    these are (`digest`).
+    """
+
+    name: str
+    version: str
+    versions: tuple[str, ...]
+    platform: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    properties: Mapping[str, str]
+
+
+class Models:
+    """Answers what is asked of the service and its models, from what serves at that moment."""
+
+    def __init__(self, data_plane: DataPlane, version: str) -> None:
+        self._data_plane = data_plane
+        self._version = version
+
+    def server(self) -> ServerMetadata:
+        """Name, version and extensions of the service."""
+        return ServerMetadata(NAME, self._version, EXTENSIONS)
+
+    async def metadata(self, asked: BaseRequest) -> ModelMetadata:
+        """The version that would answer `asked`; raises what an infer request raises before it runs."""
+        lease = await self._data_plane.borrow(asked)
+        with lease as generation:
+            artifact, runner = generation.artifact, generation.runner
+            task = artifact.config.task
+            return ModelMetadata(
+                name=artifact.tag.name,
+                version=artifact.tag.version,
+                versions=(artifact.tag.version,),
+                platform=PLATFORM,
+                inputs=runner.inputs,
+                outputs=runner.outputs,
+                properties={
+                    "picture_input": images.INPUT,
+                    "picture_outputs": ",".join(images.OUTPUTS[task]),
+                    "task": task,
+                    "digest": artifact.digest,
+                },
+            )
+
+    def not_ready(self, name: str, version: str | None) -> str | None:
+        """Why a model, or a version of it, would not answer now; None when it would.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        try:
+            self._data_plane.lending.lease(name, version).release()
+        except (ModelNotFound, VersionNotFound):
+            raise
+        except ServingError as reason:
+            return reason.message
+        return None

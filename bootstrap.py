@@ -1,0 +1,269 @@
+"""The parts of one worker process, put together: the other half of the composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import platform
+import signal
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+
+from api.auth import AdminAuth, is_exposed
+from api.budget import ByteBudget
+from api.grpc.server import Listen, RpcServer
+from api.grpc.services import RpcParts
+from api.grpc.tls import TlsFiles
+from api.http.management import RouteParts
+from api.open_inference import parts as oip_parts
+from api.open_inference.inference import Inference
+from api.open_inference.metadata import Models
+from api.open_inference.repository import Repository
+from api.open_inference.statistics import Statistics
+from hotswap import lifecycle, status
+from hotswap.admission import Admission
+from hotswap.control import Control
+from hotswap.coordination import LocalCoordinator
+from hotswap.dataplane import DataPlane
+from hotswap.errors import Overloaded
+from hotswap.reconciler import Reconciler
+from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
+from models_import.store import ModelStore
+from models_import.watcher import Watcher
+from registry.file_store import DesiredFile
+from runners.loader import OnnxLoader
+from settings import Settings
+from telemetry import logs
+from telemetry.recorder import Metrics, Outcomes
+from workers import process
+from workers.connections import Connections
+from workers.coordinator import SharedCoordinator
+from workers.listener import Listener, spread
+from workers.membership import WorkerTable
+from workers.run_folder import RunFolder
+from workers.worker_status import WorkerStatus
+
+logger = logging.getLogger(f"{logs.ROOT}.service")
+
+_GRACE = 10.0
+#: Bytes of bodies held at once that are worth a heap trim afterwards.
+_FLOOD = 64_000_000
+
+
+def version() -> str:
+    """The version of the package that runs."""
+    try:
+        return package_version("okawari")
+    except PackageNotFoundError:
+        return "0.1.0"
+
+
+class Worker:
+    """Everything one process needs to answer; `start` and `stop` own every thread."""
+
+    def __init__(
+        self, settings: Settings, run: RunFolder, bodies: ByteBudget, connections: Connections
+    ) -> None:
+        run.prepare()
+        logs.configure(settings.home / "logs", process.worker_number(), settings.log_level)
+        self._settings = settings
+        self.seats = WorkerTable(run.board, 2 * settings.workers)
+        self.seat = self.seats.take()
+        self._connections = connections
+        self._listening = Listener(self.seat, self.seats, connections)
+        self.metrics = Metrics(run.metrics, _info(), self.seat.index)
+        store, desired = ModelStore(settings.models), DesiredFile(settings.home)
+        loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.load_threads)
+        self._background = LoaderThread()
+        several = settings.workers > 1
+        self.reconciler = Reconciler(
+            store,
+            desired,
+            loader,
+            self._background,
+            observer=self.metrics,
+            commits=SharedCoordinator(run.commits, self.seats, self.seat.index)
+            if several
+            else LocalCoordinator(),
+            patience=settings.swap_timeout,
+        )
+        self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
+        self._admission = Admission(settings.max_concurrent_requests)
+        self._pool = InferencePool(settings.thread_count)
+        self.outcomes = Outcomes(self.metrics, self.reconciler)
+        self.data_plane = DataPlane(self.reconciler, self._admission, self._pool, self.outcomes)
+        watched = [settings.models, settings.home / "state", run.asked]
+        self._watcher = Watcher(watched, self.reconciler.wake)
+        self._run = run
+        self._bodies = bodies
+        self._listener = process.listening_socket()
+        self._report = WorkerStatus(self.reconciler, run, self._listener)
+        self._report.tell(tls=process.speaks_tls())
+        control = Control(self.reconciler, desired, store, run.ask_reload if several else _nobody)
+        self.route_parts = RouteParts(
+            reconciler=self.reconciler,
+            control=control,
+            guard=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
+            metrics=self.metrics,
+            swap_timeout=settings.swap_timeout,
+            oip=self._protocol(control),
+        )
+        self.draining = False
+        self._rpc: RpcServer | None = None
+
+    def _protocol(self, control: Control) -> oip_parts.ProtocolParts:
+        """The Open Inference Protocol, for every wire."""
+        return oip_parts.ProtocolParts(
+            data_plane=self.data_plane,
+            inference=Inference(self.data_plane),
+            models=Models(self.data_plane, version()),
+            repository=Repository(control, self.reconciler, self._settings.swap_timeout),
+            statistics=Statistics(self.metrics.families, self.reconciler),
+            refused=self.outcomes.refused,
+            check_room=self.check_room,
+            not_ready=self.not_ready,
+            max_body_bytes=self._settings.max_body_bytes,
+        )
+
+    async def start(self) -> None:
+        """Start every thread; return when what is wanted serves, or after `start_timeout`."""
+        self.seat.start()
+        process.allow_many_files()
+        process.end_with_parent()
+        process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
+        if self._orphaned():
+            signal.raise_signal(signal.SIGTERM)
+        self.reconciler.on_step += [self._report.write, self._sample, self._return_memory]
+        self._turning.start()
+        self._watcher.start()
+        await self.route_parts.control.changes.until(
+            lambda: status.settled(self.reconciler), self._settings.start_timeout
+        )
+        room = process.room_for_connections()
+        await self._open_rpc(room)
+        self._connections.limit = self._share_of_http(room)
+        self._connections.start(self.metrics)
+        # What was imported stays for good: collections after a swap need not walk through it.
+        gc.collect()
+        gc.freeze()
+        spread(self._listening, asyncio.get_running_loop())
+        with suppress(OSError):  # told to the master, which can do without it
+            self._run.note_up()
+        logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
+
+    def _share_of_http(self, room: int | None) -> int | None:
+        return room if room is None or self._rpc is None else room - _share_of_rpc(room)
+
+    async def _open_rpc(self, room: int | None) -> None:
+        """Take calls over gRPC, unless that is switched off; raises `CannotListen`, `BadCertificate`.
+
+        Its connections get a part of the `room` for all.
+        """
+        listen = rpc_listen(self._settings, process.host_of(self._listener))
+        if listen is not None:
+            listen = replace(
+                listen,
+                most=None if room is None else _share_of_rpc(room),
+                handshake=self._settings.header_timeout,
+            )
+            rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
+            await rpc.start()
+            self._rpc = rpc
+            self._report.tell(grpc=listen.told())
+            self.reconciler.wake()
+            logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
+
+    def _rpc_parts(self) -> RpcParts:
+        return RpcParts(
+            oip=self.route_parts.oip,
+            data_plane=self.data_plane,
+            reconciler=self.reconciler,
+            control=self.route_parts.control,
+            guard=self.route_parts.guard,
+            observer=self.metrics,
+            bodies=self._bodies,
+            max_body_bytes=self._settings.max_body_bytes,
+            request_timeout=self._settings.request_timeout,
+            refused=self.outcomes.refused,
+            check_room=self.check_room,
+        )
+
+    def _sample(self) -> None:
+        self.metrics.sample(self.reconciler)
+
+    def _return_memory(self) -> None:
+        """After a flood of pictures, give its memory back; otherwise only the next swap would."""
+        if self._bodies.take_peak() > _FLOOD and self._bodies.held < _FLOOD:
+            self._background.submit(lifecycle.release_memory)
+
+    def _orphaned(self) -> bool:
+        """Whether the master died before this worker asked to end with it: nobody holds the home."""
+        return self._listener is not None and not self._run.is_up()
+
+    async def stop(self) -> None:
+        """End every thread. Work that outlives the grace is left to the end of the process."""
+        self._connections.stop()
+        self.seat.rest()  # it is left with the process: until then the reconciler may write there
+        if self._rpc is not None:
+            await self._rpc.stop()
+        self._watcher.stop()
+        await asyncio.to_thread(self._turning.stop, _GRACE)
+        await asyncio.to_thread(self._pool.close, _GRACE)
+        await asyncio.to_thread(self._background.close, _GRACE)
+        self._report.remove()
+        logs.flush()
+
+    def not_ready(self) -> str | None:
+        """Why the worker is not ready; None when every required model serves."""
+        if status.ready(self.reconciler):
+            return None
+        required = self.reconciler.document.required
+        if required is None:
+            return "no model serves yet: import one with `okawari import` or `bentoml models import`"
+        missing = ", ".join(status.empty(self.reconciler, required))
+        return f"nothing serves yet for {missing}; GET /models tells why"
+
+    def check_room(self) -> None:
+        """Raise `Overloaded` when a request would be refused anyway."""
+        if self._admission.full:
+            raise Overloaded(f"all {self._admission.capacity} places are taken; try again shortly")
+
+    def _end_begins(self) -> None:
+        """From now on answers carry `Connection: close`."""
+        self.draining = True
+
+    def _has_heirs(self) -> bool:
+        return bool(self._listening.heirs())
+
+    def _drain_rpc(self) -> None:
+        if self._rpc is not None:
+            self._rpc.drain()
+
+
+def rpc_listen(settings: Settings, host: str) -> Listen | None:
+    """Where gRPC is to listen, None for nowhere."""
+    if settings.grpc_port == 0:
+        return None
+    tls = None
+    if settings.grpc_tls_cert is not None and settings.grpc_tls_key is not None:
+        tls = TlsFiles(settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_client_ca)
+    return Listen(host, settings.grpc_port, settings.workers > 1, tls)
+
+
+def _share_of_rpc(room: int) -> int:
+    """Of all connections that there is room for: its clients open few, and close none for others."""
+    return room // 4
+
+
+def _nobody() -> None:
+    """There is no other worker to tell."""
+
+
+def _info() -> dict[str, str]:
+    names = ("bentoml", "onnxruntime")
+    versions = {name: package_version(name) for name in names}
+    return {"version": version(), "python": platform.python_version(), **versions}

@@ -1,0 +1,174 @@
+"""Asking the running service: where it is, what it says of a picture, and the picture it draws."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.addresses import http_url
+from cli.errors import Refused
+from common.files import write_atomically
+from workers.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import httpx
+
+#: Requests under way at once.
+AT_ONCE = 4
+_TRIES = 5
+_LONGEST_PAUSE = 2.0
+#: The answers after which the same request may succeed soon.
+_BUSY = (429, 503)
+
+
+def service_url(run: RunFolder) -> str:
+    """Where the service of this home listens. Raises `Refused`, saying what to do, when it does not."""
+    if not run.is_up():
+        raise Refused(
+            f"the service of {run.path.parent} is down: start it (`make run`, or `bentoml serve "
+            "service:Okawari`), or name another one with --url http://HOST:PORT"
+        )
+    worker = next((each for each in run.worker_states() if each.port), None)
+    if worker is None:
+        raise Refused("the service starts and does not listen yet; `okawari status` tells when it does")
+    return http_url(worker)
+
+
+def connect(url: str, *, own: bool) -> httpx.Client:
+    """A client of the service at `url`; `own` is on this machine, which no proxy leads to.
+
+    The certificate of an own service is not checked: it names the host that others know it by. Raises
+    `Refused` when nothing of ours answers there.
+    """
+    import httpx
+
+    timeout = httpx.Timeout(120.0, connect=5.0, pool=None)
+    try:
+        client = httpx.Client(base_url=url, timeout=timeout, trust_env=not own, verify=not own)
+        answer = client.get("/livez")
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise Refused(f"nothing answers at {url}: {error}") from None
+    if answer.status_code != 200 or "x-request-id" not in answer.headers:
+        client.close()
+        raise Refused(f"what answers at {url} is not this service (GET /livez: {answer.status_code})")
+    return client
+
+
+class RequestFailed(Exception):
+    """The service did not answer for a picture; `code` is its own word, or ours."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file: the service's answer, or why there is none."""
+
+    file: Path
+    answer: Mapping[str, Any] | None = None
+    saved: Path | None = None
+    failed: RequestFailed | None = None
+
+
+class Asker:
+    """Asks for one file after the other; may be used by several threads at once.
+
+    `fields` go with every request. Pictures come as `media_type`.
+    """
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        fields: Mapping[str, str],
+        media_type: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._fields = dict(fields)
+        self._media_type = media_type
+        self._sleep = sleep
+
+    def ask(self, file: Path, place: Path | None) -> Outcome:
+        """Ask what is on the picture; write it, drawn by the same version, to `place`. Never raises for
+        what is wrong with one file."""
+        try:
+            data = _read(file)
+            answer, drawn = self._both(data) if place else (self._predict(data), b"")
+            if place is not None:
+                write_atomically(place, drawn)
+            return Outcome(file, answer, place)
+        except RequestFailed as failed:
+            return Outcome(file, failed=failed)
+        except OSError as error:
+            return Outcome(file, failed=RequestFailed("file", error.strerror or str(error)))
+
+    def _both(self, data: bytes) -> tuple[Mapping[str, Any], bytes]:
+        """The answer and its picture, by one version: a swap may come between, so the second names it."""
+        for _ in range(_TRIES):
+            answer = self._predict(data)
+            version = {"model": answer["model"], "version": answer["model_version"]}
+            try:
+                return answer, self._post("/predict/annotated", data, version).content
+            except RequestFailed as failed:
+                if failed.code not in ("version_not_loaded", "version_not_found"):
+                    raise
+        raise RequestFailed("swapped", "the model was swapped again and again between answer and picture")
+
+    def _predict(self, data: bytes) -> Mapping[str, Any]:
+        response = self._post("/predict", data, {})
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or "detections" not in answer:
+            raise RequestFailed("strange", "what answers is not this service: the answer is no prediction")
+        return answer
+
+    def _post(self, path: str, data: bytes, more: Mapping[str, str]) -> httpx.Response:
+        """The good answer; a service that is busy is asked again some times. Raises `Failed`."""
+        response = self._send(path, data, more)
+        for _ in range(_TRIES - 1):
+            if response.status_code not in _BUSY:
+                break
+            self._sleep(_pause(response))
+            response = self._send(path, data, more)
+        if response.status_code != 200:
+            raise _failure(response)
+        return response
+
+    def _send(self, path: str, data: bytes, more: Mapping[str, str]) -> httpx.Response:
+        import httpx
+
+        headers = {"content-type": "application/octet-stream", "accept": f"{self._media_type}, */*;q=0"}
+        headers |= {"accept": "application/json"} if path == "/predict" else {}
+        try:
+            return self._client.post(path, params=self._fields | dict(more), content=data, headers=headers)
+        except httpx.HTTPError as error:
+            raise RequestFailed("no_answer", f"no answer: {error or type(error).__name__}") from None
+
+
+def _read(file: Path) -> bytes:
+    if not file.is_file():
+        raise RequestFailed("file", "there is no such file" if not file.exists() else "it is no file")
+    return file.read_bytes()
+
+
+def _pause(response: httpx.Response) -> float:
+    text = response.headers.get("retry-after", "")
+    return min(float(text) if text.isascii() and text.isdigit() else 1.0, _LONGEST_PAUSE)
+
+
+def _failure(response: httpx.Response) -> RequestFailed:
+    """What the service says is wrong."""
+    try:
+        error = response.json()["error"]
+        return RequestFailed(str(error["code"]), str(error["message"]))
+    except (ValueError, KeyError, TypeError):
+        return RequestFailed("strange", f"status {response.status_code}, and no reason that can be read")

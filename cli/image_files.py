@@ -1,0 +1,134 @@
+"""Which pictures are meant, what is passed over, and where annotated copies go."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from click import format_filename
+
+from hotswap.errors import BadPicture, UnsupportedPicture
+from hotswap.tags import natural_key
+from runners.image_header import sniff
+
+#: Files of a folder with one of these are asked about; others only where they begin as pictures do.
+_NAMES = "jpg jpeg jpe jfif jfi jif pjpeg pjp png apng webp bmp dib avif heic heif hif"
+SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
+_LONGEST_NAME = 180
+#: Bytes that tell a picture's format, and how much is told of what is passed over.
+_FRONT, _MOST_NAMES, _MOST_REASONS = 4096, 3, 6
+_SAVED = re.compile(r"\.annotated(-\d+)?$")
+
+
+class PassedOver:
+    """Files of folders that are not asked about, by the reason; and folders that hold no picture."""
+
+    def __init__(self) -> None:
+        self.folders: list[Path] = []
+        self._names: dict[str, list[str]] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, file: Path, reason: str) -> None:
+        """Count a file; the first few of each reason are named."""
+        self._counts[reason] += 1
+        if len(names := self._names.setdefault(reason, [])) < _MOST_NAMES:
+            names.append(format_filename(file.name))
+
+    @property
+    def count(self) -> int:
+        """How many files."""
+        return self._counts.total()
+
+    def told(self) -> str:
+        """The files for people: how many, the first of each reason, and the reasons."""
+        reasons = self._counts.most_common(_MOST_REASONS)
+        more = [f"and {len(self._counts) - _MOST_REASONS} more reasons"][: len(self._counts) > _MOST_REASONS]
+        return "; ".join([*(f"{self._few(reason)} ({reason})" for reason, _ in reasons), *more])
+
+    def _few(self, reason: str) -> str:
+        rest = self._counts[reason] - len(self._names[reason])
+        return ", ".join(self._names[reason]) + (f" and {rest} more" if rest else "")
+
+
+def pictures(paths: Sequence[Path], passed: PassedOver | None = None) -> list[Path]:
+    """The files, and the pictures of the folders, in natural order; each once.
+
+    In folders, hidden names and folders behind links are left out; what else is no picture, or what earlier
+    calls have saved, is added to `passed`.
+    """
+    passed = PassedOver() if passed is None else passed
+    chosen: dict[str, Path] = {}
+    for path in paths:
+        files = list(_inside(path, passed)) if path.is_dir() else [path]
+        for file in files:
+            chosen.setdefault(os.path.realpath(file), file)
+        if not files:
+            passed.folders.append(path)
+    return list(chosen.values())
+
+
+def _inside(folder: Path, passed: PassedOver) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        for name in sorted(files, key=natural_key):
+            file = Path(place, name)
+            if name.startswith("."):
+                continue
+            if reason := _why_not(file):
+                passed.add(file, reason)
+            else:
+                yield file
+
+
+def _why_not(file: Path) -> str | None:
+    """Why a file of a folder is not asked about; None for one that is."""
+    if _SAVED.search(file.stem):
+        return "saved by an earlier call"
+    return None if file.suffix.lower() in SUFFIXES else _no_picture(file)
+
+
+def _no_picture(file: Path) -> str | None:
+    """Why a file is no picture, by its first bytes; None for one that is."""
+    if not file.is_file():  # to open a pipe would wait for who writes
+        return "no file"
+    try:
+        with file.open("rb") as opened:
+            sniff(opened.read(_FRONT))
+    except UnsupportedPicture as other:
+        return other.message.partition(";")[0]
+    except BadPicture:
+        return "no picture"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def places(files: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:
+    """For each file a name of its own in `folder`: never an input's, never outside, the same every time.
+
+    `a/x.jpg` and `b/x.png` become `x.annotated.jpg` and `x.annotated-2.jpg`.
+    """
+    taken = {each.casefold() for file in files for each in (str(_entry(file)), os.path.realpath(file))}
+    chosen: dict[Path, Path] = {}
+    for file in files:
+        chosen[file] = next(
+            place for place in _names(file, folder, suffix) if str(_entry(place)).casefold() not in taken
+        )
+        taken.add(str(_entry(chosen[file])).casefold())
+    return chosen
+
+
+def _names(file: Path, folder: Path, suffix: str) -> Iterator[Path]:
+    stem = os.fsencode(file.stem)[:_LONGEST_NAME].decode(errors="ignore") or "picture"
+    number = 1
+    while True:
+        yield folder / f"{stem}.annotated{'' if number == 1 else f'-{number}'}{suffix}"
+        number += 1
+
+
+def _entry(path: Path) -> Path:
+    """Where the name itself stands, whatever it leads to."""
+    return Path(os.path.realpath(path.parent), path.name)

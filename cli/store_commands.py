@@ -1,0 +1,76 @@
+"""`export`, `remove`: models leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.arguments import VERSION_ARGUMENTS, one_version
+from cli.errors import Refused
+from cli.output import note, say, settings
+from hotswap.tags import ModelTag
+from models_import.store import ModelStore
+from settings import Settings
+
+
+@click.command("export")
+@VERSION_ARGUMENTS
+@click.argument("target", required=False, type=click.Path(path_type=Path))
+def export_command(name: str, version: str, target: Path | None) -> None:
+    """Write a version as an archive that `bentoml models import` and `okawari import` take.
+
+    TARGET is a file (its ending says the kind: .bentomodel, .tar, .tar.gz, .tar.xz, .zip) or a folder;
+    left out, it is NAME-VERSION.bentomodel here. An existing file is never replaced.
+
+    \b
+    Examples:
+      okawari export detector v7
+      okawari export detector v7 /srv/backup/detector-v7.tar.gz
+    """
+    from models_import.exporter import export
+
+    store = ModelStore(settings().models)
+    say(f"exported {export(store, one_version(store, name, version), target)}")
+
+
+@click.command("remove")
+@VERSION_ARGUMENTS
+def remove_command(name: str, version: str) -> None:
+    """Remove a version from the store for good.
+
+    Refused while any worker serves or loads it, and while the model is pinned to it. Works on broken
+    and half-copied versions too.
+
+    \b
+    Example:
+      okawari remove detector v3
+    """
+    from models_import.remover import remove
+
+    configured = settings()
+    tag = one_version(ModelStore(configured.models), name, version)
+    _refuse_wanted(configured, tag)
+    latest = remove(configured.store_home, tag)
+    say(f"removed {tag}")
+    if latest is not None:
+        note(f"latest of {tag.name} is {latest}")
+
+
+def _refuse_wanted(configured: Settings, tag: ModelTag) -> None:
+    from cli.view import ASLEEP
+    from registry.file_store import DesiredFile
+    from workers.run_folder import RunFolder
+
+    wish = DesiredFile(configured.home).read().models.get(tag.name)
+    if wish is not None and wish.target == tag.version:
+        raise Refused(
+            f"{tag.name} is pinned to {tag.version}: first `okawari follow {tag.name} latest` or pin another"
+        )
+    for worker in RunFolder(configured.home).worker_states():
+        model = worker.models.get(tag.name)
+        for one in model.generations if model else ():
+            if one.version == tag.version and one.state not in ASLEEP:
+                raise Refused(
+                    f"{tag} is {one.state} in the service (pid {worker.pid}): first pin another version"
+                )

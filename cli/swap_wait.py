@@ -1,0 +1,106 @@
+"""Waiting for the service to do what was asked, seen through its run folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cli.errors import Refused
+from workers.run_folder import RunFolder, WorkerState
+
+_EVERY = 0.05
+
+
+class SwapFailed(RuntimeError):
+    """A worker tried the version and cannot serve it; the message is the worker's reason."""
+
+
+class Watch:
+    """Asks every worker to look again, and watches what comes of it."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        timeout: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._run = run
+        self._timeout = timeout
+        self._clock = clock
+        self._sleep = sleep
+
+    def until_serving(self, name: str, version: str, check: Callable[[], None] = lambda: None) -> bool:
+        """Wait until every worker serves `version`; False if the service ended meanwhile.
+
+        Raises `SwapFailed`, what `check` raises, or `Refused` when it takes too long (the wish stands then).
+        """
+        # Asking clears the wait after earlier failures: a failure seen after it is of this try.
+        asked = self._run.ask_reload()
+
+        def holds(workers: list[WorkerState]) -> bool:
+            looked = [worker for worker in workers if worker.reload_seen >= asked]
+            for worker in looked:
+                _raise_failure(worker, name, version)
+            if len(looked) == len(workers) and all(_serves(worker, name, version) for worker in looked):
+                return True
+            check()
+            return False
+
+        return self._until(
+            holds, lambda: f"{name}:{version} does not serve yet{self._why(name, version)}; the wish stands"
+        )
+
+    def until_looked(self) -> bool:
+        """Wait until every worker has looked again; False if the service ended meanwhile."""
+        asked = self._run.ask_reload()
+        return self._until(
+            lambda workers: all(worker.reload_seen >= asked for worker in workers),
+            lambda: "not every worker has looked again yet",
+        )
+
+    def _until(self, holds: Callable[[list[WorkerState]], bool], late: Callable[[], str]) -> bool:
+        deadline = self._clock() + self._timeout
+        with _spinner():
+            while self._run.is_up():
+                workers = self._run.worker_states()
+                if workers and holds(workers):
+                    return True
+                if self._clock() >= deadline:
+                    raise Refused(f"after {self._timeout:g} s {late()}; `okawari status` tells more")
+                self._sleep(_EVERY)
+        return False
+
+    def _why(self, name: str, version: str) -> str:
+        for worker in self._run.worker_states():
+            model = worker.models.get(name)
+            for one in model.generations if model else ():
+                if one.version == version:
+                    return f": it is {one.state}" + (f" ({one.reason})" if one.reason else "")
+        return ""
+
+
+def _serves(worker: WorkerState, name: str, version: str) -> bool:
+    model = worker.models.get(name)
+    return model is not None and model.serving == version
+
+
+def _raise_failure(worker: WorkerState, name: str, version: str) -> None:
+    model = worker.models.get(name)
+    for one in model.generations if model else ():
+        if one.version == version and one.state == "failed":
+            raise SwapFailed(one.reason or "no reason was given")
+
+
+@contextmanager
+def _spinner() -> Iterator[None]:
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("waiting for the service"):
+        yield

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import os
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of that pid exists, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

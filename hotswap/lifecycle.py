@@ -1,0 +1,248 @@
+"""Giving freed memory back to the machine."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hotswap.backoff import LoadFailure
+from hotswap.desired import DesiredModel
+from hotswap.errors import ServingError
+from hotswap.events import Observer, notify
+from hotswap.generation import Generation, State
+from hotswap.observed import ObservedState
+from hotswap.plan import Want, may_publish
+from hotswap.repository import Artifact, Incomplete, ModelRepository, VersionInfo
+from hotswap.runner import Loader, Runner
+from hotswap.slot import Slot
+from hotswap.tags import ModelTag
+from hotswap.threads import Background
+
+
+def release_memory() -> None:
+    """Collect what is unreachable and return free heap pages to the system, where libc can."""
+    gc.collect()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Return free heap pages to the system, where libc can; other threads run on meanwhile."""
+    malloc_trim = getattr(_libc(), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _libc() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(None)
+    except OSError:  # pragma: no cover - a system without a C library to ask
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The version may answer."""
+
+    generation: Generation
+    seconds: float
+
+
+Outcome = Loaded | LoadFailure
+Progress = Callable[[State], None]
+
+
+class VersionLoader:
+    """Brings versions to where they may answer. Every way to fail ends in `Failed`, nothing raises."""
+
+    def __init__(
+        self, source: ModelRepository, loader: Loader, on_drained: Callable[[Generation], None]
+    ) -> None:
+        self._source = source
+        self._loader = loader
+        self._on_drained = on_drained
+
+    def bring(self, tag: ModelTag, progress: Progress) -> Outcome:
+        """Do all of it in the calling thread, telling `progress` of each state."""
+        begun = time.perf_counter()
+        try:
+            settled = self._source.settle(tag)
+            if not isinstance(settled, Artifact):
+                return LoadFailure(tag, settled.reason, settling=isinstance(settled, Incomplete))
+            return self._load(settled, progress, begun)
+        except Exception as error:  # noqa: BLE001 - a bad version must not end the loader's thread
+            return LoadFailure(tag, f"{type(error).__name__}: {error}")
+
+    def _load(self, artifact: Artifact, progress: Progress, begun: float) -> Outcome:
+        runner: Runner | None = None
+        try:
+            runner = self._loader.load(artifact)
+            progress(State.WARMING)
+            runner.warm()
+            progress(State.CHECKING)
+            runner.check()
+        except Exception as error:  # noqa: BLE001 - whatever a bad version raises, it is refused
+            if runner is not None:
+                _free(runner)
+            return LoadFailure(artifact.tag, _reason_of(error), digest=artifact.digest)
+        return Loaded(Generation(artifact, runner, self._on_drained), time.perf_counter() - begun)
+
+
+def _free(runner: Runner) -> None:
+    """Close a refused runner; the reason that counts is why it was refused."""
+    try:
+        runner.close()
+    except Exception:
+        logger.exception("closing a version that was refused")
+
+
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, ServingError):
+        return error.message
+    return f"{type(error).__name__}: {error}"
+
+
+class GenerationCloser:
+    """Closes generations, whoever gave them back last."""
+
+    def __init__(
+        self, facts: ObservedState, background: Background, observer: Observer, wake: Callable[[], None]
+    ) -> None:
+        self._facts = facts
+        self._background = background
+        self._observer = observer
+        self._wake = wake
+
+    def drained(self, generation: Generation) -> None:
+        """Close it soon. May be called by any thread."""
+        self._background.submit(lambda: self._close(generation))
+
+    def unwanted(self, generation: Generation) -> None:
+        """The same for one that never answered."""
+        logger.info("%s is no longer wanted; it is closed without having served", generation.tag)
+        self.drained(generation)
+
+    def _close(self, generation: Generation) -> None:
+        slot = self._facts.slots.get(generation.tag.name)
+        try:
+            generation.close()
+        except Exception:
+            logger.exception("closing %s", generation.tag)
+        release_memory()
+        if slot is not None:
+            slot.forget(generation)
+        notify(self._observer.closed, generation.tag)
+        self._wake()
+
+
+logger = logging.getLogger("bentoml.okawari.hotswap")
+
+
+class LoadQueue:
+    """Called by the reconciler's thread, but for what the background does.
+
+    `again` are those that may be tried once more if the try under way fails.
+    """
+
+    def __init__(
+        self,
+        facts: ObservedState,
+        background: Background,
+        gate: VersionLoader,
+        *,
+        withdraw: Callable[[Slot], None],
+        closing: GenerationCloser,
+        observer: Observer,
+        wake: Callable[[], None],
+    ) -> None:
+        self._facts = facts
+        self._background = background
+        self._gate = gate
+        self._withdraw = withdraw
+        self._closing = closing
+        self._observer = observer
+        self._wake = wake
+        self._outcomes: deque[tuple[ModelTag, VersionInfo | None, Outcome]] = deque()
+        self.again: set[ModelTag] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being loaded or waits to be taken in."""
+        return not self._facts.loading and not self._outcomes
+
+    def load(self, tag: ModelTag) -> None:
+        """Begin to load a version."""
+        # What is seen now is what will be tried: files that change meanwhile deserve another try.
+        seen = self._facts.sight(tag)
+        self._facts.loading[tag] = State.LOADING
+        self._background.submit(lambda: self._bring(tag, seen))
+
+    def forgive(self, tag: ModelTag | None) -> None:
+        """What failed (None: everything) may be tried now; what is being tried, once more if it fails."""
+        backoff = self._facts.backoff
+        backoff.forgive_all() if tag is None else backoff.forgive(tag)
+        self.again.update(each for each in tuple(self._facts.loading) if tag in (None, each))
+
+    def take_in(self, wants: Mapping[str, Want]) -> None:
+        """Take in all that has come."""
+        while self._outcomes:
+            self._take_in(*self._outcomes.popleft(), wants)
+
+    def _bring(self, tag: ModelTag, seen: VersionInfo | None) -> None:
+        def progress(state: State) -> None:
+            self._facts.loading[tag] = state
+
+        outcome = self._gate.bring(tag, progress)
+        if isinstance(outcome, LoadFailure) and outcome.digest is not None:
+            release_memory()  # it was loaded, at least in part
+        self._outcomes.append((tag, seen, outcome))
+        self._wake()
+
+    def _take_in(
+        self, tag: ModelTag, seen: VersionInfo | None, outcome: Outcome, wants: Mapping[str, Want]
+    ) -> None:
+        self._facts.loading.pop(tag, None)
+        again = tag in self.again
+        self.again.discard(tag)
+        if isinstance(outcome, LoadFailure):
+            if again:
+                logger.info("%s failed: %s; tried again at once, as asked", tag, outcome.reason)
+            else:
+                self._failed(outcome, seen)
+        elif may_publish(tag.version, wants.get(tag.name), self._facts.actual(tag.name)):
+            self._loaded(outcome)
+        else:
+            self._closing.unwanted(outcome.generation)
+
+    def _failed(self, failed: LoadFailure, seen: VersionInfo | None) -> None:
+        known = self._facts.backoff.failures.get(failed.tag)
+        delay = self._facts.backoff.record(failed, seen)
+        if not failed.settling:
+            self._refused(failed, delay)
+        elif known is None or known.reason != failed.reason:
+            logger.info("%s is not settled: %s", failed.tag, failed.reason)
+
+    def _refused(self, failed: LoadFailure, delay: float) -> None:
+        tag = failed.tag
+        logger.warning("%s failed: %s; next try in %.0f s", tag, failed.reason, delay)
+        wish = self._facts.document.models.get(tag.name) or DesiredModel()
+        with suppress(OSError):
+            self._facts.commits.refuse(tag.name, tag.version, wish.revision, failed.reason)
+        notify(self._observer.failed, tag, failed.reason, delay)
+
+    def _loaded(self, loaded: Loaded) -> None:
+        generation = loaded.generation
+        self._facts.backoff.forgive(generation.tag)
+        notify(self._observer.loaded, generation.tag, loaded.seconds)
+        slot = self._facts.slot(generation.tag.name)
+        if slot.prepared is not None:
+            self._withdraw(slot)
+        if slot.prepared is not None:
+            self._closing.drained(generation)  # the other cannot be given up now
+            return
+        slot.prepare(generation)

@@ -1,0 +1,187 @@
+"""What is asked of the data plane and what it answers, whatever wire it came by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture: encoded bytes, or an RGB array [height, width, 3] of uint8.
+
+    Encoded bytes are decoded by the runner, in its thread, because it knows the size it needs.
+    """
+
+    encoded: bytes | None = None
+    pixels: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.encoded is None) == (self.pixels is None):
+            raise ValueError("a picture holds either encoded bytes or pixels")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a request may ask of a model. `extra` is for families with wishes of their own."""
+
+    threshold: float | None = None
+    max_detections: int = 100
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Something found. `bbox` is [x1, y1, x2, y2] in 0..1 of the upright picture; None: whole image."""
+
+    label: str
+    label_id: int
+    score: float
+    bbox: Box | None
+
+
+@dataclass(slots=True)
+class Timings:
+    """Milliseconds spent in each stage of one call."""
+
+    decode: float = 0.0
+    preprocess: float = 0.0
+    inference: float = 0.0
+    postprocess: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one version says of one picture; detections by falling score.
+
+    `width` and `height` are those of the upright picture, in pixels. The optional parts belong to
+    families that make them: `embedding` float32 [D], `masks` uint8 [K, height, width], `tensors` by
+    output name, `texts`.
+    """
+
+    detections: tuple[Detection, ...]
+    model_version: str
+    width: int
+    height: int
+    embedding: NDArray[np.float32] | None = None
+    masks: NDArray[np.uint8] | None = None
+    tensors: Mapping[str, NDArray[Any]] | None = None
+    texts: tuple[str, ...] | None = None
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The score of each detection, in the same order."""
+        return tuple(found.score for found in self.detections)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output of a graph as it declares it.
+
+    `datatype` is a word of the Open Inference Protocol, such as FP32; a side of `shape` that is open is -1.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """Outputs of a graph by name, as they came from it, and where the time went."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """One prediction per picture, in order, and where the time went."""
+
+    items: tuple[Prediction, ...]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseRequest:
+    """What every request says. `deadline` is a moment of `time.monotonic()`."""
+
+    request_id: str
+    deadline: float
+    model: str | None = None
+    version: str | None = None
+    received: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest(BaseRequest):
+    """Pictures, for whatever family the model is of.
+
+    `task`, where given, is what the model must be for. `begun` is called by the thread that begins with the
+    request; it must be quick and must not raise. `then` takes further what the model found, such as drawing
+    it: after the model, in the same thread, under the same permit and lease; not when the deadline has
+    passed meanwhile.
+    """
+
+    pictures: tuple[Picture, ...]
+    options: Options = field(default_factory=Options)
+    task: str | None = None
+    begun: Callable[[], None] | None = None
+    then: Callable[[Predictions], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorRequest(BaseRequest):
+    """Tensors for the graph itself, by input name. `outputs`: the names to give, none for all."""
+
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseAnswer:
+    """Who answered and how long it took, in milliseconds."""
+
+    request_id: str
+    model: str
+    version: str
+    digest: str
+    generation: int
+    task: str
+    queue_ms: float
+    stages: Timings
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(BaseAnswer):
+    """What is answered for pictures, with all that a record of it needs."""
+
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorAnswer(BaseAnswer):
+    """What is answered for tensors: outputs of the graph by name."""
+
+    tensors: Mapping[str, NDArray[Any]]
+
+
+def timings(answer: BaseAnswer) -> dict[str, float]:
+    """Where the time of an answer went, in milliseconds."""
+    stages = answer.stages
+    return {
+        "queue": round(answer.queue_ms, 3),
+        "decode": round(stages.decode, 3),
+        "preprocess": round(stages.preprocess, 3),
+        "inference": round(stages.inference, 3),
+        "postprocess": round(stages.postprocess, 3),
+        "total": round(answer.total_ms, 3),
+    }

@@ -1,0 +1,101 @@
+"""The unchanging files of one version, and what a look at the store says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from hotswap.manifest import Measured, ModelConfig
+from hotswap.tags import LATEST, ModelTag
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One settled version: every file is there and matches its digest."""
+
+    tag: ModelTag
+    path: Path
+    weights: Path
+    digest: str
+    config: ModelConfig
+    created: datetime
+    size_bytes: int
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """What a quick look, without hashing, says of one version in the store.
+
+    `reason` is None for a version that may be tried, else why it is unservable and what mends it.
+    """
+
+    version: str
+    digest: str | None = None
+    size_bytes: int = 0
+    created: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a look says of one model. `latest` is what BentoML's pointer names, if that exists.
+
+    `pointer` is None when all is well with it, else what is wrong and what mends it.
+    """
+
+    name: str
+    latest: str | None
+    versions: Mapping[str, VersionInfo]
+    pointer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """The version may become servable by waiting: files are missing, short or still changing."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """The version can't be served as it is; the reason says what mends it."""
+
+    reason: str
+
+
+Verified = Artifact | Incomplete | Invalid
+
+
+class ModelRepository(Protocol):
+    """A place where versions come from."""
+
+    def look(self) -> Mapping[str, ModelInfo] | None:
+        """All models by name; None when the place itself cannot be read (away, unmounted)."""
+        ...
+
+    def settle(self, tag: ModelTag) -> Verified:
+        """Check every file of one version, which a target names, against its manifest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a target means now: a version, or None with the reason."""
+
+    version: str | None
+    reason: str | None = None
+
+
+def resolve(target: str, sight: ModelInfo | None) -> Resolved:
+    """Say which version a target (`latest` or an exact version) means; pure."""
+    if sight is None:
+        return Resolved(None, "the model is not in the store")
+    if target == LATEST:
+        return Resolved(sight.latest, sight.pointer)
+    if target in sight.versions:
+        return Resolved(target)
+    return Resolved(None, f"version {target} is not in the store")

@@ -1,0 +1,181 @@
+"""What a path on the command line holds: a version, a tree of versions, one .onnx, or an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from common.text import plain
+from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest
+from hotswap.tags import BadTag, ModelTag, as_version, natural_key
+from models_import import model_yaml
+from models_import.errors import ImportRefused
+from models_import.external_data import beside
+from models_import.file_kinds import ARCHIVES, by_name, first_foreign, is_onnx, kind_of
+from models_import.layout import (
+    MODEL_YAML,
+    MOST_FILES,
+    NOTE,
+    WEIGHTS_FILE,
+    LeadsOut,
+    files_in,
+    files_of_links,
+    is_hidden,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the caller says besides the path; it overrides what the path says."""
+
+    name: str | None = None
+    version: str | None = None
+    config: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One version to import. `named` says that the path names it alone; else it was found in a tree.
+
+    With `follow` links in its folder may lead anywhere: whoever named the folder means what they lead to.
+    """
+
+    path: Path
+    wanted: Wanted
+    named: bool
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A version outside the store whose files lie open.
+
+    `created`, `manifest` and `base` are what the `model.yaml` of an exported version says.
+    """
+
+    tag: ModelTag
+    files: Mapping[str, Path]
+    created: datetime | None = None
+    manifest: Manifest | None = None
+    base: Mapping[str, Any] | None = None
+
+
+def candidates(path: Path, wanted: Wanted) -> list[Candidate]:
+    """The versions at `path`, each model's in natural order; none in a tree that holds none.
+
+    A folder is called what it is called where it really lies: `..`, `.` and links are followed first.
+    """
+    try:
+        if path.is_file():
+            return [Candidate(path.absolute(), wanted, named=True)]
+        path = path.resolve()
+        if not path.is_dir():
+            raise ImportRefused(f"{path}: it is neither a file nor a folder")
+        if is_version(path):
+            return [Candidate(path, wanted, named=True, follow=True)]
+        found = _without_aliases(list(_tree(path)))
+        if not found:
+            _refuse_foreign(path)
+    except OSError as error:
+        raise ImportRefused(f"{error.filename or path}: {error.strerror}") from None
+    if wanted != Wanted():
+        raise ImportRefused(
+            f"{path} is a tree of versions: --name, --version and --config go with one version"
+        )
+    return [Candidate(version, wanted, named=False, follow=True) for version in found]
+
+
+def _tree(path: Path) -> Iterator[Path]:
+    """The version folders below a model's folder or a folder of models."""
+    for child in _folders(path):
+        if is_version(child):
+            yield child
+            continue
+        yield from (version for version in _folders(child) if is_version(version))
+
+
+def _without_aliases(versions: list[Path]) -> list[Path]:
+    """Without the links to another of them, such as `current`."""
+    return [path for path in versions if not (path.is_symlink() and path.resolve() in versions)]
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Say so if a folder without versions is, or holds, a model that is not ONNX."""
+    named = by_name(folder.name)
+    foreign = named.told("it") if named else first_foreign(each.name for each in folder.iterdir())
+    if foreign is not None:
+        raise ImportRefused(f"{folder}: {foreign}")
+
+
+def _folders(path: Path) -> list[Path]:
+    found = [each for each in path.iterdir() if each.is_dir() and not is_hidden(each.name)]
+    return sorted(found, key=lambda folder: natural_key(as_version(folder.name)))
+
+
+def is_version(folder: Path) -> bool:
+    """Whether a folder holds anything by which a version is known."""
+    return any(
+        is_onnx(each.name) or each.name in {CONFIG_FILE, MODEL_YAML}
+        for each in folder.iterdir()
+        if not each.is_dir()
+    )
+
+
+def packing_of(path: Path) -> str:
+    """BentoML's word for how an archive is packed; `ImportRefused` says what a file is that is none."""
+    kind = kind_of(path)
+    if kind.archive:
+        return kind.archive
+    called = "BentoML cannot unpack it: " if path.name.lower().endswith(ARCHIVES) else ""
+    raise ImportRefused(f"{path}: {called}{kind.told('it')}")
+
+
+def open_onnx(path: Path, wanted: Wanted) -> Opened:
+    """One `.onnx`, whose config, name and version the caller gives."""
+    if wanted.config is None or not wanted.name or not wanted.version:
+        raise ImportRefused(f"{path} is one file: give --config FILE, --name NAME and --version V with it")
+    files = {WEIGHTS_FILE: path, CONFIG_FILE: wanted.config, **beside(path)}
+    return Opened(_tag(wanted.name, wanted.version), files)
+
+
+def open_folder(folder: Path, wanted: Wanted, origin: Path, *, follow: bool = False) -> Opened:
+    """A version's folder, as its maker wrote it or as BentoML exported it.
+
+    With `follow` its links may lead anywhere.
+    """
+    try:
+        info = model_yaml.read(folder) if (folder / MODEL_YAML).exists() else None
+        found = files_of_links(folder) if follow else files_in(folder)
+        files = dict(islice(((name, path) for name, path in found if not is_hidden(name)), MOST_FILES + 1))
+    except (BadManifest, LeadsOut) as error:
+        raise ImportRefused(f"{origin}: {error}") from None
+    if len(files) > MOST_FILES:
+        raise ImportRefused(
+            f"{origin}: it holds more than {MOST_FILES} files: import only what the model needs"
+        )
+    for ours in (MODEL_YAML, NOTE):
+        files.pop(ours, None)
+    if wanted.config is not None:
+        files[CONFIG_FILE] = wanted.config
+    if CONFIG_FILE not in files:
+        raise ImportRefused(
+            f"{origin}: no {CONFIG_FILE}, and pre-processing is never guessed: write one, "
+            f"then import it with --config {CONFIG_FILE}"
+        )
+    name = wanted.name or (info.name if info else folder.parent.name)
+    tag = _tag(name, wanted.version or (info.version if info else folder.name))
+    if info is None:
+        return Opened(tag, files)
+    return Opened(tag, files, info.created, info.manifest, info.document)
+
+
+def _tag(name: str, version: str) -> ModelTag:
+    try:
+        # BentoML lowers names too.
+        return ModelTag(name.lower(), as_version(version))
+    except BadTag as error:
+        raise ImportRefused(f"{plain(str(error), 500)}; choose others with --name and --version") from None

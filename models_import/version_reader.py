@@ -1,0 +1,191 @@
+"""A quick look at one version in the store, without hashing: may it be tried, and if not, why not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.text import plain
+from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, parse_config
+from hotswap.repository import VersionInfo
+from hotswap.tags import ModelTag
+from models_import import model_yaml, reasons
+from models_import.fingerprints import ParsedFiles, Stamp, stamp_of
+from models_import.layout import MODEL_YAML, LeadsOut, check_golden, files_in, pick_weights
+from models_import.model_yaml import ModelYaml
+
+Check = Callable[[ModelConfig], None]
+
+# A folder changed more lately than this may change again and bear the same time.
+_SAME_TICK_NS = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class VersionReading:
+    """What was found in one version's folder.
+
+    `waits` says that time alone may mend it; `lasting` that it holds as long as the stamps of the folder
+    and of `model.yaml` stay (bytes that are exchanged in place are found when the version settles).
+    """
+
+    sight: VersionInfo
+    info: ModelYaml | None = None
+    config: ModelConfig | None = None
+    waits: bool = False
+    lasting: bool = False
+
+
+class _Unfit(Exception):
+    """Why a version cannot be tried; see `Reading` for the two flags."""
+
+    def __init__(self, reason: str, *, waits: bool = False, lasting: bool = False) -> None:
+        super().__init__(reason)
+        self.waits = waits
+        self.lasting = lasting
+
+
+class VersionReader:
+    """Reads version folders. What was parsed once is not parsed again until its file changes."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self.yamls = ParsedFiles(model_yaml.parse)
+        self.configs = ParsedFiles(parse_config)
+        # By path as text: a path object costs more than the two looks at the disk.
+        self._known: dict[str, tuple[tuple[Stamp, Stamp | None], VersionReading]] = {}
+
+    def read(self, name: str, version: str, folder: str, *, anew: bool = False) -> VersionReading:
+        """The version as it is now; `anew` looks at every file, not only at the two that tell most."""
+        try:
+            key = stamp_of(os.stat(folder)), _stamp_if_there(f"{folder}/{MODEL_YAML}")  # noqa: PTH116
+            known = self._known.get(folder)
+            if known is not None and known[0] == key and not anew and _lasts(known[1], key):
+                return known[1]
+            reading = self._judge(ModelTag(name, version), Path(folder))
+        except OSError as error:
+            return VersionReading(VersionInfo(version, reason=reasons.unreadable(Path(folder), error)))
+        except Exception as error:  # noqa: BLE001 - one version can never stop the others
+            return VersionReading(VersionInfo(version, reason=reasons.unforeseen(error)))
+        self._known[folder] = key, reading
+        return reading
+
+    def keep_only(self, folders: set[str]) -> None:
+        """Forget every version whose folder is not among these."""
+        self.yamls.keep_only({f"{folder}/{MODEL_YAML}" for folder in folders})
+        self.configs.keep_only({f"{folder}/{CONFIG_FILE}" for folder in folders})
+        for folder in [folder for folder in list(self._known) if folder not in folders]:
+            self._known.pop(folder, None)
+
+    def _judge(self, tag: ModelTag, folder: Path) -> VersionReading:
+        info: ModelYaml | None = None
+        try:
+            info = self._info(tag, folder)
+            config = self._config(tag, info, folder)
+            size = _fits(tag, info, config, folder)
+        except _Unfit as unfit:
+            return VersionReading(_info_of(tag, info, str(unfit)), info, None, unfit.waits, unfit.lasting)
+        except OSError as error:
+            return VersionReading(_info_of(tag, info, reasons.unreadable(folder, error)), info)
+        return VersionReading(_info_of(tag, info, None, size), info, config, lasting=True)
+
+    def _info(self, tag: ModelTag, folder: Path) -> ModelYaml:
+        try:
+            info = self.yamls.get(folder / MODEL_YAML)
+        except FileNotFoundError:
+            raise _Unfit(reasons.interrupted(tag, f"no {MODEL_YAML}"), waits=True, lasting=True) from None
+        except BadManifest as error:
+            raise _Unfit(reasons.damaged(tag, str(error)), waits=True, lasting=True) from None
+        if (info.name, info.version) != (tag.name, tag.version):
+            named = plain(f"{info.name}:{info.version}", 130)
+            what = f"its {MODEL_YAML} is that of {named}"
+            raise _Unfit(reasons.damaged(tag, what), lasting=True)
+        return info
+
+    def _config(self, tag: ModelTag, info: ModelYaml, folder: Path) -> ModelConfig:
+        try:
+            config = self.configs.get(folder / CONFIG_FILE)
+            if info.manifest is None:
+                # Ours was checked when it was imported; and checking needs libraries that load slowly.
+                self._check(config)
+        except FileNotFoundError:
+            if info.manifest is None:
+                raise _Unfit(reasons.foreign(folder, f"no {CONFIG_FILE}"), lasting=True) from None
+            raise _Unfit(reasons.interrupted(tag, f"no {CONFIG_FILE}"), waits=True) from None
+        except BadManifest as error:
+            raise _bad_config(tag, info, folder, error) from None
+        return config
+
+
+def _bad_config(tag: ModelTag, info: ModelYaml, folder: Path, error: BadManifest) -> _Unfit:
+    if info.manifest is None:
+        return _Unfit(reasons.foreign(folder, str(error)), waits=True)
+    path, declared = folder / CONFIG_FILE, info.manifest.files[CONFIG_FILE].size
+    if path.is_file() and path.stat().st_size < declared:
+        return _Unfit(reasons.interrupted(tag, f"{CONFIG_FILE} is not whole"), waits=True)
+    return _Unfit(reasons.damaged(tag, str(error)))
+
+
+def _fits(tag: ModelTag, info: ModelYaml, config: ModelConfig, folder: Path) -> int:
+    """Bytes of all files, which are there and have their sizes."""
+    if info.manifest is not None:
+        return _sizes_fit(tag, info.manifest, folder)
+    try:
+        files = dict(files_in(folder))
+        pick_weights(files)
+        check_golden(config, files)
+    except LeadsOut as error:
+        raise _Unfit(reasons.damaged(tag, str(error))) from None
+    except BadManifest as error:
+        raise _Unfit(reasons.interrupted(tag, str(error)), waits=True) from None
+    return sum(_readable_size(path) for path in files.values())
+
+
+def _sizes_fit(tag: ModelTag, manifest: Manifest, folder: Path) -> int:
+    for name, entry in manifest.files.items():
+        try:
+            found = _readable_size(folder / name)
+        except FileNotFoundError:
+            raise _Unfit(reasons.interrupted(tag, f"{name} is missing"), waits=True) from None
+        if found < entry.size:
+            what = f"{name} has {found} of {entry.size} bytes"
+            raise _Unfit(reasons.interrupted(tag, what), waits=True)
+        if found > entry.size:
+            raise _Unfit(reasons.damaged(tag, f"{name} has {found} bytes, not {entry.size}"))
+    return manifest.size_bytes
+
+
+def _readable_size(path: Path) -> int:
+    size = path.stat().st_size
+    if not os.access(path, os.R_OK):
+        raise PermissionError(13, "Permission denied", str(path))
+    return size
+
+
+def _info_of(tag: ModelTag, info: ModelYaml | None, reason: str | None, size: int = 0) -> VersionInfo:
+    if info is None:
+        return VersionInfo(tag.version, reason=reason)
+    manifest = info.manifest
+    return VersionInfo(
+        version=tag.version,
+        digest=manifest.digest if manifest else None,
+        size_bytes=manifest.size_bytes if manifest else size,
+        created=info.created,
+        reason=reason,
+    )
+
+
+def _stamp_if_there(path: str) -> Stamp | None:
+    try:
+        return stamp_of(os.stat(path))  # noqa: PTH116
+    except FileNotFoundError:
+        return None
+
+
+def _lasts(reading: VersionReading, key: Iterable[Stamp | None]) -> bool:
+    """Whether equal stamps prove that nothing has changed."""
+    now = time.time_ns()
+    fresh = any(stamp is not None and abs(now - stamp[3]) < _SAME_TICK_NS for stamp in key)
+    return reading.lasting and not fresh

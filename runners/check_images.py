@@ -1,0 +1,39 @@
+"""Pictures that a version is tried on before it may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hotswap.errors import VersionFailed
+from hotswap.predictions import Picture
+from hotswap.repository import Artifact
+
+
+def check_pictures(artifact: Artifact) -> list[tuple[str, Picture]]:
+    """The version's golden pictures by file, or, if it has none, generated ones by name.
+
+    Raises `VersionFailed` if a golden picture is missing.
+    """
+    if artifact.config.golden:
+        return [(one.file, _golden(artifact, one.file)) for one in artifact.config.golden]
+    return list(_generated(artifact.config.input.width, artifact.config.input.height))
+
+
+def _golden(artifact: Artifact, file: str) -> Picture:
+    try:
+        return Picture(encoded=(artifact.path / file).read_bytes())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise VersionFailed(f"golden picture {file} cannot be read: {reason}") from None
+
+
+def _generated(width: int, height: int) -> Iterator[tuple[str, Picture]]:
+    shape = (height, width, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    ramp = np.linspace(0, 255, width).astype(np.uint8)
+    yield "noise", Picture(pixels=noise)
+    yield "black", Picture(pixels=np.zeros(shape, dtype=np.uint8))
+    yield "white", Picture(pixels=np.full(shape, 255, dtype=np.uint8))
+    yield "gradient", Picture(pixels=np.broadcast_to(ramp[None, :, None], shape).copy())

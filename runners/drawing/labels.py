@@ -1,0 +1,149 @@
+"""Where labels stand on a picture: inside it, beside their boxes, none over another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotswap.predictions import Detection
+from runners.drawing.palette import GREY, Colour, colour_of
+from runners.drawing.text import heights, shortened, width, writable
+
+#: A rectangle in pixels: left, top, right, bottom; the last two are the first pixels outside.
+Area = tuple[int, int, int, int]
+
+NOTHING = "nothing found"
+_SMALLEST_TEXT = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Pixels. `text` is 0 where the picture is too small for letters."""
+
+    width: int
+    height: int
+    text: int
+    line: int
+    pad: int
+    row: int
+
+    @classmethod
+    def of(cls, width: int, height: int) -> Sizes:
+        """Sizes that look alike on every picture: letters of 1/40 of its side, but of 10 pixels at least."""
+        side = math.sqrt(width * height)
+        line = max(1, round(side / 240))
+        text = min(max(10, round(side / 40)), min(width, height) // 4)
+        if text < _SMALLEST_TEXT:
+            return cls(width, height, text=0, line=line, pad=0, row=0)
+        pad = max(1, text // 6)
+        row = sum(heights(text)) + 2 * pad
+        return cls(width, height, text, line, pad, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A line of text on a background; `score` stands at its right end."""
+
+    area: Area
+    colour: Colour
+    text: str
+    score: str = ""
+
+
+def panel(whole: Sequence[Detection], sizes: Sizes) -> list[Tag]:
+    """Labels of the whole picture, the best first, as rows in the upper left corner.
+
+    They cover no more than half of the height, unless that is less than one row.
+    """
+    rows = whole[: max(1, sizes.height // 2 // sizes.row)]
+    texts = [writable(found.label, found.label_id) for found in rows]
+    scores = [f"{found.score:.2f}" for found in rows]
+    gap = 3 * sizes.pad
+    room = sizes.width - 2 * sizes.pad - gap - width("0.00", sizes.text)
+    if room < width("mm", sizes.text):
+        room, gap, scores = sizes.width - 2 * sizes.pad, 0, [""] * len(rows)
+    texts = [shortened(text, sizes.text, room) for text in texts]
+    widest = max(
+        width(text, sizes.text) + gap + width(score, sizes.text)
+        for text, score in zip(texts, scores, strict=True)
+    )
+    return [
+        Tag(_row(i, widest, sizes), colour_of(found.label), text, score)
+        for i, (found, text, score) in enumerate(zip(rows, texts, scores, strict=True))
+    ]
+
+
+def nothing(sizes: Sizes) -> Tag:
+    """The remark that a model has looked at the picture and found nothing."""
+    text = shortened(NOTHING, sizes.text, sizes.width - 2 * sizes.pad)
+    return Tag(_row(0, width(text, sizes.text), sizes), GREY, text)
+
+
+def _row(number: int, inner: int, sizes: Sizes) -> Area:
+    right = min(inner + 2 * sizes.pad, sizes.width)
+    return 0, number * sizes.row, right, (number + 1) * sizes.row
+
+
+class Labels:
+    """Finds a free place for one label after the other, the most important first."""
+
+    def __init__(self, sizes: Sizes, taken: Sequence[Tag]) -> None:
+        self._sizes = sizes
+        self._taken: list[Area] = [tag.area for tag in taken]
+
+    def beside(self, found: Detection, box: Area) -> Tag | None:
+        """The label of a box, without its score where that is too long; None when all is taken."""
+        for text in self._texts(found):
+            inner = width(text, self._sizes.text)
+            area = self._free(_places(box, inner + 2 * self._sizes.pad, self._sizes))
+            if area is not None:
+                self._taken.append(area)
+                return Tag(area, colour_of(found.label), text)
+        return None
+
+    def _texts(self, found: Detection) -> Iterator[str]:
+        room = self._sizes.width - 2 * self._sizes.pad
+        name = writable(found.label, found.label_id)
+        full = f"{name} {found.score:.2f}"
+        if width(full, self._sizes.text) <= room:
+            yield full
+        yield shortened(name, self._sizes.text, room)
+
+    def _free(self, places: NDArray[np.int64]) -> Area | None:
+        """The first of the places [N, 4] that no label has taken."""
+        if not self._taken:
+            return _area(places[0])
+        taken = np.array(self._taken)
+        apart = (
+            (places[:, None, 0] >= taken[:, 2])
+            | (places[:, None, 2] <= taken[:, 0])
+            | (places[:, None, 1] >= taken[:, 3])
+            | (places[:, None, 3] <= taken[:, 1])
+        )
+        free = np.flatnonzero(apart.all(axis=1))
+        return _area(places[free[0]]) if free.size else None
+
+
+def _area(row: NDArray[np.int64]) -> Area:
+    left, top, right, bottom = row.tolist()
+    return left, top, right, bottom
+
+
+def _places(box: Area, breadth: int, sizes: Sizes) -> NDArray[np.int64]:
+    """Places [N, 4] for a label, the best first, all inside the picture: above the box, below it, then
+    down its left and right edges."""
+    left, top, right, bottom = box
+    breadth, high = min(breadth, sizes.width), sizes.row
+    down = range(top, max(top + 1, bottom - high + 1), high)
+    corners = [
+        *((x, y) for y in (top - high, bottom) for x in (left, right - breadth)),
+        *((x, y) for y in list(down)[:8] for x in (left, right - breadth)),
+        *((x, top) for x in (left - breadth, right)),
+    ]
+    wished = np.array(corners)
+    first = np.clip(wished, 0, (sizes.width - breadth, max(0, sizes.height - high)))
+    return np.hstack([first, first + np.array([breadth, high])])

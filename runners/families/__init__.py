@@ -1,0 +1,1 @@
+"""Model families: how outputs of a graph become answers; one file each."""

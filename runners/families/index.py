@@ -1,0 +1,81 @@
+"""The model families there are: to add one, write its file and its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig
+from runners.families.base import Family
+from runners.families.classifier import Classifier
+from runners.families.embedder import Embedder
+from runners.families.exposure import Exposure
+from runners.families.fastestdet import FastestDet
+from runners.families.nanodet import NanoDet
+from runners.families.shapes import Shapes
+from runners.families.ultraface import UltraFace
+from runners.families.yolox import YoloX
+
+FAMILIES: Mapping[str, type[Family[Any]]] = {
+    "classifier": Classifier,
+    "embedder": Embedder,
+    "exposure": Exposure,
+    "fastestdet": FastestDet,
+    "nanodet": NanoDet,
+    "shapes": Shapes,
+    "ultraface": UltraFace,
+    "yolox": YoloX,
+}
+
+
+def family_of(config: ModelConfig) -> Family[Any]:
+    """The family of a config, set up; raise `BadManifest` naming field, value and what is allowed."""
+    family = FAMILIES.get(config.family)
+    if family is None:
+        allowed = ", ".join(FAMILIES)
+        raise BadManifest(f"{CONFIG_FILE}: family: allowed are {allowed}, found {config.family!r}")
+    return family(config)
+
+
+def check_config(config: ModelConfig) -> None:
+    """Check what `ModelConfig` alone can't: the family, its parameters and labels, fields that
+    exclude each other. Raise `BadManifest` naming field, value found and what is allowed.
+    """
+    family_of(config)
+    _check_bytes(config)
+
+
+def _check_bytes(config: ModelConfig) -> None:
+    """A graph that takes bytes gets them as they are."""
+    given = config.input
+    if given.dtype != "uint8":
+        return
+    for field, plain in (("scale", 1.0), ("mean", None), ("std", None)):
+        found = getattr(given, field)
+        if found != plain:
+            raise BadManifest(
+                f"{CONFIG_FILE}: input.{field}: with dtype uint8 it must be left out, found {found}"
+            )
+
+
+def json_schema() -> dict[str, Any]:
+    """The one JSON Schema of `config.json`: each family's parameters stand under `allOf`."""
+    schema = ModelConfig.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = CONFIG_FILE
+    schema["properties"]["family"]["enum"] = list(FAMILIES)
+    schema["allOf"] = [_branch(name, family) for name, family in FAMILIES.items()]
+    return schema
+
+
+def _branch(name: str, family: type[Family[Any]]) -> dict[str, Any]:
+    parameters = family.schema.model_json_schema()
+    output: dict[str, Any] = {"properties": {"parameters": parameters}}
+    then: dict[str, Any] = {"properties": {"task": {"const": family.task}, "output": output}}
+    if "required" in parameters:
+        output["required"] = ["parameters"]
+        then["required"] = ["output"]
+    if family.labelled:
+        then["properties"]["labels"] = {"minItems": 1}
+        then.setdefault("required", []).append("labels")
+    return {"if": {"properties": {"family": {"const": name}}}, "then": then}

@@ -1,1 +1,0 @@
-"""How the processes of one service share its work: spread connections, replace the lost, hear of the end."""

@@ -1,0 +1,1 @@
+"""Metrics, the recorder of outcomes, logs."""

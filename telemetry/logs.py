@@ -1,0 +1,250 @@
+"""How log records become lines in files and pipes, many at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from hotswap.predictions import Answer, BaseAnswer, TensorAnswer, timings
+
+#: Seconds that a line may wait for others.
+_GATHER_SECONDS = 0.05
+#: Records that wait at most; whoever brings one more writes them all.
+_MOST = 1000
+
+
+class JsonLines(logging.Formatter):
+    """One line, one object: time, level, logger, message, and what the record carries in `fields`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render a record; a stack trace becomes one field. A second handler gets the first's line."""
+        known = getattr(record, "json_line", None)
+        if isinstance(known, str):
+            return known
+        record.json_line = line = self._render(record)
+        return line
+
+    def _render(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name.removeprefix("bentoml."),
+            "message": record.getMessage(),
+        }
+        fields = getattr(record, "fields", None)
+        if isinstance(fields, dict):
+            line.update(fields)
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+class Stream(logging.StreamHandler[Any]):
+    """Writes any number of records at once."""
+
+    def write_all(self, records: Sequence[logging.LogRecord]) -> None:
+        """Write these records; what goes wrong is reported as the library does it."""
+        try:
+            self._write("".join(f"{self.format(record)}{self.terminator}" for record in records))
+        except Exception:  # noqa: BLE001 - logging must not end what it tells of
+            self.handleError(records[-1])
+
+    def _write(self, text: str) -> None:
+        self.stream.write(text)
+        self.stream.flush()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self.write_all((record,))
+
+
+class BoundedFile(Stream, RotatingFileHandler):
+    """A file that begins anew before it grows too long; it is this process's own.
+
+    The base class asks the disk, and renders again, at each line.
+    """
+
+    _size: int | None = None
+
+    def _write(self, text: str) -> None:
+        size = len(text.encode())
+        if self._written() and self._written() + size > self.maxBytes > 0:
+            self.doRollover()
+            self._size = None
+        self._size = self._written() + size
+        super()._write(text)
+
+    def _written(self) -> int:
+        if self.stream is None:
+            self.stream = self._open()
+        if self._size is None:
+            self._size = self.stream.seek(0, os.SEEK_END)
+        return self._size
+
+
+class Gathered(logging.Handler):
+    """Hands records on a moment later, in a thread of its own, many in one go.
+
+    A write lets go of the interpreter, and whoever answers requests would wait for its turn again after
+    every line. Warnings and worse are written before `emit` returns, and with them all that came before.
+    """
+
+    def __init__(self, targets: Sequence[Stream]) -> None:
+        super().__init__()
+        self._targets = tuple(targets)
+        self._waiting: deque[logging.LogRecord] = deque()
+        self._some = threading.Event()
+        self._writing = threading.Lock()
+        self._closed = False
+        threading.Thread(target=self._serve, name="okawari-log", daemon=True).start()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a record. Without the base class's lock: adding to the queue needs none."""
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record for a moment, or write it now if it is urgent or too many wait."""
+        self._waiting.append(record)
+        if record.levelno >= logging.WARNING or len(self._waiting) >= _MOST or self._closed:
+            self.flush()
+        elif not self._some.is_set():
+            self._some.set()
+
+    def flush(self) -> None:
+        """Write all that waits."""
+        with self._writing:
+            records = []
+            while self._waiting:
+                records.append(self._waiting.popleft())
+            if records:
+                for target in self._targets:
+                    target.write_all(records)
+
+    def close(self) -> None:
+        """Write all that waits; what still comes is written at once."""
+        self._closed = True
+        self._some.set()
+        self.flush()
+        for target in self._targets:
+            target.close()
+        super().close()
+
+    def _serve(self) -> None:
+        while not self._closed:
+            self._some.wait()
+            time.sleep(_GATHER_SECONDS)
+            self._some.clear()
+            self.flush()
+
+
+ROOT = "bentoml.okawari"
+_inference = logging.getLogger(f"{ROOT}.inference")
+_BYTES, _FILES = 20_000_000, 3
+
+
+class _Short(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+
+class _Metadata(logging.Filter):
+    """The gRPC library logs what callers sent as metadata where it is no text, tokens among them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+            record.msg, record.args = "metadata of a caller are not UTF-8, and are read as bytes", ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_METADATA = _Metadata()
+
+
+def hide_metadata() -> None:
+    """Let no line of the gRPC library tell what callers sent."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_METADATA)
+
+
+def configure(folder: Path, worker: int, level: str) -> None:
+    """Send our logs to standard error and to `folder`, and nowhere twice."""
+    logger = logging.getLogger(ROOT)
+    logger.setLevel(level)
+    logger.propagate = False
+    for old in logger.handlers[:]:
+        logger.removeHandler(old)
+        old.close()
+    logger.addHandler(Gathered(_targets(folder, worker)))
+
+
+def flush() -> None:
+    """Write what waits to be written; the server's end by a signal would lose it."""
+    for handler in logging.getLogger(ROOT).handlers:
+        handler.flush()
+
+
+def _targets(folder: Path, worker: int) -> list[Stream]:
+    console = Stream(sys.stderr)
+    terminal = sys.stderr.isatty()
+    console.setFormatter(_Short() if terminal else JsonLines())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = BoundedFile(
+            folder / f"service-{worker}.jsonl", maxBytes=_BYTES, backupCount=_FILES, delay=True
+        )
+    except OSError:
+        return [console]
+    file.setFormatter(JsonLines())
+    return [console, file]
+
+
+def answered(answer: Answer) -> None:
+    """One line for one inference."""
+    if not _inference.isEnabledFor(logging.INFO):
+        return
+    found = [len(prediction.detections) for prediction in answer.predictions]
+    told = found[0] if len(found) == 1 else found
+    more = {"detections": sum(found), "images": len(found)}
+    _answered(answer, f"found {told}", more)
+
+
+def inferred(answer: TensorAnswer) -> None:
+    """One line for one run of a graph on tensors."""
+    if _inference.isEnabledFor(logging.INFO):
+        _answered(answer, f"gave {len(answer.tensors)} tensors", {"tensors": len(answer.tensors)})
+
+
+def _answered(answer: BaseAnswer, what: str, more: Mapping[str, int]) -> None:
+    named = {
+        "request_id": answer.request_id,
+        "model": answer.model,
+        "model_version": answer.version,
+        "model_digest": answer.digest,
+        "generation": answer.generation,
+        "timings_ms": timings(answer),
+    }
+    _inference.info(
+        "%s:%s %s in %.1f ms",
+        answer.model,
+        answer.version,
+        what,
+        answer.total_ms,
+        extra={"fields": {**named, **more}},
+    )
+
+
+def refused(request_id: str, model: str | None, code: str, message: str) -> None:
+    """One line for a prediction that was not made."""
+    fields = {"request_id": request_id, "model": model, "code": code}
+    _inference.info("refused: %s", message, extra={"fields": fields})

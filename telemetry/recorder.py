@@ -1,0 +1,196 @@
+"""The service's own figures, right over all workers and after a killed one."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.metrics_core import Metric
+
+from hotswap import status
+from hotswap.errors import ServingError
+from hotswap.events import NoHooks, Swap
+from hotswap.predictions import Answer, BaseAnswer, PredictRequest, TensorAnswer, TensorRequest
+from hotswap.reconciler import Reconciler
+from hotswap.tags import ModelTag
+from telemetry import logs, worker_metrics
+from telemetry.metrics import OTHER, Figures, Machine, route_of
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+_MOST_VERSIONS = 200
+
+
+class Metrics(Figures):
+    """All figures of one worker. With PROMETHEUS_MULTIPROC_DIR they lie in files that outlive it.
+
+    `worker` is the number of its seat: who takes the seat of one that has ended counts on.
+    """
+
+    def __init__(self, folder: Path, info: dict[str, str], worker: int = 0) -> None:
+        self._folder = folder
+        self._worker = str(worker)
+        self._info = info
+        self._versions: set[tuple[str, str]] = set()
+        self._children: dict[tuple[object, ...], Any] = {}
+        self._shared = worker_metrics.share(folder)
+        if self._shared:
+            with suppress(OSError):  # they are folded when there is room again
+                worker_metrics.fold(folder, worker_metrics.Reserved)
+        self._registry = CollectorRegistry()
+        super().__init__(self._registry)
+
+    # --- HttpObserver ----------------------------------------------------------------------------
+
+    def request(self, method: str, path: str, status: int, seconds: float) -> None:
+        """One request was answered."""
+        route, known = route_of(path), method if method in _METHODS else OTHER
+        self._of(self.http_requests, known, route, str(status), self._worker).inc()
+        self._of(self.http_seconds, route).observe(seconds)
+
+    # --- workers.connections.Observer ------------------------------------------------------------
+
+    def connections(self, count: int) -> None:
+        """So many are open in this worker."""
+        self.http_connections.set(count)
+
+    def connection_closed(self, reason: str) -> None:
+        """One was closed for its client's silence."""
+        self._of(self.http_connections_closed, reason).inc()
+
+    # --- RpcObserver -----------------------------------------------------------------------------
+
+    def called(self, method: str, code: str, seconds: float) -> None:
+        """One call over gRPC has ended."""
+        self._of(self.grpc_requests, method, code, self._worker).inc()
+        self._of(self.grpc_seconds, method).observe(seconds)
+
+    # --- hotswap.events.Observer ------------------------------------------------------------------
+
+    def loaded(self, tag: ModelTag, seconds: float) -> None:
+        """A version may answer now."""
+        self.load_seconds.labels(tag.name).observe(seconds)
+
+    def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:  # noqa: ARG002
+        """A version was refused."""
+        self.load_failures.labels(tag.name).inc()
+
+    def swapped(self, swap: Swap) -> None:
+        """Another version answers."""
+        self.swaps.labels(swap.name).inc()
+        self.swap_pause.labels(swap.name).observe(swap.pause_seconds)
+        self.generation.labels(swap.name).set(swap.generation)
+
+    def closed(self, tag: ModelTag) -> None:
+        """A version was freed."""
+        self.closed_generations.labels(tag.name).inc()
+
+    # --- the data plane --------------------------------------------------------------------------
+
+    def answered(self, answer: BaseAnswer) -> None:
+        """A version answered."""
+        model, version = self._labels(answer.model, answer.version)
+        self._of(self.inferences, model, version, "ok").inc()
+        self._of(self.inference_seconds, model, version).observe(answer.stages.inference / 1e3)
+        self._of(self.last, model, version).set(time.time())
+        for stage, milliseconds in _stages(answer):
+            self._of(self.stages, model, version, stage).inc(milliseconds / 1e3)
+        for prediction in answer.predictions if isinstance(answer, Answer) else ():
+            self._of(self.detections, model).observe(len(prediction.detections))
+
+    def refused(self, model: str | None, code: str, seconds: float = 0.0) -> None:
+        """A prediction was not made, told after `seconds`; `model` is one that exists, or None."""
+        self.inferences.labels(model or "none", "none", code).inc()
+        self.stages.labels(model or "none", "none", "refused").inc(seconds)
+
+    def _of(self, metric: Counter | Gauge | Histogram, *labels: str) -> Any:
+        """The metric's child with these labels, which the library would look up slowly every time."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
+
+    def _labels(self, model: str, version: str) -> tuple[str, str]:
+        pair = (model, version)
+        if pair in self._versions:
+            return pair
+        if len(self._versions) >= _MOST_VERSIONS:
+            return model, OTHER
+        self._versions.add(pair)
+        return pair
+
+    def sample(self, reconciler: Reconciler) -> None:
+        """Note what can only be seen by looking."""
+        for name, slot in list(reconciler.slots.items()):
+            generations = list(slot)
+            self.leases.labels(name).set(sum(each.leases for each in generations))
+            for state in ("prepared", "serving", "draining"):
+                count = sum(1 for each in generations if each.state == state)
+                self.generations.labels(name, state).set(count)
+
+    # --- exposition ------------------------------------------------------------------------------
+
+    def exposition(self) -> bytes:
+        """All workers' figures in Prometheus' text format."""
+        if not self._shared:
+            machine = CollectorRegistry()
+            machine.register(Machine(self._info))
+            return generate_latest(self._registry) + generate_latest(machine)
+        registry = self._of_all_workers()
+        registry.register(Machine(self._info))
+        with worker_metrics.still(self._folder):
+            return generate_latest(registry)
+
+    def families(self) -> list[Metric]:
+        """All workers' figures, as data."""
+        if not self._shared:
+            return list(self._registry.collect())
+        registry = self._of_all_workers()
+        with worker_metrics.still(self._folder):
+            return list(registry.collect())
+
+    def _of_all_workers(self) -> CollectorRegistry:
+        worker_metrics.sweep(self._folder)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        return registry
+
+
+def _stages(answer: BaseAnswer) -> tuple[tuple[str, float], ...]:
+    """Milliseconds by stage; the model run has a figure of its own."""
+    stages = answer.stages
+    return (
+        ("queue", answer.queue_ms),
+        ("input", stages.decode + stages.preprocess),
+        ("output", stages.postprocess),
+        ("total", answer.total_ms),
+    )
+
+
+class Outcomes(NoHooks):
+    """Hears of every prediction of this worker."""
+
+    def __init__(self, metrics: Metrics, reconciler: Reconciler) -> None:
+        self._metrics = metrics
+        self._reconciler = reconciler
+
+    def after_predict(self, request: PredictRequest, answer: Answer) -> None:  # noqa: ARG002
+        """Pictures were answered for."""
+        self._metrics.answered(answer)
+        logs.answered(answer)
+
+    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:  # noqa: ARG002
+        """Tensors were answered for."""
+        self._metrics.answered(answer)
+        logs.inferred(answer)
+
+    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float = 0.0) -> None:
+        """A prediction was not made, told after `seconds`."""
+        known = model if model is not None and status.known(self._reconciler, model) else None
+        self._metrics.refused(known, error.code, seconds)
+        logs.refused(request_id, known, error.code, error.message)

@@ -1,0 +1,75 @@
+"""A long answer that nobody has a thread to write for is late, not waited for without end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from api import context
+from api.auth import AdminAuth
+from api.context import RequestContext
+from api.open_inference.http_routes import QUICK, Routes
+from api.open_inference.inference import Inference
+from api.open_inference.metadata import Models
+from api.open_inference.parts import ProtocolParts
+from hotswap.dataplane import DataPlane
+from hotswap.errors import DeadlineExceeded, ServingError
+from tests.api.open_inference.asking import HEADER, binary, joined
+from tests.hotswap.world import live
+
+ROWS = QUICK  # each gives a number of four bytes
+
+
+def asked(rows: int) -> Request:
+    """An infer request for that many rows, as it comes from the framework."""
+    body, size = joined(binary("x", "FP32", [rows, 1], np.zeros(rows, "<f4").tobytes()))
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    headers = [(HEADER.lower().encode(), str(size).encode())]
+    scope = {"type": "http", "method": "POST", "headers": headers, "path_params": {"name": "m"}}
+    return Request(scope, receive)
+
+
+def routes(data_plane: DataPlane, refused: list[ServingError]) -> Routes:
+    """The routes on that core alone."""
+    parts: Any = ProtocolParts(
+        data_plane=data_plane,
+        inference=Inference(data_plane),
+        models=Models(data_plane, "1"),
+        repository=None,  # type: ignore[arg-type]
+        statistics=None,  # type: ignore[arg-type]
+        refused=lambda *told: refused.append(told[2]),
+        check_room=lambda: None,
+        not_ready=lambda: None,
+        max_body_bytes=10 * QUICK,
+    )
+    return Routes(lambda: parts, lambda: AdminAuth(None, exposed=False))
+
+
+@pytest.mark.anyio
+async def test_r14_an_answer_that_cannot_be_written_in_time_is_504() -> None:
+    threads, busy, refused = ThreadPoolExecutor(1), Event(), list[ServingError]()
+    with live("m:v1") as world:
+        await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
+        asyncio.get_running_loop().set_default_executor(threads)
+        threads.submit(busy.wait)
+        try:
+            context.current.set(RequestContext("r", time.monotonic() + 0.5))
+            with pytest.raises(DeadlineExceeded, match="written"):
+                await routes(world.data_plane, refused).infer(asked(ROWS))
+            assert [type(each) for each in refused] == [DeadlineExceeded]
+        finally:
+            busy.set()
+        context.current.set(RequestContext("r", time.monotonic() + 5))
+        answer = await routes(world.data_plane, refused).infer(asked(ROWS))
+        assert (answer.status_code, len(refused)) == (200, 1)

@@ -1,0 +1,1 @@
+"""How the processes of one service share the work: membership, coordination, listener, supervisor."""
