@@ -24,7 +24,7 @@ from api.open_inference.inference import Inference
 from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
-from hotswap import lifecycle, status
+from hotswap import lifecycle
 from hotswap.admission import Admission
 from hotswap.control import Control
 from hotswap.coordination import LocalCoordinator
@@ -86,26 +86,27 @@ class Worker:
             loader,
             self._background,
             observer=self.metrics,
-            commits=SharedCoordinator(run.commits, self.seats, self.seat.index)
+            coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
             else LocalCoordinator(),
             patience=settings.swap_timeout,
         )
+        view, schedule = self.reconciler.view, self.reconciler.schedule
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = InferencePool(settings.thread_count)
-        self.outcomes = Outcomes(self.metrics, self.reconciler)
-        self.data_plane = DataPlane(self.reconciler, self._admission, self._pool, self.outcomes)
+        self.outcomes = Outcomes(self.metrics, view)
+        self.data_plane = DataPlane(view, schedule, self._admission, self._pool, self.outcomes)
         watched = [settings.models, settings.home / "state", run.asked]
-        self._watcher = Watcher(watched, self.reconciler.wake)
+        self._watcher = Watcher(watched, schedule.wake)
         self._run = run
         self._bodies = bodies
         self._listener = process.listening_socket()
-        self._report = WorkerStatus(self.reconciler, run, self._listener)
+        self._report = WorkerStatus(view, schedule, run, self._listener)
         self._report.tell(tls=process.speaks_tls())
-        control = Control(self.reconciler, desired, store, run.ask_reload if several else _nobody)
+        control = Control(view, schedule, desired, store, run.ask_reload if several else _nobody)
         self.route_parts = RouteParts(
-            reconciler=self.reconciler,
+            view=view,
             control=control,
             guard=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
             metrics=self.metrics,
@@ -121,8 +122,8 @@ class Worker:
             data_plane=self.data_plane,
             inference=Inference(self.data_plane),
             models=Models(self.data_plane, version()),
-            repository=Repository(control, self.reconciler, self._settings.swap_timeout),
-            statistics=Statistics(self.metrics.families, self.reconciler),
+            repository=Repository(control, self.reconciler.view, self._settings.swap_timeout),
+            statistics=Statistics(self.metrics.families, self.reconciler.view),
             refused=self.outcomes.refused,
             check_room=self.check_room,
             not_ready=self.not_ready,
@@ -140,9 +141,7 @@ class Worker:
         self.reconciler.on_step += [self._report.write, self._sample, self._return_memory]
         self._turning.start()
         self._watcher.start()
-        await self.route_parts.control.changes.until(
-            lambda: status.settled(self.reconciler), self._settings.start_timeout
-        )
+        await self.route_parts.view.wait_until(self.reconciler.view.settled, self._settings.start_timeout)
         room = process.room_for_connections()
         await self._open_rpc(room)
         self._connections.limit = self._share_of_http(room)
@@ -181,7 +180,8 @@ class Worker:
         return RpcParts(
             oip=self.route_parts.oip,
             data_plane=self.data_plane,
-            reconciler=self.reconciler,
+            view=self.reconciler.view,
+            schedule=self.reconciler.schedule,
             control=self.route_parts.control,
             guard=self.route_parts.guard,
             observer=self.metrics,
@@ -193,7 +193,7 @@ class Worker:
         )
 
     def _sample(self) -> None:
-        self.metrics.sample(self.reconciler)
+        self.metrics.sample(self.reconciler.view)
 
     def _return_memory(self) -> None:
         """After a flood of pictures, give its memory back; otherwise only the next swap would."""
@@ -219,12 +219,12 @@ class Worker:
 
     def not_ready(self) -> str | None:
         """Why the worker is not ready; None when every required model serves."""
-        if status.ready(self.reconciler):
+        if self.reconciler.view.ready():
             return None
-        required = self.reconciler.document.required
+        required = self.reconciler.view.required
         if required is None:
             return "no model serves yet: import one with `okawari import` or `bentoml models import`"
-        missing = ", ".join(status.empty(self.reconciler, required))
+        missing = ", ".join(self.reconciler.view.not_serving(required))
         return f"nothing serves yet for {missing}; GET /models tells why"
 
     def check_room(self) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hotswap import status
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, Edit, put_back, set_loaded, set_target
 from hotswap.errors import (
     BadRequest,
@@ -18,9 +17,9 @@ from hotswap.errors import (
     VersionFailed,
     VersionNotFound,
 )
-from hotswap.reconciler import Reconciler
 from hotswap.repository import ModelInfo, ModelRepository, resolve
-from hotswap.status import StateChanges
+from hotswap.schedule import Schedule
+from hotswap.status import StateView
 from hotswap.tags import LATEST, BadTag, ModelTag, as_version, check_word
 
 
@@ -61,16 +60,17 @@ class Control:
 
     def __init__(
         self,
-        reconciler: Reconciler,
+        view: StateView,
+        schedule: Schedule,
         desired: DesiredStore,
         source: ModelRepository,
         tell_others: Callable[[], object] = lambda: None,
     ) -> None:
-        self._reconciler = reconciler
+        self._view = view
+        self._schedule = schedule
         self._tell_others = tell_others
         self._desired = desired
         self._source = source
-        self.changes = StateChanges(reconciler)
 
     async def set_target(self, change: TargetChange, seconds: float) -> bool:
         """Change a target; True when its version serves, False when that takes longer.
@@ -100,11 +100,11 @@ class Control:
         """
         await asyncio.to_thread(self._sight, name)
         _, after = await asyncio.to_thread(self._edit, name, set_loaded(name, False, actor, "unload"))
-        wish, looked = after.models[name], self._look()
+        wish, looked = after.models[name], self._schedule.look()
         return await self._came(name, wish, looked, lambda: self._answers_nothing(name), seconds)
 
     def _answers_nothing(self, name: str) -> bool:
-        return self._reconciler.in_step(name) and status.model(self._reconciler, name).serving is None
+        return self._view.is_current(name) and self._view.serving(name) is None
 
     async def _came(
         self,
@@ -121,10 +121,10 @@ class Control:
 
         def holds() -> bool:
             if looked() and not done():
-                check_not_superseded(name, wish, self._reconciler.document.models.get(name))
+                check_not_superseded(name, wish, self._view.desired.models.get(name))
             return looked() and done()
 
-        return await self.changes.until(holds, seconds)
+        return await self._view.wait_until(holds, seconds)
 
     async def _bring(
         self, name: str, before: DesiredModel | None, after: DesiredState, seconds: float
@@ -132,8 +132,8 @@ class Control:
         """Wait for what comes of an edit."""
         wish = after.models[name]
         target, revision = wish.target, wish.revision
-        resolved = resolve(target, self._reconciler.sights.get(name)).version
-        looked = self._look_again(ModelTag(name, resolved) if resolved else None)
+        resolved = self._view.resolved(name, target)
+        looked = self._schedule.retry(ModelTag(name, resolved) if resolved else None)
         await self._came(name, wish, looked, lambda: self._decided(name, target, revision), seconds)
         if self._serves(name, target):
             return True
@@ -160,7 +160,7 @@ class Control:
             await asyncio.to_thread(self._tell_others)
         except OSError as error:
             raise StateUnavailable(f"the other workers cannot be told to look again: {error}") from None
-        await self.changes.until(self._look_again(None), seconds=5.0)
+        await self._view.wait_until(self._schedule.retry(None), seconds=5.0)
 
     async def fresh(self) -> None:
         """Take in what was wished through another worker, before anybody is told what is wished."""
@@ -169,31 +169,20 @@ class Control:
                 document = await asyncio.to_thread(self._desired.read)
         except (StateUnavailable, TimeoutError):
             return  # the reconciler tells; what was seen last is better than no answer
-        if document != self._reconciler.document:
+        if document != self._view.desired:
             await self._seen()
 
     async def _seen(self) -> None:
         """Wait for a look that begins now, so that nobody is told a target that was put back."""
-        await self.changes.until(self._look(), seconds=5.0)
-
-    def _look(self) -> Callable[[], bool]:
-        """Wake the reconciler; the result tells whether a look that *began* after now has ended."""
-        needed = self._reconciler.begun + 1
-        self._reconciler.wake()
-        return lambda: self._reconciler.steps >= needed
-
-    def _look_again(self, tag: ModelTag | None) -> Callable[[], bool]:
-        """The same, and what failed (None: everything) is tried again."""
-        needed = self._reconciler.retry(tag)
-        return lambda: self._reconciler.steps >= needed
+        await self._view.wait_until(self._schedule.look(), seconds=5.0)
 
     def _sight(self, name: str) -> ModelInfo | None:
         """What the store holds of a known model now; raise `ModelNotFound` for another."""
         sights = self._source.look()
         if sights is None:
-            sights = self._reconciler.sights
+            sights = self._view.infos()
         sight = sights.get(name)
-        if sight is None and not status.known(self._reconciler, name):
+        if sight is None and not self._view.known(name):
             raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
         return sight
 
@@ -239,7 +228,7 @@ class Control:
         return before[-1], after
 
     def _expect(self, change: TargetChange) -> None:
-        serving = status.model(self._reconciler, change.name).serving
+        serving = self._view.serving(change.name)
         if change.expected_current is None:
             return
         if as_version(change.expected_current, (serving,) if serving else ()) != serving:
@@ -251,19 +240,19 @@ class Control:
         return self._serves(name, target) or self._failure(name, target, revision) is not None
 
     def _serves(self, name: str, target: str) -> bool:
-        wanted = resolve(target, self._reconciler.sights.get(name)).version
-        return wanted is not None and status.model(self._reconciler, name).serving == wanted
+        wanted = self._view.resolved(name, target)
+        return wanted is not None and self._view.serving(name) == wanted
 
     def _failure(self, name: str, target: str, revision: int) -> str | None:
         """Why this worker, or another, cannot serve it."""
-        wanted = resolve(target, self._reconciler.sights.get(name)).version
+        wanted = self._view.resolved(name, target)
         if wanted is None:
             return None
-        failure = status.failure_of(self._reconciler, ModelTag(name, wanted))
+        failure = self._view.failure(ModelTag(name, wanted))
         if failure is not None and not failure.settling:
             return failure.reason
         with suppress(OSError):
-            return "; ".join(self._reconciler.commits.refusals(name, wanted, revision)) or None
+            return "; ".join(self._view.refusals(name, wanted, revision)) or None
         return None
 
 

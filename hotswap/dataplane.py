@@ -32,15 +32,16 @@ from hotswap.predictions import (
     Tensors,
     Timings,
 )
-from hotswap.reconciler import Reconciler
 from hotswap.repository import Artifact
+from hotswap.schedule import Schedule
 from hotswap.slot import NotSwitched
-from hotswap.status import StateChanges
+from hotswap.status import StateView
 from hotswap.tags import as_version
 from hotswap.threads import InferencePool
 
 A = TypeVar("A")
 B = TypeVar("B")
+T = TypeVar("T")
 
 
 class PendingAnswer(Generic[A]):
@@ -105,15 +106,15 @@ class DeadlineBoundImages(Sequence[Picture]):
 
 
 class ModelRouter:
-    """Lends what the reconciler has published."""
+    """Which generation answers a request: found by model and version, and leased."""
 
-    def __init__(self, reconciler: Reconciler) -> None:
-        self._reconciler = reconciler
-        self._changes = StateChanges(reconciler)
+    def __init__(self, view: StateView, schedule: Schedule) -> None:
+        self._view = view
+        self._schedule = schedule
 
     def model_name(self, asked: str | None) -> str:
         """The model that is meant; raise `ModelRequired` when none is named and none is default."""
-        name = asked or self._reconciler.document.default
+        name = asked or self._view.default
         if name is None:
             raise ModelRequired("several models and no default: name one in the field 'model'")
         return name
@@ -124,22 +125,21 @@ class ModelRouter:
         Raises `ModelNotFound`, `VersionNotFound`, `VersionNotLoaded`, `ModelNotReady`, and `NotSwitched`
         where waiting for the reconciler helps.
         """
-        slot = self._reconciler.slots.get(name)
-        if not self._reconciler.in_step(name):
-            raise NotSwitched(f"this worker still loads what {name} has switched to; try again shortly")
+        slot = self._view.slot(name)
+        if not self._view.is_current(name):
+            raise NotSwitched(f"this worker is still loading the new version of {name}; retry shortly")
         if version is not None:
             version = self._known_version(name, version)
-        if slot is not None and slot.current is not None:
+        if slot is not None and (slot.current is not None or slot.behind):
             return slot.lease(version)
         if self._wanted(name):
-            raise ModelNotReady(f"no version of {name} serves yet; try again shortly")
+            raise ModelNotReady(f"no version of {name} is serving yet; retry shortly")
         kind = ModelNotLoaded if version is None else VersionNotLoaded
-        raise kind(f"{name} is not served here; GET /models tells what is")
+        raise kind(f"{name} is not loaded; GET /models lists what is")
 
     def _known_version(self, name: str, asked: str) -> str:
-        sight = self._reconciler.sights.get(name)
-        slot = self._reconciler.slots.get(name)
-        known = {*(sight.versions if sight else ()), *(each.tag.version for each in slot or ())}
+        info, slot = self._view.info(name), self._view.slot(name)
+        known = {*(info.versions if info else ()), *(one.tag.version for one in slot or ())}
         if not known and slot is None:
             self._wanted(name)
         version = as_version(asked, known)
@@ -148,14 +148,13 @@ class ModelRouter:
         return version
 
     def _wanted(self, name: str) -> bool:
-        document = self._reconciler.document
-        required = document.required or ()
-        if name not in self._reconciler.sights and name not in required:
+        required = self._view.required or ()
+        if self._view.info(name) is None and name not in required:
             raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
-        wish = document.wish(name)
-        return name in required or (wish is not None and not wish.unloaded)
+        desired = self._view.desired.wish(name)
+        return name in required or (desired is not None and not desired.unloaded)
 
-    async def switched(self, name: str, deadline: float, take: Callable[[], T]) -> T:
+    async def when_current(self, name: str, deadline: float, take: Callable[[], T]) -> T:
         """What `take` gives, at once; wait only where the other workers went on without this one.
 
         `deadline` is a moment of `time.monotonic()`. Raises what `take` raises.
@@ -168,33 +167,35 @@ class ModelRouter:
                     raise
 
     async def _caught_up(self, name: str, deadline: float) -> bool:
-        """Wait until this worker answers as the others do; False when it cannot, or not in time."""
-        reconciler = self._reconciler
+        """Wait until this worker can answer as the others do; False when it cannot, or not in time."""
+        view = self._view
+        has_looked = self._schedule.look()
 
-        def switched() -> bool:
-            slot = reconciler.slots.get(name)
-            return slot is not None and slot.catch_up()
+        def answers() -> bool:
+            return view.slot(name) is not None and view.is_current(name)
 
         def in_vain() -> bool:
             # Before a look that began after now it may not even have seen what there is to load.
-            return reconciler.steps >= needed and reconciler.cannot_follow(name)
+            return has_looked() and view.cannot_follow(name)
 
-        needed = reconciler.begun + 1
-        reconciler.wake()
-        await self._changes.until(lambda: switched() or in_vain(), deadline - time.monotonic())
-        return switched()
-
-
-T = TypeVar("T")
+        await view.wait_until(lambda: answers() or in_vain(), deadline - time.monotonic())
+        return answers()
 
 
 class DataPlane:
     """Serves requests from the slots of one process."""
 
     def __init__(
-        self, reconciler: Reconciler, admission: Admission, pool: InferencePool, hooks: Hooks | None = None
+        self,
+        view: StateView,
+        schedule: Schedule,
+        admission: Admission,
+        pool: InferencePool,
+        hooks: Hooks | None = None,
     ) -> None:
-        self.lending = ModelRouter(reconciler)
+        self.router = ModelRouter(view, schedule)
+        self._view = view
+        self._schedule = schedule
         self.admission = admission
         self.pool = pool
         self._hooks = hooks or NoHooks()
@@ -248,9 +249,9 @@ class DataPlane:
 
         Raises what `predict` raises before it runs, except `Overloaded`.
         """
-        name = self.lending.model_name(request.model)
-        return await self.lending.switched(
-            name, request.deadline, lambda: self.lending.lease(name, request.version)
+        name = self.router.model_name(request.model)
+        return await self.router.when_current(
+            name, request.deadline, lambda: self.router.lease(name, request.version)
         )
 
     async def aside(self, work: Callable[[], T], deadline: float) -> T:
@@ -270,7 +271,7 @@ class DataPlane:
         self, request: BaseRequest, work: Callable[[Generation], T]
     ) -> tuple[T, Callable[[Timings], dict[str, Any]]]:
         """Admission, lease, thread. The second result tells who served, given the stages' timings."""
-        permit, lease = await self._enter(self.lending.model_name(request.model), request)
+        permit, lease = await self._enter(self.router.model_name(request.model), request)
 
         def give_back() -> None:
             lease.release()
@@ -301,12 +302,12 @@ class DataPlane:
         def enter() -> tuple[Permit, Lease]:
             permit = self.admission.enter()
             try:
-                return permit, self.lending.lease(name, request.version)
+                return permit, self.router.lease(name, request.version)
             except BaseException:
                 permit.release()
                 raise
 
-        return await self.lending.switched(name, request.deadline, enter)
+        return await self.router.when_current(name, request.deadline, enter)
 
     async def _run(
         self, request: BaseRequest, work: Callable[[], T], give_back: Callable[[], None]
@@ -327,12 +328,12 @@ def _check_task(wanted: str | None, artifact: Artifact) -> None:
 
 
 class ModelWait:
-    """Lets callers wait for a model. No more of them wait than the service admits requests."""
+    """Lets callers wait for a model that is on its way. No more wait than the service admits requests."""
 
-    def __init__(self, data_plane: DataPlane, reconciler: Reconciler) -> None:
-        self._data_plane = data_plane
-        self._reconciler = reconciler
-        self._changes = StateChanges(reconciler)
+    def __init__(self, data_plane: DataPlane, view: StateView, schedule: Schedule) -> None:
+        self._router = data_plane.router
+        self._view = view
+        self._schedule = schedule
         self._room = Admission(data_plane.admission.capacity)
 
     @property
@@ -341,52 +342,35 @@ class ModelWait:
         return self._room.inside
 
     def serves(self, model: str | None, version: str | None) -> bool:
-        """Whether it can be asked now; False: not yet, it is on its way.
+        """Whether a model can be asked now; False: not yet, it is on its way.
 
-        Raises what `DataPlane.predict` says of models and versions, where waiting does not help.
+        Raises what `DataPlane.predict` raises for models and versions, where waiting does not help.
         """
-        name = self._data_plane.lending.model_name(model)
+        name = self._router.model_name(model)
         try:
-            self._data_plane.lending.lease(name, version).release()
+            self._router.lease(name, version).release()
         except NotSwitched:
-            self._reconciler.wake()
+            self._schedule.wake()
         except ModelNotReady:
-            if not self._coming(name):
+            if not self._view.may_come(name):
                 raise
         except VersionNotLoaded:
-            if version is None or not self._loads(name, version):
+            coming = self._view.coming(name)
+            if version is None or as_version(version, coming) not in coming:
                 raise
         else:
             return True
         return False
 
-    async def wait(self, model: str | None, version: str | None, deadline: float) -> None:
-        """Return when it can be asked.
+    async def wait_until_servable(self, model: str | None, version: str | None, deadline: float) -> None:
+        """Return when a model can be asked. `deadline` is a moment of `time.monotonic()`.
 
         Raises what `serves` raises, `DeadlineExceeded`, and `Overloaded` when too many wait already.
         """
         permit = self._room.enter()
         try:
             seconds = deadline - time.monotonic()
-            if not await self._changes.until(lambda: self.serves(model, version), seconds):
+            if not await self._view.wait_until(lambda: self.serves(model, version), seconds):
                 raise DeadlineExceeded("the model does not serve within the request's time; try again later")
         finally:
             permit.release()
-
-    def _coming(self, name: str) -> bool:
-        """Whether a version is being brought, is copied in, or may be planned by the look under way."""
-        reconciler, slot = self._reconciler, self._reconciler.slots.get(name)
-        settling = (tag for tag, why in list(reconciler.backoff.failures.items()) if why.settling)
-        tags = (*list(reconciler.loading), *settling)
-        prepared = slot is not None and slot.prepared is not None
-        looks = reconciler.begun != reconciler.steps
-        return prepared or looks or any(tag.name == name for tag in tags)
-
-    def _loads(self, name: str, asked: str) -> bool:
-        """Whether that very version is being brought."""
-        slot = self._reconciler.slots.get(name)
-        tags = list(self._reconciler.loading)
-        if slot is not None and (prepared := slot.prepared) is not None:
-            tags.append(prepared.tag)
-        versions = {tag.version for tag in tags if tag.name == name}
-        return as_version(asked, versions) in versions

@@ -1,4 +1,4 @@
-"""Giving freed memory back to the machine."""
+"""A version's life: loaded, warmed and checked in the background; closed, its memory returned, at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hotswap.backoff import LoadFailure
-from hotswap.desired import DesiredModel
 from hotswap.errors import ServingError
 from hotswap.events import Observer, notify
 from hotswap.generation import Generation, State
@@ -23,6 +22,8 @@ from hotswap.runner import Loader, Runner
 from hotswap.slot import Slot
 from hotswap.tags import ModelTag
 from hotswap.threads import Background
+
+logger = logging.getLogger("bentoml.okawari.hotswap")
 
 
 def release_memory() -> None:
@@ -67,14 +68,14 @@ class VersionLoader:
         self._loader = loader
         self._on_drained = on_drained
 
-    def bring(self, tag: ModelTag, progress: Progress) -> Outcome:
+    def load(self, tag: ModelTag, progress: Progress) -> Outcome:
         """Do all of it in the calling thread, telling `progress` of each state."""
         begun = time.perf_counter()
         try:
-            settled = self._source.settle(tag)
-            if not isinstance(settled, Artifact):
-                return LoadFailure(tag, settled.reason, settling=isinstance(settled, Incomplete))
-            return self._load(settled, progress, begun)
+            verified = self._source.settle(tag)
+            if not isinstance(verified, Artifact):
+                return LoadFailure(tag, verified.reason, settling=isinstance(verified, Incomplete))
+            return self._load(verified, progress, begun)
         except Exception as error:  # noqa: BLE001 - a bad version must not end the loader's thread
             return LoadFailure(tag, f"{type(error).__name__}: {error}")
 
@@ -111,9 +112,9 @@ class GenerationCloser:
     """Closes generations, whoever gave them back last."""
 
     def __init__(
-        self, facts: ObservedState, background: Background, observer: Observer, wake: Callable[[], None]
+        self, observed: ObservedState, background: Background, observer: Observer, wake: Callable[[], None]
     ) -> None:
-        self._facts = facts
+        self._observed = observed
         self._background = background
         self._observer = observer
         self._wake = wake
@@ -128,7 +129,7 @@ class GenerationCloser:
         self.drained(generation)
 
     def _close(self, generation: Generation) -> None:
-        slot = self._facts.slots.get(generation.tag.name)
+        slot = self._observed.slots.get(generation.tag.name)
         try:
             generation.close()
         except Exception:
@@ -140,64 +141,57 @@ class GenerationCloser:
         self._wake()
 
 
-logger = logging.getLogger("bentoml.okawari.hotswap")
-
-
 class LoadQueue:
-    """Called by the reconciler's thread, but for what the background does.
+    """Versions that are loaded in the background; the reconciler's next turn takes in what came of it.
 
-    `again` are those that may be tried once more if the try under way fails.
+    Called by the reconciler's thread, but for what the background does. `again` are those that may be tried
+    once more if the try under way fails.
     """
 
     def __init__(
         self,
-        facts: ObservedState,
+        observed: ObservedState,
         background: Background,
-        gate: VersionLoader,
+        loader: VersionLoader,
         *,
         withdraw: Callable[[Slot], None],
-        closing: GenerationCloser,
+        closer: GenerationCloser,
         observer: Observer,
         wake: Callable[[], None],
     ) -> None:
-        self._facts = facts
+        self._observed = observed
         self._background = background
-        self._gate = gate
+        self._loader = loader
         self._withdraw = withdraw
-        self._closing = closing
+        self._closer = closer
         self._observer = observer
         self._wake = wake
         self._outcomes: deque[tuple[ModelTag, VersionInfo | None, Outcome]] = deque()
         self.again: set[ModelTag] = set()
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is being loaded or waits to be taken in."""
-        return not self._facts.loading and not self._outcomes
-
     def load(self, tag: ModelTag) -> None:
         """Begin to load a version."""
         # What is seen now is what will be tried: files that change meanwhile deserve another try.
-        seen = self._facts.sight(tag)
-        self._facts.loading[tag] = State.LOADING
-        self._background.submit(lambda: self._bring(tag, seen))
+        seen = self._observed.version(tag)
+        self._observed.loading[tag] = State.LOADING
+        self._background.submit(lambda: self._load(tag, seen))
 
     def forgive(self, tag: ModelTag | None) -> None:
         """What failed (None: everything) may be tried now; what is being tried, once more if it fails."""
-        backoff = self._facts.backoff
+        backoff = self._observed.backoff
         backoff.forgive_all() if tag is None else backoff.forgive(tag)
-        self.again.update(each for each in tuple(self._facts.loading) if tag in (None, each))
+        self.again.update(each for each in tuple(self._observed.loading) if tag in (None, each))
 
     def take_in(self, wants: Mapping[str, Want]) -> None:
         """Take in all that has come."""
         while self._outcomes:
             self._take_in(*self._outcomes.popleft(), wants)
 
-    def _bring(self, tag: ModelTag, seen: VersionInfo | None) -> None:
+    def _load(self, tag: ModelTag, seen: VersionInfo | None) -> None:
         def progress(state: State) -> None:
-            self._facts.loading[tag] = state
+            self._observed.loading[tag] = state
 
-        outcome = self._gate.bring(tag, progress)
+        outcome = self._loader.load(tag, progress)
         if isinstance(outcome, LoadFailure) and outcome.digest is not None:
             release_memory()  # it was loaded, at least in part
         self._outcomes.append((tag, seen, outcome))
@@ -206,7 +200,7 @@ class LoadQueue:
     def _take_in(
         self, tag: ModelTag, seen: VersionInfo | None, outcome: Outcome, wants: Mapping[str, Want]
     ) -> None:
-        self._facts.loading.pop(tag, None)
+        self._observed.loading.pop(tag, None)
         again = tag in self.again
         self.again.discard(tag)
         if isinstance(outcome, LoadFailure):
@@ -214,14 +208,14 @@ class LoadQueue:
                 logger.info("%s failed: %s; tried again at once, as asked", tag, outcome.reason)
             else:
                 self._failed(outcome, seen)
-        elif may_publish(tag.version, wants.get(tag.name), self._facts.actual(tag.name)):
+        elif may_publish(tag.version, wants.get(tag.name), self._observed.actual(tag.name)):
             self._loaded(outcome)
         else:
-            self._closing.unwanted(outcome.generation)
+            self._closer.unwanted(outcome.generation)
 
     def _failed(self, failed: LoadFailure, seen: VersionInfo | None) -> None:
-        known = self._facts.backoff.failures.get(failed.tag)
-        delay = self._facts.backoff.record(failed, seen)
+        known = self._observed.backoff.failures.get(failed.tag)
+        delay = self._observed.backoff.record(failed, seen)
         if not failed.settling:
             self._refused(failed, delay)
         elif known is None or known.reason != failed.reason:
@@ -230,19 +224,19 @@ class LoadQueue:
     def _refused(self, failed: LoadFailure, delay: float) -> None:
         tag = failed.tag
         logger.warning("%s failed: %s; next try in %.0f s", tag, failed.reason, delay)
-        wish = self._facts.document.models.get(tag.name) or DesiredModel()
+        revision = self._observed.desired_model(tag.name).revision
         with suppress(OSError):
-            self._facts.commits.refuse(tag.name, tag.version, wish.revision, failed.reason)
+            self._observed.coordinator.refuse(tag.name, tag.version, revision, failed.reason)
         notify(self._observer.failed, tag, failed.reason, delay)
 
     def _loaded(self, loaded: Loaded) -> None:
         generation = loaded.generation
-        self._facts.backoff.forgive(generation.tag)
+        self._observed.backoff.forgive(generation.tag)
         notify(self._observer.loaded, generation.tag, loaded.seconds)
-        slot = self._facts.slot(generation.tag.name)
+        slot = self._observed.slot(generation.tag.name)
         if slot.prepared is not None:
             self._withdraw(slot)
         if slot.prepared is not None:
-            self._closing.drained(generation)  # the other cannot be given up now
+            self._closer.drained(generation)  # the other cannot be given up now
             return
         slot.prepare(generation)

@@ -1,52 +1,70 @@
-"""What one process knows: what the store holds, what is wished, what answers, loads and has failed."""
+"""What one process knows: the store, the desired state, what serves, loads and has failed."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from hotswap.backoff import Backoff, Clock
-from hotswap.coordination import Coordinator
-from hotswap.desired import DesiredState, DesiredStore, settle_default
+from hotswap.coordination import Coordinator, Decision
+from hotswap.desired import DesiredModel, DesiredState, DesiredStore, settle_default
 from hotswap.generation import State
 from hotswap.plan import Actual
 from hotswap.repository import ModelInfo, ModelRepository, VersionInfo, resolve
 from hotswap.slot import Slot
 from hotswap.tags import ModelTag
 
+logger = logging.getLogger("bentoml.okawari.hotswap")
+
 
 class ObservedState:
-    """Written by the reconciler's thread (states in `loading` by the loader's, too), read by any."""
+    """Written by the reconciler's thread (states in `loading` by the loader's, too), read by any.
 
-    def __init__(self, commits: Coordinator, clock: Clock, wake: Callable[[], None]) -> None:
-        self.commits = commits
+    `models` is what the store held at the last look, `desired` the desired state as it was read last.
+    `store_away`: the store is not there, and `models` are those of an earlier look. `refusals` says why
+    other workers refuse what is prepared here, by model. `trouble` is what went wrong in the last look.
+    """
+
+    def __init__(
+        self,
+        repository: ModelRepository,
+        store: DesiredStore,
+        coordinator: Coordinator,
+        clock: Clock,
+        wake: Callable[[], None],
+    ) -> None:
+        self.coordinator = coordinator
         self.backoff = Backoff(clock)
         self.loading: dict[ModelTag, State] = {}
         self.slots: dict[str, Slot] = {}
-        self.sights: Mapping[str, ModelInfo] = {}
-        self.document = DesiredState()
+        self.models: Mapping[str, ModelInfo] = {}
+        self.desired = DesiredState()
+        self.refusals: dict[str, tuple[str, ...]] = {}
+        self.store_away = False
+        self.trouble: str | None = None
+        self._repository = repository
+        self._store = store
+        self._read_once = False
         self._wake = wake
 
-    def sight(self, tag: ModelTag) -> VersionInfo | None:
-        """What the store showed of a version."""
-        model = self.sights.get(tag.name)
+    # --- what is asked -------------------------------------------------------------------------
+
+    def version(self, tag: ModelTag) -> VersionInfo | None:
+        """What the store held of a version."""
+        model = self.models.get(tag.name)
         return model.versions.get(tag.version) if model else None
 
-    def meant(self, name: str, target: str) -> str | None:
+    def resolved(self, name: str, target: str) -> str | None:
         """The version that a target means now; None when that cannot be told."""
-        return resolve(target, self.sights.get(name)).version
+        return resolve(target, self.models.get(name)).version
 
     def waiting(self, tag: ModelTag) -> bool:
         """Whether a version failed and is not to be tried yet."""
-        return self.backoff.waiting(tag, self.sight(tag))
+        return self.backoff.waiting(tag, self.version(tag))
 
-    def slot(self, name: str) -> Slot:
-        """The slot of a model, made if absent."""
-        known = self.slots.get(name)
-        if known is None:
-            self.slots[name] = known = Slot(name, self.commits, self._wake)
-        return known
+    def desired_model(self, name: str) -> DesiredModel:
+        """What is stored of a model; the defaults where nothing is."""
+        return self.desired.models.get(name) or DesiredModel()
 
     def actual(self, name: str) -> Actual:
         """What the slot of a model does now."""
@@ -62,55 +80,80 @@ class ObservedState:
             ),
         )
 
+    def unfollowed(self, name: str) -> Decision | None:
+        """The decision of the workers that this process has yet to load a version for; None when it has."""
+        slot = self.slots.get(name)
+        if slot is None or slot.effective() is not None:
+            return None
+        return self.coordinator.decision(name, self.coordinator.number(name))
 
-logger = logging.getLogger("bentoml.okawari.hotswap")
+    def version_to_follow(self, name: str) -> str | None:
+        """The version that the others answer with and this process does not, unless it cannot be loaded."""
+        decided = self.unfollowed(name)
+        if decided is None or decided.version is None:
+            return None
+        tag = ModelTag(name, decided.version)
+        return None if self.version(tag) is None or self.waiting(tag) else decided.version
 
+    def cannot_follow(self, name: str) -> bool:
+        """Whether what was decided cannot be loaded here, so that waiting for it does not help."""
+        return self.unfollowed(name) is not None and self.version_to_follow(name) is None
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What was seen. `away`: the store is not there, `sights` are those of the look before."""
+    # --- the reconciler's side -----------------------------------------------------------------
 
-    sights: Mapping[str, ModelInfo] = field(default_factory=dict)
-    document: DesiredState = field(default_factory=DesiredState)
-    away: bool = False
-    trouble: str | None = None
+    def slot(self, name: str) -> Slot:
+        """The slot of a model, made if absent."""
+        known = self.slots.get(name)
+        if known is None:
+            self.slots[name] = known = Slot(name, self.coordinator, self._wake)
+        return known
 
+    def refresh(self) -> str | None:
+        """Read the store and the desired state again; what cannot be read stays as it was last seen.
 
-class SnapshotReader:
-    """Looks for one process."""
+        Return what is wrong with the desired state. Raises what the store raises, and what the first reading
+        of the desired state raises.
+        """
+        models = self._repository.look()
+        self.store_away = models is None
+        if models is not None:
+            self.models = models
+        desired, trouble = self._read()
+        if desired.default is None and self.models:
+            desired = self._settle_default(desired)
+        if not self.store_away:
+            self.backoff.keep(lambda tag: self.version(tag) is not None)
+        self._forgive_changed(desired)
+        self.desired = desired
+        return trouble
 
-    def __init__(self, source: ModelRepository, store: DesiredStore) -> None:
-        self._source = source
-        self._store = store
-        self._read_once = False
-
-    def look(self, before: Snapshot) -> Snapshot:
-        """Look again. Raises what the store raises, and what the first reading of the wishes raises."""
-        seen = self._source.look()
-        sights = before.sights if seen is None else seen
-        document, trouble = self._read(before.document)
-        if document.default is None and sights:
-            document = self._settle_default(document, sights)
-        return Snapshot(sights, document, seen is None, trouble)
-
-    def _read(self, before: DesiredState) -> tuple[DesiredState, str | None]:
-        """Read what is wanted. Once it was read, damage of the file stops neither serving nor swaps."""
+    def _read(self) -> tuple[DesiredState, str | None]:
+        """Once it was read, damage of the file stops neither serving nor swaps."""
         try:
-            document = self._store.read()
+            desired = self._store.read()
             self._read_once = True
         except Exception as error:
             if not self._read_once:
                 raise
-            return before, f"the desired state cannot be read, the last one holds: {error}"
-        return document, None
+            return self.desired, f"the desired state cannot be read, the last one holds: {error}"
+        return desired, None
 
-    def _settle_default(self, document: DesiredState, sights: Mapping[str, ModelInfo]) -> DesiredState:
+    def _settle_default(self, desired: DesiredState) -> DesiredState:
         """Store the default if it can be told. A state that can't be written must not stop a swap."""
-        change = settle_default(sorted(sights))
-        if change(document) == document:
-            return document  # nothing to write: no lock at every look
+        change = settle_default(sorted(self.models))
+        if change(desired) == desired:
+            return desired  # nothing to write: no lock at every look
         try:
             return self._store.edit(change)
         except Exception as error:  # noqa: BLE001 - see the promise above
-            logger.debug("cannot remember the default model: %s", error)
-            return change(document)
+            logger.debug("cannot store the default model: %s", error)
+            return change(desired)
+
+    def _forgive_changed(self, desired: DesiredState) -> None:
+        """What is desired anew, maybe through another worker, may be tried at once."""
+        for tag in list(self.backoff.failures):
+            before, now = self.desired.models.get(tag.name), desired.models.get(tag.name)
+            if now is None or now.revision == (before.revision if before else 0):
+                continue
+            if tag.version == self.resolved(tag.name, now.target):
+                self.backoff.forgive(tag)

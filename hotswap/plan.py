@@ -49,6 +49,13 @@ class Unload:
 Action = Load | Unload
 
 
+def want(name: str, version: str | None, last_good: str | None, *, refused: bool) -> Want:
+    """What is wanted of a model: `version`, what the workers decided or the target means; but what served
+    last where that is still in the store, no version answers and another worker refuses `version`.
+    """
+    return Want(name, last_good if refused and last_good is not None else version, last_good)
+
+
 def plan(wants: Iterable[Want], actual: Mapping[str, Actual]) -> list[Action]:
     """Say what to do. A model that is wanted is never unloaded, whatever its store looks like."""
     wants = list(wants)

@@ -69,12 +69,12 @@ class Slot:
     """
 
     def __init__(
-        self, name: str, commits: Coordinator | None = None, on_switch: Callable[[], None] | None = None
+        self, name: str, coordinator: Coordinator | None = None, on_switch: Callable[[], None] | None = None
     ) -> None:
         self.name = name
         self.prepared: Generation | None = None
         self.switches: deque[Publication] = deque()
-        self._commits = commits or LocalCoordinator()
+        self._coordinator = coordinator or LocalCoordinator()
         self._on_switch = on_switch or (lambda: None)
         self._routing = Routing()
         self._draining: tuple[Generation, ...] = ()
@@ -94,7 +94,7 @@ class Slot:
     @property
     def behind(self) -> bool:
         """Whether the others have gone on to a decision that this process has not taken in."""
-        return self._commits.number(self.name) > self._routing.number
+        return self._coordinator.number(self.name) > self._routing.number
 
     @property
     def generations(self) -> Mapping[str, Generation]:
@@ -105,6 +105,27 @@ class Slot:
     def draining(self) -> tuple[Generation, ...]:
         """Generations that are retired and not yet closed."""
         return self._draining
+
+    def effective(self) -> Routing | None:
+        """How a request that begins now is answered; None when what was decided is not loaded here.
+
+        It changes nothing: a decision that this process can take in at once counts as taken in.
+        """
+        routing = self._routing
+        number = self._coordinator.number(self.name)
+        if number <= routing.number:
+            return routing
+        try:
+            decided = self._coordinator.decision(self.name, number)
+        except OSError:
+            return None
+        if decided is None:
+            return None
+        if decided.version is None:
+            return Routing(number=decided.number)
+        loaded = (self.prepared, self.current)
+        fresh = next((each for each in loaded if each and each.tag.version == decided.version), None)
+        return Routing(((fresh, 1.0),), decided.number) if fresh is not None else None
 
     def lease(self, version: str | None = None) -> Lease:
         """Borrow the generation that answers now.
@@ -117,11 +138,13 @@ class Slot:
             # It may have been retired since the table was read; then the table has changed, too.
             if chosen is not None and chosen.borrow():
                 # A process may have been stopped for long just here, while the others went on.
-                if self._commits.number(self.name) <= routing.number:
+                if self._coordinator.number(self.name) <= routing.number:
                     return Lease(chosen)
                 chosen.give_back()
             if not self.catch_up():
-                raise NotSwitched(f"this worker still loads what {self.name} has switched to")
+                raise NotSwitched(
+                    f"this worker is still loading the new version of {self.name}; retry shortly"
+                )
             if chosen is None and routing is self._routing:
                 raise self._refusal(version)
 
@@ -141,9 +164,9 @@ class Slot:
             return True
         begun = time.perf_counter()
         with self._switching:
-            number = self._commits.number(self.name)
+            number = self._coordinator.number(self.name)
             try:
-                decided = self._commits.decision(self.name, number)
+                decided = self._coordinator.decision(self.name, number)
             except OSError:
                 return False
             return number <= self.number or (decided is not None and self._follow(decided, begun))

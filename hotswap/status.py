@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hotswap.backoff import Failure
-from hotswap.desired import DesiredModel
+from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import Generation, State
-from hotswap.reconciler import Reconciler
+from hotswap.observed import ObservedState
 from hotswap.repository import ModelInfo, VersionInfo
-from hotswap.slot import Slot
+from hotswap.schedule import Schedule
+from hotswap.slot import Routing, Slot
 from hotswap.tags import ModelTag, natural_key
 
 AVAILABLE = "available"
@@ -45,156 +46,236 @@ class ModelStatus:
     versions: tuple[VersionStatus, ...]
 
 
-def models(reconciler: Reconciler) -> list[ModelStatus]:
-    """Every model in the store or in a slot, by name."""
-    names = {*reconciler.sights, *reconciler.slots, *(reconciler.document.required or ())}
-    return [model(reconciler, name) for name in sorted(names)]
+class StateView:
+    """What one process knows, as every wire, health and the command line ask it. No method changes anything.
 
+    Any thread may ask. `wait_until` is for coroutines.
+    """
 
-def model(reconciler: Reconciler, name: str) -> ModelStatus:
-    """One model; it may be one that nobody knows."""
-    sight = reconciler.sights.get(name)
-    slot = reconciler.slots.get(name)
-    wish = reconciler.document.wish(name)
-    current = slot.current if slot and reconciler.in_step(name) else None
-    return ModelStatus(
-        name=name,
-        target=wish.target if wish else None,
-        serving=current.tag.version if current else None,
-        generation=current.number if current else None,
-        revision=wish.revision if wish else 0,
-        reason=_reason(sight, wish),
-        versions=tuple(_versions(reconciler, name, sight, slot)),
-    )
-
-
-def _reason(sight: ModelInfo | None, wish: DesiredModel | None) -> str | None:
-    if sight is None:
-        return "not in the store"
-    if wish is not None and wish.unloaded:
-        return "unloaded: it answers again when it is loaded or its target is set"
-    return sight.pointer
-
-
-def known(reconciler: Reconciler, name: str) -> bool:
-    """Whether there is, was or should be a model of that name."""
-    required = reconciler.document.required or ()
-    return name in reconciler.sights or name in reconciler.slots or name in required
-
-
-def ready(reconciler: Reconciler) -> bool:
-    """Every required model has a serving version; where none is named, at least one model has."""
-    slots = list(reconciler.slots.items())  # the reconciler's thread may add one while we read
-    serving = {name for name, slot in slots if reconciler.in_step(name) and slot.current is not None}
-    required = reconciler.document.required
-    return bool(serving) if required is None else serving.issuperset(required)
-
-
-def settled(reconciler: Reconciler) -> bool:
-    """Whether a look has ended and nothing more is about to serve by itself."""
-    settling = (tag for tag, why in list(reconciler.backoff.failures.items()) if why.settling)
-    waits = any(model(reconciler, tag.name).serving is None for tag in settling)
-    return reconciler.steps > 0 and reconciler.idle and not waits
-
-
-def empty(reconciler: Reconciler, names: Iterable[str]) -> list[str]:
-    """Those of the models that have no version in their slot to answer with."""
-    slots = reconciler.slots
-    return [name for name in names if (slot := slots.get(name)) is None or slot.current is None]
-
-
-def _versions(
-    reconciler: Reconciler, name: str, sight: ModelInfo | None, slot: Slot | None
-) -> list[VersionStatus]:
-    sights = dict(sight.versions) if sight else {}
-    # A closed one is on its way out of the list; its version is available again.
-    live = {each.tag.version: each for each in reversed(list(slot or ())) if each.state is not State.CLOSED}
-    failures = {
-        tag.version: why for tag, why in list(reconciler.backoff.failures.items()) if tag.name == name
-    }
-    loading = {tag.version: str(state) for tag, state in list(reconciler.loading.items()) if tag.name == name}
-    return [
-        _version(
-            sights.get(version, VersionInfo(version)),
-            live.get(version),
-            loading.get(version),
-            failures.get(version),
-        )
-        for version in sorted({*sights, *live, *loading}, key=natural_key)
-    ]
-
-
-def _version(
-    sight: VersionInfo, live: Generation | None, loading: str | None, failure: Failure | None
-) -> VersionStatus:
-    state, reason = _state(sight, live, loading, failure)
-    artifact = live.artifact if live else None
-    digest = artifact.digest if artifact else sight.digest or (failure.digest if failure else None)
-    return VersionStatus(
-        version=sight.version,
-        digest=digest,
-        state=state,
-        reason=reason,
-        size_bytes=artifact.size_bytes if artifact else sight.size_bytes,
-        created=artifact.created if artifact else sight.created,
-    )
-
-
-def _state(
-    sight: VersionInfo, live: Generation | None, loading: str | None, failure: Failure | None
-) -> tuple[str, str | None]:
-    if loading is not None:
-        return loading, None
-    if live is not None:
-        return str(live.state), _drifted(sight, live)
-    if failure is not None:
-        return (UNSERVABLE if failure.settling or sight.reason else "failed"), failure.reason
-    return (UNSERVABLE, sight.reason) if sight.reason else (AVAILABLE, None)
-
-
-def _drifted(sight: VersionInfo, live: Generation) -> str | None:
-    """What has happened to the files of a loaded version since; it serves on what it loaded."""
-    if sight.created is None and sight.size_bytes == 0 and sight.digest is None:
-        return sight.reason or "its files are gone from the store; it serves on what it has loaded"
-    if sight.digest is not None and sight.digest != live.artifact.digest:
-        return "the store holds other files under this tag; it serves on what it has loaded"
-    return sight.reason
-
-
-def failure_of(reconciler: Reconciler, tag: ModelTag) -> Failure | None:
-    """Why a version does not serve, if it failed."""
-    failures: Mapping[ModelTag, Failure] = reconciler.backoff.failures
-    return failures.get(tag)
-
-
-class StateChanges:
-    """Lets coroutines wait for the reconciler's next step."""
-
-    def __init__(self, reconciler: Reconciler) -> None:
+    def __init__(self, observed: ObservedState, schedule: Schedule) -> None:
+        self._observed = observed
+        self._schedule = schedule
         self._waiters: set[Callable[[], None]] = set()
-        reconciler.on_step.append(self._tell)
 
-    def _tell(self) -> None:
-        for wake in tuple(self._waiters):
-            with suppress(RuntimeError):  # the loop ended while we told it
-                wake()
+    @property
+    def desired(self) -> DesiredState:
+        """The desired state, as it was read last."""
+        return self._observed.desired
 
-    async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until `holds()`; False when that takes longer than `seconds`."""
+    @property
+    def default(self) -> str | None:
+        """The model that answers requests which name none."""
+        return self._observed.desired.default
+
+    @property
+    def required(self) -> tuple[str, ...] | None:
+        """The models that must serve for readiness; None: at least one, whichever."""
+        return self._observed.desired.required
+
+    def slots(self) -> dict[str, Slot]:
+        """The slots, by name, at this moment."""
+        return dict(self._observed.slots)
+
+    def slot(self, name: str) -> Slot | None:
+        """The slot of a model, to lease from."""
+        return self._observed.slots.get(name)
+
+    def info(self, name: str) -> ModelInfo | None:
+        """What the store held of a model at the last look."""
+        return self._observed.models.get(name)
+
+    def infos(self) -> Mapping[str, ModelInfo]:
+        """What the store held at the last look, by model."""
+        return self._observed.models
+
+    def resolved(self, name: str, target: str) -> str | None:
+        """The version that a target means now; None when that cannot be told."""
+        return self._observed.resolved(name, target)
+
+    def models(self) -> list[ModelStatus]:
+        """Every model in the store, in a slot or required, by name."""
+        names = {*self._observed.models, *self._observed.slots, *(self.required or ())}
+        return [self.model(name) for name in sorted(names)]
+
+    def model(self, name: str) -> ModelStatus:
+        """One model; it may be one that is not known."""
+        info = self._observed.models.get(name)
+        desired = self.desired.wish(name)
+        routing = self._routing(name)
+        current = routing.pick() if routing else None
+        return ModelStatus(
+            name=name,
+            target=desired.target if desired else None,
+            serving=current.tag.version if current else None,
+            generation=routing.number if routing and current else None,
+            revision=desired.revision if desired else 0,
+            reason=_reason(info, desired),
+            versions=tuple(self._versions(name, info)),
+        )
+
+    def serving(self, name: str) -> str | None:
+        """The version that answers for a model now."""
+        routing = self._routing(name)
+        current = routing.pick() if routing else None
+        return current.tag.version if current else None
+
+    def known(self, name: str) -> bool:
+        """Whether there is, was or should be a model of that name."""
+        return name in self._observed.models or name in self._observed.slots or name in (self.required or ())
+
+    def ready(self) -> bool:
+        """Every required model has a serving version; where none is required, at least one model has."""
+        names = list(self._observed.slots)  # the reconciler's thread may add one meanwhile
+        serving = {name for name in names if self.serving(name) is not None}
+        return bool(serving) if self.required is None else serving.issuperset(self.required)
+
+    def not_serving(self, names: Iterable[str]) -> list[str]:
+        """Those of the models that have no version in their slot to answer with."""
+        slots = self._observed.slots
+        return [name for name in names if (slot := slots.get(name)) is None or slot.current is None]
+
+    def is_current(self, name: str) -> bool:
+        """Whether this process can answer for a model as all workers have decided."""
+        slot = self._observed.slots.get(name)
+        if slot is None:
+            return self._observed.coordinator.number(name) == 0
+        return slot.effective() is not None
+
+    def cannot_follow(self, name: str) -> bool:
+        """Whether what the workers decided cannot be loaded here, so that waiting for it does not help."""
+        return self._observed.cannot_follow(name)
+
+    def failure(self, tag: ModelTag) -> Failure | None:
+        """Why a version does not serve, if it failed."""
+        return self._observed.backoff.failures.get(tag)
+
+    def refusals(self, name: str, version: str, revision: int) -> tuple[str, ...]:
+        """Why living workers refuse a version that was desired at `revision`. Raises `OSError`."""
+        return self._observed.coordinator.refusals(name, version, revision)
+
+    def coming(self, name: str) -> set[str]:
+        """Versions of a model that are loaded now or wait for the other workers."""
+        slot = self._observed.slots.get(name)
+        prepared = slot.prepared if slot is not None else None
+        loading = {tag.version for tag in list(self._observed.loading) if tag.name == name}
+        return loading | ({prepared.tag.version} if prepared is not None else set())
+
+    def may_come(self, name: str) -> bool:
+        """Whether a version is loaded, is copied in, or may be planned by the look under way."""
+        incomplete = (tag for tag, why in list(self._observed.backoff.failures.items()) if why.settling)
+        return bool(
+            self.coming(name) or self._schedule.under_way or any(tag.name == name for tag in incomplete)
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is loaded, waits for other workers or is to be recorded; and no look goes on."""
+        ended = self._schedule.ended
+        observed = self._observed
+        busy = bool(observed.loading) or any(
+            slot.switches or (slot.prepared is not None and slot.name not in observed.refusals)
+            for slot in list(observed.slots.values())
+        )
+        # A look that is half done has taken an outcome in and not yet acted on it.
+        return not busy and self._schedule.begun == ended
+
+    def settled(self) -> bool:
+        """Whether a look has ended and nothing more is about to serve by itself."""
+        incomplete = (tag for tag, why in list(self._observed.backoff.failures.items()) if why.settling)
+        waits = any(self.serving(tag.name) is None for tag in incomplete)
+        return self._schedule.ended > 0 and self.idle and not waits
+
+    async def wait_until(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Wait until `holds()`, asked after every look; False when that takes longer than `seconds`."""
         loop = asyncio.get_running_loop()
-        stepped = asyncio.Event()
+        looked = asyncio.Event()
 
         def wake() -> None:
-            loop.call_soon_threadsafe(stepped.set)
+            loop.call_soon_threadsafe(looked.set)
 
         self._waiters.add(wake)
         try:
             async with asyncio.timeout(seconds):
                 while not holds():
-                    await stepped.wait()
-                    stepped.clear()
+                    await looked.wait()
+                    looked.clear()
         except TimeoutError:
             return holds()
         finally:
             self._waiters.discard(wake)
         return True
+
+    def changed(self) -> None:
+        """A look has ended: wake who waits."""
+        for wake in tuple(self._waiters):
+            with suppress(RuntimeError):  # the loop ended meanwhile
+                wake()
+
+    def _routing(self, name: str) -> Routing | None:
+        slot = self._observed.slots.get(name)
+        return slot.effective() if slot is not None else None
+
+    def _versions(self, name: str, info: ModelInfo | None) -> list[VersionStatus]:
+        slot = self._observed.slots.get(name)
+        failures = self._observed.backoff.failures
+        stored = dict(info.versions) if info else {}
+        # A closed one is on its way out of the list; its version is available again.
+        live = {one.tag.version: one for one in reversed(list(slot or ())) if one.state is not State.CLOSED}
+        failed = {tag.version: why for tag, why in list(failures.items()) if tag.name == name}
+        loading = {
+            tag.version: str(state) for tag, state in list(self._observed.loading.items()) if tag.name == name
+        }
+        return [
+            _version(
+                stored.get(version, VersionInfo(version)),
+                live.get(version),
+                loading.get(version),
+                failed.get(version),
+            )
+            for version in sorted({*stored, *live, *loading}, key=natural_key)
+        ]
+
+
+def _reason(info: ModelInfo | None, desired: DesiredModel | None) -> str | None:
+    if info is None:
+        return "not in the store"
+    if desired is not None and desired.unloaded:
+        return "unloaded: it answers again when it is loaded or its target is set"
+    return info.pointer
+
+
+def _version(
+    info: VersionInfo, live: Generation | None, loading: str | None, failure: Failure | None
+) -> VersionStatus:
+    state, reason = _state(info, live, loading, failure)
+    artifact = live.artifact if live else None
+    digest = artifact.digest if artifact else info.digest or (failure.digest if failure else None)
+    return VersionStatus(
+        version=info.version,
+        digest=digest,
+        state=state,
+        reason=reason,
+        size_bytes=artifact.size_bytes if artifact else info.size_bytes,
+        created=artifact.created if artifact else info.created,
+    )
+
+
+def _state(
+    info: VersionInfo, live: Generation | None, loading: str | None, failure: Failure | None
+) -> tuple[str, str | None]:
+    if loading is not None:
+        return loading, None
+    if live is not None:
+        return str(live.state), _drifted(info, live)
+    if failure is not None:
+        return (UNSERVABLE if failure.settling or info.reason else "failed"), failure.reason
+    return (UNSERVABLE, info.reason) if info.reason else (AVAILABLE, None)
+
+
+def _drifted(info: VersionInfo, live: Generation) -> str | None:
+    """What has happened to the files of a loaded version since; it serves on what it loaded."""
+    if info.created is None and info.size_bytes == 0 and info.digest is None:
+        return info.reason or "its files are gone from the store; it serves on what it has loaded"
+    if info.digest is not None and info.digest != live.artifact.digest:
+        return "the store holds other files under this tag; it serves on what it has loaded"
+    return info.reason

@@ -10,11 +10,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.metrics_core import Metric
 
-from hotswap import status
 from hotswap.errors import ServingError
 from hotswap.events import NoHooks, Swap
 from hotswap.predictions import Answer, BaseAnswer, PredictRequest, TensorAnswer, TensorRequest
-from hotswap.reconciler import Reconciler
+from hotswap.status import StateView
 from hotswap.tags import ModelTag
 from telemetry import logs, worker_metrics
 from telemetry.metrics import OTHER, Figures, Machine, route_of
@@ -124,9 +123,9 @@ class Metrics(Figures):
         self._versions.add(pair)
         return pair
 
-    def sample(self, reconciler: Reconciler) -> None:
+    def sample(self, view: StateView) -> None:
         """Note what can only be seen by looking."""
-        for name, slot in list(reconciler.slots.items()):
+        for name, slot in view.slots().items():
             generations = list(slot)
             self.leases.labels(name).set(sum(each.leases for each in generations))
             for state in ("prepared", "serving", "draining"):
@@ -175,9 +174,9 @@ def _stages(answer: BaseAnswer) -> tuple[tuple[str, float], ...]:
 class Outcomes(NoHooks):
     """Hears of every prediction of this worker."""
 
-    def __init__(self, metrics: Metrics, reconciler: Reconciler) -> None:
+    def __init__(self, metrics: Metrics, view: StateView) -> None:
         self._metrics = metrics
-        self._reconciler = reconciler
+        self._view = view
 
     def after_predict(self, request: PredictRequest, answer: Answer) -> None:  # noqa: ARG002
         """Pictures were answered for."""
@@ -191,6 +190,6 @@ class Outcomes(NoHooks):
 
     def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float = 0.0) -> None:
         """A prediction was not made, told after `seconds`."""
-        known = model if model is not None and status.known(self._reconciler, model) else None
+        known = model if model is not None and self._view.known(model) else None
         self._metrics.refused(known, error.code, seconds)
         logs.refused(request_id, known, error.code, error.message)

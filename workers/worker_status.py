@@ -9,15 +9,18 @@ from contextlib import suppress
 from typing import Any
 
 from hotswap import status
-from hotswap.reconciler import Reconciler
+from hotswap.schedule import Schedule
 from workers.run_folder import RunFolder
 
 
 class WorkerStatus:
     """Keeps this worker's file in the run folder true."""
 
-    def __init__(self, reconciler: Reconciler, run: RunFolder, listener: socket.socket | None) -> None:
-        self._reconciler = reconciler
+    def __init__(
+        self, view: status.StateView, schedule: Schedule, run: RunFolder, listener: socket.socket | None
+    ) -> None:
+        self._view = view
+        self._schedule = schedule
         self._run = run
         self._fixed = {"pid": os.getpid(), "started": time.time(), **_address(listener)}
         self._reload_seen = self._reload_pending = run.reload_asked()
@@ -34,7 +37,7 @@ class WorkerStatus:
         asked = self._run.reload_asked()
         if asked > self._reload_pending:
             self._reload_pending = asked
-            self._reconciler.retry()
+            self._schedule.retry()
 
     def tell(self, **more: Any) -> None:
         """Something else that holds from now on; it is written after the next look."""
@@ -46,9 +49,9 @@ class WorkerStatus:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "ready": status.ready(self._reconciler),
+            "ready": self._view.ready(),
             "reload_seen": self._reload_seen,
-            "models": {each.name: _model(each) for each in status.models(self._reconciler)},
+            "models": {each.name: _model(each) for each in self._view.models()},
         }
 
 

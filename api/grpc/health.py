@@ -12,10 +12,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2 as messages
 
-from hotswap import status
 from hotswap.errors import ModelNotFound
-from hotswap.reconciler import Reconciler
-from hotswap.status import StateChanges
+from hotswap.status import StateView
 
 NAME = "grpc.health.v1.Health"
 #: Seconds after which a watcher is looked after although nothing was told.
@@ -28,10 +26,9 @@ _SERVING, _NOT = State.SERVING, State.NOT_SERVING
 class Health:
     """The servicer. What is told is read at that moment, so a swap cannot leave it behind."""
 
-    def __init__(self, reconciler: Reconciler, services: Callable[[], frozenset[str]]) -> None:
-        self._reconciler = reconciler
+    def __init__(self, view: StateView, services: Callable[[], frozenset[str]]) -> None:
+        self._view = view
         self._services = services
-        self._changes = StateChanges(reconciler)
         self._draining = False
         self._ending = asyncio.Event()
 
@@ -58,13 +55,13 @@ class Health:
     def state(self, name: str) -> int:
         """What is told of a name."""
         own = not name or name in self._services()
-        if not own and not status.known(self._reconciler, name):
+        if not own and not self._view.known(name):
             return int(State.SERVICE_UNKNOWN)
         if self._draining:
             return int(_NOT)
         if own:
-            return int(_SERVING if status.ready(self._reconciler) else _NOT)
-        return int(_SERVING if status.model(self._reconciler, name).serving is not None else _NOT)
+            return int(_SERVING if self._view.ready() else _NOT)
+        return int(_SERVING if self._view.serving(name) is not None else _NOT)
 
     async def _tell(self, call: Any, name: str, told: int | None) -> int:
         found = self.state(name)
@@ -74,7 +71,7 @@ class Health:
 
     async def _change(self, name: str, told: int) -> None:
         """Wait until a name is in another state, or the service ends."""
-        watching = asyncio.ensure_future(self._changes.until(lambda: self.state(name) != told, _LONG))
+        watching = asyncio.ensure_future(self._view.wait_until(lambda: self.state(name) != told, _LONG))
         ending = asyncio.ensure_future(self._ending.wait())
         try:
             await asyncio.wait({watching, ending}, return_when=asyncio.FIRST_COMPLETED)

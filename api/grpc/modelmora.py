@@ -127,7 +127,7 @@ class ModelInference:
             asked = wanted.checked()
             if not self._arriving.serves(asked.model, asked.version):
                 steps.tell(State.LOADING)
-                await self._arriving.wait(asked.model, asked.version, deadline)
+                await self._arriving.wait_until_servable(asked.model, asked.version, deadline)
             # It is refused at once, or waits for a thread when this step ends.
             take_back = steps.soon(State.QUEUED)
             try:

@@ -13,12 +13,11 @@ from api.grpc.concurrency import OpenStreams
 from api.grpc.flow_control import Messages, RefusedMessage
 from api.grpc.message_limits import limited
 from api.protos import predictor_pb2 as messages
-from hotswap import predictions, status
+from hotswap import predictions
 from hotswap.control import Control
 from hotswap.errors import ServingError
 from hotswap.predictions import Answer, Detection, Options, Picture, PredictRequest
-from hotswap.reconciler import Reconciler
-from hotswap.status import ModelStatus, VersionStatus
+from hotswap.status import ModelStatus, StateView, VersionStatus
 
 
 def response(request_id: str, answer: Answer) -> messages.PredictResponse:
@@ -101,9 +100,9 @@ _read = limited(
 class Predictor:
     """The servicer. A call of its own answer raises `ServingError`, which the server turns into a status."""
 
-    def __init__(self, pictures: Pictures, reconciler: Reconciler, control: Control) -> None:
+    def __init__(self, pictures: Pictures, view: StateView, control: Control) -> None:
         self._pictures = pictures
-        self._reconciler = reconciler
+        self._view = view
         self._control = control
         self._open = OpenStreams(pictures.in_flight)
 
@@ -151,8 +150,8 @@ class Predictor:
         """Every model with its versions and their states."""
         await self._control.fresh()
         return messages.ListModelsResponse(
-            default=self._reconciler.document.default,
-            models=[model(each) for each in status.models(self._reconciler)],
+            default=self._view.default,
+            models=[model(each) for each in self._view.models()],
         )
 
     async def _ask(self, request: messages.PredictRequest, request_id: str, deadline: float) -> Answer:

@@ -18,16 +18,17 @@ from api.protos import modelmora_plain_pb2  # noqa: F401
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane, ModelWait
 from hotswap.errors import ServingError
-from hotswap.reconciler import Reconciler
+from hotswap.schedule import Schedule
+from hotswap.status import StateView
 
 
 def register(services: Services, parts: RpcParts) -> None:
     """Offer them. A call that tells of each picture by itself is let in where there is no room for one."""
     pictures = Pictures(parts.data_plane, parts.request_timeout, parts.refused)
-    arriving = ModelWait(parts.data_plane, parts.reconciler)
+    arriving = ModelWait(parts.data_plane, parts.view, parts.schedule)
     vectors = modelmora.ModelInference(pictures, arriving)
     services.add(modelmora.handlers(vectors), asks=["GenerateEmbedding"])
-    cameras = predictor.Predictor(pictures, parts.reconciler, parts.control)
+    cameras = predictor.Predictor(pictures, parts.view, parts.control)
     services.add(predictor.handlers(cameras), asks=["Predict"], drain=cameras.drain)
 
 
@@ -46,7 +47,8 @@ class RpcParts:
 
     oip: OipParts
     data_plane: DataPlane
-    reconciler: Reconciler
+    view: StateView
+    schedule: Schedule
     control: Control
     guard: AdminAuth
     observer: RpcObserver
@@ -88,7 +90,7 @@ class Services:
 
 
 def _health(services: Services, parts: RpcParts) -> None:
-    servicer = health.Health(parts.reconciler, lambda: frozenset(services.names))
+    servicer = health.Health(parts.view, lambda: frozenset(services.names))
     services.add(health.handlers(servicer), drain=servicer.drain)
 
 

@@ -22,10 +22,9 @@ from api.kserve_v1 import http_routes as v1_routes
 from api.open_inference import http_routes
 from api.open_inference import parts as oip_parts
 from common.text import explain
-from hotswap import status
 from hotswap.control import Control, TargetChange
 from hotswap.errors import BadRequest, ModelNotFound, ServingError
-from hotswap.reconciler import Reconciler
+from hotswap.status import StateView
 from telemetry.recorder import CONTENT_TYPE, Metrics
 
 _MOST_BYTES = 65_536
@@ -35,7 +34,7 @@ _MOST_BYTES = 65_536
 class RouteParts:
     """What the routes call. It is filled when the worker starts."""
 
-    reconciler: Reconciler
+    view: StateView
     control: Control
     guard: AdminAuth
     metrics: Metrics
@@ -80,10 +79,10 @@ class Routes:
     async def models(self, _: Request) -> Response:
         """`GET /models`."""
         await self._parts().control.fresh()
-        reconciler = self._parts().reconciler
+        view = self._parts().view
         found = schemas.ModelsBody(
-            default=reconciler.document.default,
-            models=[schemas.model_entry(each) for each in status.models(reconciler)],
+            default=view.default,
+            models=[schemas.model_entry(each) for each in view.models()],
         )
         return _json(found)
 
@@ -129,10 +128,10 @@ class Routes:
         return Response(orjson.dumps(self._docs()), media_type="application/json")
 
     def _entry(self, name: str) -> schemas.ModelBody:
-        reconciler = self._parts().reconciler
-        if not status.known(reconciler, name):
+        view = self._parts().view
+        if not view.known(name):
             raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
-        return schemas.model_entry(status.model(reconciler, name))
+        return schemas.model_entry(view.model(name))
 
 
 def _json(found: schemas.ModelsBody | schemas.ModelBody, code: int = 200) -> Response:

@@ -85,7 +85,7 @@ class Models:
         Raises `ModelNotFound`, `VersionNotFound`.
         """
         try:
-            self._data_plane.lending.lease(name, version).release()
+            self._data_plane.router.lease(name, version).release()
         except (ModelNotFound, VersionNotFound):
             raise
         except ServingError as reason:

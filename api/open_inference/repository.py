@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hotswap import status
 from hotswap.control import Control
 from hotswap.errors import BadRequest, DeadlineExceeded
 from hotswap.generation import State
-from hotswap.reconciler import Reconciler
-from hotswap.status import ModelStatus, VersionStatus
+from hotswap.status import ModelStatus, StateView, VersionStatus
 
 READY, UNAVAILABLE, LOADING, UNLOADING = "READY", "UNAVAILABLE", "LOADING", "UNLOADING"
 _STATES: Mapping[str, str] = {
@@ -40,15 +38,15 @@ class RepositoryEntry:
 class Repository:
     """The management calls of the protocol, by those of the service."""
 
-    def __init__(self, control: Control, reconciler: Reconciler, swap_timeout: float) -> None:
+    def __init__(self, control: Control, view: StateView, swap_timeout: float) -> None:
         self._control = control
-        self._reconciler = reconciler
+        self._view = view
         self._seconds = swap_timeout
 
     async def index(self, *, ready: bool) -> list[RepositoryEntry]:
         """Every version of every model, or those alone that are ready."""
         await self._control.fresh()
-        entries = [entry for each in status.models(self._reconciler) for entry in self._entries(each)]
+        entries = [entry for each in self._view.models() for entry in self._entries(each)]
         return [entry for entry in entries if entry.state == READY or not ready]
 
     async def load(self, name: str, parameters: Iterable[str], actor: str) -> None:
@@ -73,7 +71,7 @@ class Repository:
             raise DeadlineExceeded(f"{name} still answers; /v2/repository/index tells of it")
 
     def _entries(self, model: ModelStatus) -> list[RepositoryEntry]:
-        wish = self._reconciler.document.wish(model.name)
+        wish = self._view.desired.wish(model.name)
         idle = "unloaded" if wish is not None and wish.unloaded else "not loaded"
         if not model.versions:
             return [RepositoryEntry(model.name, None, UNAVAILABLE, model.reason or "it has no versions")]

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
-from hotswap import status
 from hotswap.errors import ModelNotFound, VersionNotFound
 from hotswap.generation import State
-from hotswap.reconciler import Reconciler
-from hotswap.status import ModelStatus
+from hotswap.status import ModelStatus, StateView
 from hotswap.tags import as_version
 
 _NONE = "none"
@@ -62,9 +60,9 @@ ModelFigures = Callable[[], Iterable[Metric]]
 class Statistics:
     """Reads the figures when it is asked."""
 
-    def __init__(self, figures: ModelFigures, reconciler: Reconciler) -> None:
+    def __init__(self, figures: ModelFigures, view: StateView) -> None:
         self._figures = figures
-        self._reconciler = reconciler
+        self._view = view
 
     async def of(self, name: str | None, version: str | None = None) -> list[ModelStatistics]:
         """The versions that serve or have answered: of every model, of one, or one version alone.
@@ -84,10 +82,10 @@ class Statistics:
 
     def _models(self, name: str | None) -> list[ModelStatus]:
         if name is None:
-            return status.models(self._reconciler)
-        if not status.known(self._reconciler, name):
+            return self._view.models()
+        if not self._view.known(name):
             raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
-        return [status.model(self._reconciler, name)]
+        return [self._view.model(name)]
 
 
 class _Table(dict[tuple[str, str], ModelStatistics]):

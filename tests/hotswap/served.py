@@ -25,7 +25,7 @@ class Served(World):
         self.loader.holds["held"] = self.hold
         self.pool = InferencePool(threads)
         self.admission = Admission(capacity)
-        self.plane = DataPlane(self.reconciler, self.admission, self.pool)
+        self.plane = DataPlane(self.reconciler.view, self.reconciler.schedule, self.admission, self.pool)
 
     def ask(self, version: str | None = None, seconds: float = 30.0) -> asyncio.Task[Answer]:
         """A request under way."""

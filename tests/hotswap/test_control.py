@@ -28,8 +28,11 @@ pytestmark = pytest.mark.anyio
 
 async def ready(world: LiveWorld) -> None:
     """Wait until the world has come to rest."""
-    assert await world.control.changes.until(
-        lambda: world.reconciler.steps > 0 and world.reconciler.idle and world.serving() is not None, 5.0
+    assert await world.reconciler.view.wait_until(
+        lambda: (
+            world.reconciler.schedule.ended > 0 and world.reconciler.view.idle and world.serving() is not None
+        ),
+        5.0,
     )
 
 
@@ -76,7 +79,7 @@ async def test_a_swap_that_takes_longer_goes_on_after_the_call_has_returned() ->
             assert (world.serving(), target(world)) == ("v1", "v2")
         finally:
             hold.let_go()
-        assert await world.control.changes.until(lambda: world.serving() == "v2", 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.serving() == "v2", 5.0)
 
 
 async def test_a_version_that_is_not_whole_yet_is_waited_for_and_never_put_back() -> None:
@@ -97,7 +100,7 @@ async def test_a_version_that_fails_is_refused_with_its_reason_and_the_target_pu
             await world.control.set_target(TargetChange("m", "v2", "ann"), 5.0)
         assert (world.serving(), target(world)) == ("v1", "latest")
         # Whoever asks next is told so, too, and not the target of a moment before.
-        shown = world.reconciler.document.wish("m")
+        shown = world.reconciler.observed.desired.wish("m")
         assert shown is not None
         assert shown.target == target(world)
 
@@ -130,7 +133,7 @@ async def test_a_failed_target_that_somebody_changed_meanwhile_is_not_put_back()
         with pytest.raises(VersionFailed):
             await world.control.set_target(TargetChange("m", "v1", "ann"), 5.0)
         assert target(world) == "v3"
-        assert await world.control.changes.until(lambda: world.serving() == "v3", 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.serving() == "v3", 5.0)
 
 
 async def test_a_model_that_was_not_wanted_is_not_loaded_after_its_target_was_refused() -> None:
@@ -143,7 +146,7 @@ async def test_a_model_that_was_not_wanted_is_not_loaded_after_its_target_was_re
         with pytest.raises(VersionFailed):
             await world.control.set_target(TargetChange("other", "v2", "ann"), 5.0)
         await world.control.reload()
-        assert await world.control.changes.until(lambda: world.reconciler.idle, 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.reconciler.view.idle, 5.0)
         assert world.serving("other") is None
 
 
@@ -211,26 +214,26 @@ async def test_reload_returns_after_a_look_that_began_after_the_call() -> None:
         before = world.source.looks
         await world.control.reload()
         assert world.source.looks > before
-        assert "v2" in world.reconciler.sights["m"].versions
+        assert "v2" in world.reconciler.observed.models["m"].versions
 
 
 async def test_waiting_for_what_never_comes_ends_in_time() -> None:
     with live("m:v1") as world:
-        assert not await world.control.changes.until(lambda: False, 0.01)
+        assert not await world.reconciler.view.wait_until(lambda: False, 0.01)
 
 
 def test_a_loop_that_ended_while_it_waited_stops_no_step() -> None:
     with live("m:v1") as world:
-        changes = world.control.changes
+        view = world.reconciler.view
 
         async def leave() -> None:
-            waiting = asyncio.ensure_future(changes.until(lambda: False, 60.0))
+            waiting = asyncio.ensure_future(view.wait_until(lambda: False, 60.0))
             await asyncio.sleep(0)
-            wakers.extend(changes._waiters)
+            wakers.extend(view._waiters)
             waiting.cancel()
 
         wakers: list[object] = []
         asyncio.run(leave())
-        changes._waiters.update(wakers)  # type: ignore[arg-type]
+        view._waiters.update(wakers)  # type: ignore[arg-type]
         world.reconciler.step()
-        assert world.reconciler.steps > 0
+        assert world.reconciler.schedule.ended > 0

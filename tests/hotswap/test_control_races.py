@@ -43,14 +43,14 @@ async def failed(world: LiveWorld) -> None:
     world.loader.fails["v2"] = {"check": VersionFailed("scores are NaN")}
     with pytest.raises(VersionFailed):
         await world.control.set_target(V2, 5.0)
-    assert await world.control.changes.until(lambda: world.reconciler.idle, 5.0)
+    assert await world.reconciler.view.wait_until(lambda: world.reconciler.view.idle, 5.0)
     world.loader.fails.clear()
 
 
 async def asked_to_look(world: LiveWorld) -> None:
     """Wait until the call has written its wish and asked for a look."""
     async with asyncio.timeout(5.0):
-        while target(world) != "v2" or not world.reconciler._forgive:
+        while target(world) != "v2" or not world.reconciler.schedule._retries:
             await checkpoint()
 
 
@@ -84,7 +84,7 @@ async def test_a_call_that_ends_before_any_look_does_not_report_an_old_failure()
             assert target(world) == "v2"
         finally:
             look.hold.let_go()
-        assert await world.control.changes.until(lambda: world.serving() == "v2", 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.serving() == "v2", 5.0)
 
 
 async def test_a_try_that_began_before_the_call_does_not_answer_for_it() -> None:
@@ -94,11 +94,11 @@ async def test_a_try_that_began_before_the_call_does_not_answer_for_it() -> None
         world.loader.fails["v2"] = {"check": VersionFailed("old weights")}
         world.loader.before_load = lambda _: hold.stop_here()
         world.store.edit(set_target("m", "v2", "bob", None))
-        world.reconciler.retry(ModelTag("m", "v2"))
+        world.reconciler.schedule.retry(ModelTag("m", "v2"))
         await asyncio.to_thread(hold.reached)
         call = asyncio.create_task(world.control.set_target(V2, 5.0))
         async with asyncio.timeout(5.0):
-            while world.store.read().models["m"].actor != "ann" or not world.reconciler._bringing.again:
+            while world.store.read().models["m"].actor != "ann" or not world.reconciler._queue.again:
                 await checkpoint()
         world.loader.before_load = lambda _: world.loader.fails.clear()
         hold.let_go()
@@ -110,8 +110,8 @@ class StepsWhenAsked(World):
 
     def __init__(self, *tags: str) -> None:
         super().__init__(*tags)
-        self.control = Control(self.reconciler, self.store, self.source)
-        forgive = self.reconciler._forgive
+        self.control = Control(self.reconciler.view, self.reconciler.schedule, self.store, self.source)
+        forgive = self.reconciler.schedule._retries
 
         class Late(type(forgive)):  # type: ignore[misc]
             """A step slips in before the asking is written down."""
@@ -120,7 +120,7 @@ class StepsWhenAsked(World):
                 self.reconciler.step()
                 super().append(tag)
 
-        self.reconciler._forgive = Late()
+        self.reconciler.schedule._retries = Late()
 
 
 async def test_a_step_that_slips_in_before_the_asking_is_not_taken_for_the_look_asked_for() -> None:
@@ -142,7 +142,7 @@ async def test_many_calls_at_once_leave_what_the_last_edit_wished() -> None:
         calls = (world.control.set_target(change, 0.5) for change in changes)
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(outcome, bool | Superseded) for outcome in outcomes)
-        assert await world.control.changes.until(
-            lambda: world.reconciler.idle and world.serving() == target(world), 5.0
+        assert await world.reconciler.view.wait_until(
+            lambda: world.reconciler.view.idle and world.serving() == target(world), 5.0
         )
         assert world.store.read().revision == 30

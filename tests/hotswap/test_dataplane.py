@@ -112,7 +112,9 @@ async def test_a_hook_that_raises_harms_no_answer() -> None:
 
     world = Served("m:v1")
     world.settle()
-    plane = DataPlane(world.reconciler, world.admission, world.pool, Raising())
+    plane = DataPlane(
+        world.reconciler.view, world.reconciler.schedule, world.admission, world.pool, Raising()
+    )
     assert (await plane.predict(asked())).version == "v1"
     await world.end()
 
@@ -136,7 +138,7 @@ async def test_an_answer_counts_when_it_is_given_and_not_when_its_wire_cannot_te
     world = Served("m:v1")
     world.settle()
     hooks = Counting()
-    plane = DataPlane(world.reconciler, world.admission, world.pool, hooks)
+    plane = DataPlane(world.reconciler.view, world.reconciler.schedule, world.admission, world.pool, hooks)
     for asking, kind in ((plane.predicting(asked()), "pictures"), (plane.inferring(tensors()), "tensors")):
         giving = await asking
         with pytest.raises(BadRequest), giving:
@@ -156,7 +158,7 @@ async def test_who_leaves_while_the_answer_is_written_was_answered() -> None:
     world = Served("m:v1")
     world.settle()
     hooks = Counting()
-    plane = DataPlane(world.reconciler, world.admission, world.pool, hooks)
+    plane = DataPlane(world.reconciler.view, world.reconciler.schedule, world.admission, world.pool, hooks)
     giving = await plane.predicting(asked())
     with pytest.raises(asyncio.CancelledError), giving:
         raise asyncio.CancelledError

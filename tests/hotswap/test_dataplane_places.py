@@ -33,7 +33,7 @@ async def test_a_request_past_its_deadline_keeps_lease_and_permit_until_its_thre
     await asyncio.to_thread(world.hold.reached)
     with pytest.raises(DeadlineExceeded):
         await task
-    generation = world.reconciler.slots["m"].current
+    generation = world.reconciler.observed.slots["m"].current
     assert generation is not None
     assert (generation.leases, world.admission.inside) == (1, 1)
     with pytest.raises(Overloaded):
@@ -83,7 +83,7 @@ async def test_a_request_that_is_answered_lets_its_retired_generation_close() ->
     assert (await task).version == "held"
     world.settle()
     assert world.loader.of("held").closed == 1
-    assert world.reconciler.slots["m"].draining == ()
+    assert world.reconciler.observed.slots["m"].draining == ()
     await world.end()
 
 
@@ -159,7 +159,7 @@ async def test_a_request_that_comes_too_late_is_told_so_and_leaves_nothing_behin
 async def test_what_follows_the_model_runs_in_its_thread_with_lease_and_permit() -> None:
     world = Served("m:v1", capacity=1)
     world.settle()
-    generation = world.reconciler.slots["m"].current
+    generation = world.reconciler.observed.slots["m"].current
     assert generation is not None
     seen: list[tuple[str, int, int, int]] = []
 

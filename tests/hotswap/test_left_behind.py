@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from hotswap import status
 from hotswap.control import TargetChange
 from hotswap.errors import Conflict, ModelNotFound, ModelNotReady, VersionFailed
 from tests.hotswap.test_control_races import StoppedLook
@@ -24,7 +23,7 @@ def two(tmp_path: Path) -> Iterator[tuple[LiveWorld, Workers]]:
     """A live worker that the other one takes for stopped, and goes on to v2 without."""
     others = Workers(tmp_path, 1, "m:v1")
     others.settle()
-    with live(commits=others.view(1), source=others.source, store=others.store) as world:
+    with live(coordinator=others.view(1), source=others.source, store=others.store) as world:
         yield world, others
 
 
@@ -65,7 +64,7 @@ async def test_a_request_to_a_worker_that_cannot_catch_up_in_time_is_told_to_com
     held = world.loader.holds_load("v2")
     others.source.add("m:v2")
     others.settle()
-    with pytest.raises(ModelNotReady, match="still loads"):
+    with pytest.raises(ModelNotReady, match="still loading"):
         await world.data_plane.predict(asked(seconds=0.05))
     held.let_go()
 
@@ -91,12 +90,12 @@ async def test_a_worker_that_waits_for_another_switches_without_being_woken(
     world.reconciler.wake()
     await asyncio.to_thread(held.reached)
     held.let_go()
-    slot = world.reconciler.slots["m"]
-    assert await world.control.changes.until(lambda: slot.prepared is not None, 5.0)
+    slot = world.reconciler.observed.slots["m"]
+    assert await world.reconciler.view.wait_until(lambda: slot.prepared is not None, 5.0)
     others.load(0)
     assert others.all() == ["v2"]
     # Its reconciler looks once a minute, and no request has come.
-    assert await world.control.changes.until(lambda: world.serving() == "v2", 5.0)
+    assert await world.reconciler.view.wait_until(lambda: world.serving() == "v2", 5.0)
 
 
 async def test_a_worker_that_has_not_yet_seen_what_the_others_have_switched_to_lets_requests_wait(
@@ -116,12 +115,12 @@ async def test_a_worker_that_has_not_yet_seen_what_the_others_have_switched_to_l
 
 
 async def test_who_was_left_behind_does_not_say_that_it_serves(behind: LiveWorld) -> None:
-    told = status.model(behind.reconciler, "m")
+    told = behind.reconciler.view.model("m")
     assert (told.serving, told.generation) == (None, None)
 
 
 async def test_who_was_left_behind_is_not_ready(behind: LiveWorld) -> None:
-    assert not status.ready(behind.reconciler)
+    assert not behind.reconciler.view.ready()
 
 
 async def test_a_target_that_the_others_have_left_does_not_serve_yet(behind: LiveWorld) -> None:
@@ -139,7 +138,7 @@ async def test_a_model_that_the_others_still_answer_for_is_not_unloaded_yet(behi
     def full() -> None:
         raise OSError("no space left")
 
-    board = behind.reconciler.commits
+    board = behind.reconciler.observed.coordinator
     assert isinstance(board, Board)
     board.at = ("before decide", full)
     assert not await behind.control.unload("m", "ann", 0.05)
@@ -148,7 +147,7 @@ async def test_a_model_that_the_others_still_answer_for_is_not_unloaded_yet(behi
 async def test_who_waits_for_one_model_leaves_room_for_another(tmp_path: Path) -> None:
     others = Workers(tmp_path, 1, "m:v1", "other:v1")
     others.settle()
-    with live(commits=others.view(1), source=others.source, store=others.store, capacity=1) as world:
+    with live(coordinator=others.view(1), source=others.source, store=others.store, capacity=1) as world:
         for model in ("m", "other"):
             await world.data_plane.predict(asked(model))
         held = world.loader.holds_load("v2")

@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from hotswap import status
 from hotswap.control import TargetChange
 from hotswap.desired import DesiredState, seed, set_loaded, set_target
 from hotswap.errors import ModelNotFound, ModelNotLoaded, VersionFailed, VersionNotLoaded
@@ -18,8 +17,8 @@ pytestmark = pytest.mark.anyio
 
 async def ready(world: LiveWorld, version: str) -> None:
     """Wait until a version serves and nothing moves."""
-    assert await world.control.changes.until(
-        lambda: world.reconciler.idle and world.serving() == version, 5.0
+    assert await world.reconciler.view.wait_until(
+        lambda: world.reconciler.view.idle and world.serving() == version, 5.0
     )
 
 
@@ -34,9 +33,9 @@ async def test_an_unloaded_model_answers_nobody_until_it_is_loaded() -> None:
             await world.data_plane.predict(asked(version="v2"))
         wish = world.store.read().models["m"]
         assert (wish.unloaded, wish.target, wish.actor, wish.reason) == (True, "latest", "ann", "unload")
-        assert "unloaded" in str(status.model(world.reconciler, "m").reason)
+        assert "unloaded" in str(world.reconciler.view.model("m").reason)
         assert await world.control.load("m", "ben", 5.0)
-        assert status.model(world.reconciler, "m").reason is None
+        assert world.reconciler.view.model("m").reason is None
         assert (await world.data_plane.predict(asked())).version == "v2"
 
 
@@ -88,7 +87,7 @@ async def test_a_model_that_was_unloaded_stays_so_when_its_loading_fails() -> No
         with pytest.raises(VersionFailed, match="broken"):
             await world.control.load("m", "ann", 5.0)
         assert world.store.read().models["m"].unloaded
-        assert await world.control.changes.until(lambda: world.serving() is None, 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.serving() is None, 5.0)
 
 
 async def test_a_load_that_takes_longer_goes_on_after_the_call() -> None:
@@ -100,7 +99,7 @@ async def test_a_load_that_takes_longer_goes_on_after_the_call() -> None:
             assert not await world.control.load("m", "ann", 0.02)
         finally:
             hold.let_go()
-        assert await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.serving() == "v1", 5.0)
 
 
 async def test_unloading_does_not_try_again_what_has_failed_elsewhere() -> None:
@@ -110,7 +109,7 @@ async def test_unloading_does_not_try_again_what_has_failed_elsewhere() -> None:
         tries = world.loader.loads.count("other:v9")
         assert tries == 1
         assert await world.control.unload("m", "ann", 5.0)
-        assert await world.control.changes.until(lambda: world.reconciler.idle, 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.reconciler.view.idle, 5.0)
         assert world.loader.loads.count("other:v9") == tries
 
 

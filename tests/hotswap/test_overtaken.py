@@ -76,7 +76,7 @@ async def test_the_same_wish_again_overtakes_nobody() -> None:
     with live("m:v1") as world:
         call, hold = await loading(world)
         second = asyncio.create_task(world.control.set_target(TargetChange("m", "v2", "bob"), LONG))
-        seen = world.control.changes.until(lambda: world.reconciler.document.revision == 2, 5.0)
+        seen = world.reconciler.view.wait_until(lambda: world.reconciler.observed.desired.revision == 2, 5.0)
         try:
             assert await seen
         finally:
@@ -96,9 +96,9 @@ class Unanswered(Control):
 async def test_an_unloading_by_a_load() -> None:
     with live("m:v1") as world:
         await ready(world)
-        control = Unanswered(world.reconciler, world.store, world.source)
+        control = Unanswered(world.reconciler.view, world.reconciler.schedule, world.store, world.source)
         call = asyncio.create_task(control.unload("m", "ann", LONG))
-        assert await world.control.changes.until(lambda: world.serving() is None, 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.serving() is None, 5.0)
         world.store.edit(set_loaded("m", True, "bob", "load"))
         world.reconciler.wake()
         assert await told(call) == "unloading m was overtaken: since revision 2 bob wants m:latest (load)"

@@ -17,7 +17,10 @@ def test_a_version_is_loaded_beside_the_one_that_serves_and_then_published() -> 
     world.settle()
     world.source.add("m:v2")
     world.step()
-    assert (world.serving(), world.reconciler.loading) == ("v1", {ModelTag("m", "v2"): State.LOADING})
+    assert (world.serving(), world.reconciler.observed.loading) == (
+        "v1",
+        {ModelTag("m", "v2"): State.LOADING},
+    )
     world.background.run()
     assert (world.serving(), world.loader.of("v1").closed) == ("v1", 0)
     world.step()
@@ -37,10 +40,10 @@ def test_the_states_on_the_way_are_told() -> None:
     world = World("m:v1")
     seen: list[State] = []
     tag = ModelTag("m", "v1")
-    world.loader.before_load = lambda _: seen.append(world.reconciler.loading[tag])
+    world.loader.before_load = lambda _: seen.append(world.reconciler.observed.loading[tag])
     world.settle()
     assert seen == [State.LOADING]
-    assert world.reconciler.loading == {}
+    assert world.reconciler.observed.loading == {}
 
 
 def test_a_turn_with_nothing_to_do_does_nothing() -> None:
@@ -59,7 +62,7 @@ def test_a_version_that_fails_keeps_the_old_one_serving_and_leaves_nothing_behin
     world.source.add("m:v2", "sha256:2")
     world.loader.fails["v2"] = {stage: VersionFailed("scores are NaN")}
     world.settle()
-    failure = world.reconciler.backoff.failures[ModelTag("m", "v2")]
+    failure = world.reconciler.observed.backoff.failures[ModelTag("m", "v2")]
     assert (world.serving(), failure.reason, failure.digest) == ("v1", "scores are NaN", "sha256:2")
     assert [each.closed for each in world.loader.made] == ([0] if stage == "load" else [0, 1])
 
@@ -68,7 +71,7 @@ def test_a_refused_version_that_cannot_even_be_closed_is_still_refused_for_its_r
     world = World("m:v1")
     world.loader.fails["v1"] = {"check": VersionFailed("scores are NaN"), "close": OSError("stuck")}
     world.settle()
-    assert world.reconciler.backoff.failures[ModelTag("m", "v1")].reason == "scores are NaN"
+    assert world.reconciler.observed.backoff.failures[ModelTag("m", "v1")].reason == "scores are NaN"
 
 
 def test_a_target_that_changes_while_its_version_loads_never_serves_that_version() -> None:
@@ -87,7 +90,7 @@ def test_a_target_that_changes_while_its_version_loads_never_serves_that_version
 def test_a_target_that_flips_back_while_the_old_version_drains_loads_it_anew() -> None:
     world = World("m:v1", "m:v2")
     world.swap("m", "v1")
-    lease = world.reconciler.slots["m"].lease()
+    lease = world.reconciler.observed.slots["m"].lease()
     world.swap("m", "v2")
     world.swap("m", "v1")
     first, _, again = world.loader.made
@@ -114,7 +117,7 @@ def test_generation_numbers_rise_and_survive_a_restart() -> None:
 def test_what_is_no_longer_wanted_is_unloaded_after_its_last_lease() -> None:
     world = World("a:v1", "b:v1")
     world.settle()
-    lease = world.reconciler.slots["b"].lease()
+    lease = world.reconciler.observed.slots["b"].lease()
     world.store.edit(seed("a:latest", None))
     world.settle()
     assert (world.serving("a"), world.serving("b")) == ("v1", None)
@@ -159,14 +162,14 @@ def test_it_is_not_idle_while_a_step_is_half_done() -> None:
 
     class Watched(DesiredMemory):
         def edit(self, change: Edit) -> DesiredState:
-            seen.append((world.serving(), world.reconciler.idle))
+            seen.append((world.serving(), world.reconciler.view.idle))
             return super().edit(change)
 
     world = World("m:v1", store=Watched())
     world.settle()
     # The default is settled, what serves is remembered, and between the two it has been loaded.
     assert seen == [(None, False), ("v1", False)]
-    assert (world.serving(), world.reconciler.idle) == ("v1", True)
+    assert (world.serving(), world.reconciler.view.idle) == ("v1", True)
 
 
 def test_a_version_served_by_another_process_is_what_a_new_one_falls_back_on() -> None:
@@ -182,6 +185,6 @@ def test_only_one_version_of_a_model_loads_at_a_time_and_models_do_not_wait_for_
     world.step()
     world.source.add("a:v2")
     world.step()
-    assert sorted(str(tag) for tag in world.reconciler.loading) == ["a:v1", "b:v1"]
+    assert sorted(str(tag) for tag in world.reconciler.observed.loading) == ["a:v1", "b:v1"]
     world.settle()
     assert (world.serving("a"), world.serving("b")) == ("v2", "v1")

@@ -77,7 +77,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def somebody_asks_to_retry(self) -> None:
         """A reload."""
-        self.world.reconciler.retry()
+        self.world.reconciler.schedule.retry()
 
     @rule(seconds=st.sampled_from([0.5, 70.0]))
     def time_passes(self, seconds: float) -> None:
@@ -98,7 +98,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def a_request_begins(self) -> None:
         """It borrows whatever serves."""
-        slot = self.world.reconciler.slots.get("m")
+        slot = self.world.reconciler.observed.slots.get("m")
         if slot is not None and slot.current is not None:
             self.leases.append(slot.lease())
 
@@ -121,7 +121,7 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def what_has_begun_to_serve_is_served(self) -> None:
         """By a generation whose number never falls."""
-        slot = self.world.reconciler.slots.get("m")
+        slot = self.world.reconciler.observed.slots.get("m")
         current = slot.current if slot else None
         assert current is not None or not self.has_served
         if current is not None:
@@ -132,7 +132,7 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def one_version_loads_at_a_time(self) -> None:
         """However often somebody asks."""
-        assert len(self.world.reconciler.loading) <= 1
+        assert len(self.world.reconciler.observed.loading) <= 1
 
     def teardown(self) -> None:
         """Everything is mended: the target serves, and nothing else is left in memory."""
@@ -145,7 +145,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.loader.fails.clear()
         self.world.source.add("m:v2", "sha256:mended")
         self.world.aim("m", "latest")
-        self.world.reconciler.retry()
+        self.world.reconciler.schedule.retry()
         self.world.settle()
         assert self.world.serving() == "v2"
         assert [each.tag.version for each in self.world.loader.made if not each.closed] == ["v2"]

@@ -46,10 +46,10 @@ def test_a_failed_version_is_tried_again_only_after_its_delay_and_delays_grow() 
 
 def test_retrying_one_version_forgives_it_alone_and_at_once() -> None:
     world = failing()
-    world.reconciler.retry(V1)
+    world.reconciler.schedule.retry(V1)
     world.settle()
     assert tries(world) == 1
-    world.reconciler.retry(V2)
+    world.reconciler.schedule.retry(V2)
     world.settle()
     assert tries(world) == 2
 
@@ -58,7 +58,7 @@ def test_retrying_everything_forgives_everything_and_delays_begin_anew() -> None
     world = failing()
     world.clock.now += 1
     world.settle()
-    world.reconciler.retry()
+    world.reconciler.schedule.retry()
     world.settle()
     assert tries(world) == 3
     assert world.observer.events[-1] == "failed m:v2 1"
@@ -69,7 +69,7 @@ def test_a_version_whose_files_have_changed_is_tried_at_once() -> None:
     world.loader.fails.clear()
     world.source.add("m:v2", "sha256:mended")
     world.settle()
-    assert (world.serving(), world.reconciler.backoff.failures) == ("v2", {})
+    assert (world.serving(), world.reconciler.observed.backoff.failures) == ("v2", {})
 
 
 def test_files_that_change_while_the_old_ones_fail_are_tried_at_once() -> None:
@@ -91,7 +91,7 @@ def test_a_try_under_way_when_somebody_asks_again_is_repeated_when_it_fails() ->
     world.step()
     world.background.run()
     world.loader.fails.clear()
-    world.reconciler.retry(V2)
+    world.reconciler.schedule.retry(V2)
     world.settle()
     assert world.serving() == "v2"
 
@@ -100,7 +100,7 @@ def test_a_try_that_somebody_asked_to_repeat_is_repeated_once() -> None:
     world = failing()
     world.clock.now += 1
     world.step()
-    world.reconciler.retry(V2)
+    world.reconciler.schedule.retry(V2)
     world.settle()
     assert tries(world) == 3
 
@@ -131,7 +131,7 @@ def test_a_version_that_cannot_be_served_or_read_fails_with_its_reason(
     world.source.settled[V2] = settled
     world.settle()
     assert world.serving() == "v1"
-    assert "flipped byte" in world.reconciler.backoff.failures[V2].reason
+    assert "flipped byte" in world.reconciler.observed.backoff.failures[V2].reason
 
 
 # --- at start --------------------------------------------------------------------------------------

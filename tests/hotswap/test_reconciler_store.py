@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap import status
 from hotswap.desired import seed
 from tests.hotswap.world import World
 
@@ -28,7 +27,7 @@ def test_an_empty_latest_unloads_nothing() -> None:
     world = serving()
     world.source.latest["m"] = None
     assert unmoved(world)
-    assert status.model(world.reconciler, "m").reason == "latest is empty"
+    assert world.reconciler.view.model("m").reason == "latest is empty"
 
 
 def test_a_latest_that_names_nothing_unloads_nothing() -> None:
@@ -41,11 +40,11 @@ def test_a_store_that_is_away_unloads_nothing_and_is_seen_again_later() -> None:
     world = serving()
     world.source.away = True
     assert unmoved(world)
-    assert world.reconciler.store_away
+    assert world.reconciler.observed.store_away
     world.source.away = False
     world.source.add("m:v2")
     world.settle()
-    assert (world.serving(), world.reconciler.store_away) == ("v2", False)
+    assert (world.serving(), world.reconciler.observed.store_away) == ("v2", False)
 
 
 @pytest.mark.parametrize("serve", ["*", "m:latest", "m:v1"])
@@ -87,7 +86,7 @@ def test_a_look_that_raises_stops_nothing_that_serves() -> None:
 
     world.source.during_look = broken
     world.settle()
-    assert (world.serving(), world.reconciler.trouble) == ("v1", "PermissionError: not yours")
+    assert (world.serving(), world.reconciler.observed.trouble) == ("v1", "PermissionError: not yours")
 
 
 def test_a_store_away_at_start_serves_nothing_until_it_is_there() -> None:

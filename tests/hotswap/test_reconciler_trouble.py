@@ -35,10 +35,10 @@ def test_while_the_desired_state_cannot_be_read_what_was_read_last_holds() -> No
     world.source.add("m:v2")
     world.settle()
     assert world.serving() == "v2"
-    assert "the disk is gone" in str(world.reconciler.trouble)
+    assert "the disk is gone" in str(world.reconciler.observed.trouble)
     store.unreadable = False
     world.settle()
-    assert (world.serving(), world.reconciler.trouble) == ("v2", None)
+    assert (world.serving(), world.reconciler.observed.trouble) == ("v2", None)
 
 
 def test_before_the_desired_state_was_ever_read_nothing_is_loaded() -> None:
@@ -57,7 +57,7 @@ def test_a_desired_state_that_cannot_be_written_stops_no_swap() -> None:
     store.read_only = True
     world = World("m:v1", store=store)
     world.settle()
-    assert (world.serving(), world.reconciler.document.default) == ("v1", "m")
+    assert (world.serving(), world.reconciler.observed.desired.default) == ("v1", "m")
     world.source.add("m:v2")
     world.settle()
     assert (world.serving(), world.number()) == ("v2", 2)
@@ -71,12 +71,12 @@ def test_listeners_that_raise_stop_neither_a_swap_nor_the_looking() -> None:
     for name in ("loaded", "swapped", "closed", "failed"):
         setattr(world.observer, name, broken)
     told: list[int] = []
-    world.reconciler.on_step += [broken, lambda: told.append(world.reconciler.steps)]
+    world.reconciler.on_step += [broken, lambda: told.append(world.reconciler.schedule.ended)]
     world.settle()
     world.source.add("m:v2")
     world.settle()
     assert (world.serving(), world.loader.of("v1").closed, len(world.loader.made)) == ("v2", 1, 2)
-    assert told[-1] == world.reconciler.steps
+    assert told[-1] == world.reconciler.schedule.ended
 
 
 def test_whoever_watches_is_told_when_a_version_has_been_closed() -> None:
@@ -85,12 +85,12 @@ def test_whoever_watches_is_told_when_a_version_has_been_closed() -> None:
     world.source.add("m:v2")
     world.settle()
     world.reconciler.wait(0)
-    lease = world.reconciler.slots["m"].lease()
+    lease = world.reconciler.observed.slots["m"].lease()
     world.swap("m", "v1")
     world.reconciler.wait(0)
     lease.release()
     world.background.run_all()
-    assert world.reconciler._wake.is_set()
+    assert world.reconciler.schedule._woken.is_set()
 
 
 def test_a_model_that_cannot_be_closed_is_forgotten_all_the_same() -> None:
@@ -99,4 +99,4 @@ def test_a_model_that_cannot_be_closed_is_forgotten_all_the_same() -> None:
     world.settle()
     world.source.add("m:v2")
     world.settle()
-    assert (world.serving(), world.reconciler.slots["m"].draining) == ("v2", ())
+    assert (world.serving(), world.reconciler.observed.slots["m"].draining) == ("v2", ())

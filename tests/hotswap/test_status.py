@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap import status
 from hotswap.desired import seed
 from hotswap.errors import VersionFailed
 from hotswap.generation import Generation
@@ -17,13 +16,13 @@ from tests.hotswap.world import World
 
 def states(world: World) -> dict[str, str]:
     """State by version, in the order told."""
-    return {each.version: each.state for each in status.model(world.reconciler, "m").versions}
+    return {each.version: each.state for each in world.reconciler.view.model("m").versions}
 
 
 def test_every_version_has_a_state_in_natural_order() -> None:
     world = World("m:v1", "m:v2", "m:v10", "m:v11")
     world.swap("m", "v1")
-    lease = world.reconciler.slots["m"].lease()
+    lease = world.reconciler.observed.slots["m"].lease()
     world.swap("m", "v2")
     world.loader.fails["v10"] = {"load": VersionFailed("no")}
     world.swap("m", "v10")
@@ -45,7 +44,7 @@ def test_a_closed_version_is_available_again_even_before_it_is_forgotten() -> No
     world.settle()
     seen: list[dict[str, str]] = []
     world.observer.closed = lambda _: seen.append(states(world))  # type: ignore[method-assign]
-    world.reconciler.slots["m"].forget = lambda _: seen.append(states(world))  # type: ignore[method-assign]
+    world.reconciler.observed.slots["m"].forget = lambda _: seen.append(states(world))  # type: ignore[method-assign]
     world.source.add("m:v2")
     world.settle()
     assert seen == [{"v1": "available", "v2": "serving"}] * 2
@@ -55,7 +54,7 @@ def test_a_version_that_is_not_whole_is_unservable_and_says_why() -> None:
     world = World("m:v1")
     world.source.settled[ModelTag("m", "v1")] = Incomplete("weights.onnx is missing")
     world.settle()
-    (version,) = status.model(world.reconciler, "m").versions
+    (version,) = world.reconciler.view.model("m").versions
     assert (version.state, version.reason) == ("unservable", "weights.onnx is missing")
 
 
@@ -64,14 +63,14 @@ def test_a_version_whose_files_are_gone_is_listed_as_long_as_it_serves() -> None
     world.settle()
     world.source.remove("m:v1")
     world.settle()
-    (version,) = status.model(world.reconciler, "m").versions
+    (version,) = world.reconciler.view.model("m").versions
     assert (version.version, version.state, version.digest) == ("v1", "serving", "sha256:1")
 
 
 def test_a_model_tells_its_target_what_serves_and_the_revision_of_its_wish() -> None:
     world = World("m:v1", "m:v2")
     world.swap("m", "v1")
-    found = status.model(world.reconciler, "m")
+    found = world.reconciler.view.model("m")
     assert (found.target, found.serving, found.generation, found.revision) == ("v1", "v1", 1, 1)
 
 
@@ -79,9 +78,9 @@ def test_a_required_model_that_is_nowhere_is_listed_and_known() -> None:
     world = World("m:v1")
     world.store.edit(seed("m:v1,absent", None))
     world.settle()
-    assert [each.name for each in status.models(world.reconciler)] == ["absent", "m"]
-    assert status.known(world.reconciler, "absent")
-    assert not status.known(world.reconciler, "nobody")
+    assert [each.name for each in world.reconciler.view.models()] == ["absent", "m"]
+    assert world.reconciler.view.known("absent")
+    assert not world.reconciler.view.known("nobody")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_ready_is_who_serves_every_required_model_or_any_where_none_is_named(
     world = World(*tags)
     world.store.edit(seed(serve, None))
     world.settle()
-    assert status.ready(world.reconciler) is ready
+    assert world.reconciler.view.ready() is ready
 
 
 def test_readiness_does_not_fall_while_a_candidate_loads_or_fails() -> None:
@@ -110,9 +109,9 @@ def test_readiness_does_not_fall_while_a_candidate_loads_or_fails() -> None:
     world.loader.fails["v2"] = {"check": VersionFailed("no")}
     for _ in range(4):
         world.step()
-        assert status.ready(world.reconciler)
+        assert world.reconciler.view.ready()
         world.background.run_all()
-        assert status.ready(world.reconciler)
+        assert world.reconciler.view.ready()
 
 
 class SlotThatMakesAnother(Slot):
@@ -123,7 +122,7 @@ class SlotThatMakesAnother(Slot):
     @property
     def current(self) -> Generation | None:
         """Whoever reads this is interrupted just here."""
-        self.reconciler.slots[f"new-{len(self.reconciler.slots)}"] = Slot("new")
+        self.reconciler.observed.slots[f"new-{len(self.reconciler.observed.slots)}"] = Slot("new")
         return super().current
 
 
@@ -132,8 +131,8 @@ def test_readiness_can_be_read_while_a_model_is_added() -> None:
     world.settle()
     stopped = SlotThatMakesAnother("m")
     stopped.reconciler = world.reconciler
-    world.reconciler.slots["n"] = stopped
-    assert status.ready(world.reconciler)
+    world.reconciler.observed.slots["n"] = stopped
+    assert world.reconciler.view.ready()
 
 
 def test_a_serving_version_whose_files_are_gone_says_that_it_serves_on() -> None:
@@ -141,5 +140,5 @@ def test_a_serving_version_whose_files_are_gone_says_that_it_serves_on() -> None
     world.settle()
     world.source.remove("m:v1")
     world.settle()
-    (only,) = status.model(world.reconciler, "m").versions
+    (only,) = world.reconciler.view.model("m").versions
     assert (only.state, "serves on" in str(only.reason)) == ("serving", True)

@@ -47,20 +47,20 @@ async def flip(world: LiveWorld, clients: Clients) -> None:
         version = f"v{number % 3 + 1}"
         world.store.edit(set_target("m", version, "test", None))
         world.reconciler.wake()
-        assert await world.control.changes.until(lambda version=version: world.serving() == version, 5.0)
+        assert await world.reconciler.view.wait_until(lambda version=version: world.serving() == version, 5.0)
         await clients.answered(2 * CLIENTS)
     clients.stop = True
 
 
 async def test_no_request_fails_and_no_answer_contradicts_the_version_it_claims() -> None:
     with live("m:v3", "m:v2", "m:v1", codes=CODES) as world:
-        assert await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.serving() == "v1", 5.0)
         clients = Clients(world)
         async with asyncio.TaskGroup() as tasks:
             for mine in clients.answers:
                 tasks.create_task(clients.ask_on(mine))
             tasks.create_task(flip(world, clients))
-        assert await world.control.changes.until(lambda: world.reconciler.idle, 5.0)
+        assert await world.reconciler.view.wait_until(lambda: world.reconciler.view.idle, 5.0)
     answers = [answer for each in clients.answers for answer in each]
     assert len(answers) >= 2 * CLIENTS * SWAPS
     assert {(each.version, each.predictions[0].detections[0].label_id) for each in answers} == set(

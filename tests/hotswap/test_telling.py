@@ -45,7 +45,7 @@ def test_what_cannot_be_remembered_is_warned_of_once(caplog: pytest.LogCaptureFi
     for _ in range(3):
         world.step()
     assert [record.getMessage() for record in caplog.records] == [
-        "cannot remember that m:v3 serves: no space left"
+        "cannot store that m:v3 serves: no space left"
     ]
 
 
@@ -61,5 +61,5 @@ def test_the_same_trouble_is_warned_of_again_once_it_was_over(
     world.store.read_only = True
     world.settle()
     assert [record.getMessage() for record in caplog.records] == [
-        "cannot remember that m:v2 serves: no space left"
+        "cannot store that m:v2 serves: no space left"
     ]

@@ -21,7 +21,7 @@ OLD, NEW = ["v1", "v1"], ["v2", "v2"]
 def test_nobody_switches_before_everybody_has_prepared(two: Workers) -> None:
     two.load(0)
     assert two.all() == OLD
-    prepared = two.worlds[0].reconciler.slots["m"].prepared
+    prepared = two.worlds[0].reconciler.observed.slots["m"].prepared
     assert prepared is not None
     assert (prepared.tag.version, prepared.state) == ("v2", State.PREPARED)
     two.load(1)

@@ -117,7 +117,7 @@ class AnyOrder(RuleBasedStateMachine):
                 lease.release()
 
     def _lease(self, worker: int) -> Lease | None:
-        slot = self.workers.worlds[worker].reconciler.slots.get("m")
+        slot = self.workers.worlds[worker].reconciler.observed.slots.get("m")
         try:
             lease = None if slot is None else slot.lease()
         except (NotSwitched, Killed):
@@ -157,7 +157,7 @@ class AnyOrder(RuleBasedStateMachine):
             world.loader.fails.clear()
             workers.board(index).at = ("", kill)
             world.clock.now += 1000
-            world.reconciler.retry()
+            world.reconciler.schedule.retry()
         workers.source.add("m:v2")
         workers.aim("v2")
         workers.settle()

@@ -48,14 +48,14 @@ def test_what_could_not_be_given_up_is_given_up_at_the_next_look(two: Workers) -
     two.aim("v1")
     first = two.worlds[0]
     first.step()
-    assert "No space left" in str(first.reconciler.trouble)
+    assert "No space left" in str(first.reconciler.observed.trouble)
     free_disk(two.board(0))
     first.step()
     first.background.run_all()
     void = two.board(0).decision("m", two.worlds[1].number() + 1)
     assert void is not None
     assert void.void
-    assert (first.loader.of("v2").closed, first.reconciler.trouble) == (1, None)
+    assert (first.loader.of("v2").closed, first.reconciler.observed.trouble) == (1, None)
 
 
 def test_what_is_loaded_beside_what_cannot_be_given_up_is_closed_and_loaded_again(two: Workers) -> None:
@@ -81,7 +81,7 @@ def test_what_cannot_be_given_up_keeps_no_other_model_from_its_swap(tmp_path: Pa
     workers.aim("v1", "a")
     workers.source.add("m:v2")
     workers.load(0)
-    prepared = workers.worlds[0].reconciler.slots["m"].prepared
+    prepared = workers.worlds[0].reconciler.observed.slots["m"].prepared
     assert prepared is not None
     assert prepared.tag.version == "v2"
 
@@ -103,7 +103,7 @@ def test_trouble_with_one_model_keeps_no_other_from_its_swap(tmp_path: Path) -> 
     assert workers.answers(0) == "v2"
     assert workers.worlds[0].observer.swaps[-1].after == "v2"
     assert workers.store.read().models["m"].last_good == "v2"
-    assert workers.worlds[0].reconciler.trouble is not None
+    assert workers.worlds[0].reconciler.observed.trouble is not None
 
 
 @contextmanager

@@ -67,18 +67,20 @@ def test_the_successor_of_who_refused_is_waited_for_wherever_it_sits(two: Worker
 async def test_who_wishes_again_what_another_worker_refuses_is_told_so(tmp_path: Path) -> None:
     others = Workers(tmp_path, 1, "m:v1")
     others.settle()
-    with live(commits=others.view(1), source=others.source, store=others.store) as world:
+    with live(coordinator=others.view(1), source=others.source, store=others.store) as world:
         await world.data_plane.predict(asked())
-        reconciler, until = world.reconciler, world.control.changes.until
+        reconciler, until = world.reconciler, world.reconciler.view.wait_until
         others.seats.alive.add(1)
         refuse(others.worlds[0])
         others.source.add("m:v2")
         others.load(0)
         reconciler.wake()
-        assert await until(lambda: reconciler.slots["m"].prepared is not None and reconciler.idle, 5.0)
+        assert await until(
+            lambda: reconciler.observed.slots["m"].prepared is not None and reconciler.view.idle, 5.0
+        )
         world.clock.now += 600
         call = asyncio.create_task(world.control.set_target(TargetChange("m", "v2", "ann"), 5.0))
-        assert await until(lambda: reconciler.document.models["m"].target == "v2", 5.0)
+        assert await until(lambda: reconciler.observed.desired.models["m"].target == "v2", 5.0)
         assert others.all() == ["v1"]
         others.load(0)
         reconciler.wake()  # its next look
@@ -120,4 +122,4 @@ def test_a_worker_that_starts_has_come_to_rest_though_another_refuses(two: Worke
     two.worlds[0] = two.join(0)
     turn(two, 0, 0)
     assert two.answers(0) == "v1"
-    assert two.worlds[0].reconciler.idle
+    assert two.worlds[0].reconciler.view.idle

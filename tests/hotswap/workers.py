@@ -88,7 +88,7 @@ class Workers:
     def join(self, seat: int) -> World:
         """A worker that has just started."""
         self.seats.alive.add(seat)
-        return World(source=self.source, store=self.store, commits=self.view(seat))
+        return World(source=self.source, store=self.store, coordinator=self.view(seat))
 
     def view(self, seat: int) -> Board:
         """What a worker on that seat sees of the board."""
@@ -96,7 +96,7 @@ class Workers:
 
     def board(self, index: int) -> Board:
         """The board of one worker."""
-        board = self.worlds[index].reconciler.commits
+        board = self.worlds[index].reconciler.observed.coordinator
         assert isinstance(board, Board)
         return board
 
@@ -107,7 +107,7 @@ class Workers:
             for world in chosen:
                 world.step()
                 world.background.run_all()
-            if all(world.reconciler.idle for world in chosen):
+            if all(world.reconciler.view.idle for world in chosen):
                 return
         raise AssertionError("they never come to rest")
 
@@ -125,10 +125,10 @@ class Workers:
     def answers(self, index: int, name: str = "m") -> str | None:
         """The version that a request to one worker gets now; None: it waits; else the error's code."""
         reconciler = self.worlds[index].reconciler
-        slot = reconciler.slots.get(name)
+        slot = reconciler.observed.slots.get(name)
         try:
             if slot is None:
-                return None if reconciler.commits.number(name) else "model_not_found"
+                return None if reconciler.observed.coordinator.number(name) else "model_not_found"
             with slot.lease() as generation:
                 return generation.tag.version
         except NotSwitched:

@@ -35,7 +35,7 @@ class World:
         *tags: str,
         store: DesiredStore | None = None,
         source: FakeSource | None = None,
-        commits: Coordinator | None = None,
+        coordinator: Coordinator | None = None,
     ) -> None:
         self.source = source or FakeSource()
         for tag in tags:
@@ -51,7 +51,7 @@ class World:
             self.loader,
             self.background,
             observer=self.observer,
-            commits=commits,
+            coordinator=coordinator,
             clock=self.clock,
         )
 
@@ -64,7 +64,7 @@ class World:
         for _ in range(20):
             self.step()
             self.background.run_all()
-            if self.reconciler.idle:
+            if self.reconciler.view.idle:
                 return
         raise AssertionError("it never comes to rest")
 
@@ -79,12 +79,12 @@ class World:
 
     def serving(self, name: str = "m") -> str | None:
         """The version that answers."""
-        slot = self.reconciler.slots.get(name)
+        slot = self.reconciler.observed.slots.get(name)
         return slot.current.tag.version if slot and slot.current else None
 
     def number(self, name: str = "m") -> int:
         """The number of the generation that answers."""
-        current = self.reconciler.slots[name].current
+        current = self.reconciler.observed.slots[name].current
         assert current is not None
         return current.number
 
@@ -101,14 +101,16 @@ class LiveWorld(World):
             self.loader,
             self.loading,
             observer=self.observer,
-            commits=shared.get("commits"),
+            coordinator=shared.get("coordinator"),
             clock=self.clock,
         )
         # Only a call of `wake` makes it look: a forgotten one shows as a test that hangs.
         self.turning = ReconcilerThread(self.reconciler, interval=60.0)
-        self.control = Control(self.reconciler, self.store, self.source)
+        self.control = Control(self.reconciler.view, self.reconciler.schedule, self.store, self.source)
         self.pool = InferencePool(threads)
-        self.data_plane = DataPlane(self.reconciler, Admission(capacity), self.pool)
+        self.data_plane = DataPlane(
+            self.reconciler.view, self.reconciler.schedule, Admission(capacity), self.pool
+        )
 
 
 @contextmanager

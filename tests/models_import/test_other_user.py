@@ -75,7 +75,7 @@ def test_a_version_of_mode_0700_is_unservable_and_its_command_mends_it(place: Pa
     folder.chmod(0o700)
     reason, settled = as_nobody(look, place / "home/models")
     assert reason == f"cannot be read by this user: `chmod -R a+rX {folder}`"
-    assert settled == "Unservable"
+    assert settled == "Invalid"
     subprocess.run(reason.split("`")[1].split(), check=True)
     assert as_nobody(look, place / "home/models") == (None, "Artifact")
 
@@ -85,7 +85,7 @@ def test_weights_of_mode_0600_are_unservable(place: Path) -> None:
     (folder / "weights.onnx").chmod(0o600)
     reason, settled = as_nobody(look, place / "home/models")
     assert "chmod -R a+rX" in reason
-    assert settled == "Unservable"
+    assert settled == "Invalid"
 
 
 def test_a_model_of_mode_0700_is_listed_with_the_command(place: Path) -> None:

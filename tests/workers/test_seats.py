@@ -72,8 +72,9 @@ def test_a_killed_process_is_gone_at_once(tmp_path: Path, sitting: subprocess.Po
 
 
 def test_a_stopped_process_keeps_its_seat_and_does_not_count(
-    tmp_path: Path, sitting: subprocess.Popen[str]
+    tmp_path: Path, sitting: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workers.membership.STOPPED", 1.5)
     ours = WorkerTable(tmp_path, 3)
     os.kill(sitting.pid, signal.SIGSTOP)
     until(lambda: ours.living() == (), "who does not beat counts as stopped", 8.0)

@@ -83,7 +83,7 @@ class Served:
 
     def held(self) -> tuple[int, int, int]:
         """Places, leases and bytes that are held."""
-        leases = sum(each.leases for slot in self.world.reconciler.slots.values() for each in slot)
+        leases = sum(each.leases for slot in self.world.reconciler.observed.slots.values() for each in slot)
         return self.world.data_plane.admission.inside, leases, self.bodies.held
 
 

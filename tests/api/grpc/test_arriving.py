@@ -21,15 +21,15 @@ async def test_what_the_other_workers_switched_to_is_on_its_way_and_is_looked_fo
 ) -> None:
     others = Workers(tmp_path, 1, "m:v1")
     others.settle()
-    with live(commits=others.view(1), source=others.source, store=others.store) as world:
+    with live(coordinator=others.view(1), source=others.source, store=others.store) as world:
         await world.data_plane.predict(asked())
-        arriving = ModelWait(world.data_plane, world.reconciler)
+        arriving = ModelWait(world.data_plane, world.reconciler.view, world.reconciler.schedule)
         assert arriving.serves("m", None)
         held = world.loader.holds_load("v2")
         others.source.add("m:v2")
         others.settle()
         assert not arriving.serves("m", None)
-        waiting = asyncio.create_task(arriving.wait("m", None, time.monotonic() + 5))
+        waiting = asyncio.create_task(arriving.wait_until_servable("m", None, time.monotonic() + 5))
         await asyncio.to_thread(held.reached)
         assert (waiting.done(), arriving.waiting) == (False, 1)
         held.let_go()
@@ -41,9 +41,9 @@ async def test_what_the_other_workers_switched_to_is_on_its_way_and_is_looked_fo
 async def test_what_does_not_exist_is_not_waited_for() -> None:
     with live("m:v1") as world:
         await world.control.reload()
-        arriving = ModelWait(world.data_plane, world.reconciler)
-        await arriving.wait("m", None, time.monotonic() + 5)
+        arriving = ModelWait(world.data_plane, world.reconciler.view, world.reconciler.schedule)
+        await arriving.wait_until_servable("m", None, time.monotonic() + 5)
         for wrong, error in ((("nobody", None), ModelNotFound), (("m", "v9"), VersionNotFound)):
             with pytest.raises(error):
-                await arriving.wait(*wrong, time.monotonic() + 5)
+                await arriving.wait_until_servable(*wrong, time.monotonic() + 5)
         assert arriving.waiting == 0

@@ -15,7 +15,6 @@ from api.grpc import predictor
 from api.grpc.call_handler import Pictures
 from api.http import schemas
 from api.protos import predictor_pb2 as pb
-from hotswap import status
 from hotswap.errors import VersionFailed
 from hotswap.predictions import Answer, Detection, Options, Picture, Prediction, Predictions, Timings
 from tests.api.grpc.typed import Typed, picture, typed
@@ -124,7 +123,7 @@ async def test_the_list_of_models_says_what_is_wanted_what_serves_and_why_the_re
         served.world.loader.fails["v3"] = {"load": VersionFailed("no such operator")}
         served.world.source.add("m:v3")
         served.world.reconciler.wake()
-        await served.until(lambda: status.model(served.world.reconciler, "m").versions[-1].state == "failed")
+        await served.until(lambda: served.world.reconciler.view.model("m").versions[-1].state == "failed")
         found = await models(served)
     assert (found.HasField("default"), [each.name for each in found.models]) == (False, ["m", "other"])
     first, other = found.models
@@ -150,6 +149,8 @@ async def test_a_model_of_which_nothing_serves_says_so_by_leaving_fields_out() -
         served.world.loader.fails["v1"] = {"load": VersionFailed("no such operator")}
         served.world.source.add("m:v1")
         served.world.reconciler.wake()
-        await served.until(lambda: "v1" in {tag.version for tag in served.world.reconciler.backoff.failures})
+        await served.until(
+            lambda: "v1" in {tag.version for tag in served.world.reconciler.observed.backoff.failures}
+        )
         (found,) = (await models(served)).models
     assert (found.HasField("serving"), found.HasField("generation")) == (False, False)

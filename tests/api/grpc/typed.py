@@ -85,7 +85,7 @@ class Typed:
 
     def held(self) -> dict[str, int]:
         """What is held now, where it is more than nothing."""
-        slots = self.world.reconciler.slots
+        slots = self.world.reconciler.observed.slots
         found = {f"leases of {name}": each.leases for name, slot in slots.items() for each in slot}
         found |= {
             "places": self.world.data_plane.admission.inside,
@@ -131,8 +131,8 @@ async def typed(
 
         parts = parts_of(world, seconds, refuse)
         pictures = Pictures(world.data_plane, seconds, refuse, in_flight)
-        arriving = ModelWait(world.data_plane, world.reconciler)
-        cameras = predictor.Predictor(pictures, world.reconciler, world.control)
+        arriving = ModelWait(world.data_plane, world.reconciler.view, world.reconciler.schedule)
+        cameras = predictor.Predictor(pictures, world.reconciler.view, world.control)
         services = Services()
         services.add(modelmora.handlers(modelmora.ModelInference(pictures, arriving)))
         services.add(predictor.handlers(cameras), drain=cameras.drain)
@@ -157,7 +157,8 @@ def parts_of(world: LiveWorld, seconds: float = 30.0, refuse: Any = None) -> Rpc
     return RpcParts(
         oip=protocol_of(world, refuse),
         data_plane=world.data_plane,
-        reconciler=world.reconciler,
+        view=world.reconciler.view,
+        schedule=world.reconciler.schedule,
         control=world.control,
         guard=AdminAuth(None, exposed=False, insecure=False),
         observer=_Nobody(),

@@ -41,7 +41,11 @@ def served(*tags: str) -> tuple[World, Models, InferencePool]:
     world = World(*tags)
     world.settle()
     pool = InferencePool(1)
-    return world, Models(DataPlane(world.reconciler, Admission(1), pool), "1"), pool
+    return (
+        world,
+        Models(DataPlane(world.reconciler.view, world.reconciler.schedule, Admission(1), pool), "1"),
+        pool,
+    )
 
 
 def asked(version: str | None = None) -> BaseRequest:
@@ -73,7 +77,7 @@ async def test_r3_whether_a_model_is_ready_is_told_with_the_reason() -> None:
     for name, version, kind in (("nobody", None, ModelNotFound), ("m", "v9", VersionNotFound)):
         with pytest.raises(kind):
             models.not_ready(name, version)
-    current = world.reconciler.slots["m"].current
+    current = world.reconciler.observed.slots["m"].current
     assert current is not None
     assert current.leases == 0
     pool.close(5.0)

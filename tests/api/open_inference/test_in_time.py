@@ -60,7 +60,7 @@ def routes(data_plane: DataPlane, refused: list[ServingError]) -> Routes:
 async def test_r14_an_answer_that_cannot_be_written_in_time_is_504() -> None:
     threads, busy, refused = ThreadPoolExecutor(1), Event(), list[ServingError]()
     with live("m:v1") as world:
-        await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
+        await world.reconciler.view.wait_until(lambda: world.serving() == "v1", 5.0)
         asyncio.get_running_loop().set_default_executor(threads)
         threads.submit(busy.wait)
         try:

@@ -43,7 +43,7 @@ def values(response: InferResponse) -> dict[str, Any]:
 @pytest.mark.anyio
 async def test_tensors_go_into_the_graph_and_the_version_used_is_named() -> None:
     with live("m:v1", "m:v2", codes={"v2": 7}) as world:
-        await world.control.changes.until(lambda: world.serving() == "v2", 5.0)
+        await world.reconciler.view.wait_until(lambda: world.serving() == "v2", 5.0)
         answer = await answered(world, request(ROWS, id="mine"))
     assert (answer.model, answer.version, answer.id) == ("m", "v2", "mine")
     assert answer.parameters == {"digest": "sha256:1", "generation": 1}
@@ -54,7 +54,7 @@ async def test_tensors_go_into_the_graph_and_the_version_used_is_named() -> None
 @pytest.mark.anyio
 async def test_b7_one_bytes_input_of_any_name_is_pictures() -> None:
     with live("m:v1", codes={"v1": 3}) as world:
-        await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
+        await world.reconciler.view.wait_until(lambda: world.serving() == "v1", 5.0)
         answer = await answered(world, request(PICTURES))
         some = await answered(world, request(PICTURES, outputs=("labels", "scores")))
     found = values(answer)
@@ -73,7 +73,7 @@ async def test_b7_one_bytes_input_of_any_name_is_pictures() -> None:
 )
 async def test_r15_another_version_is_never_used(version: str, kind: type[ServingError]) -> None:
     with live("m:held", "m:v1") as world:
-        await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
+        await world.reconciler.view.wait_until(lambda: world.serving() == "v1", 5.0)
         for tensor in (ROWS, PICTURES):
             with pytest.raises(kind):
                 await answered(world, request(tensor, version=version))
@@ -101,7 +101,7 @@ async def test_r15_another_version_is_never_used(version: str, kind: type[Servin
 )
 async def test_what_cannot_be_answered_is_refused(inputs: Sequence[Tensor], more: dict[str, Any]) -> None:
     with live("m:v1") as world:
-        await world.control.changes.until(lambda: world.serving() == "v1", 5.0)
+        await world.reconciler.view.wait_until(lambda: world.serving() == "v1", 5.0)
         with pytest.raises(BadRequest):
             await answered(world, request(*inputs, **more))
 
