@@ -122,9 +122,11 @@ class Connections:
 
     def room(self, count: int) -> int:
         """How many more may be opened beside `count`; where that is 0, some are closed for the next time."""
-        if self.limit is None or count < self.limit:
-            self._full = False
-            return self.limit - count if self.limit is not None else _ANY
+        if self.limit is None:
+            return _ANY
+        if count < self.limit:
+            self._full &= self.limit - count <= self.limit // 8
+            return self.limit - count
         for connection in list(islice(self._silent, _AT_ONCE)):
             self._silent.pop(connection)
             connection.abort()

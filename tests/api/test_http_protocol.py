@@ -152,13 +152,16 @@ def test_hundreds_of_offers_in_one_piece_are_hundreds_of_requests() -> None:
     asyncio.run(main())
 
 
-def test_nothing_behind_a_refusal_is_read() -> None:
+@pytest.mark.parametrize("framing", [length(4), CHUNKED])
+def test_nothing_behind_a_refusal_is_read(framing: bytes) -> None:
     async def main() -> None:
         with Fed() as fed:
             fed.app.may.clear()
-            await fed.feed(b"GARBAGE", NEXT, head(length(3)) + b"abc")
-            assert [FAULT in scope for scope in fed.app.scopes] == [True]
-            assert not fed.protocol.pipeline
+            await fed.feed(head(framing) + b"3\r\n")
+            assert fed.protocol.give_up() == "body"
+            await fed.feed(b"a\r\n\r\n0\r\n\r\n", NEXT)
+            assert fed.app.scopes[0][FAULT].code == "request_timeout"
+            assert (len(fed.app.scopes), len(fed.protocol.pipeline)) == (1, 0)
 
     asyncio.run(main())
 

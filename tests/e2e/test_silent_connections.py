@@ -154,15 +154,15 @@ def test_silent_connections_make_room_for_predictions_and_swaps(
         assert service.figure("http_connections") > 0
 
 
-def test_silent_connections_on_the_port_of_grpc_leave_room_for_swaps(
-    make_service: Start, store: Store
-) -> None:
+def test_silent_connections_on_both_ports_leave_room_for_swaps(make_service: Start, store: Store) -> None:
     service = _few_files(make_service, store, 1)
-    with _silent(service.grpc_port):
+    with _silent(service.grpc_port), _silent(service.port):
         assert service.version() == "v1"
         store.add("v2", 2)
         service.serves("v2")
+        service.hang_up()
         assert service.version() == "v2"
+    assert [line for line in service.lines() if "no connection can be taken" in line] == []
 
 
 def test_requests_under_way_are_not_closed_to_make_room(make_service: Start, store: Store) -> None:

@@ -102,8 +102,8 @@ def test_nobody_makes_room_twice_nor_while_it_is_busy() -> None:
 
 
 def test_a_full_service_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    connections = Connections(limit=2)
-    for count in (2, 2, 1, 2):
+    connections = Connections(limit=100)
+    for count in (100, 100, 95, 100, 50, 100):
         connections.room(count)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
 
