@@ -30,6 +30,7 @@ from hotswap.control import Control
 from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
 from hotswap.errors import Overloaded
+from hotswap.events import Recorder
 from hotswap.reconciler import Reconciler
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
 from models_import.store import ModelStore
@@ -38,7 +39,7 @@ from registry.file_store import DesiredFile
 from runners.loader import OnnxLoader
 from settings import Settings
 from telemetry import logs
-from telemetry.recorder import Metrics, Outcomes
+from telemetry.recorder import InferenceObserver, Metrics
 from workers import process
 from workers.connections import Connections
 from workers.coordinator import SharedCoordinator
@@ -95,8 +96,8 @@ class Worker:
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = InferencePool(settings.thread_count)
-        self.outcomes = Outcomes(self.metrics, view)
-        self.data_plane = DataPlane(view, schedule, self._admission, self._pool, self.outcomes)
+        self.recorder = Recorder(InferenceObserver(self.metrics, view))
+        self.data_plane = DataPlane(view, schedule, self._admission, self._pool)
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)
         self._run = run
@@ -124,7 +125,7 @@ class Worker:
             models=Models(self.data_plane, version()),
             repository=Repository(control, self.reconciler.view, self._settings.swap_timeout),
             statistics=Statistics(self.metrics.families, self.reconciler.view),
-            refused=self.outcomes.refused,
+            recorder=self.recorder,
             check_room=self.check_room,
             not_ready=self.not_ready,
             max_body_bytes=self._settings.max_body_bytes,
@@ -188,7 +189,7 @@ class Worker:
             bodies=self._bodies,
             max_body_bytes=self._settings.max_body_bytes,
             request_timeout=self._settings.request_timeout,
-            refused=self.outcomes.refused,
+            recorder=self.recorder,
             check_room=self.check_room,
         )
 

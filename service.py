@@ -179,24 +179,24 @@ async def _answer(
     """Ask the data plane; the answer as JSON, or drawn."""
     state = context.current.get()
     try:
-        if state.problem is not None:
-            raise state.problem
-        picture = Picture(encoded=_encoded(image))
-        drawing = ANNOTATOR.drawing(picture) if drawn else None
-        request = PredictRequest(
-            request_id=state.request_id,
-            pictures=(picture,),
-            deadline=state.deadline,
-            model=model,
-            version=version,
-            options=options,
-            received=state.received,
-            then=drawing,
-        )
-        with await worker().data_plane.predicting(request) as answer:
+        with worker().recorder.inference(state.request_id, model, state.received) as outcome:
+            if state.problem is not None:
+                raise state.problem
+            picture = Picture(encoded=_encoded(image))
+            drawing = ANNOTATOR.drawing(picture) if drawn else None
+            request = PredictRequest(
+                request_id=state.request_id,
+                pictures=(picture,),
+                deadline=state.deadline,
+                model=model,
+                version=version,
+                options=options,
+                received=state.received,
+                then=drawing,
+            )
+            outcome.answer = answer = await worker().data_plane.predict(request)
             return schemas.predicted(answer) if drawing is None else drawing.response(answer)
     except ServingError as error:
-        worker().outcomes.refused(state.request_id, model, error)
         return errors.response(error)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from hotswap.admission import Admission, Permit
 from hotswap.errors import (
@@ -19,7 +18,6 @@ from hotswap.errors import (
     VersionNotFound,
     VersionNotLoaded,
 )
-from hotswap.events import Hooks, NoHooks, notify
 from hotswap.generation import Generation, Lease
 from hotswap.predictions import (
     Answer,
@@ -39,36 +37,7 @@ from hotswap.status import StateView
 from hotswap.tags import as_version
 from hotswap.threads import InferencePool
 
-A = TypeVar("A")
-B = TypeVar("B")
 T = TypeVar("T")
-
-
-class PendingAnswer(Generic[A]):
-    """`with` it: the answer is told of when the block ends, unless that raises an `Exception`.
-
-    Such a request was refused after all, and whoever raises or catches a `ServingError` counts it as that. A
-    caller who leaves meanwhile (`CancelledError`) was answered.
-    """
-
-    __slots__ = ("_answer", "_tell")
-
-    def __init__(self, answer: A, tell: Callable[[], None]) -> None:
-        self._answer = answer
-        self._tell = tell
-
-    def made(self, make: Callable[[A], B]) -> PendingAnswer[B]:
-        """What `make` makes of the answer, given in its stead; nothing is told when `make` raises."""
-        return PendingAnswer(make(self._answer), self._tell)
-
-    def __enter__(self) -> A:
-        return self._answer
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, Exception):
-            self._tell()
 
 
 def deadline_exceeded() -> DeadlineExceeded:
@@ -191,14 +160,10 @@ class DataPlane:
         schedule: Schedule,
         admission: Admission,
         pool: InferencePool,
-        hooks: Hooks | None = None,
     ) -> None:
         self.router = ModelRouter(view, schedule)
-        self._view = view
-        self._schedule = schedule
         self.admission = admission
         self.pool = pool
-        self._hooks = hooks or NoHooks()
 
     async def predict(self, request: PredictRequest) -> Answer:
         """Answer with the version that serves now.
@@ -207,11 +172,6 @@ class DataPlane:
         `ModelNotReady`, `DeadlineExceeded`, `BadRequest` for a model of another task, and what the runner
         raises.
         """
-        with await self.predicting(request) as answer:
-            return answer
-
-    async def predicting(self, request: PredictRequest) -> PendingAnswer[Answer]:
-        """The same for a wire that may find that it cannot tell the answer: it counts when it is given."""
 
         def work(generation: Generation) -> Predictions:
             _check_task(request.task, generation.artifact)
@@ -226,23 +186,16 @@ class DataPlane:
             return found
 
         result, served = await self._serve(request, work)
-        answer = Answer(predictions=result.items, **served(result.timings))
-        return PendingAnswer(answer, lambda: notify(self._hooks.after_predict, request, answer))
+        return Answer(predictions=result.items, **served(result.timings))
 
     async def infer(self, request: TensorRequest) -> TensorAnswer:
         """Run the graph that serves now on tensors; raises what `predict` raises."""
-        with await self.inferring(request) as answer:
-            return answer
-
-    async def inferring(self, request: TensorRequest) -> PendingAnswer[TensorAnswer]:
-        """The same, as `predicting` is to `predict`."""
 
         def work(generation: Generation) -> Tensors:
             return generation.runner.infer(request.inputs, request.outputs)
 
         result, served = await self._serve(request, work)
-        answer = TensorAnswer(tensors=result.arrays, **served(result.timings))
-        return PendingAnswer(answer, lambda: notify(self._hooks.after_infer, request, answer))
+        return TensorAnswer(tensors=result.arrays, **served(result.timings))
 
     async def borrow(self, request: BaseRequest) -> Lease:
         """Lease what would answer, to look at it: that takes no place, and a full service tells, too.

@@ -1,16 +1,19 @@
-"""Ports through which the core tells what happened. They do nothing by default."""
+"""What the core says happened: one observer for versions and inferences, and one recorder of outcomes."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from hotswap.errors import ServingError
 from hotswap.tags import ModelTag
 
 if TYPE_CHECKING:
-    from hotswap.predictions import Answer, PredictRequest, TensorAnswer, TensorRequest
+    from hotswap.predictions import Answer, TensorAnswer
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 
@@ -32,73 +35,99 @@ class Swap:
     pause_seconds: float = 0.0
 
 
-class Hooks(Protocol):
-    """Called by the core. They must be quick and must not raise; what they raise is logged."""
+@dataclass(frozen=True, slots=True)
+class LoadedVersion:
+    """A version that was verified, loaded, warmed and checked. Times are in seconds, sizes in bytes.
 
-    def after_predict(self, request: PredictRequest, answer: Answer) -> None:
-        """After every answered request for pictures, on the event loop."""
-        ...
+    `resident_bytes` is what it was measured to hold at its import; None where it was not.
+    """
 
-    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:
-        """After every answered request for tensors, on the event loop."""
-        ...
+    tag: ModelTag
+    digest: str
+    load_seconds: float
+    warm_up_seconds: float
+    resident_bytes: int | None = None
 
-    def after_swap(self, swap: Swap) -> None:
-        """After every publication, in the reconciler's thread."""
-        ...
-
-
-class NoHooks:
-    """Nobody listens."""
-
-    def after_predict(self, request: PredictRequest, answer: Answer) -> None:
-        """Do nothing."""
-
-    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:
-        """Do nothing."""
-
-    def after_swap(self, swap: Swap) -> None:
-        """Do nothing."""
+    @property
+    def seconds(self) -> float:
+        """From the beginning of the load to the end of the check."""
+        return self.load_seconds + self.warm_up_seconds
 
 
-class Observer(Protocol):
-    """Where the core's figures go: a metrics registry, a log."""
+class Observer:
+    """The port of the core: metrics, logs, audit and lineage hang on it. Each method does nothing here.
 
-    def loaded(self, tag: ModelTag, seconds: float) -> None:
-        """A version was settled, loaded, warmed and checked in `seconds`."""
-        ...
+    Methods must be quick and must not raise; what they raise is logged and changes nothing.
+    """
+
+    def loaded(self, version: LoadedVersion) -> None:
+        """A version is ready to serve. In the reconciler's thread."""
 
     def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:
-        """A version failed; it is tried again after `retry_in` seconds."""
-        ...
+        """A version failed; it is tried again after `retry_in` seconds. In the reconciler's thread."""
 
-    def swapped(self, swap: Swap) -> None:
-        """Another version answers now."""
-        ...
+    def published(self, swap: Swap) -> None:
+        """Another version answers now. In the reconciler's thread."""
 
     def closed(self, tag: ModelTag) -> None:
-        """A retired version was freed."""
-        ...
+        """A retired version was freed. In the loader's thread."""
+
+    def predicted(self, answer: Answer | TensorAnswer) -> None:
+        """An inference was answered. On the event loop."""
+
+    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float) -> None:
+        """An inference was not answered, known after `seconds`; `model` as the request named it."""
 
 
-class NoObserver:
-    """Nobody counts."""
+class Outcome:
+    """What became of one inference; see `Recorder.inference`."""
 
-    def loaded(self, tag: ModelTag, seconds: float) -> None:
-        """Do nothing."""
+    __slots__ = ("answer",)
 
-    def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:
-        """Do nothing."""
+    def __init__(self) -> None:
+        self.answer: Answer | TensorAnswer | None = None
 
-    def swapped(self, swap: Swap) -> None:
-        """Do nothing."""
 
-    def closed(self, tag: ModelTag) -> None:
-        """Do nothing."""
+class Recorder:
+    """Records what became of each inference: once, where its wire has given the answer or has refused."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    @contextmanager
+    def inference(self, request_id: str, model: str | None, begun: float | None = None) -> Iterator[Outcome]:
+        """Record the outcome of what is done in the block, which sets `answer` when the core has answered.
+
+        It counts as answered when the block ends after that, also where the caller has left meanwhile
+        (`CancelledError`); as refused when the block raises `ServingError`, for example because the wire
+        cannot carry the answer. `begun` is a moment of `time.perf_counter()`, now if left out.
+        """
+        started = time.perf_counter() if begun is None else begun
+        outcome = Outcome()
+        try:
+            yield outcome
+        except ServingError as error:
+            self.refused(request_id, model, error, time.perf_counter() - started)
+            raise
+        except Exception:
+            raise  # a fault of the service, which the wire reports
+        except BaseException:
+            self._answered(outcome)
+            raise
+        else:
+            self._answered(outcome)
+
+    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float = 0.0) -> None:
+        """Record an inference that was refused before it began."""
+        notify(self._observer.refused, request_id, model, error, seconds)
+
+    def _answered(self, outcome: Outcome) -> None:
+        if outcome.answer is not None:
+            notify(self._observer.predicted, outcome.answer)
 
 
 def notify(listener: Callable[..., None], *facts: object) -> None:
-    """Tell a listener. What it raises is logged and changes nothing."""
+    """Call a listener. What it raises is logged and changes nothing."""
     try:
         listener(*facts)
     except Exception:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hotswap.backoff import LoadFailure
 from hotswap.errors import ServingError
-from hotswap.events import Observer, notify
+from hotswap.events import LoadedVersion, Observer, notify
 from hotswap.generation import Generation, State
 from hotswap.observed import ObservedState
 from hotswap.plan import Want, may_publish
@@ -51,7 +51,8 @@ class Loaded:
     """The version may answer."""
 
     generation: Generation
-    seconds: float
+    load_seconds: float
+    warm_up_seconds: float
 
 
 Outcome = Loaded | LoadFailure
@@ -83,6 +84,7 @@ class VersionLoader:
         runner: Runner | None = None
         try:
             runner = self._loader.load(artifact)
+            loaded = time.perf_counter()
             progress(State.WARMING)
             runner.warm()
             progress(State.CHECKING)
@@ -91,7 +93,9 @@ class VersionLoader:
             if runner is not None:
                 _free(runner)
             return LoadFailure(artifact.tag, _reason_of(error), digest=artifact.digest)
-        return Loaded(Generation(artifact, runner, self._on_drained), time.perf_counter() - begun)
+        return Loaded(
+            Generation(artifact, runner, self._on_drained), loaded - begun, time.perf_counter() - loaded
+        )
 
 
 def _free(runner: Runner) -> None:
@@ -232,7 +236,7 @@ class LoadQueue:
     def _loaded(self, loaded: Loaded) -> None:
         generation = loaded.generation
         self._observed.backoff.forgive(generation.tag)
-        notify(self._observer.loaded, generation.tag, loaded.seconds)
+        notify(self._observer.loaded, _described(loaded))
         slot = self._observed.slot(generation.tag.name)
         if slot.prepared is not None:
             self._withdraw(slot)
@@ -240,3 +244,15 @@ class LoadQueue:
             self._closer.drained(generation)  # the other cannot be given up now
             return
         slot.prepare(generation)
+
+
+def _described(loaded: Loaded) -> LoadedVersion:
+    artifact = loaded.generation.artifact
+    measured = artifact.measured
+    return LoadedVersion(
+        tag=artifact.tag,
+        digest=artifact.digest,
+        load_seconds=loaded.load_seconds,
+        warm_up_seconds=loaded.warm_up_seconds,
+        resident_bytes=measured.resident_bytes if measured else None,
+    )

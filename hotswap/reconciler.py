@@ -10,7 +10,7 @@ from contextlib import suppress
 from hotswap.backoff import Clock
 from hotswap.coordination import Coordinator, LocalCoordinator
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, record_serving
-from hotswap.events import Hooks, NoHooks, NoObserver, Observer, Swap, notify
+from hotswap.events import Observer, Swap, notify
 from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
 from hotswap.observed import ObservedState
 from hotswap.plan import Load, Unload, Want, plan, want
@@ -43,13 +43,12 @@ class Reconciler:
         loader: Loader,
         background: Background,
         *,
-        hooks: Hooks | None = None,
         observer: Observer | None = None,
         coordinator: Coordinator | None = None,
         patience: float = 30.0,
         clock: Clock = time.monotonic,
     ) -> None:
-        observer = observer or NoObserver()
+        observer = observer or Observer()
         self.schedule = Schedule()
         wake = self.schedule.wake
         self.observed = ObservedState(repository, desired, coordinator or LocalCoordinator(), clock, wake)
@@ -65,7 +64,7 @@ class Reconciler:
             observer=observer,
             wake=wake,
         )
-        self._publications = PublicationLog(desired, observer, hooks or NoHooks())
+        self._publications = PublicationLog(desired, observer)
         self.on_step: list[Callable[[], None]] = [self.view.changed]
 
     def wake(self) -> None:
@@ -167,10 +166,9 @@ class PublicationLog:
     Called by the reconciler's thread; the publications themselves may have been made by requests.
     """
 
-    def __init__(self, store: DesiredStore, observer: Observer, hooks: Hooks) -> None:
+    def __init__(self, store: DesiredStore, observer: Observer) -> None:
         self._store = store
         self._observer = observer
-        self._hooks = hooks
         self._unwritten: dict[str, Publication] = {}
         self._trouble: str | None = None
 
@@ -223,5 +221,4 @@ class PublicationLog:
             pause_seconds=publication.pause_seconds,
         )
         logger.info("%s: %s -> %s, generation %d", swap.name, swap.before, swap.after, swap.generation)
-        notify(self._observer.swapped, swap)
-        notify(self._hooks.after_swap, swap)
+        notify(self._observer.published, swap)

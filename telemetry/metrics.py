@@ -79,6 +79,9 @@ def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PAUSES = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
+#: Why the service closes a connection, by what its client did not send or take.
+CLOSED_CONNECTIONS = ("handshake", "headers", "body", "answer", "room")
+
 
 class Figures:
     """Every figure by a name of its own, all in one registry."""
@@ -99,6 +102,8 @@ class Figures:
             ("reason",),
             registry=registry,
         )
+        for reason in CLOSED_CONNECTIONS:  # each is there from the beginning, at 0
+            self.http_connections_closed.labels(reason)
         self.grpc_requests = Counter(
             "grpc_requests_total", "Calls", ("method", "code", "worker"), registry=registry
         )

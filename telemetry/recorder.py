@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.metrics_core import Metric
 
 from hotswap.errors import ServingError
-from hotswap.events import NoHooks, Swap
-from hotswap.predictions import Answer, BaseAnswer, PredictRequest, TensorAnswer, TensorRequest
+from hotswap.events import LoadedVersion, Observer, Swap
+from hotswap.predictions import Answer, BaseAnswer, TensorAnswer
 from hotswap.status import StateView
 from hotswap.tags import ModelTag
 from telemetry import logs, worker_metrics
@@ -24,7 +24,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"
 _MOST_VERSIONS = 200
 
 
-class Metrics(Figures):
+class Metrics(Figures, Observer):
     """All figures of one worker. With PROMETHEUS_MULTIPROC_DIR they lie in files that outlive it.
 
     `worker` is the number of its seat: who takes the seat of one that has ended counts on.
@@ -70,15 +70,15 @@ class Metrics(Figures):
 
     # --- hotswap.events.Observer ------------------------------------------------------------------
 
-    def loaded(self, tag: ModelTag, seconds: float) -> None:
-        """A version may answer now."""
-        self.load_seconds.labels(tag.name).observe(seconds)
+    def loaded(self, version: LoadedVersion) -> None:
+        """A version is ready to serve."""
+        self.load_seconds.labels(version.tag.name).observe(version.seconds)
 
     def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:  # noqa: ARG002
         """A version was refused."""
         self.load_failures.labels(tag.name).inc()
 
-    def swapped(self, swap: Swap) -> None:
+    def published(self, swap: Swap) -> None:
         """Another version answers."""
         self.swaps.labels(swap.name).inc()
         self.swap_pause.labels(swap.name).observe(swap.pause_seconds)
@@ -90,7 +90,7 @@ class Metrics(Figures):
 
     # --- the data plane --------------------------------------------------------------------------
 
-    def answered(self, answer: BaseAnswer) -> None:
+    def count_answer(self, answer: BaseAnswer) -> None:
         """A version answered."""
         model, version = self._labels(answer.model, answer.version)
         self._of(self.inferences, model, version, "ok").inc()
@@ -101,8 +101,8 @@ class Metrics(Figures):
         for prediction in answer.predictions if isinstance(answer, Answer) else ():
             self._of(self.detections, model).observe(len(prediction.detections))
 
-    def refused(self, model: str | None, code: str, seconds: float = 0.0) -> None:
-        """A prediction was not made, told after `seconds`; `model` is one that exists, or None."""
+    def count_refusal(self, model: str | None, code: str, seconds: float = 0.0) -> None:
+        """A prediction was not made, known after `seconds`; `model` is one that exists, or None."""
         self.inferences.labels(model or "none", "none", code).inc()
         self.stages.labels(model or "none", "none", "refused").inc(seconds)
 
@@ -171,25 +171,23 @@ def _stages(answer: BaseAnswer) -> tuple[tuple[str, float], ...]:
     )
 
 
-class Outcomes(NoHooks):
-    """Hears of every prediction of this worker."""
+class InferenceObserver(Observer):
+    """Counts and logs what became of every inference of this worker."""
 
     def __init__(self, metrics: Metrics, view: StateView) -> None:
         self._metrics = metrics
         self._view = view
 
-    def after_predict(self, request: PredictRequest, answer: Answer) -> None:  # noqa: ARG002
-        """Pictures were answered for."""
-        self._metrics.answered(answer)
-        logs.answered(answer)
+    def predicted(self, answer: Answer | TensorAnswer) -> None:
+        """Pictures or tensors were answered."""
+        self._metrics.count_answer(answer)
+        if isinstance(answer, Answer):
+            logs.answered(answer)
+        else:
+            logs.inferred(answer)
 
-    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:  # noqa: ARG002
-        """Tensors were answered for."""
-        self._metrics.answered(answer)
-        logs.inferred(answer)
-
-    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float = 0.0) -> None:
-        """A prediction was not made, told after `seconds`."""
+    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float) -> None:
+        """An inference was not answered."""
         known = model if model is not None and self._view.known(model) else None
-        self._metrics.refused(known, error.code, seconds)
+        self._metrics.count_refusal(known, error.code, seconds)
         logs.refused(request_id, known, error.code, error.message)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from api.grpc.flow_control import HeldBytes, MessageReceiver, Messages, Taken, T
 from hotswap.admission import Admission
 from hotswap.dataplane import DataPlane
 from hotswap.errors import ServingError
+from hotswap.events import Recorder
 
 logger = logging.getLogger("bentoml.okawari.rpc")
 
@@ -218,30 +219,19 @@ class Call(Protocol):
 class Pictures:
     """The data plane, and the rules by which it is asked.
 
-    `seconds` is the most that one picture may take, whatever the caller's deadline; `refused` counts and
-    logs a picture that was not answered: request id, model asked for, why, after how many seconds.
-    `in_flight` is how many pictures of one streaming call are under way at once.
+    `seconds` is the most that one picture may take, whatever the caller's deadline; `recorder` records
+    the outcome of each picture. `in_flight` is how many pictures of one streaming call are under way at once.
     """
 
     data_plane: DataPlane
     seconds: float
-    refused: Callable[[str, str | None, ServingError, float], None]
+    recorder: Recorder
     in_flight: int = 8
 
     def deadline(self, call: Call) -> float:
         """The moment of `time.monotonic()` by which a picture of a stream is due that comes now."""
         left = call.time_remaining()
         return time.monotonic() + (self.seconds if left is None else min(self.seconds, left))
-
-    @contextmanager
-    def counting(self, request_id: str, model: str | None) -> Iterator[None]:
-        """Count and log it when what is done here is refused."""
-        begun = time.perf_counter()
-        try:
-            yield
-        except ServingError as error:
-            self.refused(request_id, model, error, time.perf_counter() - begun)
-            raise
 
 
 def meaning(error: Exception, request_id: str) -> ServingError:

@@ -16,6 +16,7 @@ from api.grpc.concurrency import cancel_all
 from api.protos.modelmora_pb2 import BatchRequest, EmbeddingRequest, EmbeddingResponse, InferenceStatus
 from hotswap.dataplane import ModelWait
 from hotswap.errors import BadRequest, ModelFailed, place_of_image
+from hotswap.events import Outcome
 from hotswap.predictions import Answer, Picture, PredictRequest
 
 State = InferenceStatus.State
@@ -123,7 +124,7 @@ class ModelInference:
         await steps.send(self._follow(wanted, state.deadline, steps), wanted.told)
 
     async def _follow(self, wanted: _Wanted, deadline: float, steps: Steps) -> EmbeddingResponse:
-        with self._pictures.counting(wanted.request_id, wanted.model):
+        with self._pictures.recorder.inference(wanted.request_id, wanted.model) as outcome:
             asked = wanted.checked()
             if not self._arriving.serves(asked.model, asked.version):
                 steps.tell(State.LOADING)
@@ -131,19 +132,20 @@ class ModelInference:
             # It is refused at once, or waits for a thread when this step ends.
             take_back = steps.soon(State.QUEUED)
             try:
-                return await self._ask(wanted, asked, deadline, steps.begun)
+                return await self._ask(wanted, asked, deadline, outcome, steps.begun)
             finally:
                 take_back()
 
     async def _answer(self, wanted: _Wanted, deadline: float) -> EmbeddingResponse:
-        with self._pictures.counting(wanted.request_id, wanted.model):
-            return await self._ask(wanted, wanted.checked(), deadline)
+        with self._pictures.recorder.inference(wanted.request_id, wanted.model) as outcome:
+            return await self._ask(wanted, wanted.checked(), deadline, outcome)
 
     async def _ask(
         self,
         wanted: _Wanted,
         asked: predict_fields.PredictFields,
         deadline: float,
+        outcome: Outcome,
         begun: Callable[[], None] | None = None,
     ) -> EmbeddingResponse:
         request = PredictRequest(
@@ -155,8 +157,8 @@ class ModelInference:
             task=TASK,
             begun=begun,
         )
-        with await self._pictures.data_plane.predicting(request) as answer:
-            return _response(wanted.name, answer)
+        outcome.answer = answer = await self._pictures.data_plane.predict(request)
+        return _response(wanted.name, answer)
 
 
 class _Wanted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +79,7 @@ class InferStreams:
         self, request: messages.ModelInferRequest | RefusedMessage, held: HeldBytes, call: Call
     ) -> messages.ModelStreamInferResponse:
         if isinstance(request, RefusedMessage):
-            self._pictures.refused(context.request_id(request.name or None), None, request.error, 0.0)
+            self._pictures.recorder.refused(context.request_id(request.name or None), None, request.error)
             return _failed(request.name, request.error)
         request_id = context.request_id(request.id or None)
         deadline = self._pictures.deadline(call)
@@ -172,13 +171,10 @@ class InferenceServicer:
     async def answer(self, request: messages.ModelInferRequest) -> messages.ModelInferResponse:
         """The answer to one infer request, in the form that it came in; what fails is counted, and raised."""
         state = context.current.get()
-        try:
-            with await self._parts.inference.answering(await self._read(request)) as answer:
-                return await self._written(request, answer)
-        except ServingError as error:
-            seconds = time.perf_counter() - state.received
-            self._parts.refused(state.request_id, request.model_name or None, error, seconds)
-            raise
+        recorder, model = self._parts.recorder, request.model_name or None
+        with recorder.inference(state.request_id, model, state.received) as outcome:
+            answer = await self._parts.inference.infer(await self._read(request), outcome)
+            return await self._written(request, answer)
 
     async def _read(self, request: messages.ModelInferRequest) -> InferRequest:
         state = context.current.get()

@@ -143,7 +143,7 @@ class Predictor:
 
     def _unheld(self, request: RefusedMessage) -> messages.StreamReply:
         name = request.name or context.request_id(None)
-        self._pictures.refused(context.request_id(name), None, request.error, 0.0)
+        self._pictures.recorder.refused(context.request_id(name), None, request.error)
         return failed(name, request.error)
 
     async def list_models(self, _: messages.ListModelsRequest, __: Call) -> messages.ListModelsResponse:
@@ -155,9 +155,9 @@ class Predictor:
         )
 
     async def _ask(self, request: messages.PredictRequest, request_id: str, deadline: float) -> Answer:
-        with self._pictures.counting(request_id, request.model or None):
+        with self._pictures.recorder.inference(request_id, request.model or None) as outcome:
             asked = _checked(request)
-            return await self._pictures.data_plane.predict(
+            outcome.answer = answer = await self._pictures.data_plane.predict(
                 PredictRequest(
                     request_id=request_id,
                     pictures=(Picture(encoded=asked.image),),
@@ -167,6 +167,7 @@ class Predictor:
                     options=Options(asked.threshold, asked.max_detections),
                 )
             )
+            return answer
 
 
 def _ids(request: messages.PredictRequest, otherwise: str) -> tuple[str, str]:

@@ -17,14 +17,14 @@ from api.open_inference.parts import ProtocolParts as OipParts
 from api.protos import modelmora_plain_pb2  # noqa: F401
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane, ModelWait
-from hotswap.errors import ServingError
+from hotswap.events import Recorder
 from hotswap.schedule import Schedule
 from hotswap.status import StateView
 
 
 def register(services: Services, parts: RpcParts) -> None:
     """Offer them. A call that tells of each picture by itself is let in where there is no room for one."""
-    pictures = Pictures(parts.data_plane, parts.request_timeout, parts.refused)
+    pictures = Pictures(parts.data_plane, parts.request_timeout, parts.recorder)
     arriving = ModelWait(parts.data_plane, parts.view, parts.schedule)
     vectors = modelmora.ModelInference(pictures, arriving)
     services.add(modelmora.handlers(vectors), asks=["GenerateEmbedding"])
@@ -41,8 +41,8 @@ Drain = Callable[[], None]
 class RpcParts:
     """What services are made of: the same parts that HTTP has. Times are in seconds.
 
-    `refused` counts and logs a prediction that was not made: request id, model asked for, why, and after
-    how many seconds. `check_room` raises `Overloaded` before a message is received in vain.
+    `recorder` records the outcome of each inference. `check_room` raises `Overloaded` before a message is
+    received in vain.
     """
 
     oip: OipParts
@@ -55,7 +55,7 @@ class RpcParts:
     bodies: ByteBudget
     max_body_bytes: int
     request_timeout: float
-    refused: Callable[[str, str | None, ServingError, float], None]
+    recorder: Recorder
     check_room: Callable[[], None]
 
 
@@ -96,7 +96,7 @@ def _health(services: Services, parts: RpcParts) -> None:
 
 def _oip(services: Services, parts: RpcParts) -> None:
     servicer = open_inference.InferenceServicer(parts.oip, parts.guard)
-    pictures = Pictures(parts.data_plane, parts.request_timeout, parts.refused)
+    pictures = Pictures(parts.data_plane, parts.request_timeout, parts.recorder)
     streams = InferStreams(servicer.answer, pictures, parts.bodies)
     services.add(open_inference.handlers(servicer, streams), asks=("ModelInfer",), drain=streams.drain)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +18,8 @@ from api.kserve_v1.codec import V1Request
 from api.open_inference import http_codec, http_routes
 from api.open_inference.not_supported import NotOffered
 from api.open_inference.parts import ProtocolParts
-from hotswap.errors import BadRequest, ServingError
+from hotswap.errors import BadRequest
+from hotswap.events import Outcome
 from hotswap.predictions import PredictRequest
 from hotswap.tags import as_version
 
@@ -72,16 +72,16 @@ class Routes:
     async def predict(self, request: Request) -> Response:
         """`POST /v1/models/{name}:predict`: all pictures by one version, which the answer names."""
         parts, state = self._parts(), context.current.get()
-        try:
+        with parts.recorder.inference(
+            state.request_id, request.path_params["name"], state.received
+        ) as outcome:
             parts.check_room()
-            return await self._predict(parts, request, state)
-        except ServingError as error:
-            seconds = time.perf_counter() - state.received
-            parts.refused(state.request_id, request.path_params["name"], error, seconds)
-            raise
+            return await self._predict(parts, request, state, outcome)
 
     @staticmethod
-    async def _predict(parts: ProtocolParts, asked: Request, state: RequestContext) -> Response:
+    async def _predict(
+        parts: ProtocolParts, asked: Request, state: RequestContext, outcome: Outcome
+    ) -> Response:
         def parse(plain: bytes) -> V1Request:
             parsed = codec.parse(plain)
             state.hold(parsed.held)
@@ -97,14 +97,14 @@ class Routes:
             pictures=parsed.pictures,
             options=parsed.options,
         )
-        with await parts.data_plane.predicting(wanted) as answer:
-            headers = {"Content-Type": "application/json", **named(answer)}
-            return await http_routes.given(
-                lambda: (codec.predicted(answer, columnar=parsed.columnar), headers),
-                codec.weight(answer),
-                asked,
-                state,
-            )
+        outcome.answer = answer = await parts.data_plane.predict(wanted)
+        headers = {"Content-Type": "application/json", **named(answer)}
+        return await http_routes.given(
+            lambda: (codec.predicted(answer, columnar=parsed.columnar), headers),
+            codec.weight(answer),
+            asked,
+            state,
+        )
 
 
 def _json(found: Any) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ from api.open_inference import http_codec, not_supported
 from api.open_inference.http_codec import Parsed
 from api.open_inference.parts import ProtocolParts, in_time
 from api.open_inference.types import InferRequest, InferResponse, check_parameter
-from hotswap.errors import BadRequest, ModelNotReady, ServingError
+from hotswap.errors import BadRequest, ModelNotReady
 from hotswap.predictions import BaseRequest
 
 T = TypeVar("T")
@@ -229,15 +228,13 @@ class Routes:
     async def infer(self, request: Request) -> Response:
         """`POST /v2/models/{name}/infer`."""
         parts, state = self._parts(), context.current.get()
-        try:
+        with parts.recorder.inference(
+            state.request_id, request.path_params["name"], state.received
+        ) as outcome:
             parts.check_room()
             parsed = await read(parts, request, state)
-            with await parts.inference.answering(_request(request, parsed, state)) as answer:
-                return await written(answer, parsed, request, state)
-        except ServingError as error:
-            seconds = time.perf_counter() - state.received
-            parts.refused(state.request_id, request.path_params["name"], error, seconds)
-            raise
+            answer = await parts.inference.infer(_request(request, parsed, state), outcome)
+            return await written(answer, parsed, request, state)
 
     async def index(self, request: Request) -> Response:
         """`POST /v2/repository/index`."""

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from api.open_inference import images
 from api.open_inference.types import BF16, BYTES, InferRequest, InferResponse, Tensor
-from hotswap.dataplane import DataPlane, PendingAnswer
+from hotswap.dataplane import DataPlane
 from hotswap.errors import BadRequest, ModelFailed
+from hotswap.events import Outcome
 from hotswap.predictions import Answer, BaseAnswer, PredictRequest, TensorAnswer, TensorRequest
 
 
@@ -21,19 +22,19 @@ class Inference:
     def __init__(self, data_plane: DataPlane) -> None:
         self._data_plane = data_plane
 
-    async def answering(self, request: InferRequest) -> PendingAnswer[InferResponse]:
-        """Answer with the version that serves now, and name it; it counts as answered when it is given.
+    async def infer(self, request: InferRequest, outcome: Outcome) -> InferResponse:
+        """Answer with the version that serves now, and name it; `outcome` is given the core's answer.
 
         One input of datatype BYTES is pictures; anything else goes into the graph. Raises what
         `DataPlane.predict` raises.
         """
         if images.meant(request.inputs):
-            return await self._pictures(request)
-        return await self._tensors(request)
+            return await self._pictures(request, outcome)
+        return await self._tensors(request, outcome)
 
-    async def _pictures(self, request: InferRequest) -> PendingAnswer[InferResponse]:
+    async def _pictures(self, request: InferRequest, outcome: Outcome) -> InferResponse:
         images.check_names(request.outputs)
-        giving = await self._data_plane.predicting(
+        outcome.answer = answer = await self._data_plane.predict(
             PredictRequest(
                 request_id=request.request_id,
                 deadline=request.deadline,
@@ -44,9 +45,9 @@ class Inference:
                 options=images.options(request.parameters),
             )
         )
-        return giving.made(lambda answer: _of_pictures(request, answer))
+        return _of_pictures(request, answer)
 
-    async def _tensors(self, request: InferRequest) -> PendingAnswer[InferResponse]:
+    async def _tensors(self, request: InferRequest, outcome: Outcome) -> InferResponse:
         wanted = TensorRequest(
             request_id=request.request_id,
             deadline=request.deadline,
@@ -57,11 +58,11 @@ class Inference:
             outputs=request.outputs,
         )
         try:
-            giving = await self._data_plane.inferring(wanted)
+            outcome.answer = answer = await self._data_plane.infer(wanted)
         except ModelFailed as error:
             # The version passed its check: what the graph fails on is what this caller sent or asked for.
             raise BadRequest(f"{error.message}; other tensors, or other outputs, it can answer") from None
-        return giving.made(lambda answer: _of_tensors(request, answer))
+        return _of_tensors(request, answer)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

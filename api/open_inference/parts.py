@@ -13,7 +13,8 @@ from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
 from hotswap.dataplane import DataPlane
-from hotswap.errors import DeadlineExceeded, ServingError
+from hotswap.errors import DeadlineExceeded
+from hotswap.events import Recorder
 
 T = TypeVar("T")
 
@@ -34,9 +35,8 @@ async def in_time(work: Callable[[], T], deadline: float) -> T:
 class ProtocolParts:
     """The protocol on the core, for every wire.
 
-    `refused` is told of an infer request that was not answered: its id, the model it named, why, and after
-    how many seconds. `check_room` raises `Overloaded` before a body is read in vain; `not_ready` tells why a
-    required model does not serve, None when all do.
+    `recorder` records the outcome of each infer request. `check_room` raises `Overloaded` before a body is
+    read in vain; `not_ready` says why a required model does not serve, None when all do.
     """
 
     data_plane: DataPlane
@@ -44,7 +44,7 @@ class ProtocolParts:
     models: Models
     repository: Repository
     statistics: Statistics
-    refused: Callable[[str, str | None, ServingError, float], None]
+    recorder: Recorder
     check_room: Callable[[], None]
     not_ready: Callable[[], str | None]
     max_body_bytes: int

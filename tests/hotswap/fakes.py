@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hotswap.events import Swap
+from hotswap.events import LoadedVersion, Observer, Swap
 from hotswap.manifest import ModelConfig
 from hotswap.repository import Artifact, Incomplete, ModelInfo, Verified, VersionInfo
 from hotswap.tags import ModelTag
@@ -142,25 +142,25 @@ class FakeSource:
         return ModelInfo(name, latest, versions, None if latest else "latest is empty")
 
 
-class FakeObserver:
-    """Writes down what the core tells: as hooks' `after_swap`, too."""
+class FakeObserver(Observer):
+    """Writes down what the core says of versions."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
         self.swaps: list[Swap] = []
 
-    def loaded(self, tag: ModelTag, seconds: float) -> None:
+    def loaded(self, version: LoadedVersion) -> None:
         """Write it down."""
-        self.events.append(f"loaded {tag}")
+        self.events.append(f"loaded {version.tag}")
 
     def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:
         """Write it down."""
         self.events.append(f"failed {tag} {retry_in:g}")
 
-    def swapped(self, swap: Swap) -> None:
+    def published(self, swap: Swap) -> None:
         """Write it down."""
         self.swaps.append(swap)
-        self.events.append(f"swapped {swap.name} {swap.before} {swap.after}")
+        self.events.append(f"published {swap.name} {swap.before} {swap.after}")
 
     def closed(self, tag: ModelTag) -> None:
         """Write it down."""

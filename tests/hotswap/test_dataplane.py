@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from hotswap.dataplane import DataPlane
 from hotswap.desired import seed
 from hotswap.errors import (
     BadRequest,
@@ -18,8 +17,8 @@ from hotswap.errors import (
     VersionNotFound,
     VersionNotLoaded,
 )
-from hotswap.events import NoHooks
-from hotswap.predictions import Answer, PredictRequest, TensorAnswer, TensorRequest
+from hotswap.events import Observer, Recorder
+from hotswap.predictions import Answer, TensorAnswer
 from tests.hotswap.served import Served, tensors
 from tests.hotswap.world import asked
 
@@ -105,69 +104,72 @@ async def test_a_time_out_of_the_model_s_own_is_not_taken_for_the_deadline() -> 
     await world.end()
 
 
-async def test_a_hook_that_raises_harms_no_answer() -> None:
-    class Raising(NoHooks):
-        def after_predict(self, request: PredictRequest, answer: Answer) -> None:
-            raise RuntimeError("no")
+class Counting(Observer):
+    """Counts outcomes; `harm` is what it raises when it is told of an answer."""
 
+    def __init__(self, harm: Exception | None = None) -> None:
+        self.outcomes: list[str] = []
+        self._harm = harm
+
+    def predicted(self, answer: Answer | TensorAnswer) -> None:
+        """See `Observer`."""
+        self.outcomes.append(answer.version)
+        if self._harm is not None:
+            raise self._harm
+
+    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float) -> None:
+        """See `Observer`."""
+        self.outcomes.append(f"{request_id} {model} {error.code} {seconds > 0}")
+
+
+def fails_to_give(recorder: Recorder, answer: Answer | TensorAnswer, error: BaseException) -> None:
+    """An inference that the core has answered, and that ends in `error`."""
+    with recorder.inference("r", "m") as outcome:
+        outcome.answer = answer
+        raise error
+
+
+async def test_an_observer_that_raises_harms_no_answer() -> None:
     world = Served("m:v1")
     world.settle()
-    plane = DataPlane(
-        world.reconciler.view, world.reconciler.schedule, world.admission, world.pool, Raising()
-    )
-    assert (await plane.predict(asked())).version == "v1"
+    counting = Counting(RuntimeError("no"))
+    with Recorder(counting).inference("r", "m") as outcome:
+        outcome.answer = await world.plane.predict(asked())
+    assert counting.outcomes == ["v1"]
     await world.end()
 
 
-class Counting(NoHooks):
-    """Who is told of answers."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def after_predict(self, request: PredictRequest, answer: Answer) -> None:
-        """See `Hooks.after_predict`."""
-        self.told.append("pictures")
-
-    def after_infer(self, request: TensorRequest, answer: TensorAnswer) -> None:
-        """See `Hooks.after_infer`."""
-        self.told.append("tensors")
-
-
-async def test_an_answer_counts_when_it_is_given_and_not_when_its_wire_cannot_tell_it() -> None:
+async def test_an_answer_counts_when_it_is_given_and_not_when_its_wire_cannot_carry_it() -> None:
     world = Served("m:v1")
     world.settle()
-    hooks = Counting()
-    plane = DataPlane(world.reconciler.view, world.reconciler.schedule, world.admission, world.pool, hooks)
-    for asking, kind in ((plane.predicting(asked()), "pictures"), (plane.inferring(tensors()), "tensors")):
-        giving = await asking
-        with pytest.raises(BadRequest), giving:
-            raise BadRequest("JSON cannot tell that")
-        with pytest.raises(RuntimeError), giving:
-            raise RuntimeError("can't start new thread")
+    counting = Counting()
+    recorder = Recorder(counting)
+    for asking in (world.plane.predict(asked()), world.plane.infer(tensors())):
+        answer: Answer | TensorAnswer = await asking
         with pytest.raises(BadRequest):
-            giving.made(_unwritten)
-        assert hooks.told == []
-        with giving.made(str) as answer:
-            assert (hooks.told, "v1" in answer) == ([], True)
-        assert hooks.told.pop() == kind
+            fails_to_give(recorder, answer, BadRequest("JSON cannot carry that"))
+        assert counting.outcomes == ["r m invalid_argument True"]
+        with pytest.raises(RuntimeError):
+            fails_to_give(recorder, answer, RuntimeError("can't start new thread"))
+        with recorder.inference("r", "m"):
+            pass  # no model was asked
+        with recorder.inference("r", "m") as outcome:
+            outcome.answer = answer
+            assert len(counting.outcomes) == 1
+        assert counting.outcomes.pop() == "v1"
+        counting.outcomes.clear()
     await world.end()
 
 
-async def test_who_leaves_while_the_answer_is_written_was_answered() -> None:
+async def test_a_caller_that_leaves_while_the_answer_is_written_was_answered() -> None:
     world = Served("m:v1")
     world.settle()
-    hooks = Counting()
-    plane = DataPlane(world.reconciler.view, world.reconciler.schedule, world.admission, world.pool, hooks)
-    giving = await plane.predicting(asked())
-    with pytest.raises(asyncio.CancelledError), giving:
-        raise asyncio.CancelledError
-    assert hooks.told == ["pictures"]
+    counting = Counting()
+    answer = await world.plane.predict(asked())
+    with pytest.raises(asyncio.CancelledError):
+        fails_to_give(Recorder(counting), answer, asyncio.CancelledError())
+    assert counting.outcomes == ["v1"]
     await world.end()
-
-
-def _unwritten(_: object) -> object:
-    raise BadRequest("there is no such output")
 
 
 async def test_a_request_hears_when_a_thread_begins_with_it_and_not_while_it_waits_for_one() -> None:

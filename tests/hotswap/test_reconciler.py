@@ -29,9 +29,9 @@ def test_a_version_is_loaded_beside_the_one_that_serves_and_then_published() -> 
     assert world.loader.of("v1").closed == 1
     assert world.observer.events == [
         "loaded m:v1",
-        "swapped m None v1",
+        "published m None v1",
         "loaded m:v2",
-        "swapped m v1 v2",
+        "published m v1 v2",
         "closed m:v1",
     ]
 

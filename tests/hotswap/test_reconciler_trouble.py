@@ -68,7 +68,7 @@ def test_listeners_that_raise_stop_neither_a_swap_nor_the_looking() -> None:
         raise RuntimeError("no")
 
     world = World("m:v1")
-    for name in ("loaded", "swapped", "closed", "failed"):
+    for name in ("loaded", "published", "closed", "failed"):
         setattr(world.observer, name, broken)
     told: list[int] = []
     world.reconciler.on_step += [broken, lambda: told.append(world.reconciler.schedule.ended)]

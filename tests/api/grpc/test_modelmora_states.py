@@ -108,13 +108,13 @@ async def test_a_model_that_fails_to_load_is_told_at_once() -> None:
 async def test_a_model_that_does_not_come_in_time_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     due: list[float] = []
     async with typed(seconds=30.0) as served:
-        wait = served.arriving.wait
+        wait = served.arriving.wait_until_servable
 
         async def late(model: str | None, version: str | None, deadline: float) -> None:
             due.append(deadline - time.monotonic())
             await wait(model, version, time.monotonic())  # the request's time is over
 
-        monkeypatch.setattr(served.arriving, "wait", late)
+        monkeypatch.setattr(served.arriving, "wait_until_servable", late)
         hold = await served.loading("e:v1")
         told = await rest(begin(served))
         hold.let_go()

@@ -27,7 +27,7 @@ from hotswap.dataplane import ModelWait
 from hotswap.errors import ServingError
 from hotswap.repository import Artifact, Verified
 from hotswap.tags import ModelTag
-from tests.api.grpc.protocol import protocol_of
+from tests.api.grpc.protocol import protocol_of, recorder_of
 from tests.hotswap.fakes import PATIENCE, FakeSource, Hold
 from tests.hotswap.world import LiveWorld, live
 
@@ -130,7 +130,7 @@ async def typed(
             refused.append((request_id, model, error.code))
 
         parts = parts_of(world, seconds, refuse)
-        pictures = Pictures(world.data_plane, seconds, refuse, in_flight)
+        pictures = Pictures(world.data_plane, seconds, recorder_of(refuse), in_flight)
         arriving = ModelWait(world.data_plane, world.reconciler.view, world.reconciler.schedule)
         cameras = predictor.Predictor(pictures, world.reconciler.view, world.control)
         services = Services()
@@ -165,7 +165,7 @@ def parts_of(world: LiveWorld, seconds: float = 30.0, refuse: Any = None) -> Rpc
         bodies=ByteBudget(100_000_000),
         max_body_bytes=2_000_000,
         request_timeout=seconds,
-        refused=refuse,
+        recorder=recorder_of(refuse),
         check_room=lambda: None,
     )
 

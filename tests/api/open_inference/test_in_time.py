@@ -22,6 +22,7 @@ from api.open_inference.metadata import Models
 from api.open_inference.parts import ProtocolParts
 from hotswap.dataplane import DataPlane
 from hotswap.errors import DeadlineExceeded, ServingError
+from tests.api.grpc.protocol import recorder_of
 from tests.api.open_inference.asking import HEADER, binary, joined
 from tests.hotswap.world import live
 
@@ -48,7 +49,7 @@ def routes(data_plane: DataPlane, refused: list[ServingError]) -> Routes:
         models=Models(data_plane, "1"),
         repository=None,  # type: ignore[arg-type]
         statistics=None,  # type: ignore[arg-type]
-        refused=lambda *told: refused.append(told[2]),
+        recorder=recorder_of(lambda _, __, error, ___: refused.append(error)),
         check_room=lambda: None,
         not_ready=lambda: None,
         max_body_bytes=10 * QUICK,

@@ -14,6 +14,7 @@ from api.open_inference import images
 from api.open_inference.inference import Inference
 from api.open_inference.types import InferRequest, InferResponse, Tensor
 from hotswap.errors import BadRequest, ModelNotFound, ServingError, VersionNotFound, VersionNotLoaded
+from hotswap.events import Outcome
 from hotswap.predictions import Detection, Prediction
 from tests.hotswap.world import LiveWorld, live
 
@@ -28,8 +29,7 @@ def request(*inputs: Tensor, model: str = "m", **more: Any) -> InferRequest:
 
 async def answered(world: LiveWorld, asked: InferRequest) -> InferResponse:
     """The answer, given at once."""
-    with await Inference(world.data_plane).answering(asked) as answer:
-        return answer
+    return await Inference(world.data_plane).infer(asked, Outcome())
 
 
 def values(response: InferResponse) -> dict[str, Any]:
