@@ -78,7 +78,7 @@ class Worker:
         self._listening = Listener(self.seat, self.seats, connections)
         self.metrics = Metrics(run.metrics, _info(), self.seat.index)
         store, desired = ModelStore(settings.models), DesiredFile(settings.home)
-        loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.load_threads)
+        loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
         self._background = LoaderThread()
         several = settings.workers > 1
         self.reconciler = Reconciler(

@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
     max_buffered_bytes: Annotated[int, Field(ge=1_000_000)] = 256_000_000
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
-    load_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    model_threads: Annotated[int, Field(ge=1, le=64)] = 1
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @classmethod

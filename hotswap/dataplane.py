@@ -186,7 +186,8 @@ class DataPlane:
             return found
 
         result, served = await self._serve(request, work)
-        return Answer(predictions=result.items, **served(result.timings))
+        size = sum(len(picture.encoded or b"") for picture in request.pictures)
+        return Answer(predictions=result.items, image_bytes=size, **served(result.timings))
 
     async def infer(self, request: TensorRequest) -> TensorAnswer:
         """Run the graph that serves now on tensors; raises what `predict` raises."""

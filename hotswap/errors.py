@@ -143,7 +143,7 @@ class Conflict(ServingError):
 class Superseded(ServingError):
     """The change was made and is no longer what is wished; the message tells what is, and by whom."""
 
-    code = "overtaken"
+    code = "superseded"
 
 
 class VersionFailed(ServingError):

@@ -162,9 +162,10 @@ class BaseAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(BaseAnswer):
-    """What is answered for pictures, with all that a record of it needs."""
+    """What is answered for pictures, with all that a record of it needs. `image_bytes`: encoded, of all."""
 
     predictions: tuple[Prediction, ...]
+    image_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

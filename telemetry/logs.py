@@ -25,7 +25,7 @@ _MOST = 1000
 
 
 class JsonLines(logging.Formatter):
-    """One line, one object: time, level, logger, message, and what the record carries in `fields`."""
+    """One line, one object: timestamp, level, logger, message, and what the record carries in `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Render a record; a stack trace becomes one field. A second handler gets the first's line."""
@@ -36,9 +36,10 @@ class JsonLines(logging.Formatter):
         return line
 
     def _render(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
+            "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
             "logger": record.name.removeprefix("bentoml."),
             "message": record.getMessage(),
         }
@@ -215,7 +216,13 @@ def answered(answer: Answer) -> None:
         return
     found = [len(prediction.detections) for prediction in answer.predictions]
     told = found[0] if len(found) == 1 else found
-    more = {"detections": sum(found), "images": len(found)}
+    scores = [score for prediction in answer.predictions for score in prediction.scores]
+    more = {
+        "num_images": len(found),
+        "num_detections": sum(found),
+        "max_confidence": max(scores, default=None),
+        "image_size_bytes": answer.image_bytes,
+    }
     _answered(answer, f"found {told}", more)
 
 
@@ -225,13 +232,14 @@ def inferred(answer: TensorAnswer) -> None:
         _answered(answer, f"gave {len(answer.tensors)} tensors", {"tensors": len(answer.tensors)})
 
 
-def _answered(answer: BaseAnswer, what: str, more: Mapping[str, int]) -> None:
+def _answered(answer: BaseAnswer, what: str, more: Mapping[str, object]) -> None:
     named = {
         "request_id": answer.request_id,
-        "model": answer.model,
+        "model_name": answer.model,
         "model_version": answer.version,
         "model_digest": answer.digest,
         "generation": answer.generation,
+        "inference_time_ms": round(answer.stages.inference, 3),
         "timings_ms": timings(answer),
     }
     _inference.info(
@@ -246,5 +254,5 @@ def _answered(answer: BaseAnswer, what: str, more: Mapping[str, int]) -> None:
 
 def refused(request_id: str, model: str | None, code: str, message: str) -> None:
     """One line for a prediction that was not made."""
-    fields = {"request_id": request_id, "model": model, "code": code}
+    fields = {"request_id": request_id, "model_name": model, "code": code}
     _inference.info("refused: %s", message, extra={"fields": fields})

@@ -88,10 +88,10 @@ class Figures:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.http_requests = Counter(
-            "http_requests_total", "Requests", ("method", "route", "status", "worker"), registry=registry
+            "http_requests_total", "Requests", ("method", "endpoint", "status", "worker"), registry=registry
         )
         self.http_seconds = Histogram(
-            "http_request_duration_seconds", "Whole requests", ("route",), buckets=_FAST, registry=registry
+            "http_request_duration_seconds", "Whole requests", ("endpoint",), buckets=_FAST, registry=registry
         )
         self.http_connections = Gauge(
             "http_connections", "Open connections", registry=registry, multiprocess_mode="livesum"
@@ -143,9 +143,16 @@ class Figures:
             buckets=(0, 1, 2, 5, 10, 20, 50, 100),
             registry=registry,
         )
-        self.load_seconds = Histogram(
+        self.load_time = Gauge(
             "model_load_time_seconds",
-            "Settling, loading, warming and checking one version",
+            "The last load of a version",
+            ("model", "version"),
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.load_seconds = Histogram(
+            "model_load_duration_seconds",
+            "Verifying, loading, warming and checking one version",
             ("model",),
             buckets=(*_FAST, 60.0, 120.0),
             registry=registry,

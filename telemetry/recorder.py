@@ -73,6 +73,7 @@ class Metrics(Figures, Observer):
     def loaded(self, version: LoadedVersion) -> None:
         """A version is ready to serve."""
         self.load_seconds.labels(version.tag.name).observe(version.seconds)
+        self._of(self.load_time, *self._labels(version.tag.name, version.tag.version)).set(version.seconds)
 
     def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:  # noqa: ARG002
         """A version was refused."""

@@ -254,12 +254,12 @@ def test_a_photograph_of_12_megapixels_comes_back_whole(detector: Service) -> No
 def test_it_counts_as_a_prediction_and_by_its_own_route(api: Service) -> None:
     answered = {"model": "other", "status": "ok"}
     before = api.figure("inference_requests_total", **answered)
-    routed = api.figure("http_requests_total", route=_PATH, status="200")
+    routed = api.figure("http_requests_total", endpoint=_PATH, status="200")
     annotated(api, model="other")
     annotated(api, model="nobody")
     assert api.figure("inference_requests_total", **answered) == before + 1
-    assert api.figure("http_requests_total", route=_PATH, status="200") == routed + 1
-    assert api.figure("http_requests_total", route=_PATH, status="404") >= 1
+    assert api.figure("http_requests_total", endpoint=_PATH, status="200") == routed + 1
+    assert api.figure("http_requests_total", endpoint=_PATH, status="404") >= 1
 
 
 def test_it_is_documented_with_its_formats(api: Service) -> None:

@@ -44,11 +44,11 @@ def _counted(folder: Path, worker: int) -> str:
 
 def test_the_dead_are_counted_on_and_their_files_do_not_pile_up(tmp_path: Path) -> None:
     shown = [_counted(tmp_path, worker) for worker in (0, 1, 0, 1)]
-    line = 'http_requests_total{{method="GET",route="/livez",status="200",worker="{}"}} {}'
+    line = 'http_requests_total{{endpoint="/livez",method="GET",status="200",worker="{}"}} {}'
     assert line.format(0, 6.0) in shown[2].splitlines()
     assert line.format(0, 6.0) in shown[3].splitlines()
     assert line.format(1, 6.0) in shown[3].splitlines()
-    assert 'http_request_duration_seconds_count{route="/livez"} 12.0' in shown[3].splitlines()
+    assert 'http_request_duration_seconds_count{endpoint="/livez"} 12.0' in shown[3].splitlines()
     names = sorted(path.name for path in tmp_path.glob("counter_*.db"))
     assert len(names) == 2  # the last one's own, and that of all before it
     assert names[1] == "counter_ended.db"
@@ -64,7 +64,7 @@ def test_a_process_that_was_stopped_while_it_read_keeps_nobody_from_reading(
             fold(tmp_path, MmapedDict)
         shown = _counted(tmp_path, 1)
         assert len(list(tmp_path.glob("counter_*.db"))) == 2
-    assert 'http_request_duration_seconds_count{route="/livez"} 6.0' in shown.splitlines()
+    assert 'http_request_duration_seconds_count{endpoint="/livez"} 6.0' in shown.splitlines()
     fold(tmp_path, MmapedDict)
     assert [path.name for path in tmp_path.glob("counter_*.db")] == ["counter_ended.db"]
 

@@ -28,5 +28,5 @@ def test_no_layer_keeps_a_timer_for_every_request_it_saw(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "Gateway" in done.stdout.split()
+    assert "RequestMiddleware" in done.stdout.split()
     assert "TimeoutMiddleware" not in done.stdout.split()

@@ -150,13 +150,13 @@ def test_other_bodies_are_not_read(api: Service, content_type: str, body: bytes)
 
 def test_the_picture_must_not_be_a_link(api: Service) -> None:
     """No URL in a request is ever fetched."""
-    before = api.figure("http_requests_total", route="/livez")
+    before = api.figure("http_requests_total", endpoint="/livez")
     link = f"{api.url}/livez"
     raw = {"content": link, "headers": {"content-type": "image/x"}}
     refused(api.client.post("/predict", json={"image": link}), 400, "invalid_argument")
     refused(api.client.post("/predict", files={"image": (None, link)}), 400, "invalid_image")
     refused(api.client.post("/predict", **raw), 400, "invalid_image")
-    assert api.figure("http_requests_total", route="/livez") == before
+    assert api.figure("http_requests_total", endpoint="/livez") == before
 
 
 def test_models_and_versions_that_do_not_answer(api: Service) -> None:
@@ -220,12 +220,15 @@ def test_every_inference_and_every_refusal_is_one_line_of_json(api: Service) -> 
         headers={"content-type": "image/jpeg", "x-request-id": "log-2"},
     )
     line, refusal = _logged(api, "log-1"), _logged(api, "log-2")
-    fields = ["request_id", "model", "model_version", "model_digest", "generation", "timings_ms"]
+    fields = ["request_id", "model_version", "model_digest", "generation", "timings_ms"]
     assert {name: line[name] for name in fields} == {name: good[name] for name in fields}
-    assert line["detections"] == len(good["detections"])
-    assert line["images"] == 1
-    assert {"time", "level", "logger", "message"} <= set(line)
-    assert (refusal["code"], refusal["model"]) == ("model_not_found", None)
+    assert (line["model_name"], line["num_detections"]) == (good["model"], len(good["detections"]))
+    assert line["inference_time_ms"] == good["timings_ms"]["inference"]
+    assert line["max_confidence"] == max(good["scores"])
+    assert (line["num_images"], line["image_size_bytes"]) == (1, len(_JPEG))
+    assert line["timestamp"].endswith("Z")
+    assert (line["level"], line["logger"]) == ("INFO", "okawari.inference")
+    assert (refusal["code"], refusal["model_name"]) == ("model_not_found", None)
 
 
 def _logged(api: Service, request_id: str) -> dict[str, Any]:

@@ -99,8 +99,8 @@ def test_headers_without_an_end_are_refused(service: Service) -> None:
 
 def test_refusals_are_counted_and_what_is_in_bodies_is_not(service: Service) -> None:
     def counted() -> tuple[float, float]:
-        health = service.figure("http_requests_total", route="/livez")
-        return health, service.figure("http_requests_total", route="other", method="other", status="400")
+        health = service.figure("http_requests_total", endpoint="/livez")
+        return health, service.figure("http_requests_total", endpoint="other", method="other", status="400")
 
     before = counted()
     asked = [raw for raw in refused() if raw.name in ("chunks and length", "HTTP/2's preface", "CONNECT")]

@@ -52,5 +52,5 @@ def test_it_is_told_what_is_wanted_now_by_whom_and_why(
         answers = [call.result() for call in calls]
     assert {answer.status_code for answer in answers} == {409}
     errors = [answer.json()["error"] for answer in answers]
-    assert {error["code"] for error in errors} == {"overtaken"}
+    assert {error["code"] for error in errors} == {"superseded"}
     assert all(error["message"].endswith("wants m:v1 (v2 never came)") for error in errors), errors
