@@ -15,7 +15,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.context import FAULT
 from api.errors import HeadersTooLarge, MalformedRequest, RequestTimeout
@@ -63,6 +63,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_vain = 0
         self._in_body = self._deaf = False
         self._offered: bytes | None = None
+        self._answering: RequestResponseCycle | None = None
 
     # --- what comes ------------------------------------------------------------------------------
 
@@ -72,9 +73,17 @@ class HttpProtocol(HttpToolsProtocol):
         self._watch.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is no longer watched."""
+        """It is no longer watched; an answer under way ends, also where later requests came behind it."""
         self._watch.closed(self)
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            answering.disconnected = True  # the server marks the last request alone
+            answering.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Read requests; whatever cannot be one is refused."""

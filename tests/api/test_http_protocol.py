@@ -308,3 +308,17 @@ def test_a_server_that_is_told_nothing_takes_the_protocol_from_the_table(protoco
     config.load()
     made: Any = config.http_protocol_class
     assert made.func is HttpProtocol
+
+
+def test_an_answer_under_way_ends_with_its_connection_though_a_refusal_waits_behind_it() -> None:
+    async def main() -> None:
+        with Fed() as fed:
+            fed.app.may.clear()
+            await fed.feed(NEXT, b"GARBAGE")
+            fed.protocol.connection_lost(ConnectionResetError())
+            fed.line.written = b""
+            fed.app.may.set()
+            await fed.settle()
+            assert fed.line.written == b""
+
+    asyncio.run(main())
