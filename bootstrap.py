@@ -41,7 +41,7 @@ from settings import Settings
 from telemetry import logs
 from telemetry.recorder import InferenceObserver, Metrics
 from workers import process
-from workers.connections import Connections
+from workers.connections import OpenConnections
 from workers.coordinator import SharedCoordinator
 from workers.listener import Listener, spread
 from workers.membership import WorkerTable
@@ -67,7 +67,7 @@ class Worker:
     """Everything one process needs to answer; `start` and `stop` own every thread."""
 
     def __init__(
-        self, settings: Settings, run: RunFolder, bodies: ByteBudget, connections: Connections
+        self, settings: Settings, run: RunFolder, bodies: ByteBudget, connections: OpenConnections
     ) -> None:
         run.prepare()
         logs.configure(settings.home / "logs", process.worker_number(), settings.log_level)

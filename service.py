@@ -16,7 +16,7 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 from settings import load
 from workers import process
-from workers.run_folder import AlreadyRunning, RunFolder
+from workers.run_folder import HomeInUse, RunFolder
 
 SETTINGS = load(tell=not process.is_worker())
 RUN = RunFolder(SETTINGS.home)
@@ -45,10 +45,10 @@ from hotswap.predictions import Options, Picture, PredictRequest
 from registry.file_store import DesiredFile, StateDamaged
 from runners.drawing import draw
 from workers import supervisor
-from workers.connections import Connections
+from workers.connections import OpenConnections
 
 BODIES = ByteBudget(SETTINGS.max_buffered_bytes)
-CONNECTIONS = Connections(SETTINGS.header_timeout)
+CONNECTIONS = OpenConnections(SETTINGS.header_timeout)
 ANNOTATOR = Annotator(
     partial(draw.annotated, max_pixels=SETTINGS.max_pixels),
     ByteBudget(SETTINGS.max_buffered_bytes),
@@ -129,7 +129,7 @@ class Okawari:
             _check_http()
             _check_grpc()
             DesiredFile(SETTINGS.home).edit(seed(SETTINGS.serve, SETTINGS.default_model))
-        except (AlreadyRunning, BadServe, StateDamaged, CannotListen, BadCertificate, OSError) as error:
+        except (HomeInUse, BadServe, StateDamaged, CannotListen, BadCertificate, OSError) as error:
             raise SystemExit(f"okawari: {error}") from None
 
     @bentoml.on_startup

@@ -67,7 +67,7 @@ class RequestFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PictureOutcome:
     """What became of one file: the service's answer, or why there is none."""
 
     file: Path
@@ -95,7 +95,7 @@ class Asker:
         self._media_type = media_type
         self._sleep = sleep
 
-    def ask(self, file: Path, place: Path | None) -> Outcome:
+    def ask(self, file: Path, place: Path | None) -> PictureOutcome:
         """Ask what is on the picture; write it, drawn by the same version, to `place`. Never raises for
         what is wrong with one file."""
         try:
@@ -103,11 +103,11 @@ class Asker:
             answer, drawn = self._both(data) if place else (self._predict(data), b"")
             if place is not None:
                 write_atomically(place, drawn)
-            return Outcome(file, answer, place)
+            return PictureOutcome(file, answer, place)
         except RequestFailed as failed:
-            return Outcome(file, failed=failed)
+            return PictureOutcome(file, failed=failed)
         except OSError as error:
-            return Outcome(file, failed=RequestFailed("file", error.strerror or str(error)))
+            return PictureOutcome(file, failed=RequestFailed("file", error.strerror or str(error)))
 
     def _both(self, data: bytes) -> tuple[Mapping[str, Any], bytes]:
         """The answer and its picture, by one version: a swap may come between, so the second names it."""

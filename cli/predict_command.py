@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from cli.client import AT_ONCE, Asker, Outcome, connect, service_url
+from cli.client import AT_ONCE, Asker, PictureOutcome, connect, service_url
 from cli.errors import Refused, complain
 from cli.image_files import PassedOver, pictures, places
 from cli.output import note, say, settings
@@ -117,7 +117,7 @@ def _files(passed: PassedOver) -> str:
 
 def _ask_all(
     asker: Asker, files: Sequence[Path], targets: Mapping[Path, Path], shown: bool
-) -> Iterator[Outcome]:
+) -> Iterator[PictureOutcome]:
     """What becomes of each file, in order; a few are under way at once."""
     with ThreadPoolExecutor(AT_ONCE) as pool, counted("asking", len(files), shown=shown) as step:
         for outcome in pool.map(lambda file: asker.ask(file, targets.get(file)), files):
@@ -128,7 +128,7 @@ def _ask_all(
 # --- telling -------------------------------------------------------------------------------------
 
 
-def _tell_lines(outcomes: Iterable[Outcome]) -> list[Outcome]:
+def _tell_lines(outcomes: Iterable[PictureOutcome]) -> list[PictureOutcome]:
     """One line of JSON a file, as soon as it is known."""
     done = []
     for outcome in outcomes:
@@ -137,7 +137,7 @@ def _tell_lines(outcomes: Iterable[Outcome]) -> list[Outcome]:
     return done
 
 
-def _document(outcome: Outcome) -> dict[str, Any]:
+def _document(outcome: PictureOutcome) -> dict[str, Any]:
     named = {"file": str(outcome.file)}
     if outcome.failed is not None:
         return named | {"error": {"code": outcome.failed.code, "message": outcome.failed.reason}}
@@ -145,7 +145,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     return named | saved | dict(outcome.answer or {})
 
 
-def _tell_table(outcomes: Iterable[Outcome]) -> list[Outcome]:
+def _tell_table(outcomes: Iterable[PictureOutcome]) -> list[PictureOutcome]:
     """A table of what was found, then what failed and why."""
     done = list(outcomes)
     if answered := [outcome for outcome in done if outcome.answer is not None]:
@@ -158,7 +158,7 @@ def _tell_table(outcomes: Iterable[Outcome]) -> list[Outcome]:
     return done
 
 
-def _print(answered: Sequence[Outcome]) -> None:
+def _print(answered: Sequence[PictureOutcome]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -178,7 +178,7 @@ def _print(answered: Sequence[Outcome]) -> None:
         say(line.rstrip())
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
+def _row(outcome: PictureOutcome) -> tuple[str, ...]:
     answer = outcome.answer or {}
     found = answer["detections"]
     total = answer.get("timings_ms", {}).get("total", 0.0)

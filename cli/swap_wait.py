@@ -17,7 +17,7 @@ class SwapFailed(RuntimeError):
     """A worker tried the version and cannot serve it; the message is the worker's reason."""
 
 
-class Watch:
+class SwapWatch:
     """Asks every worker to look again, and watches what comes of it."""
 
     def __init__(

@@ -11,7 +11,7 @@ import click
 from cli.arguments import sight_of, version_of
 from cli.errors import Refused
 from cli.output import note, say, settings
-from cli.swap_wait import SwapFailed, Watch
+from cli.swap_wait import SwapFailed, SwapWatch
 from hotswap.control import check_not_superseded
 from hotswap.desired import DesiredModel, DesiredState, Edit, put_back, set_target
 from hotswap.errors import StateUnavailable, Superseded
@@ -94,7 +94,7 @@ class _Change:
         if not self._run.is_up():
             return f"{told}; the service is down and will serve it when it starts"
         try:
-            watch = Watch(self._run, timeout)
+            watch = SwapWatch(self._run, timeout)
             up = watch.until_serving(self._name, self._version, lambda: self._check(wish))
         except SwapFailed as failed:
             self._state.edit(put_back(self._name, self._before, wish.revision))
@@ -147,6 +147,6 @@ def reload_command(timeout: float) -> None:
         return
     say(
         "every worker has looked again"
-        if Watch(run, timeout).until_looked()
+        if SwapWatch(run, timeout).until_looked()
         else "the service ended meanwhile"
     )

@@ -63,7 +63,7 @@ class LoaderThread:
             del task
 
 
-class Steps(Protocol):
+class Stepper(Protocol):
     """What the thread drives: the reconciler."""
 
     def step(self) -> None:
@@ -82,7 +82,7 @@ class Steps(Protocol):
 class ReconcilerThread:
     """Turns a reconciler: a look at least every `interval` seconds, and whenever it is woken."""
 
-    def __init__(self, reconciler: Steps, interval: float) -> None:
+    def __init__(self, reconciler: Stepper, interval: float) -> None:
         self._reconciler = reconciler
         self._interval = interval
         self._ending = threading.Event()

@@ -25,7 +25,7 @@ from models_import.file_kinds import ARCHIVES, by_name, first_foreign
 from models_import.fingerprints import stamp_of
 from models_import.integrity import inside
 from models_import.layout import MOST_FILES, NOTE, LeadsOut, files_in, is_hidden, pick_weights
-from models_import.staging import FILE_MODE
+from models_import.workspace import FILE_MODE
 
 #: Endings that programs give a file while they copy it, or keep of one that they have changed.
 _PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp")

@@ -22,8 +22,8 @@ from models_import.pointer import newest_on_disk, point
 from models_import.probe import LIMIT, Probe, Task, probe
 from models_import.progress import SILENT, ImportProgress
 from models_import.small_files import LARGEST
-from models_import.staging import FOLDER_MODE, Staging, open_modes, sync_tree
 from models_import.validation import check_config_file, check_declared, compare_with_stored
+from models_import.workspace import FOLDER_MODE, Workspace, open_modes, sync_tree
 
 _BLOCK = 1 << 20
 
@@ -76,7 +76,7 @@ class Importer:
         self.probe = probe
         self.now = now
         self.at = at
-        self.staging = Staging(home)
+        self.staging = Workspace(home)
         self.free_bytes = free_bytes or self.staging.free_bytes
 
     def run(self, candidate: Candidate) -> Imported:

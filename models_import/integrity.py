@@ -13,7 +13,7 @@ from models_import import reasons
 from models_import.fingerprints import HashedFiles, Stamp, stamp_of
 from models_import.layout import MODEL_YAML, LeadsOut, files_in, pick_weights
 from models_import.model_yaml import ModelYaml
-from models_import.version_reader import VersionReading
+from models_import.version_reader import VersionFindings
 
 #: Seconds between two looks at a version without manifest that must agree.
 QUIET_SECONDS = 2.0
@@ -40,7 +40,7 @@ class IntegrityChecker:
         for folder in [folder for folder in list(self._at_rest) if str(folder) not in folders]:
             self._at_rest.pop(folder, None)
 
-    def settle(self, tag: ModelTag, folder: Path, reading: VersionReading) -> Verified:
+    def settle(self, tag: ModelTag, folder: Path, reading: VersionFindings) -> Verified:
         """Hash what was not hashed yet and say whether the version is whole."""
         info, config, reason = reading.info, reading.config, reading.sight.reason
         if reason is not None or info is None or config is None:

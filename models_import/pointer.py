@@ -13,7 +13,7 @@ from hotswap.tags import BadTag, check_word, natural_key
 from models_import import model_yaml, reasons
 from models_import.layout import POINTER
 from models_import.small_files import read_start
-from models_import.staging import FILE_MODE
+from models_import.workspace import FILE_MODE
 
 # Longer than any version may be, so that a file of another kind is not read as a whole.
 _LONGEST = 200

@@ -44,7 +44,7 @@ class Task(BaseModel):
     limit: float
 
 
-class Finding(BaseModel):
+class ProbeResult(BaseModel):
     """What the child found: measurements, or a reason."""
 
     measured: Measured | None = None
@@ -78,7 +78,7 @@ def _understood(done: subprocess.CompletedProcess[bytes]) -> Measured:
         if done.returncode == -signal.SIGKILL:
             how += ", as the system ends what takes more memory than there is"
         raise ImportRefused(f"loading the model crashed with {how}: {last_words(done.stderr)}")
-    finding = Finding.model_validate_json(done.stdout.splitlines()[-1])
+    finding = ProbeResult.model_validate_json(done.stdout.splitlines()[-1])
     if finding.measured is None:
         raise ImportRefused(f"the model cannot be used: {finding.reason}")
     return finding.measured
@@ -90,9 +90,9 @@ def main() -> None:
     # Whoever waits for this process may be gone before it can end it.
     signal.alarm(int(task.limit) + 5)
     try:
-        finding = Finding(measured=_try(_artifact(task)))
+        finding = ProbeResult(measured=_try(_artifact(task)))
     except (ServingError, BadManifest) as error:
-        finding = Finding(reason=str(error))
+        finding = ProbeResult(reason=str(error))
     print(finding.model_dump_json())
 
 

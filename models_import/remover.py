@@ -10,7 +10,7 @@ from models_import.errors import ImportRefused
 from models_import.layout import POINTER
 from models_import.pointer import newest_on_disk, point
 from models_import.progress import SILENT, ImportProgress
-from models_import.staging import Staging
+from models_import.workspace import Workspace
 
 
 def remove(home: Path, tag: ModelTag, report: ImportProgress = SILENT) -> str | None:
@@ -22,12 +22,12 @@ def remove(home: Path, tag: ModelTag, report: ImportProgress = SILENT) -> str | 
     if not (shelf / tag.version).is_dir():
         raise ImportRefused(f"{tag} is not in {shelf.parent}; `okawari models` lists what is")
     try:
-        return _remove(Staging(home), shelf, tag.version, report)
+        return _remove(Workspace(home), shelf, tag.version, report)
     except OSError as error:
         raise ImportRefused(f"{tag}: {error.filename}: {error.strerror}") from error
 
 
-def _remove(staging: Staging, shelf: Path, version: str, report: ImportProgress) -> str | None:
+def _remove(staging: Workspace, shelf: Path, version: str, report: ImportProgress) -> str | None:
     with staging.locked(report):
         staging.sweep()
         with staging.room() as room:

@@ -24,7 +24,7 @@ _SAME_TICK_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class VersionReading:
+class VersionFindings:
     """What was found in one version's folder.
 
     `waits` says that time alone may mend it; `lasting` that it holds as long as the stamps of the folder
@@ -55,9 +55,9 @@ class VersionReader:
         self.yamls = ParsedFiles(model_yaml.parse)
         self.configs = ParsedFiles(parse_config)
         # By path as text: a path object costs more than the two looks at the disk.
-        self._known: dict[str, tuple[tuple[Stamp, Stamp | None], VersionReading]] = {}
+        self._known: dict[str, tuple[tuple[Stamp, Stamp | None], VersionFindings]] = {}
 
-    def read(self, name: str, version: str, folder: str, *, anew: bool = False) -> VersionReading:
+    def read(self, name: str, version: str, folder: str, *, anew: bool = False) -> VersionFindings:
         """The version as it is now; `anew` looks at every file, not only at the two that tell most."""
         try:
             key = stamp_of(os.stat(folder)), _stamp_if_there(f"{folder}/{MODEL_YAML}")  # noqa: PTH116
@@ -66,9 +66,9 @@ class VersionReader:
                 return known[1]
             reading = self._judge(ModelTag(name, version), Path(folder))
         except OSError as error:
-            return VersionReading(VersionInfo(version, reason=reasons.unreadable(Path(folder), error)))
+            return VersionFindings(VersionInfo(version, reason=reasons.unreadable(Path(folder), error)))
         except Exception as error:  # noqa: BLE001 - one version can never stop the others
-            return VersionReading(VersionInfo(version, reason=reasons.unforeseen(error)))
+            return VersionFindings(VersionInfo(version, reason=reasons.unforeseen(error)))
         self._known[folder] = key, reading
         return reading
 
@@ -79,17 +79,17 @@ class VersionReader:
         for folder in [folder for folder in list(self._known) if folder not in folders]:
             self._known.pop(folder, None)
 
-    def _judge(self, tag: ModelTag, folder: Path) -> VersionReading:
+    def _judge(self, tag: ModelTag, folder: Path) -> VersionFindings:
         info: ModelYaml | None = None
         try:
             info = self._info(tag, folder)
             config = self._config(tag, info, folder)
             size = _fits(tag, info, config, folder)
         except _Unfit as unfit:
-            return VersionReading(_info_of(tag, info, str(unfit)), info, None, unfit.waits, unfit.lasting)
+            return VersionFindings(_info_of(tag, info, str(unfit)), info, None, unfit.waits, unfit.lasting)
         except OSError as error:
-            return VersionReading(_info_of(tag, info, reasons.unreadable(folder, error)), info)
-        return VersionReading(_info_of(tag, info, None, size), info, config, lasting=True)
+            return VersionFindings(_info_of(tag, info, reasons.unreadable(folder, error)), info)
+        return VersionFindings(_info_of(tag, info, None, size), info, config, lasting=True)
 
     def _info(self, tag: ModelTag, folder: Path) -> ModelYaml:
         try:
@@ -184,7 +184,7 @@ def _stamp_if_there(path: str) -> Stamp | None:
         return None
 
 
-def _lasts(reading: VersionReading, key: Iterable[Stamp | None]) -> bool:
+def _lasts(reading: VersionFindings, key: Iterable[Stamp | None]) -> bool:
     """Whether equal stamps prove that nothing has changed."""
     now = time.time_ns()
     fresh = any(stamp is not None and abs(now - stamp[3]) < _SAME_TICK_NS for stamp in key)

@@ -16,7 +16,7 @@ Side = int | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class GraphTensor:
     """An input or output as the graph declares it; a side that is no integer is open."""
 
     name: str
@@ -24,7 +24,7 @@ class Tensor:
     shape: Sequence[Side]
 
 
-def choose_input(inputs: Sequence[Tensor], config: InputConfig) -> Tensor:
+def choose_input(inputs: Sequence[GraphTensor], config: InputConfig) -> GraphTensor:
     """The graph's only input, which must be the one that the config means; else `VersionFailed`."""
     names = ", ".join(tensor.name for tensor in inputs)
     if len(inputs) != 1:
@@ -35,7 +35,7 @@ def choose_input(inputs: Sequence[Tensor], config: InputConfig) -> Tensor:
     return tensor
 
 
-def check_input(tensor: Tensor, config: InputConfig) -> None:
+def check_input(tensor: GraphTensor, config: InputConfig) -> None:
     """Raise `VersionFailed` saying what `config.json` should say instead."""
     faults = list(_faults(tensor, config))
     if faults:
@@ -52,13 +52,13 @@ def check_outputs(available: Sequence[str], wanted: Sequence[str], field: str) -
         )
 
 
-def batch_of(tensor: Tensor) -> int | None:
+def batch_of(tensor: GraphTensor) -> int | None:
     """The fixed number of pictures in one run; None when any number may be sent."""
     first = tensor.shape[0]
     return first if isinstance(first, int) and first > 0 else None
 
 
-def _faults(tensor: Tensor, config: InputConfig) -> Iterator[str]:
+def _faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
     if len(tensor.shape) != 4:
         yield "a batch of pictures has 4 axes; export the graph so"
         return
@@ -68,7 +68,7 @@ def _faults(tensor: Tensor, config: InputConfig) -> Iterator[str]:
         yield f"it takes batches of {tensor.shape[0]} only; export it with batch 1 or an open batch"
 
 
-def _type_faults(tensor: Tensor, config: InputConfig) -> Iterator[str]:
+def _type_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
     found = _TYPES.get(tensor.type)
     if found is None:
         yield f"{tensor.type} cannot be fed; export it with float32 or uint8"
@@ -76,7 +76,7 @@ def _type_faults(tensor: Tensor, config: InputConfig) -> Iterator[str]:
         yield _should("input.dtype", found, config.dtype)
 
 
-def _shape_faults(tensor: Tensor, config: InputConfig) -> Iterator[str]:
+def _shape_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
     _, channels, height, width = (tensor.shape[axis] for axis in _AXES[config.layout])
     other = "NHWC" if config.layout == "NCHW" else "NCHW"
     if isinstance(channels, int) and channels != 3:

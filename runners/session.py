@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import ModelConfig
 from runners.external_data import check_external_data
-from runners.graph_check import Tensor, batch_of, check_input, check_outputs, choose_input
+from runners.graph_check import GraphTensor, batch_of, check_input, check_outputs, choose_input
 from runners.ort_errors import reason_of
 from runners.tensors import specs
 
@@ -79,8 +79,8 @@ def _options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def _tensors(nodes: Sequence[Any]) -> list[Tensor]:
-    return [Tensor(node.name, node.type, tuple(node.shape)) for node in nodes]
+def _tensors(nodes: Sequence[Any]) -> list[GraphTensor]:
+    return [GraphTensor(node.name, node.type, tuple(node.shape)) for node in nodes]
 
 
 def _check_output(name: str, array: object, count: int) -> None:

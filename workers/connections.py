@@ -47,7 +47,7 @@ class ConnectionObserver(Protocol):
         ...
 
 
-class Connections:
+class OpenConnections:
     """What is open in this process; used on its event loop.
 
     `patience`: seconds that a peer may owe the same. `limit`: how many may be open; None: any number.

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workers.connections import Connections
+from workers.connections import OpenConnections
 from workers.membership import WorkerSlot, WorkerTable
 
 #: Told instead of a count by who takes no connections: it starts, or it ends.
@@ -129,10 +129,12 @@ class Listener:
     As much of an event loop's server as is asked of it: `close` and `wait_closed`.
     """
 
-    def __init__(self, seat: WorkerSlot, seats: WorkerTable, connections: Connections | None = None) -> None:
+    def __init__(
+        self, seat: WorkerSlot, seats: WorkerTable, connections: OpenConnections | None = None
+    ) -> None:
         self._seat = seat
         self._seats = seats
-        self._connections = connections or Connections()
+        self._connections = connections or OpenConnections()
         self._turns = Turns()
         self._open = 0
         self._opening: set[asyncio.Task[None]] = set()

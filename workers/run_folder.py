@@ -21,7 +21,7 @@ from common.files import write_atomically
 from common.processes import alive
 
 
-class AlreadyRunning(RuntimeError):
+class HomeInUse(RuntimeError):
     """Another service holds this home; the message names its pid."""
 
 
@@ -100,7 +100,7 @@ class RunFolder:
         handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
         if not _try_lock(handle):
             os.close(handle)
-            raise AlreadyRunning(
+            raise HomeInUse(
                 f"{self.path.parent} is in use by the service with pid {self.pid()}; "
                 "stop it, or set OKAWARI_HOME to another folder"
             ) from None

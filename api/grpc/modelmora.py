@@ -24,7 +24,7 @@ State = InferenceStatus.State
 _PROGRESS = {State.LOADING: 0.0, State.QUEUED: 0.25, State.RUNNING: 0.5, State.DONE: 1.0}
 
 
-class Steps:
+class ProgressStates:
     """Where the work on a picture tells its states, and where they are sent from, in the same order."""
 
     def __init__(self, request_id: str, call: Call) -> None:
@@ -120,10 +120,10 @@ class ModelInference:
         """What becomes of one picture, state by state; the last has its vector or what is wrong."""
         state = context.current.get()
         wanted = _Wanted(request, state.request_id)
-        steps = Steps(wanted.name, call)
+        steps = ProgressStates(wanted.name, call)
         await steps.send(self._follow(wanted, state.deadline, steps), wanted.told)
 
-    async def _follow(self, wanted: _Wanted, deadline: float, steps: Steps) -> EmbeddingResponse:
+    async def _follow(self, wanted: _Wanted, deadline: float, steps: ProgressStates) -> EmbeddingResponse:
         with self._pictures.recorder.inference(wanted.request_id, wanted.model) as outcome:
             asked = wanted.checked()
             if not self._arriving.serves(asked.model, asked.version):

@@ -47,7 +47,7 @@ Parts = Callable[[], RouteParts]
 
 def build(parts: Parts, docs: Callable[[], dict[str, Any]]) -> Starlette:
     """The app with all routes. It is built before the worker starts, so `parts` is asked at each request."""
-    routes = Routes(parts, docs)
+    routes = ManagementRoutes(parts, docs)
     table = [
         Route("/models", routes.models, methods=["GET"]),
         Route("/models/{name}", routes.model, methods=["GET"]),
@@ -69,7 +69,7 @@ async def _on_error(_: Request, error: ServingError) -> Response:
     return errors.response(error)
 
 
-class Routes:
+class ManagementRoutes:
     """One method, one route."""
 
     def __init__(self, parts: Parts, docs: Callable[[], dict[str, Any]]) -> None:

@@ -30,7 +30,7 @@ _PLACEHOLDER = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Watch(Protocol):
+class ConnectionWatch(Protocol):
     """Who knows all connections, and how long one may keep the service waiting, in seconds."""
 
     patience: float
@@ -55,7 +55,7 @@ class Watch(Protocol):
 class HttpProtocol(HttpToolsProtocol):
     """One connection. What is wrong with a request stands in its scope as `FAULT`, for who answers it."""
 
-    def __init__(self, watch: Watch, **given: Any) -> None:
+    def __init__(self, watch: ConnectionWatch, **given: Any) -> None:
         super().__init__(**given)
         self._watch = watch
         self._progress = 0  # changes with every head, piece of a body, and end of one

@@ -34,7 +34,7 @@ _LABELS = "versions have no labels here; name a version (…/versions/v2), or no
 
 def table(parts: Callable[[], ProtocolParts]) -> list[BaseRoute]:
     """All routes; `parts` is asked at each request."""
-    routes = Routes(parts)
+    routes = V1Routes(parts)
     models = [
         Route(f"/v1/models/{{name}}{version}{path}", endpoint, methods=[method])
         for path, method, endpoint in ((":predict", "POST", routes.predict), ("", "GET", routes.model))
@@ -48,7 +48,7 @@ def table(parts: Callable[[], ProtocolParts]) -> list[BaseRoute]:
     ]
 
 
-class Routes:
+class V1Routes:
     """One method, one route, with a version in the path or without."""
 
     def __init__(self, parts: Callable[[], ProtocolParts]) -> None:

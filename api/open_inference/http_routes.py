@@ -149,7 +149,7 @@ def read_parameters(found: dict[str, Any]) -> dict[str, Any]:
 
 def table(parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) -> list[BaseRoute]:
     """All routes; `parts` and `guard` are asked at each request."""
-    routes = Routes(parts, guard)
+    routes = InferenceRoutes(parts, guard)
     models = [
         Route(f"/v2/models/{{name}}{version}{path}", endpoint, methods=[method])
         for path, method, endpoint in (
@@ -176,7 +176,7 @@ def table(parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) ->
     ]
 
 
-class Routes:
+class InferenceRoutes:
     """One method, one route, with a version in the path or without."""
 
     def __init__(self, parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) -> None:

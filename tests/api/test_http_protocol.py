@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from api.context import FAULT
 from api.http.protocol import HttpProtocol
 from tests.e2e.framing import CHUNKED, H2C, INNER, NEXT, chunks, good, head, length
-from workers.connections import Connections
+from workers.connections import OpenConnections
 
 BOTH = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 
@@ -81,7 +81,7 @@ class Fed:
 
     def __init__(self) -> None:
         self.app, self.line = App(), Line()
-        self.watch = Connections()
+        self.watch = OpenConnections()
         config = Config(self.app, lifespan="off", log_config=None, access_log=False)
         state = ServerState()
         self.protocol = HttpProtocol(self.watch, config=config, server_state=state, app_state={})
@@ -303,7 +303,7 @@ def protocols() -> Iterator[dict[str, Any]]:
 
 
 def test_a_server_that_is_told_nothing_takes_the_protocol_from_the_table(protocols: dict[str, Any]) -> None:
-    protocols["auto"] = partial(HttpProtocol, Connections())
+    protocols["auto"] = partial(HttpProtocol, OpenConnections())
     config = Config(App, log_config=None)
     config.load()
     made: Any = config.http_protocol_class

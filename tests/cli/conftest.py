@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import cli.import_commands
 import cli.target_commands
 from cli.main import main
-from cli.swap_wait import Watch
+from cli.swap_wait import SwapWatch
 from models_import.importer import Importer
 from models_import.store import ModelStore
 from registry.file_store import DesiredFile
@@ -112,8 +112,8 @@ def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """A service that is up."""
     played = Service(home)
 
-    def watch(run: RunFolder, timeout: float) -> Watch:
-        return Watch(run, timeout, sleep=played.turn)
+    def watch(run: RunFolder, timeout: float) -> SwapWatch:
+        return SwapWatch(run, timeout, sleep=played.turn)
 
     monkeypatch.setattr(cli.target_commands, "Watch", watch)
     yield played

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.errors import Refused
-from cli.swap_wait import Watch
+from cli.swap_wait import SwapWatch
 from hotswap.desired import set_target
 from registry.file_store import DesiredFile
 from tests.cli.conftest import Okawari, Service
@@ -212,7 +212,7 @@ def test_waiting_ends_at_its_deadline(home: Path, service: Service) -> None:
         now[0] += seconds
 
     service.says("code", "v2")
-    watch = Watch(RunFolder(home), 3.0, clock=lambda: now[0], sleep=sleep)
+    watch = SwapWatch(RunFolder(home), 3.0, clock=lambda: now[0], sleep=sleep)
     with pytest.raises(Refused, match="after 3 s"):
         watch.until_serving("code", "v1")
     assert 3.0 <= now[0] < 3.2

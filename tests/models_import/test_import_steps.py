@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from models_import import staging
+from models_import import workspace
 from models_import.importer import STEPS
 from models_import.progress import ImportProgress
 from tests.builders import write_version
@@ -71,7 +71,7 @@ class TestSteps:
             if step == "clean":
                 assert synced >= {"code", "latest"}
 
-        monkeypatch.setattr(staging.os, "fsync", fsync)
+        monkeypatch.setattr(workspace.os, "fsync", fsync)
         bring(home, write_version(tmp_path, "code", "v1", 1), at=at)
 
     def test_a_second_importer_waits_and_says_so(self, home: Path, tmp_path: Path) -> None:

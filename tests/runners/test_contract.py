@@ -8,9 +8,9 @@ import pytest
 
 from hotswap.errors import VersionFailed
 from hotswap.manifest import InputConfig
-from runners.graph_check import Tensor, batch_of, check_input, check_outputs, choose_input
+from runners.graph_check import GraphTensor, batch_of, check_input, check_outputs, choose_input
 
-GOOD = Tensor("image", "tensor(float)", (1, 3, 48, 64))
+GOOD = GraphTensor("image", "tensor(float)", (1, 3, 48, 64))
 
 
 def _config(**changes: Any) -> InputConfig:
@@ -22,9 +22,9 @@ def _config(**changes: Any) -> InputConfig:
     [
         (GOOD, {}),
         (GOOD, {"name": "image"}),
-        (Tensor("image", "tensor(float)", ("N", 3, "height", None)), {}),
-        (Tensor("image", "tensor(uint8)", ("N", 48, 64, 3)), {"layout": "NHWC", "dtype": "uint8"}),
-        (Tensor("image", "tensor(float)", ("N", "c", "h", "w")), {}),
+        (GraphTensor("image", "tensor(float)", ("N", 3, "height", None)), {}),
+        (GraphTensor("image", "tensor(uint8)", ("N", 48, 64, 3)), {"layout": "NHWC", "dtype": "uint8"}),
+        (GraphTensor("image", "tensor(float)", ("N", "c", "h", "w")), {}),
     ],
 )
 def test_what_fits_passes(tensor, changes):
@@ -41,10 +41,14 @@ def test_what_fits_passes(tensor, changes):
         (GOOD, {"layout": "NHWC"}, ["should say input.layout 'NCHW', found 'NHWC'"]),
         (GOOD, {"dtype": "uint8"}, ["should say input.dtype 'float32', found 'uint8'"]),
         (GOOD, {"name": "x"}, ["should say input.name 'image'", "found 'x'"]),
-        (Tensor("image", "tensor(float16)", GOOD.shape), {}, ["tensor(float16) cannot be fed", "float32"]),
-        (Tensor("image", "tensor(float)", (3, 48, 64)), {}, ["4 axes"]),
-        (Tensor("image", "tensor(float)", (1, 1, 48, 64)), {}, ["1 channels"]),
-        (Tensor("image", "tensor(float)", (8, 3, 48, 64)), {}, ["batches of 8 only"]),
+        (
+            GraphTensor("image", "tensor(float16)", GOOD.shape),
+            {},
+            ["tensor(float16) cannot be fed", "float32"],
+        ),
+        (GraphTensor("image", "tensor(float)", (3, 48, 64)), {}, ["4 axes"]),
+        (GraphTensor("image", "tensor(float)", (1, 1, 48, 64)), {}, ["1 channels"]),
+        (GraphTensor("image", "tensor(float)", (8, 3, 48, 64)), {}, ["batches of 8 only"]),
     ],
 )
 def test_the_reason_says_what_the_config_should_say(tensor, changes, words):
@@ -56,7 +60,7 @@ def test_the_reason_says_what_the_config_should_say(tensor, changes, words):
 
 def test_one_picture_is_all_that_can_be_fed():
     with pytest.raises(VersionFailed, match=r"2 inputs \(image, text\)"):
-        choose_input([GOOD, Tensor("text", "tensor(int64)", (1, 9))], _config())
+        choose_input([GOOD, GraphTensor("text", "tensor(int64)", (1, 9))], _config())
 
 
 def test_outputs_are_named_as_the_graph_has_them():
@@ -67,4 +71,4 @@ def test_outputs_are_named_as_the_graph_has_them():
 
 @pytest.mark.parametrize(("first", "batch"), [(1, 1), ("N", None), (None, None), (-1, None), (0, None)])
 def test_an_open_batch_has_no_number(first, batch):
-    assert batch_of(Tensor("image", "tensor(float)", (first, 3, 48, 64))) == batch
+    assert batch_of(GraphTensor("image", "tensor(float)", (first, 3, 48, 64))) == batch

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 import pytest
 
-from workers.connections import Connections
+from workers.connections import OpenConnections
 
 
 class Peer:
@@ -27,7 +27,7 @@ class Peer:
         self.aborted = True
 
 
-def _opened(connections: Connections, count: int) -> list[Peer]:
+def _opened(connections: OpenConnections, count: int) -> list[Peer]:
     peers = [Peer() for _ in range(count)]
     for peer in peers:
         connections.opened(peer)
@@ -35,7 +35,7 @@ def _opened(connections: Connections, count: int) -> list[Peer]:
 
 
 def test_who_owes_the_same_for_longer_than_is_allowed_is_given_up() -> None:
-    connections = Connections(patience=20)
+    connections = OpenConnections(patience=20)
     (peer,) = _opened(connections, 1)
     for now, given_up in ((0, False), (10, False), (19.9, False), (20, True)):
         connections.look(now)
@@ -44,7 +44,7 @@ def test_who_owes_the_same_for_longer_than_is_allowed_is_given_up() -> None:
 
 @pytest.mark.parametrize("next_owed", ["body", ("body", 2), None])
 def test_who_did_some_of_it_has_the_whole_time_again(next_owed: Hashable | None) -> None:
-    connections = Connections(patience=20)
+    connections = OpenConnections(patience=20)
     (peer,) = _opened(connections, 1)
     connections.look(0)
     peer.owes = next_owed
@@ -57,7 +57,7 @@ def test_who_did_some_of_it_has_the_whole_time_again(next_owed: Hashable | None)
 
 
 def test_who_owes_nothing_is_waited_for() -> None:
-    connections = Connections(patience=20)
+    connections = OpenConnections(patience=20)
     peer = Peer(None)
     connections.opened(peer)
     connections.look(0)
@@ -66,7 +66,7 @@ def test_who_owes_nothing_is_waited_for() -> None:
 
 
 def test_who_is_closed_is_not_looked_at() -> None:
-    connections = Connections(patience=20)
+    connections = OpenConnections(patience=20)
     (peer,) = _opened(connections, 1)
     connections.look(0)
     connections.closed(peer)
@@ -75,12 +75,12 @@ def test_who_is_closed_is_not_looked_at() -> None:
 
 
 def test_room_is_what_is_left_of_the_limit() -> None:
-    assert Connections(limit=10).room(7) == 3
-    assert Connections(limit=None).room(10**6) > 10**6
+    assert OpenConnections(limit=10).room(7) == 3
+    assert OpenConnections(limit=None).room(10**6) > 10**6
 
 
 def test_who_has_been_silent_for_longest_makes_room() -> None:
-    connections = Connections(limit=40)
+    connections = OpenConnections(limit=40)
     peers = _opened(connections, 40)
     connections.speaks(peers[0])
     connections.speaks(peers[1])
@@ -92,7 +92,7 @@ def test_who_has_been_silent_for_longest_makes_room() -> None:
 
 
 def test_nobody_makes_room_twice_nor_while_it_is_busy() -> None:
-    connections = Connections(limit=2)
+    connections = OpenConnections(limit=2)
     peers = _opened(connections, 2)
     connections.speaks(peers[0])
     assert connections.room(2) == 0
@@ -102,7 +102,7 @@ def test_nobody_makes_room_twice_nor_while_it_is_busy() -> None:
 
 
 def test_a_full_service_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    connections = Connections(limit=100)
+    connections = OpenConnections(limit=100)
     for count in (100, 100, 95, 100, 50, 100):
         connections.room(count)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
@@ -119,7 +119,7 @@ def test_what_is_counted_is_told() -> None:
             self.reasons.append(reason)
 
     figures = Figures()
-    connections = Connections(patience=20, limit=1)
+    connections = OpenConnections(patience=20, limit=1)
     connections._observer = figures
     _opened(connections, 1)
     connections.look(0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from workers.run_folder import AlreadyRunning, RunFolder
+from workers.run_folder import HomeInUse, RunFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ def test_a_home_that_is_taken_is_refused_naming_the_holder_and_freed_by_its_deat
     run = RunFolder(tmp_path)
     with another_service(tmp_path) as holder:
         assert run.is_up()
-        with pytest.raises(AlreadyRunning, match=f"pid {holder.pid};") as refused:
+        with pytest.raises(HomeInUse, match=f"pid {holder.pid};") as refused:
             run.claim()
         assert str(tmp_path) in str(refused.value)
         assert run.pid() == holder.pid
@@ -80,7 +80,7 @@ def test_a_home_that_is_taken_is_refused_naming_the_holder_and_freed_by_its_deat
 def test_a_second_claim_in_the_same_process_is_refused_too(tmp_path: Path) -> None:
     first = RunFolder(tmp_path)
     first.claim()
-    with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()};"):
+    with pytest.raises(HomeInUse, match=f"pid {os.getpid()};"):
         RunFolder(tmp_path).claim()
 
 

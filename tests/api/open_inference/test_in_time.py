@@ -16,7 +16,7 @@ from starlette.types import Message
 from api import context
 from api.auth import AdminAuth
 from api.context import RequestContext
-from api.open_inference.http_routes import QUICK, Routes
+from api.open_inference.http_routes import QUICK, InferenceRoutes
 from api.open_inference.inference import Inference
 from api.open_inference.metadata import Models
 from api.open_inference.parts import ProtocolParts
@@ -41,7 +41,7 @@ def asked(rows: int) -> Request:
     return Request(scope, receive)
 
 
-def routes(data_plane: DataPlane, refused: list[ServingError]) -> Routes:
+def routes(data_plane: DataPlane, refused: list[ServingError]) -> InferenceRoutes:
     """The routes on that core alone."""
     parts: Any = ProtocolParts(
         data_plane=data_plane,
@@ -54,7 +54,7 @@ def routes(data_plane: DataPlane, refused: list[ServingError]) -> Routes:
         not_ready=lambda: None,
         max_body_bytes=10 * QUICK,
     )
-    return Routes(lambda: parts, lambda: AdminAuth(None, exposed=False))
+    return InferenceRoutes(lambda: parts, lambda: AdminAuth(None, exposed=False))
 
 
 @pytest.mark.anyio

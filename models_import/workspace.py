@@ -24,7 +24,7 @@ FOLDER_MODE = 0o755
 FILE_MODE = 0o644
 
 
-class Staging:
+class Workspace:
     """The staging folder of one home, and the lock that makes one importer at a time its owner."""
 
     def __init__(self, home: Path) -> None:
