@@ -18,7 +18,7 @@ PAGES = sorted(
 )
 CHAPTER_5 = (ROOT / "docs" / "05-building-blocks.md").read_text()
 CHAPTER_12 = (ROOT / "docs" / "12-glossary.md").read_text()
-README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "docs" / "guides" / "settings.md").read_text()
 
 
 def _cells(text: str) -> list[list[str]]:
@@ -70,8 +70,8 @@ def test_every_home_in_the_glossary_is_a_file() -> None:
     assert [home for home in homes if not (ROOT / home).exists()] == []
 
 
-def test_the_readme_tells_each_default_that_is_a_value() -> None:
-    rows = {_words(row[0])[0]: row[1] for row in _cells(README) if re.fullmatch(r"`[A-Z_]+`", row[0])}
+def test_the_guide_to_settings_names_each_default_that_is_a_value() -> None:
+    rows = {_words(row[0])[0]: row[1] for row in _cells(SETTINGS) if re.fullmatch(r"`[A-Z_]+`", row[0])}
     for name, field in Settings.model_fields.items():
         if field.default is None:
             continue
