@@ -70,6 +70,18 @@ def test_every_home_in_the_glossary_is_a_file() -> None:
     assert [home for home in homes if not (ROOT / home).exists()] == []
 
 
+@pytest.mark.parametrize(
+    "page", ["04-solution-strategy.md", "10-quality.md", "11-risks-and-technical-debt.md"]
+)
+def test_every_file_that_a_chapter_names_is_there(page: str) -> None:
+    words = [
+        word for row in _cells((ROOT / "docs" / page).read_text()) for cell in row for word in _words(cell)
+    ]
+    named = [word for word in words if "/" in word and (ROOT / word.partition("/")[0]).is_dir()]
+    assert len(named) > 5
+    assert [word for word in named if not (ROOT / word).exists()] == []
+
+
 def test_the_guide_to_settings_names_each_default_that_is_a_value() -> None:
     rows = {_words(row[0])[0]: row[1] for row in _cells(SETTINGS) if re.fullmatch(r"`[A-Z_]+`", row[0])}
     for name, field in Settings.model_fields.items():
