@@ -14,7 +14,7 @@ from cli.output import note, say, settings
 from cli.progress import TerminalReport
 from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
-from models_import.candidates import Candidate, Wanted, candidates
+from models_import.candidates import Candidate, Wanted, candidates, without_version
 from models_import.errors import ImportRefused
 from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
@@ -29,6 +29,8 @@ class _Path(click.Path):
         return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 - keeps what it is given
 
 
+#: Folders that are named where a tree holds no version in them.
+_MOST_NAMES = 5
 _PATH = _Path(exists=True, path_type=Path)
 
 
@@ -113,9 +115,20 @@ def _import_path(importer: Importer, path: Path, wanted: Wanted) -> bool:
         return False
     if not found:
         note(f"{path}: no versions in it; a version is NAME/VERSION/{{weights.onnx, config.json}}")
+    elif not found[0].named:
+        _note_passed_over(path)
     # Each is tried, whatever became of those before it.
     outcomes = [_import_one(importer, candidate) for candidate in found]
     return all(outcomes)
+
+
+def _note_passed_over(path: Path) -> None:
+    """Name the folders of a tree that hold no version; a few of them."""
+    passed_over = without_version(path)
+    if passed_over:
+        names = ", ".join(str(folder.relative_to(path.resolve())) for folder in passed_over[:_MOST_NAMES])
+        more = len(passed_over) - _MOST_NAMES
+        note(f"passed over, no version in it: {names}" + (f" and {more} more" if more > 0 else ""))
 
 
 def _import_one(importer: Importer, candidate: Candidate) -> bool:

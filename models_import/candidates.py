@@ -76,6 +76,7 @@ def candidates(path: Path, wanted: Wanted) -> list[Candidate]:
         if not path.is_dir():
             raise ImportRefused(f"{path}: it is neither a file nor a folder")
         if is_version(path):
+            _refuse_stray_weights(path, wanted)
             return [Candidate(path, wanted, named=True, follow=True)]
         found = _without_aliases(list(_tree(path)))
         if not found:
@@ -96,6 +97,31 @@ def _tree(path: Path) -> Iterator[Path]:
             yield child
             continue
         yield from (version for version in _folders(child) if is_version(version))
+
+
+def without_version(path: Path) -> list[Path]:
+    """The folders of a tree that hold no version, where one would be looked for."""
+    found: list[Path] = []
+    for child in _folders(path.resolve()):
+        if is_version(child):
+            continue
+        below = _folders(child)
+        versions = [folder for folder in below if is_version(folder)]
+        found += [folder for folder in below if folder not in versions] if versions else [child]
+    return found
+
+
+def _refuse_stray_weights(folder: Path, wanted: Wanted) -> None:
+    """A lone .onnx beside folders of versions would hide them."""
+    if wanted.config is not None or any((folder / name).exists() for name in (CONFIG_FILE, MODEL_YAML)):
+        return
+    versions = [version.relative_to(folder) for version in islice(_tree(folder), 3)]
+    if versions:
+        names = plain(", ".join(map(str, versions)), 200)
+        raise ImportRefused(
+            f"{folder}: it holds an .onnx itself, and versions below ({names}): move the file out of it, "
+            "or import one of them"
+        )
 
 
 def _without_aliases(versions: list[Path]) -> list[Path]:

@@ -5,8 +5,6 @@ Source: https://www.tensorflow.org/tfx/serving/api_rest and the V1 data plane of
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from api import base64_text
 from api.http import schemas
 from api.open_inference import images
 from api.open_inference.images import MOST
@@ -32,7 +31,6 @@ _TAKEN = (
     'a picture is taken as base64, such as {"image": {"b64": "…"}}, {"b64": "…"} or "…"; tensors go to POST '
     "/v2/models/{name}/infer"
 )
-_LINE_BREAKS = {ord(each): None for each in "\r\n"}
 #: Commas and opening brackets of a long body: arrays of numbers, which are not read in one go.
 _LONG, _MOST_VALUES = 65_536, 10_000
 
@@ -121,7 +119,7 @@ def _encoded(field: str, row: object) -> bytes:
         value = _alone(_B64, value) if _B64 in value else None
     if not isinstance(value, str):
         raise BadRequest(f"{field}: {_TAKEN}")
-    data = _of_base64(field, value)
+    data = base64_text.decoded(value, f"{field}: it")
     if not data:
         raise BadRequest(f"{field}: it is empty; send the bytes of a {PICTURE_FORMATS}")
     return data
@@ -143,13 +141,6 @@ def _alone(name: str, found: dict[str, object]) -> object:
                 "parameters, beside instances"
             )
     return found[name]
-
-
-def _of_base64(field: str, text: str) -> bytes:
-    try:
-        return base64.b64decode(text.translate(_LINE_BREAKS), validate=True)
-    except (binascii.Error, ValueError):
-        raise BadRequest(f"{field}: it is not base64") from None
 
 
 #: TensorFlow Serving's words for states of versions; what is not loaded has ended.

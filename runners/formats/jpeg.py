@@ -127,33 +127,33 @@ class Jpeg:
 
     def pixels(self, scale: int) -> Image.Image:
         """The pixels, both sides divided by `scale`; raises `BadPicture` where data are missing."""
-        clean = self._clean()
+        clean, start = self._clean()
         size = (-(-self.size[0] // scale), -(-self.size[1] // scale))
         kind = "CMYK" if len(self._of.sampling) == 4 else "RGBX"
         canvas: NDArray[np.uint8] = np.empty((size[1], size[0], 4), dtype=np.uint8)
-        try:
-            # It decodes all, and tells the first of the decoder's remarks afterwards.
-            simplejpeg.decode_jpeg(clean, kind, min_height=size[1], min_width=size[0], buffer=canvas)
-        except ValueError as error:
-            remark = str(error)
-            if not _SPARE_AT_END.search(remark):
-                if _UNDECIDED.search(remark):
-                    return self._compared(clean, scale)
-                raise BadPicture(f"the JPEG is truncated or corrupt: {remark}") from None
+        remark = _decode(clean, kind, canvas)
+        if _SPARE_AT_END.search(remark):
+            # A buffer of a fixed size is filled with zeros where the picture did not come to its end, and
+            # zeros may be codes: without them the decoder asks for more.
+            remark = _decode(_without_zeros(clean, start), kind, canvas)
+        if remark and not _SPARE_AT_END.search(remark):
+            if _UNDECIDED.search(remark):
+                return self._compared(clean, start, scale)
+            raise BadPicture(f"the JPEG is truncated or corrupt: {remark}")
         if self._of.code in _ARITHMETIC:
             # Its coder makes up zeros without a remark.
-            return self._compared(clean, scale)
+            return self._compared(clean, start, scale)
         if kind == "CMYK":
             return Image.frombytes("CMYK", size, canvas, "raw", "CMYK;I")
-        return Image.frombytes("RGB", size, canvas, "raw", "RGBX")
+        # Without a copy, and then without filling the new image first.
+        return Image.frombuffer("RGBX", size, canvas, "raw", "RGBX", 0, 1).convert("RGB")
 
-    def _compared(self, clean: bytes, scale: int) -> Image.Image:
+    def _compared(self, clean: bytes, start: int, scale: int) -> Image.Image:
         """Decode twice, the second time with stray bytes before every marker.
 
         For what the first decoder does not read or judge: a segment that holds all of its data never
         comes to read the stray bytes, one that lacks some does, and other pixels come out.
         """
-        start = len(clean) - (len(self._data) - self._headers.start) - len(_EOI)
         stray = (_LEFT_OUT if self._of.code in _ARITHMETIC else b"") + _STRAY
         padded = _FILLED_MARKER.sub(lambda found: stray + found[0], clean[start:])
         image, other = _by_pillow(clean, scale), _by_pillow(clean[:start] + padded, scale)
@@ -161,13 +161,15 @@ class Jpeg:
             raise BadPicture("the JPEG is truncated: its data end before its pixels do")
         return image
 
-    def _clean(self) -> bytes:
+    def _clean(self) -> tuple[bytes, int]:
+        """What the decoder gets, with an end mark; and where its first scan begins."""
         parts: list[Any] = [_SOI]
         for code, body in self._headers.kept:
             kept = _plain(code, body, len(self._of.sampling))
             if kept is not None:
                 parts += [struct.pack(">BBH", 0xFF, code, len(kept) + 2), kept]
-        return b"".join([*parts, memoryview(self._data)[self._headers.start :], _EOI])
+        headers = b"".join(parts)
+        return b"".join([headers, memoryview(self._data)[self._headers.start :], _EOI]), len(headers)
 
     def _read_scans(self, max_pixels: int) -> None:
         """Follow the scans, as far as one is needed to know whether any is missing."""
@@ -192,6 +194,25 @@ class Jpeg:
             at = _skip_coded(data, at, wanted)
             if sequential and frame.whole:
                 return
+
+
+def _decode(data: bytes, kind: str, canvas: NDArray[np.uint8]) -> str:
+    """Decode into `canvas`; the decoder's first remark, empty where it makes none."""
+    high, wide = canvas.shape[:2]
+    try:
+        # It decodes all, and gives its first remark afterwards.
+        simplejpeg.decode_jpeg(data, kind, min_height=high, min_width=wide, buffer=canvas)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _without_zeros(data: bytes, start: int) -> bytes:
+    """The same without the zeros before the first end mark, but for one that may end the coded data."""
+    end = data.find(_EOI, start)
+    last = start + len(data[start:end].rstrip(b"\0"))
+    kept = last + 1 + (data[last - 1] == 0xFF)
+    return data if kept >= end else data[:kept] + data[end:]
 
 
 def _by_pillow(data: bytes, scale: int) -> Image.Image:

@@ -184,7 +184,8 @@ class Png:
         where decoders pass over it, too."""
         body = bytes(chunk.body) if chunk.kind in (b"PLTE", b"tRNS") else b""
         if chunk.kind == b"PLTE":
-            _expect(chunk, chunk.right and len(body) in range(3, 769, 3))
+            if header.colour == _PALETTE:  # elsewhere it is a suggestion, and no pixel depends on it
+                _expect(chunk, chunk.right and len(body) in range(3, 769, 3))
             self._palette = body
         elif chunk.kind == b"tRNS" and chunk.right:
             palette = 0 < len(body) <= len(self._palette) // 3

@@ -18,8 +18,9 @@ _PIXELS = (b"VP8 ", b"VP8L", b"ANMF")
 class WebP:
     """A WebP whose chunks are read and whose pixels are not: opening one claims memory for its canvas.
 
-    Only the first picture of a moving one is read. Whether its data are whole is left to the decoder,
-    which gets them with the sizes that they have.
+    Only the first picture of a moving one is read. Whether its data are whole is left to the decoder, which
+    gets them with the sizes that they have; but lossless data that are cut are refused here, because the
+    decoder does not miss the last byte.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -27,12 +28,14 @@ class WebP:
         self.profile = b""
         kept: list[bytes] = []
         shown = False
-        for kind, body in _chunks(data):
+        for kind, body, missing in _chunks(data):
             if kind == b"EXIF":
                 self.exif = self.exif or bytes(body)
             elif kind == b"ICCP":
                 self.profile = self.profile or bytes(body)
             elif kind in _KEPT and not shown:
+                if kind == b"VP8L" and missing:
+                    raise BadPicture(f"the WebP is truncated: {missing} bytes of its pixels are missing")
                 kept.append(_chunk(kind, bytes(body)))
                 shown = kind in _PIXELS
         if not shown:
@@ -51,12 +54,13 @@ class WebP:
         return image
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and body of every chunk; the last may be cut. What stands as the file's size is not believed."""
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
+    """Kind and body of every chunk, and how many bytes the last one lacks. The file's size is not used."""
     view, at = memoryview(data), 12
     while len(data) - at >= 8:
         kind, length = struct.unpack_from("<4sI", data, at)
-        yield kind, view[at + 8 : at + 8 + length]
+        body = view[at + 8 : at + 8 + length]
+        yield kind, body, length - len(body)
         at += 8 + length + length % 2
 
 
@@ -82,11 +86,3 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
 
 def _three_bytes(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 3], "little")
-
-
-def _size(clean: bytes) -> tuple[int, int]:
-    """Width and height of the canvas; raises `BadPicture` when the header does not tell."""
-    size = webp_size(clean)
-    if size is None:
-        raise BadPicture("the WebP is truncated: its header is cut")
-    return size

@@ -115,7 +115,7 @@ def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     def watch(run: RunFolder, timeout: float) -> SwapWatch:
         return SwapWatch(run, timeout, sleep=played.turn)
 
-    monkeypatch.setattr(cli.target_commands, "Watch", watch)
+    monkeypatch.setattr(cli.target_commands, "SwapWatch", watch)
     yield played
     played.end()
 

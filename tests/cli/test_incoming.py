@@ -63,6 +63,29 @@ class TestImport:
         assert "it is latest" in okawari("import", tree / "code/2").stdout
         assert "latest is v2, which was created later" in okawari("import", tree / "code/1").stdout
 
+    def test_folders_of_a_tree_without_a_version_are_named(self, okawari: Okawari, tree: Path) -> None:
+        (tree / "torch/v1").mkdir(parents=True)
+        (tree / "torch/v1/best.pt").write_bytes(b"x")
+        (tree / "code/nothing").mkdir()
+        (tree / "code/.hidden").mkdir()
+        for number in range(9):
+            (tree / f"more{number}").mkdir()
+        done = okawari("import", tree)
+        assert len(done.stdout.splitlines()) == 3
+        (line,) = done.stderr.splitlines()
+        assert [name in line for name in ("code/nothing", "more0", "more8", "hidden", "code/1")] == [
+            *(True, True, False, False, False)
+        ]
+        assert line.endswith("and 6 more")
+
+    def test_a_stray_file_does_not_hide_the_versions_below_it(self, okawari: Okawari, tree: Path) -> None:
+        (tree / "lone.onnx").write_bytes((tree / "code/1/weights.onnx").read_bytes())
+        refused = okawari("import", tree, exit_code=1)
+        assert "code/1" in refused.stderr
+        assert "move the file out" in refused.stderr
+        (tree / "lone.onnx").unlink()
+        okawari("import", tree)
+
     def test_an_empty_tree_is_no_error(self, okawari: Okawari, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         done = okawari("import", tmp_path / "empty")

@@ -112,6 +112,29 @@ def test_bytes_to_spare_before_the_end_are_harmless(name):
         assert np.array_equal(pixels(read(data[:-2] + spare + EOI, (2000, 2000))), whole)
 
 
+# The last scan of the first has no data; zeros are not told apart where Pillow decodes the others.
+@pytest.mark.parametrize(
+    "name", [n for n in JPEGS if n not in ("cmyk-progressive", "arithmetic", "sampled-3x1")]
+)
+@pytest.mark.parametrize("end", [b"", EOI], ids=["to the end", "end mark"])
+def test_zeros_in_the_place_of_data_are_no_data(name, end):
+    data = JPEGS[name]
+    scan = data.rindex(b"\xff\xda") + 20
+    for part in range(1, 8):
+        cut = data[: scan + (len(data) - scan) * part // 8]
+        for zeros in (len(data) - len(cut), 300_000):
+            with pytest.raises(BadPicture):
+                read(cut + bytes(zeros) + end)
+
+
+@pytest.mark.parametrize("name", [name for name in JPEGS if name != "arithmetic"])
+def test_zeros_behind_whole_data_are_harmless(name):
+    data = JPEGS[name]
+    whole = pixels(read(data, (2000, 2000)))
+    for filled in (data + bytes(5000), data[:-2] + bytes(5000), data[:-2] + bytes(5000) + EOI):
+        assert np.array_equal(pixels(read(filled, (2000, 2000))), whole)
+
+
 @pytest.mark.parametrize("name", PROGRESSIVE)
 def test_every_scan_is_needed(name):
     data = JPEGS[name]

@@ -57,6 +57,13 @@ ISO = HEICS | AVIFS
 ALL = WEBPS | BMPS | ISO
 
 
+def test_the_last_byte_of_a_lossless_webp_is_missed() -> None:
+    data = encode(noise(23, 17), "WEBP", lossless=True)
+    for cut in (1, 2, 9):
+        with pytest.raises(BadPicture):
+            read(data[:-cut])
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_picture_that_lacks_data_is_broken(name):
     data = ALL[name]

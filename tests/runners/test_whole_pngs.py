@@ -198,6 +198,11 @@ def test_chunks_that_no_pixel_depends_on_decide_nothing(name, wrong):
         assert np.array_equal(pixels(read(built(*chunks))), WHOLE)
 
 
+@pytest.mark.parametrize("palette", [(b"PLTE", bytes(5)), (b"PLTE", bytes(900)), (b"PLTE", bytes(6), 1)])
+def test_a_palette_that_no_pixel_depends_on_may_be_damaged(palette):
+    assert np.array_equal(pixels(read(built(HEADER, palette, ROWS, END))), WHOLE)
+
+
 def test_transparency_with_a_wrong_checksum_is_passed_over():
     one = struct.pack(">3H", *WHOLE[5, 0].tolist())
     assert not np.array_equal(pixels(read(built(HEADER, (b"tRNS", one), ROWS, END))), WHOLE)

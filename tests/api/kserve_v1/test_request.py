@@ -129,3 +129,16 @@ _ANY = some.recursive(
 def test_any_document_is_read_or_refused(document: dict[str, Any]) -> None:
     with suppress(BadRequest):
         assert 1 <= len(read(**document).pictures) <= 32
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        base64.urlsafe_b64encode(b"\xfb\xff\xfe").decode(),
+        base64.b64encode(b"\xfb\xff\xfe").decode() + "\r\n",
+        "data:image/jpeg;base64,+//+",
+    ],
+)
+def test_base64_is_read_in_the_forms_that_predict_reads(text: str) -> None:
+    parsed = read(instances=[{"b64": text}])
+    assert [picture.encoded for picture in parsed.pictures] == [b"\xfb\xff\xfe"]
