@@ -18,7 +18,7 @@ PAGES = sorted(
 )
 CHAPTER_5 = (ROOT / "docs" / "05-building-blocks.md").read_text()
 CHAPTER_12 = (ROOT / "docs" / "12-glossary.md").read_text()
-README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "docs" / "guides" / "settings.md").read_text()
 
 
 def _cells(text: str) -> list[list[str]]:
@@ -70,8 +70,22 @@ def test_every_home_in_the_glossary_is_a_file() -> None:
     assert [home for home in homes if not (ROOT / home).exists()] == []
 
 
-def test_the_readme_tells_each_default_that_is_a_value() -> None:
-    rows = {_words(row[0])[0]: row[1] for row in _cells(README) if re.fullmatch(r"`[A-Z_]+`", row[0])}
+@pytest.mark.parametrize(
+    "page", ["04-solution-strategy.md", "10-quality.md", "11-risks-and-technical-debt.md"]
+)
+def test_every_file_that_a_chapter_names_is_there(page: str) -> None:
+    words = [
+        word for row in _cells((ROOT / "docs" / page).read_text()) for cell in row for word in _words(cell)
+    ]
+    named = [
+        word for word in words if re.match(r"[a-z_]+/", word) and (ROOT / word.partition("/")[0]).is_dir()
+    ]
+    assert len(named) > 5
+    assert [word for word in named if not (ROOT / word).exists()] == []
+
+
+def test_the_guide_to_settings_names_each_default_that_is_a_value() -> None:
+    rows = {_words(row[0])[0]: row[1] for row in _cells(SETTINGS) if re.fullmatch(r"`[A-Z_]+`", row[0])}
     for name, field in Settings.model_fields.items():
         if field.default is None:
             continue

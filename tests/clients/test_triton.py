@@ -326,12 +326,12 @@ def test_b7_a_batch_of_one_picture_each_is_that_many_pictures(told: Told) -> Non
 
 
 @pytest.mark.parametrize("wire", ["http", "grpc"])
-def test_the_readmes_lines_work_as_they_stand(served: Served, tmp_path: Path, wire: str) -> None:
-    parts = (ROOT / "README.md").read_text().split("```python\n")[1:]
+def test_the_guides_lines_work_as_they_stand(served: Served, tmp_path: Path, wire: str) -> None:
+    parts = (ROOT / "docs" / "guides" / "clients.md").read_text().split("```python\n")[1:]
     (code,) = [block for part in parts if "tritonclient" in (block := part.partition("```")[0])]
     assert "127.0.0.1:3000" in code
     code = code.replace("127.0.0.1:3000", served.at(wire))
     code = code.replace("tritonclient.http", f"tritonclient.{wire}")
-    (tmp_path / "readme.py").write_text(code)
-    told = run(home_of("triton") / "bin" / "python", tmp_path / "readme.py", cwd=ROOT).stdout
+    (tmp_path / "guide.py").write_text(code)
+    told = run(home_of("triton") / "bin" / "python", tmp_path / "guide.py", cwd=ROOT).stdout
     assert all(each["label"] in told for each in served.detections())
