@@ -196,7 +196,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     if wanted in bare:
         return f"; it is {bare[wanted]}"
     alike = difflib.get_close_matches(wanted, bare, 1, _ALIKE)
-    return f"; the nearest is {bare[alike[0]]}" if alike else "; README.md lists them all"
+    return f"; the nearest is {bare[alike[0]]}" if alike else "; docs/guides/settings.md lists them all"
 
 
 def findings(error: ValueError) -> list[str]:

@@ -109,8 +109,8 @@ def test_a_file_that_cannot_be_read_ends_the_program_with_its_name(text: bytes) 
         ("OKAWARI_MAX_PIXEL", "OKAWARI_MAX_PIXELS"),
         ("OKAWARI_LOGLEVEL", "OKAWARI_LOG_LEVEL"),
         ("okawari_treads", "OKAWARI_THREADS"),
-        ("OKAWARI_XYZQ", "README"),
-        ("OKAWARI_", "README"),
+        ("OKAWARI_XYZQ", "settings.md"),
+        ("OKAWARI_", "settings.md"),
     ],
 )
 def test_a_variable_that_is_no_setting_is_told_with_the_nearest_that_is(
@@ -120,7 +120,7 @@ def test_a_variable_that_is_no_setting_is_told_with_the_nearest_that_is(
     load()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"okawari: warning: {name}: ")
-    assert line.endswith(meant) or "README" in line
+    assert line.endswith(meant) or "settings.md" in line
     assert meant in line
     assert "secret" not in line
     load(tell=False)

@@ -80,5 +80,5 @@ def _replaced(service: Service, killed: int) -> bool:
 
 def _workers(service: Service) -> set[str]:
     """The workers that have counted predictions."""
-    counted = service.samples("http_requests_total", route="/predict")
+    counted = service.samples("http_requests_total", endpoint="/predict")
     return {sample.labels["worker"] for sample in counted if sample.value > 0}

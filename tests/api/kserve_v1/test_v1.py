@@ -158,5 +158,5 @@ def test_answers_and_refusals_are_counted_once_for_the_model(v2: Service) -> Non
     found(predict(v2, row(), row(), model="embed"))
     failed(predict(v2, model="embed"), 400)
     assert (count("ok"), count("invalid_argument")) == (good + 1, bad + 1)
-    labels = {"method": "POST", "route": "/v1/models/{name}:predict", "status": "200"}
+    labels = {"method": "POST", "endpoint": "/v1/models/{name}:predict", "status": "200"}
     assert v2.figure("http_requests_total", **labels) >= 1
