@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -100,7 +101,9 @@ def _ask_without_end(wire: Wire) -> None:
 
 
 def test_a_handshake_over_grpc_that_does_not_end_is_given_up(impatient: Service) -> None:
-    assert exchange(impatient.grpc_port).statuses == ()
+    begun = time.monotonic()
+    exchange(impatient.grpc_port)
+    assert time.monotonic() - begun < SOON / 2  # the library's own limit is longer
 
 
 def test_a_handshake_that_does_not_end_is_given_up(make_service: Start, store: Store, tmp_path: Path) -> None:
