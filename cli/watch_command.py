@@ -1,4 +1,4 @@
-"""`import --watch`: a drop folder is watched until a signal ends it."""
+"""`import --watch`: watch a drop folder until stopped by a signal."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ logger = logging.getLogger("okawari.drop")
 
 
 class Wakes:
-    """At most one wake is kept, and taking it is safe from a signal's handler that raises."""
+    """Wakes the watch loop. Keeps at most one wake; safe from a signal handler that raises."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def wake(self) -> None:
-        """Something has changed."""
+        """Report a change."""
         if self._queue.empty():
             self._queue.put(None)
 
     def wait(self, seconds: float) -> None:
-        """Until something has changed, or so long."""
+        """Wait for a change, for at most `seconds`."""
         with suppress(queue.Empty):
             self._queue.get(timeout=max(0.0, seconds))
         with suppress(queue.Empty):
@@ -38,7 +38,7 @@ class Wakes:
 
 
 def watch(folder: Path, home: Path, level: str) -> None:
-    """Import what is put into `folder` until SIGTERM or SIGINT; what has begun is undone or finished."""
+    """Import the versions added to `folder` until SIGTERM or SIGINT; a begun import is undone or finished."""
     folder = folder.absolute()
     _check_apart(folder, home)
     ending = WatchEnd()
@@ -60,23 +60,26 @@ def _watch(folder: Path, home: Path, ending: WatchEnd) -> None:
     try:
         while True:
             wakes.wait(drop.turn())
-            # Of many changes at once, as a copy makes them, the first is told.
+            # A copy makes many changes at once; the pause handles them together.
             time.sleep(drop.pause)
     finally:
         watcher.stop()
 
 
 def _check_apart(folder: Path, home: Path) -> None:
-    """A store is no drop folder: notes would be written into it, and it would be imported into itself."""
+    """Refuse a store as drop folder: notes would be written into it, and it would import into itself."""
     real = folder.resolve()
-    for ours in (home / "models", home / "staging"):
-        there = ours.resolve()
-        if real == there or real in there.parents or there in real.parents:
-            raise Refused(f"{folder} and the store {there} lie in each other: watch another folder")
+    for part in (home / "models", home / "staging"):
+        store = part.resolve()
+        if real == store or real in store.parents or store in real.parents:
+            raise Refused(
+                f"the watched folder {folder} and the store {store} must not contain each other: "
+                "watch another folder"
+            )
 
 
 def _log_to_stderr(level: str) -> None:
-    """One line an event, with its time in UTC, as container logs want it."""
+    """Log one line per event to stderr, with its time in UTC, as container logs expect."""
     handler = logging.StreamHandler(sys.stderr)
     form = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     form.converter = time.gmtime

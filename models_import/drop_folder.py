@@ -20,7 +20,7 @@ from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.fingerprints import Stamp, sha256_of, stamp_of
 from models_import.importer import Hook, Importer
 from models_import.integrity import QUIET_SECONDS
-from models_import.progress import ImportProgress, told
+from models_import.progress import ImportProgress, summary
 
 #: Seconds without any change after which what cannot be imported gets its note.
 SETTLED_SECONDS = 10.0
@@ -247,7 +247,7 @@ class DropFolder:
             _refuse_unwritten(dropped)
             logger.info("importing %s", dropped)
             done = self._importer.run(Candidate(dropped.path, Wanted(), named=False))
-            logger.info("%s", told(done))
+            logger.info("%s", summary(done))
         case.done = True
         self._take_back(dropped)
 

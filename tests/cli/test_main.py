@@ -111,7 +111,7 @@ def test_the_module_is_the_command(home: Path, tmp_path: Path) -> None:
 def test_colours_and_bars_are_for_terminals(home: Path, tmp_path: Path) -> None:
     write_version(tmp_path, "code", "v1", 1, bytes_of_ballast=8_000_000)
     drawn = on_a_terminal("import", str(tmp_path / "code/v1"), home=home)
-    assert "trying the model" in drawn
+    assert "testing the model" in drawn
     assert "imported code:v1" in drawn
     assert "\x1b[" in on_a_terminal("models", home=home)
 
