@@ -13,7 +13,7 @@ from importlib import import_module
 import click
 
 from cli.errors import Refused
-from models_import.subprocesses import give_way
+from models_import.subprocesses import lower_priority
 
 # Child processes inherit it. Without it BentoML sends usage data.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
@@ -103,5 +103,5 @@ def main() -> None:
 def run() -> None:
     """The entry point of `okawari`. Commands that import models first lower their own priority."""
     if any(word in ("import", "get", "init") for word in sys.argv[1:2]):
-        give_way()
+        lower_priority()
     main()

@@ -158,7 +158,7 @@ def _no_folder(root: Path, path: Path) -> str | None:
     if not stat.S_ISREG(mode):
         return "it is neither a file nor a folder"
     kind = by_name(path.name)
-    what = kind.told("it", "is, by its name,") if kind else "it is no version"
+    what = kind.sentence("it", "is, by its name,") if kind else "it is no version"
     return f"{what}; {_where(root)}"
 
 
