@@ -82,7 +82,7 @@ class TestImport:
         (tree / "lone.onnx").write_bytes((tree / "code/1/weights.onnx").read_bytes())
         refused = okawari("import", tree, exit_code=1)
         assert "code/1" in refused.stderr
-        assert "move the file out" in refused.stderr
+        assert "move the .onnx elsewhere" in refused.stderr
         (tree / "lone.onnx").unlink()
         okawari("import", tree)
 
@@ -128,7 +128,7 @@ class TestImport:
         okawari("import", "nowhere", exit_code=2)
 
     def test_a_name_for_a_whole_tree_is_refused(self, okawari: Okawari, tree: Path) -> None:
-        assert "go with one version" in okawari("import", tree, "--name", "x", exit_code=1).stderr
+        assert "need a single version" in okawari("import", tree, "--name", "x", exit_code=1).stderr
 
 
 class TestGet:

@@ -57,7 +57,7 @@ class TestDown:
 
     def test_following_a_dangling_latest_is_refused(self, okawari: Okawari, home: Path) -> None:
         (home / "models/code/latest").write_text("v9")
-        assert "names v9, which is not there" in okawari("follow", "code", "latest", exit_code=1).stderr
+        assert "names v9, which does not exist" in okawari("follow", "code", "latest", exit_code=1).stderr
 
     def test_a_store_that_is_away_is_said(self, okawari: Okawari, home: Path) -> None:
         (home / "models").rename(home / "away")
