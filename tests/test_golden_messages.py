@@ -166,8 +166,8 @@ SAID: list[tuple[str, str]] = [
         "ONNX (`yolo export format=onnx`, or `torch.onnx.export`) and import the .onnx",
     ),
     (
-        unknown(["OKAWARI_LOGLEVEL"])[0],
-        "OKAWARI_LOGLEVEL: unknown setting, ignored; did you mean OKAWARI_LOG_LEVEL?",
+        unknown(["okawari_loglevel"])[0],
+        "okawari_loglevel: unknown setting, ignored; did you mean OKAWARI_LOG_LEVEL?",
     ),
     (errors.FRAMEWORK[404][1], "there is no such path; GET /docs.json lists them"),
     (errors.FRAMEWORK[429][1], "the service is at its request limit; retry shortly"),
