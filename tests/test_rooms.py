@@ -30,7 +30,10 @@ ALL = ROOMS
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "common": (set(), set()),
     "hotswap": ({"common"}, {"numpy"}),
-    "runners": ({"common", "hotswap"}, {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "numpy", "onnx"}),
+    "runners": (
+        {"common", "hotswap"},
+        {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "zlib_ng", "numpy", "onnx"},
+    ),
     "evaluation": ({"common", "hotswap", "runners"}, {"numpy"}),
     "models_import": ({"common", "hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
     "registry": ({"common", "hotswap"}, set()),
