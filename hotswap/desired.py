@@ -49,10 +49,12 @@ class DesiredModel(_Part):
 class DesiredState(_Part):
     """The whole document. `required` None stands for `*`: every model in the store is wanted.
 
-    `applied` holds the texts of OKAWARI_SERVE and OKAWARI_DEFAULT_MODEL that were applied last.
+    `applied` holds the texts of OKAWARI_SERVE and OKAWARI_DEFAULT_MODEL that were applied last. `revision`
+    rises when a person or the environment changes what is desired, `row_version` at every write.
     """
 
     format: int = 1
+    row_version: int = 0
     revision: int = 0
     required: tuple[Name, ...] | None = None
     default: str | None = None
@@ -80,10 +82,18 @@ class DesiredStore(Protocol):
     def edit(self, change: Edit) -> DesiredState:
         """Apply `change` to the newest document as one step and return the result.
 
-        Nobody's edit is lost: `change` sees what every earlier edit left. An exception from `change`
-        leaves everything as it was; a result equal to the document is not written.
+        No edit is lost: `change` sees what every earlier edit left. An exception from `change` leaves
+        everything as it was; a result equal to the document is not written. Stores use `edited`.
         """
         ...
+
+
+def edited(document: DesiredState, change: Edit) -> DesiredState:
+    """The document after `change`, with the next row version; the same document where it changes nothing."""
+    after = change(document)
+    if after == document:
+        return document
+    return after.model_copy(update={"row_version": document.row_version + 1})
 
 
 class BadServe(ValueError):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotswap.errors import ServingError
 from hotswap.tags import ModelTag
 
 if TYPE_CHECKING:
+    from hotswap.checks import Verdict
     from hotswap.predictions import Answer, TensorAnswer
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
@@ -39,7 +40,8 @@ class Swap:
 class LoadedVersion:
     """A version that was verified, loaded, warmed and checked. Times are in seconds, sizes in bytes.
 
-    `resident_bytes` is what it was measured to hold at its import; None where it was not.
+    `resident_bytes` is what it was measured to hold at its import; None where it was not. `verdicts` are
+    those of the checks, by their names.
     """
 
     tag: ModelTag
@@ -47,6 +49,7 @@ class LoadedVersion:
     load_seconds: float
     warm_up_seconds: float
     resident_bytes: int | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

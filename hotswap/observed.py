@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from hotswap.backoff import Backoff, Clock
 from hotswap.coordination import Coordinator, Decision
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, settle_default
-from hotswap.generation import State
+from hotswap.errors import ModelNotReady
+from hotswap.generation import Lease, State
 from hotswap.plan import Actual
 from hotswap.repository import ModelInfo, ModelRepository, VersionInfo, resolve
 from hotswap.slot import Slot
@@ -65,6 +66,14 @@ class ObservedState:
     def desired_model(self, name: str) -> DesiredModel:
         """What is stored of a model; the defaults where nothing is."""
         return self.desired.models.get(name) or DesiredModel()
+
+    def borrow_current(self, name: str) -> Lease | None:
+        """Borrow the version of a model that answers now; None when none does."""
+        slot = self.slots.get(name)
+        try:
+            return slot.lease() if slot else None
+        except ModelNotReady:
+            return None
 
     def actual(self, name: str) -> Actual:
         """What the slot of a model does now."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from hotswap.backoff import Clock
+from hotswap.checks import Check
 from hotswap.coordination import Coordinator, LocalCoordinator
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, record_serving
 from hotswap.events import Observer, Swap, notify
@@ -45,6 +46,7 @@ class Reconciler:
         *,
         observer: Observer | None = None,
         coordinator: Coordinator | None = None,
+        checks: Sequence[Check] = (),
         patience: float = 30.0,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -58,7 +60,9 @@ class Reconciler:
         self._queue = LoadQueue(
             self.observed,
             background,
-            VersionLoader(repository, loader, closer.drained),
+            VersionLoader(
+                repository, loader, closer.drained, checks=checks, borrow=self.observed.borrow_current
+            ),
             withdraw=self._rollout.withdraw,
             closer=closer,
             observer=observer,
