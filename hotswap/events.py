@@ -21,7 +21,7 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One publication: who answered before (None: nobody), who answers now (None: nobody).
+    """One publication: the version that answered before and the one that answers now (None: no version).
 
     `pause_seconds` is how long requests to this worker could not begin while it was made.
     """

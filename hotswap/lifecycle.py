@@ -81,7 +81,7 @@ class VersionLoader:
         self._borrow = borrow
 
     def load(self, tag: ModelTag, progress: Progress) -> Outcome:
-        """Do all of it in the calling thread, telling `progress` of each state."""
+        """Do all of it in the calling thread; `progress` gets each state."""
         begun = time.perf_counter()
         try:
             verified = self._source.settle(tag)
@@ -138,7 +138,7 @@ def _reason_of(error: Exception) -> str:
 
 
 class GenerationCloser:
-    """Closes generations, whoever gave them back last."""
+    """Closes generations in the background."""
 
     def __init__(
         self, observed: ObservedState, background: Background, observer: Observer, wake: Callable[[], None]
@@ -153,7 +153,7 @@ class GenerationCloser:
         self._background.submit(lambda: self._close(generation))
 
     def unwanted(self, generation: Generation) -> None:
-        """The same for one that never answered."""
+        """Close soon a generation that never answered."""
         logger.info("%s is no longer wanted; it is closed without having served", generation.tag)
         self.drained(generation)
 

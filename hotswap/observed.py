@@ -56,7 +56,7 @@ class ObservedState:
         return model.versions.get(tag.version) if model else None
 
     def resolved(self, name: str, target: str) -> str | None:
-        """The version that a target means now; None when that cannot be told."""
+        """The version that a target means now; None when it means none."""
         return resolve(target, self.models.get(name)).version
 
     def waiting(self, tag: ModelTag) -> bool:
@@ -148,7 +148,7 @@ class ObservedState:
         return desired, None
 
     def _settle_default(self, desired: DesiredState) -> DesiredState:
-        """Store the default if it can be told. A state that can't be written must not stop a swap."""
+        """Store the default if it is clear. A state that can't be written must not stop a swap."""
         change = settle_default(sorted(self.models))
         if change(desired) == desired:
             return desired  # nothing to write: no lock at every look

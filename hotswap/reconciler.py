@@ -136,7 +136,7 @@ class Reconciler:
         for name in names.difference(observed.slots):
             if observed.coordinator.number(name):
                 observed.slot(name)  # the others answer for it
-        models = {name: observed.desired.wish(name) for name in names}
+        models = {name: observed.desired.model(name) for name in names}
         return {
             name: self._want(name, model)
             for name, model in sorted(models.items())

@@ -156,7 +156,7 @@ def test_what_one_refuses_answers_nowhere_and_the_others_know_why(two: Workers) 
     two.worlds[0].clock.now += 1000
     two.load(0)
     assert two.all() == OLD
-    revision = two.store.read().wish("m").revision  # type: ignore[union-attr]
+    revision = two.store.read().model("m").revision  # type: ignore[union-attr]
     (why,) = two.board(0).refusals("m", "v2", revision)
     assert "finds nothing" in why
     two.worlds[1].loader.fails.clear()
