@@ -23,17 +23,24 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 class Swap:
     """One publication: the version that answered before and the one that answers now (None: no version).
 
-    `pause_seconds` is how long requests to this worker could not begin while it was made.
+    Every worker publishes; `name` and `number`, that of the decision, are the same in all of them, so that
+    an observer can keep one record per decision of the service. `pause_seconds` is how long requests to this
+    worker could not begin meanwhile.
     """
 
     name: str
     before: str | None
     after: str | None
-    generation: int
+    number: int
     digest: str | None
     actor: str | None = None
     reason: str | None = None
     pause_seconds: float = 0.0
+
+    @property
+    def generation(self) -> int:
+        """The number of the version that answers; 0 where none does."""
+        return self.number if self.after else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,7 @@ class PublicationLog:
             name=name,
             before=before.tag.version if before else None,
             after=after.tag.version if after else None,
-            generation=publication.number if after else 0,
+            number=publication.number,
             digest=after.artifact.digest if after else None,
             actor=model.actor,
             reason=model.reason,
