@@ -170,7 +170,7 @@ class Worker:
                 most=None if room is None else _share_of_rpc(room),
                 handshake=self._settings.header_timeout,
             )
-            rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
+            rpc = RpcServer(self._rpc_parts(), listen)
             await rpc.start()
             self._rpc = rpc
             self._report.tell(grpc=listen.told())
@@ -236,9 +236,6 @@ class Worker:
     def _end_begins(self) -> None:
         """From now on answers carry `Connection: close`."""
         self.draining = True
-
-    def _has_heirs(self) -> bool:
-        return bool(self._listening.heirs())
 
     def _drain_rpc(self) -> None:
         if self._rpc is not None:

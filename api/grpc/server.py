@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +12,10 @@ import grpc
 
 from api.grpc.call_handler import CallParts, Calls
 from api.grpc.flow_control import Connections, MessageReceiver
-from api.grpc.quiet import take_no_more
 from api.grpc.services import RpcParts, Services, offered
 from api.grpc.tls import CertificateRenewal, TlsFiles
 from hotswap.admission import Admission
 from telemetry.logs import hide_metadata
-
-logger = logging.getLogger("bentoml.okawari.rpc")
 
 #: Calls open at once, for each request that may run or wait: watchers and idle cameras are calls, too.
 _CALLS = 10
@@ -68,21 +64,16 @@ class Listen:
 
 
 class RpcServer:
-    """Offers the services of one worker; made and used on its event loop.
-
-    `heirs` tells whether other workers take connections on the same port.
-    """
+    """Offers the services of one worker; made and used on its event loop."""
 
     def __init__(
         self,
         parts: RpcParts,
         listen: Listen,
         services: Services | None = None,
-        heirs: Callable[[], bool] = lambda: False,
     ) -> None:
         hide_metadata()
         self._listen = listen
-        self._heirs = heirs
         self._port = 0
         self._services = offered(parts) if services is None else services
         self._grace = parts.request_timeout + _GRACE
@@ -136,25 +127,10 @@ class RpcServer:
         Those under way are answered.
         """
         if self._stopping is None:
-            self._leave_to_others()
             for drain in self._services.drains:
                 drain()
             self._calls.end_streams()
             self._stopping = asyncio.get_running_loop().create_task(self._end())
-
-    def _leave_to_others(self) -> None:
-        """Let new connections come to other workers, where there are any."""
-        try:
-            heirs = self._heirs()
-        except OSError as error:  # no file could be opened to ask; the end goes on all the same
-            logger.warning("gRPC: whether other workers take the connections cannot be told: %s", error)
-            return
-        if heirs:
-            deferred = take_no_more(self._port)
-            logger.info(
-                "gRPC: other workers take the connections from now on%s",
-                "" if deferred else "; the system cannot defer those of this moment, which may be reset",
-            )
 
     async def _end(self) -> None:
         if self._renewing is not None:
