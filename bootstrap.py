@@ -188,6 +188,7 @@ class Worker:
             observer=self.metrics,
             bodies=self._bodies,
             max_body_bytes=self._settings.max_body_bytes,
+            max_stream_message_bytes=self._settings.max_stream_message_bytes,
             request_timeout=self._settings.request_timeout,
             recorder=self.recorder,
             check_room=self.check_room,

@@ -11,16 +11,16 @@ from typing import Any
 import grpc
 
 from api.grpc.call_handler import CallParts, Calls
-from api.grpc.flow_control import Connections, MessageReceiver
+from api.grpc.flow_control import MessageLimits, MessageReceiver
 from api.grpc.services import RpcParts, Services, offered
 from api.grpc.tls import CertificateRenewal, TlsFiles
 from hotswap.admission import Admission
 from telemetry.logs import hide_metadata
 
-#: Calls open at once, for each request that may run or wait: watchers and idle cameras are calls, too.
-_CALLS = 10
-#: Of ten calls so many may last as long as their callers like; the others are for those who ask something.
-_LASTING = 8
+#: For each request that may run or wait: calls open at once, watchers and idle cameras among them; those of
+#: them that may last as long as their callers like, so that there is room for who asks something; and those
+#: of the latter that may send many messages, and hold part of one all the while.
+_CALLS, _LASTING, _STREAMS = 10, 8, 4
 #: Seconds in which calls are still taken when the service ends. The library answers none that it has not yet
 #: handed over when it is told to stop; these were sent before their callers could know.
 _LAST_WORDS = 0.2
@@ -74,15 +74,18 @@ class RpcServer:
     ) -> None:
         hide_metadata()
         self._listen = listen
-        self._port = 0
         self._services = offered(parts) if services is None else services
         self._grace = parts.request_timeout + _GRACE
+        capacity = parts.data_plane.admission.capacity
         rules = CallParts(
-            receiving=MessageReceiver(parts.bodies, parts.max_body_bytes, Connections(lambda: self._port)),
+            receiving=MessageReceiver(
+                parts.bodies,
+                MessageLimits(parts.max_body_bytes, parts.max_stream_message_bytes, _STREAMS * capacity),
+            ),
             seconds=parts.request_timeout,
             observer=parts.observer,
             check_room=parts.check_room,
-            lasting=Admission(parts.data_plane.admission.capacity * _CALLS * _LASTING // 10),
+            lasting=Admission(_LASTING * capacity),
         )
         self._calls = Calls(self._services.handlers, rules, frozenset(self._services.admitted))
         self._server = grpc.aio.server(
@@ -94,7 +97,7 @@ class RpcServer:
                 ("grpc.server_handshake_timeout_ms", int(1000 * listen.handshake)),
                 *(() if listen.most is None else (("grpc.max_allowed_incoming_connections", listen.most),)),
             ),
-            maximum_concurrent_rpcs=_CALLS * parts.data_plane.admission.capacity,
+            maximum_concurrent_rpcs=_CALLS * capacity,
         )
         self._server.add_generic_rpc_handlers((self._calls,))
         self._stopping: asyncio.Task[None] | None = None
@@ -115,7 +118,6 @@ class RpcServer:
         if port == 0:
             check_free(self._listen)
             raise CannotListen(_unable(self._listen, "the library does not say why"))
-        self._port = port
         await self._server.start()
         if certificate is not None:
             self._renewing = asyncio.create_task(certificate.go_on())

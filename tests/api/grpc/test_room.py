@@ -50,7 +50,7 @@ async def test_who_watches_or_films_leaves_room_for_who_asks() -> None:
         for each in lasting:
             assert (await each.read()).status == State.SERVING
         lasting.append(film())
-        await one.until(lambda: one.server._calls._parts.receiving.streams.taken == 1)
+        await one.until(lambda: one.server._calls._parts.receiving.streams.inside == 1)
         for number, another in enumerate((watch(b""), film()), 1):
             assert "8 places" in await ends(another.read(), Code.RESOURCE_EXHAUSTED)
             await one.until(lambda number=number: len(one.counted.calls) >= number)  # it is open till then
