@@ -16,108 +16,50 @@ from api.errors import BodyTooLarge
 from hotswap.admission import Admission, Permit
 from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
 
-#: Seconds that a place may be kept while others wait for one.
-PATIENCE = 5.0
-_SAID = "the message arrives slowly and others wait; try again shortly"
-
-
-@dataclass(eq=False, slots=True)
-class _Turn:
-    """A place that is taken. `limit` ends its read; `ended` says that others need the place."""
-
-    limit: asyncio.Timeout
-    since: float
-    ended: bool = False
-
-    @property
-    def leaves(self) -> bool:
-        """Whether the place is about to be free."""
-        return self.ended or self.limit.expired()
-
-    def end(self, now: float) -> None:
-        """Let it go; its own task does that in a moment."""
-        self.ended = True
-        self.limit.reschedule(now)
-
 
 class ReceiveSlots:
-    """So many may read at once; the others wait in their order. `said` is what one is told that must go.
+    """Places to receive messages: `count` at once, the others wait in their order.
 
-    While somebody waits, the place that was taken first, and longer than `PATIENCE` ago, is taken back.
+    A message that has not arrived after `patience` seconds keeps its place until its deadline, if fewer than
+    half of the places are kept so, and is refused else: slow senders never have all places.
     """
 
-    def __init__(self, count: int, said: str = _SAID) -> None:
-        self._count = count
-        self._said = said
+    def __init__(self, count: int, patience: float = 5.0) -> None:
+        self.taken = 0
         self._free = asyncio.Semaphore(count)
-        self._turns: dict[_Turn, None] = {}  # the oldest first
-        self._waiting = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def taken(self) -> int:
-        """How many read."""
-        return len(self._turns)
+        self._most_slow = count // 2
+        self._slow: set[asyncio.Timeout] = set()
+        self._patience = patience
 
     async def read(self, read: Callable[[], Awaitable[Any]], until: float | None) -> Any:
         """What `read` gives.
 
         Raises `TimeoutError` when it is `until` by the loop's clock (None: never), waiting or reading, and
-        `Overloaded` when the place was needed.
+        `Overloaded` when too many are slow.
         """
-        if self._free.locked():
-            async with asyncio.timeout_at(until):
-                await self._wait()
+        async with asyncio.timeout_at(until), self._free:
+            self.taken += 1
+            limit = asyncio.timeout(None)
+            late = asyncio.get_running_loop().call_later(self._patience, self._late, limit)
+            try:
+                async with limit:
+                    return await read()
+            except TimeoutError:
+                raise Overloaded(
+                    f"the message has not arrived within {self._patience:g} s, and {self._most_slow} others "
+                    "arrive slowly, as many as may; try again shortly"
+                ) from None
+            finally:
+                late.cancel()
+                self._slow.discard(limit)
+                self.taken -= 1
+
+    def _late(self, limit: asyncio.Timeout) -> None:
+        """Let a slow message stay, or end its read; its own task does that in a moment."""
+        if len(self._slow) < self._most_slow:
+            self._slow.add(limit)
         else:
-            await self._free.acquire()  # at once
-        try:
-            return await self._read(read, until)
-        finally:
-            self._free.release()
-
-    async def _wait(self) -> None:
-        self._waiting += 1
-        try:
-            self._look()
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-
-    async def _read(self, read: Callable[[], Awaitable[Any]], until: float | None) -> Any:
-        turn = _Turn(asyncio.timeout_at(until), asyncio.get_running_loop().time())
-        try:
-            async with turn.limit:
-                self._turns[turn] = None
-                if self._waiting:
-                    self._look()
-                return await read()
-        except TimeoutError:
-            if not turn.ended:
-                raise
-            raise Overloaded(self._said) from None
-        finally:
-            self._turns.pop(turn, None)
-
-    def _look(self) -> None:
-        """Take back what is needed; look again when the next has had its time."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        loop, needed = asyncio.get_running_loop(), self._needed()
-        for turn in (each for each in self._turns if not each.leaves):
-            if needed <= 0:
-                return
-            due = turn.since + PATIENCE
-            if due > loop.time():
-                self._timer = loop.call_at(due, self._look)
-                return
-            turn.end(loop.time())
-            needed -= 1
-
-    def _needed(self) -> int:
-        """How many wait for whom no place is free, nor about to be."""
-        coming = self._count - len(self._turns) + sum(each.leaves for each in self._turns)
-        return self._waiting - coming
+            limit.reschedule(asyncio.get_running_loop().time())
 
 
 #: Seconds in which the library tells that a caller has left, after it told of no message.

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2
 
 from api.auth import AdminAuth
 from api.grpc import errors, flow_control
+from api.grpc.flow_control import ReceiveSlots
 from api.protos import inference_pb2 as pb
 from api.protos import predictor_pb2 as messages
 from hotswap.errors import BadRequest, ServingError
@@ -64,11 +65,9 @@ async def test_streams_take_no_places_from_calls_nor_they_from_streams() -> None
         await one.until(lambda: len(one.counted.calls) == 5)
 
 
-async def test_who_asks_for_health_is_heard_whatever_pictures_are_on_their_way(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flow_control, "PATIENCE", 600.0)  # nobody gives way
+async def test_who_asks_for_health_is_heard_whatever_pictures_are_on_their_way() -> None:
     async with served("m:v1", buffered=TWO) as one:
+        one.server._calls._parts.receiving.ones = ReceiveSlots(2, patience=600.0)  # nobody gives way
         slow = [one.slow() for _ in range(9)]
         await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 2)
         await one.health()
@@ -95,8 +94,7 @@ async def test_a_picture_is_no_small_call_whatever_it_is_asked_by() -> None:
             await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 0)
 
 
-async def test_more_cameras_than_places_are_all_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_control, "PATIENCE", 600.0)  # nobody gives way
+async def test_more_cameras_than_places_are_all_answered() -> None:
     async with served("m:v1", buffered=TWO) as one:
 
         async def films() -> None:
