@@ -13,7 +13,7 @@ import grpc
 from api.grpc.call_handler import CallParts, Calls
 from api.grpc.flow_control import MessageLimits, MessageReceiver
 from api.grpc.services import RpcParts, Services, offered
-from api.grpc.tls import CertificateRenewal, TlsFiles
+from api.grpc.tls import BadCertificate, CertificateRenewal, TlsFiles
 from hotswap.admission import Admission
 from telemetry.logs import hide_metadata
 
@@ -26,6 +26,10 @@ _CALLS, _LASTING, _STREAMS = 10, 8, 4
 _LAST_WORDS = 0.2
 #: Seconds that calls have beyond the longest request, when the service ends.
 _GRACE = 5.0
+_NOT_TAKEN = (
+    "OpenSSL can use it, gRPC's library not; it takes PEM without a byte order mark, and keys of RSA, P-256 "
+    "or P-384"
+)
 
 
 class CannotListen(Exception):
@@ -37,7 +41,7 @@ class Listen:
     """Where to listen. `shared`: other workers of this service listen there, too.
 
     `most` connections may be open (None: any number), more are closed at once; each has `handshake` seconds
-    until it speaks HTTP/2.
+    until it speaks HTTP/2. Files of `tls` are read anew every `renewal` seconds.
     """
 
     host: str
@@ -46,6 +50,7 @@ class Listen:
     tls: TlsFiles | None = None
     most: int | None = None
     handshake: float = 20.0
+    renewal: float = 5.0
 
     @property
     def address(self) -> str:
@@ -117,10 +122,12 @@ class RpcServer:
             port = 0
         if port == 0:
             check_free(self._listen)
+            if self._listen.tls is not None:
+                raise BadCertificate(f"{self._listen.tls.certificate} and what belongs to it: {_NOT_TAKEN}")
             raise CannotListen(_unable(self._listen, "the library does not say why"))
         await self._server.start()
         if certificate is not None:
-            self._renewing = asyncio.create_task(certificate.go_on())
+            self._renewing = asyncio.create_task(certificate.go_on(self._listen.renewal))
         return port
 
     def drain(self) -> None:
