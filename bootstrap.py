@@ -168,7 +168,7 @@ class Worker:
             listen = replace(
                 listen,
                 most=None if room is None else _share_of_rpc(room),
-                handshake=self._settings.header_timeout,
+                patience=self._settings.header_timeout,
             )
             rpc = RpcServer(self._rpc_parts(), listen)
             await rpc.start()

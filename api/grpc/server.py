@@ -40,8 +40,9 @@ class CannotListen(Exception):
 class Listen:
     """Where to listen. `shared`: other workers of this service listen there, too.
 
-    `most` connections may be open (None: any number), more are closed at once; each has `handshake` seconds
-    until it speaks HTTP/2. Files of `tls` are read anew every `renewal` seconds.
+    `most` connections may be open (None: any number), more are closed at once. Each has `patience` seconds
+    until it speaks HTTP/2; with calls open it is asked for a sign of life as often, and has as long for it.
+    Files of `tls` are read anew every `renewal` seconds.
     """
 
     host: str
@@ -49,7 +50,7 @@ class Listen:
     shared: bool = False
     tls: TlsFiles | None = None
     most: int | None = None
-    handshake: float = 20.0
+    patience: float = 20.0
     renewal: float = 5.0
 
     @property
@@ -92,6 +93,7 @@ class RpcServer:
             check_room=parts.check_room,
             lasting=Admission(_LASTING * capacity),
         )
+        patience = int(1000 * listen.patience)
         self._calls = Calls(self._services.handlers, rules, frozenset(self._services.admitted))
         self._server = grpc.aio.server(
             options=(
@@ -99,7 +101,11 @@ class RpcServer:
                 ("grpc.max_receive_message_length", parts.max_body_bytes),
                 # Otherwise the library takes in more and more of a message that nobody has asked for yet.
                 ("grpc.http2.bdp_probe", 0),
-                ("grpc.server_handshake_timeout_ms", int(1000 * listen.handshake)),
+                ("grpc.server_handshake_timeout_ms", patience),
+                # A client without power would keep its streams for hours.
+                ("grpc.keepalive_time_ms", patience),
+                ("grpc.http2.ping_timeout_ms", patience),
+                ("grpc.http2.max_pings_without_data", 0),
                 *(() if listen.most is None else (("grpc.max_allowed_incoming_connections", listen.most),)),
             ),
             maximum_concurrent_rpcs=_CALLS * capacity,
