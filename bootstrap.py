@@ -168,9 +168,9 @@ class Worker:
             listen = replace(
                 listen,
                 most=None if room is None else _share_of_rpc(room),
-                handshake=self._settings.header_timeout,
+                patience=self._settings.header_timeout,
             )
-            rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
+            rpc = RpcServer(self._rpc_parts(), listen)
             await rpc.start()
             self._rpc = rpc
             self._report.add(grpc=listen.told())
@@ -188,6 +188,7 @@ class Worker:
             observer=self.metrics,
             bodies=self._bodies,
             max_body_bytes=self._settings.max_body_bytes,
+            max_stream_message_bytes=self._settings.max_stream_message_bytes,
             request_timeout=self._settings.request_timeout,
             recorder=self.recorder,
             check_room=self.check_room,
@@ -236,9 +237,6 @@ class Worker:
     def _end_begins(self) -> None:
         """From now on answers carry `Connection: close`."""
         self.draining = True
-
-    def _has_heirs(self) -> bool:
-        return bool(self._listening.heirs())
 
     def _drain_rpc(self) -> None:
         if self._rpc is not None:

@@ -300,7 +300,7 @@ def handlers(servicer: InferenceServicer, streams: InferStreams) -> list[grpc.Se
 def _streaming(streams: InferStreams) -> grpc.RpcMethodHandler:
     return grpc.stream_stream_rpc_method_handler(
         streams.stream,
-        message_limits.reader("ModelInfer"),
+        message_limits.parser(messages.ModelInferRequest),
         messages.ModelStreamInferResponse.SerializeToString,
     )
 
@@ -323,7 +323,7 @@ def _methods(behaviours: dict[str, Any]) -> dict[str, grpc.RpcMethodHandler]:
     return {
         name: (writing if name in _WRITING else one)(
             behave,
-            message_limits.reader(name),
+            message_limits.parser(getattr(messages, f"{name}Request")),
             getattr(messages, f"{name}Response").SerializeToString,
         )
         for name, behave in behaviours.items()

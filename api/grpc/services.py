@@ -54,6 +54,7 @@ class RpcParts:
     observer: RpcObserver
     bodies: ByteBudget
     max_body_bytes: int
+    max_stream_message_bytes: int
     request_timeout: float
     recorder: Recorder
     check_room: Callable[[], None]

@@ -89,12 +89,9 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    *tags: str, capacity: int = 100, buffered: int = 100_000_000, heirs: bool = False, **more: Any
+    *tags: str, capacity: int = 100, buffered: int = 100_000_000, **more: Any
 ) -> AsyncIterator[Served]:
-    """A server over a world where each model serves the last of its tags. Nothing is held afterwards.
-
-    `heirs`: other workers take connections on its port.
-    """
+    """A server over a world where each model serves the last of its tags. Nothing is held afterwards."""
     with live(*tags, capacity=capacity) as world:
         refused: list[str] = []
 
@@ -103,7 +100,7 @@ async def served(
 
         counted, bodies = Counted(), ByteBudget(buffered)
         parts: RpcParts = replace(parts_of(world, refuse=refuse), observer=counted, bodies=bodies, **more)
-        server = RpcServer(parts, Listen("127.0.0.1", 0), heirs=lambda: heirs)
+        server = RpcServer(parts, Listen("127.0.0.1", 0))
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             found = Served(world, server, port, channel, counted, bodies, refused)

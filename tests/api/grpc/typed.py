@@ -164,6 +164,7 @@ def parts_of(world: LiveWorld, seconds: float = 30.0, refuse: Any = None) -> Rpc
         observer=_Nobody(),
         bodies=ByteBudget(100_000_000),
         max_body_bytes=2_000_000,
+        max_stream_message_bytes=2_000_000,
         request_timeout=seconds,
         recorder=recorder_of(refuse),
         check_room=lambda: None,
