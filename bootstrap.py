@@ -104,8 +104,8 @@ class Worker:
         self._bodies = bodies
         self._listener = process.listening_socket()
         self._report = WorkerStatus(view, schedule, run, self._listener)
-        self._report.tell(tls=process.speaks_tls())
-        control = Control(view, schedule, desired, store, run.ask_reload if several else _nobody)
+        self._report.add(tls=process.speaks_tls())
+        control = Control(view, schedule, desired, store, run.ask_reload if several else _no_others)
         self.route_parts = RouteParts(
             view=view,
             control=control,
@@ -151,7 +151,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         spread(self._listening, asyncio.get_running_loop())
-        with suppress(OSError):  # told to the master, which can do without it
+        with suppress(OSError):  # a note for the master, which can do without it
             self._run.note_up()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
 
@@ -173,7 +173,7 @@ class Worker:
             rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
             await rpc.start()
             self._rpc = rpc
-            self._report.tell(grpc=listen.told())
+            self._report.add(grpc=listen.told())
             self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
 
@@ -202,7 +202,7 @@ class Worker:
             self._background.submit(lifecycle.release_memory)
 
     def _orphaned(self) -> bool:
-        """Whether the master died before this worker asked to end with it: nobody holds the home."""
+        """Whether the master died before this worker asked to end with it: the home is not held."""
         return self._listener is not None and not self._run.is_up()
 
     async def stop(self) -> None:
@@ -226,7 +226,7 @@ class Worker:
         if required is None:
             return "no model serves yet: import one with `okawari import` or `bentoml models import`"
         missing = ", ".join(self.reconciler.view.not_serving(required))
-        return f"nothing serves yet for {missing}; GET /models tells why"
+        return f"nothing serves yet for {missing}; GET /models shows why"
 
     def check_room(self) -> None:
         """Raise `Overloaded` when a request would be refused anyway."""
@@ -260,8 +260,8 @@ def _share_of_rpc(room: int) -> int:
     return room // 4
 
 
-def _nobody() -> None:
-    """There is no other worker to tell."""
+def _no_others() -> None:
+    """Do nothing: there is no other worker."""
 
 
 def _info() -> dict[str, str]:

@@ -59,7 +59,7 @@ def _model(
     name: str, sight: ModelInfo | None, desired: DesiredState, workers: Sequence[WorkerState], up: bool
 ) -> ModelView:
     states = [worker.models[name] for worker in workers if name in worker.models]
-    wish = desired.wish(name)
+    wish = desired.model(name)
     target = wish.target if wish is not None and not wish.unloaded else None
     serving = _same([state.serving for state in states])
     return ModelView(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from hotswap.backoff import Backoff, Clock
 from hotswap.coordination import Coordinator, Decision
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, settle_default
-from hotswap.generation import State
+from hotswap.errors import ModelNotReady
+from hotswap.generation import Lease, State
 from hotswap.plan import Actual
 from hotswap.repository import ModelInfo, ModelRepository, VersionInfo, resolve
 from hotswap.slot import Slot
@@ -54,7 +55,7 @@ class ObservedState:
         return model.versions.get(tag.version) if model else None
 
     def resolved(self, name: str, target: str) -> str | None:
-        """The version that a target means now; None when that cannot be told."""
+        """The version that a target means now; None when it means none."""
         return resolve(target, self.models.get(name)).version
 
     def waiting(self, tag: ModelTag) -> bool:
@@ -64,6 +65,14 @@ class ObservedState:
     def desired_model(self, name: str) -> DesiredModel:
         """What is stored of a model; the defaults where nothing is."""
         return self.desired.models.get(name) or DesiredModel()
+
+    def borrow_current(self, name: str) -> Lease | None:
+        """Borrow the version of a model that answers now; None when none does."""
+        slot = self.slots.get(name)
+        try:
+            return slot.lease() if slot else None
+        except ModelNotReady:
+            return None
 
     def actual(self, name: str) -> Actual:
         """What the slot of a model does now."""
@@ -137,7 +146,7 @@ class ObservedState:
         return desired, None
 
     def _settle_default(self, desired: DesiredState) -> DesiredState:
-        """Store the default if it can be told. A state that can't be written must not stop a swap."""
+        """Store the default if it is clear. A state that can't be written must not stop a swap."""
         change = settle_default(sorted(self.models))
         if change(desired) == desired:
             return desired  # nothing to write: no lock at every look

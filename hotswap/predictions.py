@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a request may ask of a model. `extra` is for families with wishes of their own."""
+    """What a request may ask of a model. `extra` is for options of a family's own."""
 
     threshold: float | None = None
     max_detections: int = 100

@@ -34,7 +34,7 @@ class Routing:
         return cls(((generation, 1.0),), generation.number)
 
     def pick(self, at: float = 0.0) -> Generation | None:
-        """The generation at a point in 0..1 of the shares; None when nobody answers."""
+        """The generation at a point in 0..1 of the shares; None when none answers."""
         for generation, share in self.shares:
             at -= share
             if at < 0:
@@ -48,7 +48,7 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One publication, as the slot remembers it for those who are told of it later.
+    """One publication, as the slot keeps it for the log and the observers.
 
     `pause_seconds` is how long requests could not begin while it was made.
     """
@@ -152,7 +152,7 @@ class Slot:
         if version is None:
             return ModelNotReady(f"no version of {self.name} serves yet; try again shortly")
         return VersionNotLoaded(
-            f"{self.name}:{version} is not loaded; GET /models/{self.name} tells what serves"
+            f"{self.name}:{version} is not loaded; GET /models/{self.name} shows what serves"
         )
 
     def catch_up(self) -> bool:

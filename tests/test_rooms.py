@@ -18,6 +18,7 @@ ROOMS = {
     "evaluation",
     "hotswap",
     "models_import",
+    "okawari",
     "registry",
     "runners",
     "service",
@@ -30,9 +31,13 @@ ALL = ROOMS
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "common": (set(), set()),
     "hotswap": ({"common"}, {"numpy"}),
-    "runners": ({"common", "hotswap"}, {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "numpy", "onnx"}),
+    "runners": (
+        {"common", "hotswap"},
+        {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "zlib_ng", "numpy", "onnx"},
+    ),
     "evaluation": ({"common", "hotswap", "runners"}, {"numpy"}),
     "models_import": ({"common", "hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
+    "okawari": ({"hotswap", "runners"}, set()),
     "registry": ({"common", "hotswap"}, set()),
     "workers": ({"common", "hotswap"}, {"circus"}),
     "telemetry": ({"common", "hotswap"}, {"prometheus_client", "orjson"}),

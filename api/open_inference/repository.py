@@ -71,7 +71,7 @@ class Repository:
             raise DeadlineExceeded(f"{name} still answers; /v2/repository/index tells of it")
 
     def _entries(self, model: ModelStatus) -> list[RepositoryEntry]:
-        wish = self._view.desired.wish(model.name)
+        wish = self._view.desired.model(model.name)
         idle = "unloaded" if wish is not None and wish.unloaded else "not loaded"
         if not model.versions:
             return [RepositoryEntry(model.name, None, UNAVAILABLE, model.reason or "it has no versions")]
