@@ -245,14 +245,11 @@ def _lacks(files: Mapping[str, Path]) -> str | None:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, PermissionError):
-        return f"it cannot be read by this user: `chmod -R a+rX {plain(str(path), 500)}`"
-    if isinstance(error, OSError) and path.is_symlink():
+    if not isinstance(error, OSError):
+        return plain(str(error), 1000)
+    if path.is_symlink() and not isinstance(error, PermissionError):
         return f"it is a link to {plain(str(path.readlink()), 500)}, which cannot be read ({error.strerror})"
-    if isinstance(error, OSError):
-        where = plain(str(error.filename or path), 500)
-        return f"it cannot be read: {error.strerror or error} ({where})"
-    return plain(str(error), 1000)
+    return f"it {reasons.unreadable(path, error)}"
 
 
 def unwritten(dropped: Dropped) -> str | None:
