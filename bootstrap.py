@@ -76,7 +76,7 @@ class Worker:
         self.seat = self.seats.take()
         self._connections = connections
         self._listening = Listener(self.seat, self.seats, connections)
-        self.metrics = Metrics(run.metrics, _info(), self.seat.index)
+        self.metrics = Metrics(run.metrics, _info(), self.seat.index, self.seats.is_held)
         store, desired = ModelStore(settings.models), DesiredFile(settings.home)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
         self._background = LoaderThread()

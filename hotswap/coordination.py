@@ -26,10 +26,6 @@ class Decision:
     digest: str | None = None
     void: bool = False
 
-    def of_other_files(self, digest: str) -> bool:
-        """Whether it was made for other files than those of `digest`, under the same tag."""
-        return not digest.endswith(self.digest or "")
-
 
 @dataclass(frozen=True, slots=True)
 class Quorum:

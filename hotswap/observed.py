@@ -21,9 +21,9 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 class ObservedState:
     """Written by the reconciler's thread (states in `loading` by the loader's, too), read by any.
 
-    `models` is what the store held at the last look, `desired` the desired state as it was read last.
-    `store_away`: the store is not there, and `models` are those of an earlier look. `refusals` says why
-    other workers refuse what is prepared here, by model. `trouble` is what went wrong in the last look.
+    `models` is what the store held when it was last there, `desired` the desired state as it was read last.
+    `refusals` says why other workers refuse what is prepared here, by model. `trouble` is what went wrong
+    in the last look.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class ObservedState:
         self.models: Mapping[str, ModelInfo] = {}
         self.desired = DesiredState()
         self.refusals: dict[str, tuple[str, ...]] = {}
-        self.store_away = False
         self.trouble: str | None = None
         self._repository = repository
         self._store = store
@@ -124,13 +123,12 @@ class ObservedState:
         of the desired state raises.
         """
         models = self._repository.look()
-        self.store_away = models is None
         if models is not None:
             self.models = models
         desired, trouble = self._read()
         if desired.default is None and self.models:
             desired = self._settle_default(desired)
-        if not self.store_away:
+        if models is not None:
             self.backoff.keep(lambda tag: self.version(tag) is not None)
         self._forgive_changed(desired)
         self.desired = desired

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -12,8 +11,6 @@ from dataclasses import dataclass
 from hotswap.coordination import Coordinator, Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, Lease, State
-
-logger = logging.getLogger("bentoml.okawari.hotswap")
 
 
 class NotSwitched(ModelNotReady):
@@ -180,25 +177,12 @@ class Slot:
             self.prepared = None
             prepared.open(decided.number)
             self._route(Routing.to(prepared), begun)
-            self._warn_of_other_files(prepared, decided)
             return True
         if current is not None and current.tag.version == decided.version:
             current.number = decided.number
             self._routing = Routing.to(current)
             return True
         return False
-
-    @staticmethod
-    def _warn_of_other_files(taken: Generation, decided: Decision) -> None:
-        if decided.of_other_files(taken.artifact.digest):
-            logger.warning(
-                "%s: its files were replaced; this worker answers with %s, others as generation %d with …%s: "
-                "import them as another version",
-                taken.tag,
-                taken.artifact.digest,
-                decided.number,
-                decided.digest,
-            )
 
     def prepare(self, fresh: Generation) -> None:
         """Hold a generation ready for the decision to come."""

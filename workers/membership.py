@@ -69,7 +69,7 @@ class WorkerTable:
 
     def living(self) -> tuple[int, ...]:
         """The seats whose processes live and are not stopped."""
-        return tuple(index for index in self.beating() if self._held(index))
+        return tuple(index for index in self.beating() if self.is_held(index))
 
     def beating(self) -> tuple[int, ...]:
         """The seats with a fresh heartbeat; a process killed a moment ago may be among them."""
@@ -80,7 +80,8 @@ class WorkerTable:
         """Open connections by seat, of those with a fresh heartbeat."""
         return {index: self._connections[index] for index in self.beating()}
 
-    def _held(self, index: int) -> bool:
+    def is_held(self, index: int) -> bool:
+        """Whether a process is on this seat."""
         try:
             handle = os.open(self._lock(index), os.O_RDONLY)
         except FileNotFoundError:

@@ -131,19 +131,14 @@ class _Paced(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it."""
         try:
-            await self._in_time(send)
-        finally:
-            if self.background is not None:
-                await self.background()
-
-    async def _in_time(self, send: Send) -> None:
-        try:
             async with asyncio.timeout(self._patience):
                 await self._pieces(send)
         except TimeoutError:
             logger.warning("a picture was not taken within %.0f s: the caller is left", self._patience)
         finally:
             self._release()
+            if self.background is not None:
+                await self.background()
 
     async def _pieces(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -156,8 +156,7 @@ def _tags(prediction: Prediction, boxed: Sequence[tuple[Detection, Area]], sizes
 
 def _says_else(prediction: Prediction) -> bool:
     """Whether the answer is another than detections, which cannot be drawn."""
-    others = (prediction.embedding, prediction.masks, prediction.tensors, prediction.texts)
-    return any(other is not None for other in others)
+    return prediction.embedding is not None or prediction.masks is not None
 
 
 def _write(canvas: ImageDraw.ImageDraw, tag: Tag, sizes: Sizes) -> None:
