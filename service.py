@@ -1,7 +1,7 @@
-"""The image service: the composition root of the server.
+"""The composition root of the service.
 
-`bentoml serve service:Okawari` imports this file in the master and in every worker. The master only
-claims the home and seeds the desired state; each worker builds a `Worker` when it starts.
+`bentoml serve service:Okawari` imports this file in the master and in every worker. The master claims
+the home and seeds the desired state; each worker builds a `Worker` at its start.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from settings import load
 from workers import process
 from workers.run_folder import HomeInUse, RunFolder
 
-SETTINGS = load(tell=not process.is_worker())
+SETTINGS = load(warn=not process.is_worker())
 RUN = RunFolder(SETTINGS.home)
-# BentoML's own folder lies under BENTOML_HOME and is wiped whenever any service starts there. It must
-# be set before prometheus_client is imported.
+# BentoML's default folder is below BENTOML_HOME and is wiped by every service that starts there. The
+# variable must be set before prometheus_client is imported.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(RUN.metrics)
 
 import bentoml
@@ -61,24 +61,24 @@ _worker: Worker | None = None
 
 
 def _without_bentoml_timers() -> None:
-    """Leave BentoML's time limit out of the layers.
+    """Disable BentoML's time limit.
 
-    It starts a timer for every request and never ends it: with a limit of a day, a day's requests
-    would stay in memory. No setting takes it away.
+    It starts a timer for every request and never cancels it: with a limit of a day, a day's requests
+    would stay in memory. No setting disables it.
     """
     try:
         from bentoml._internal.server.http import traffic
     except ImportError:
         return  # a release without that layer
 
-    def no_layer(app: ASGIApp, timeout: float) -> ASGIApp:  # noqa: ARG001 - the layer's own signature
+    def no_layer(app: ASGIApp, timeout: float) -> ASGIApp:  # noqa: ARG001 - the middleware's signature
         return app
 
     vars(traffic)["TimeoutMiddleware"] = no_layer
 
 
 def _with_our_http() -> None:
-    """Let the server that BentoML makes speak HTTP by our protocol; no setting of BentoML's chooses one."""
+    """Make BentoML's uvicorn server use our HTTP protocol; BentoML has no setting for it."""
     try:
         from uvicorn import config
 
@@ -87,14 +87,14 @@ def _with_our_http() -> None:
         vars(config)["HTTP_PROTOCOLS"]["auto"] = partial(HttpProtocol, CONNECTIONS)
     except (ImportError, KeyError) as error:
         logger.warning(
-            "HTTP is spoken as the server does it: bodies that come with an offer to upgrade are lost, and "
-            "silent connections stay: %r",
+            "uvicorn's own HTTP protocol is used: bodies of requests with an Upgrade header are lost, and "
+            "silent connections are not closed: %r",
             error,
         )
 
 
 def worker() -> Worker:
-    """The parts of this process, once it has started."""
+    """The parts of this worker, after its start."""
     if _worker is None:
         raise RuntimeError("the worker has not started")
     return _worker
@@ -104,8 +104,8 @@ _without_bentoml_timers()
 _with_our_http()
 
 
-# BentoML's own time limit answers in its own shape, outside our layers, and is 60 s when left out:
-# ours is `request_timeout`. Its metrics label by raw path, its traces are not collected.
+# BentoML's time limit (default 60 s) answers in its own error shape, outside our middleware; ours is
+# `request_timeout`. BentoML's metrics are labelled by raw path, and its traces are not collected.
 @bentoml.service(
     name="okawari",
     workers=SETTINGS.workers,
@@ -115,13 +115,13 @@ _with_our_http()
     tracing={"excluded_urls": ".*"},
 )
 class Okawari:
-    """An image-inference service whose models are exchanged while it answers."""
+    """An image-inference service with models that are exchanged without downtime."""
 
     @bentoml.on_deployment
     @staticmethod
     def claim() -> None:
-        """In the master, before any worker: take the home, apply the environment's wishes."""
-        # Before the home names this process: the default for a hangup would end it.
+        """In the master, before any worker: claim the home, apply the settings of models to serve."""
+        # Before the pid file names this process: the default action of SIGHUP would end it.
         supervisor.take_over_hangup(RUN)
         supervisor.replace_lost_workers(RUN)
         try:
@@ -134,17 +134,17 @@ class Okawari:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """In each worker: build the parts and wait until what is wanted serves, or `start_timeout`."""
+        """In each worker: build the parts and wait until the required models serve, or `start_timeout`."""
         global _worker  # noqa: PLW0603 - one worker, one process
         _worker = Worker(SETTINGS, RUN, BODIES, CONNECTIONS)
         PredictInput.parts = InputParts(_worker.data_plane, _worker.check_room, SETTINGS.max_body_bytes)
-        # BentoML would inspect and wrap the methods anew for every request.
+        # Cached, since BentoML would inspect and wrap the methods for every request.
         vars(self).update(predict=self.predict, predict_annotated=self.predict_annotated)
         await _worker.start()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """After the last answer: end the threads."""
+        """After the last answer: stop the threads."""
         if _worker is not None:
             await _worker.stop()
 
@@ -157,7 +157,7 @@ class Okawari:
         threshold: float | None = None,
         max_detections: int = 100,
     ) -> Response:
-        """Detections, scores and the version that made them, for one picture."""
+        """Detections and scores of one picture, and the version that made them."""
         return await _answer(image, model, version, Options(threshold, max_detections))
 
     @bentoml.api(route="/predict/annotated", input_spec=AnnotatedInput, output_spec=AnnotatedOutput)
@@ -169,14 +169,14 @@ class Okawari:
         threshold: float | None = None,
         max_detections: int = 100,
     ) -> Response:
-        """The picture, upright, with boxes and labels drawn on it; the headers name who found them."""
+        """The upright picture with boxes and labels drawn; headers name the model and version."""
         return await _answer(image, model, version, Options(threshold, max_detections), drawn=True)
 
 
 async def _answer(
     image: Path, model: str | None, version: str | None, options: Options, *, drawn: bool = False
 ) -> Response:
-    """Ask the data plane; the answer as JSON, or drawn."""
+    """Run the request on the data plane; the response is JSON, or the annotated picture."""
     state = context.current.get()
     try:
         with worker().recorder.inference(state.request_id, model, state.received) as outcome:
@@ -201,14 +201,14 @@ async def _answer(
 
 
 def _encoded(image: Any) -> bytes:
-    """The picture's bytes: BentoML is told of a file, our input type hands over what it read."""
+    """The picture's bytes: the API declares a file to BentoML, but `PredictInput` passes the bytes."""
     if not isinstance(image, bytes):
-        raise TypeError("PredictInput hands over bytes")
+        raise TypeError("PredictInput must pass bytes")
     return image
 
 
 def _check_grpc() -> None:
-    """Before any worker starts: can gRPC be offered? Raises `CannotListen`, `BadCertificate`."""
+    """Check gRPC's port and certificate before any worker starts. Raises `CannotListen`, `BadCertificate`."""
     listen = rpc_listen(SETTINGS, supervisor.host())
     if listen is not None:
         check_free(listen)
@@ -217,7 +217,10 @@ def _check_grpc() -> None:
 
 
 def _check_http() -> None:
-    """Before any worker starts: port and certificate; raises as `_check_grpc`. BentoML would show a trace."""
+    """Check HTTP's port and certificate before any worker starts, since BentoML would print a traceback.
+
+    Raises `CannotListen`, `BadCertificate`.
+    """
     if files := supervisor.https_files():
         tls.check(TlsFiles(*files))
     if port := supervisor.port():
@@ -233,7 +236,7 @@ def _documents() -> dict[str, Any]:
 
 
 def _not_ready() -> str | None:
-    return "the worker starts" if _worker is None else _worker.not_ready()
+    return "the worker is starting" if _worker is None else _worker.not_ready()
 
 
 def _draining() -> bool:
@@ -242,12 +245,12 @@ def _draining() -> bool:
 
 class _Observer:
     def request(self, method: str, path: str, status: int, seconds: float) -> None:
-        """One request was answered; before the worker has started nobody counts."""
+        """Record one answered request; requests before the worker's start are not counted."""
         if _worker is not None:
             _worker.metrics.request(method, path, status, seconds)
 
 
-# The decorator has made a service of the class, which the type checker cannot see.
+# The decorator has replaced the class by a service, which the type checker cannot see.
 SERVICE: Any = Okawari
 SERVICE.add_asgi_middleware(
     RequestMiddleware,

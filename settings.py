@@ -1,6 +1,6 @@
-"""Every setting of the service, read once, by the composition roots, into one frozen object.
+"""All settings, read once by the composition roots into one frozen object.
 
-Sources, the first wins: environment variables, `okawari.toml` in the working folder, the defaults.
+Sources, in order of precedence: environment variables, `okawari.toml` in the working folder, defaults.
 """
 
 from __future__ import annotations
@@ -31,52 +31,52 @@ from pydantic_settings import (
 )
 
 _EMBEDDED_HOME = Path("var")
-#: A file that master and workers find alike: they read settings in one folder, and then run in others.
+#: A file path made absolute: the settings are read in one folder, but the workers run in another.
 _File = Annotated[Path, AfterValidator(Path.absolute)]
 
 _PREFIX = "OKAWARI_"
-#: Variables of ours that no setting reads: docker-compose.yml, scripts and tests do.
+#: Variables with our prefix that are not settings; docker-compose.yml, scripts and tests read them.
 BESIDE_THE_SETTINGS = tuple(
     f"{_PREFIX}{name}" for name in ("BIND", "CERTS", "DATA", "DROP", "IMAGE", "PROVE", "TEST_DATA")
 )
-#: Least likeness of a name that may have been meant.
-_ALIKE = 0.5
+#: Minimum similarity of a suggested name.
+_SIMILARITY = 0.5
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def _listed(value: object) -> object:
-    """The elements of a list with commas."""
-    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+    """The elements of a comma-separated list."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-def _origins(found: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if found is None:
+def _origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if origins is None:
         return None
-    if "*" in found and len(found) > 1:
-        raise ValueError("* allows every origin: leave the others out, or the *")
-    return tuple(each if each == "*" else _origin(each) for each in found)
+    if "*" in origins and len(origins) > 1:
+        raise ValueError("* allows every origin: remove the other origins, or the *")
+    return tuple(origin if origin == "*" else _origin(origin) for origin in origins)
 
 
 def _origin(text: str) -> str:
-    """An origin as browsers send it: in lower case, without the port that its scheme has anyway."""
+    """An origin as browsers send it: in lower case, without the default port of its scheme."""
     parts = _ORIGIN.fullmatch(text.lower())
     if parts is None or int(parts[3] or 0) > 65535:
         raise ValueError(
-            f"{text!r} is no origin: write scheme://host or scheme://host:port, without a path, such as "
-            "http://camera.local:8000; several with commas; or * alone for every page"
+            f"{text!r} is not an origin: write scheme://host or scheme://host:port, without a path, such as "
+            "http://camera.local:8000; separate several by commas; or write * for every origin"
         )
     scheme, host, port = parts.groups()
     return f"{scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS.get(scheme) else "")
 
 
 def _plain(name: str) -> AliasChoices:
-    """A setting whose environment variable has no prefix of ours, as `PORT`."""
+    """The alias of a setting whose environment variable has no prefix, such as `PORT`."""
     return AliasChoices(name.upper(), name)
 
 
 class Settings(BaseSettings):
-    """One field, one setting: `OKAWARI_<FIELD>` in the environment unless said otherwise."""
+    """One field per setting. The environment variable is `OKAWARI_<FIELD>`, unless it has an alias."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX, toml_file="okawari.toml", frozen=True, extra="forbid", env_ignore_empty=True
@@ -132,21 +132,19 @@ class Settings(BaseSettings):
         if self.admin_token is not None and not self.admin_token.strip():
             raise ValueError("admin_token is blank")
         if (self.grpc_tls_cert is None) != (self.grpc_tls_key is None):
-            raise ValueError("grpc_tls_cert and grpc_tls_key belong together: set both, or none")
+            raise ValueError("grpc_tls_cert and grpc_tls_key need each other: set both, or none")
         if self.grpc_tls_client_ca is not None and self.grpc_tls_cert is None:
-            raise ValueError(
-                "grpc_tls_client_ca is for clients over TLS: set grpc_tls_cert and grpc_tls_key, too"
-            )
+            raise ValueError("grpc_tls_client_ca needs TLS: set grpc_tls_cert and grpc_tls_key too")
         return self
 
     @cached_property
     def home(self) -> Path:
-        """Where state, run files and logs lie (`OKAWARI_HOME`)."""
+        """The home of state, run folder and logs (`OKAWARI_HOME`)."""
         return (self.okawari_home or self.bentoml_home or _EMBEDDED_HOME).absolute()
 
     @cached_property
     def store_home(self) -> Path:
-        """The home of the model store (`BENTOML_HOME`); models lie in its `models` folder."""
+        """The home of the model store (`BENTOML_HOME`); the models are in its folder `models`."""
         return (self.bentoml_home or self.okawari_home or _EMBEDDED_HOME).absolute()
 
     @property
@@ -156,7 +154,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def thread_count(self) -> int:
-        """Threads that run models in one worker: the cores shared between the workers."""
+        """Threads that run models in one worker; by default the cores divided by the workers."""
         return self.threads or max(1, -(-_cores() // self.workers))
 
 
@@ -164,48 +162,48 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def load(*, tell: bool = True) -> Settings:
-    """The settings, or the end of the program with one line a finding: variable, value, what is allowed.
+def load(*, warn: bool = True) -> Settings:
+    """The settings. Ends the program on errors, with a line for each: variable, value, allowed values.
 
-    With `tell`, variables that look like settings and are none are told on stderr.
+    With `warn`, unknown variables with our prefix are reported on stderr.
     """
     try:
-        read = Settings()
+        settings = Settings()
     except ValueError as error:
         raise SystemExit("\n".join(f"okawari: {finding}" for finding in findings(error))) from None
-    if tell:
+    if warn:
         for line in unknown(os.environ):
             print(f"okawari: warning: {line}", file=sys.stderr)
-    return read
+    return settings
 
 
 def unknown(variables: Iterable[str]) -> list[str]:
-    """A line for each variable that has our prefix and that nothing of ours reads: what may be meant."""
+    """A line for each unknown variable with our prefix, with the most similar known name."""
     known = [*map(_variable, ((name,) for name in Settings.model_fields)), *BESIDE_THE_SETTINGS]
     ours = sorted({name for name in variables if name.upper().startswith(_PREFIX)})
     return [
-        f"{name}: there is no such setting, it is passed over{_nearest(name, known)}"
+        f"{name}: unknown setting, ignored{_nearest(name, known)}"
         for name in ours
         if name.upper() not in known
     ]
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most like another one, whatever prefix and case it has."""
-    bare = {each.upper().removeprefix(_PREFIX): each for each in known}
-    wanted = name.upper().removeprefix(_PREFIX)
-    if wanted in bare:
-        return f"; it is {bare[wanted]}"
-    alike = difflib.get_close_matches(wanted, bare, 1, _ALIKE)
-    return f"; the nearest is {bare[alike[0]]}" if alike else "; docs/guides/settings.md lists them all"
+    """A hint with the most similar known name, regardless of prefix and case."""
+    names = {variable.upper().removeprefix(_PREFIX): variable for variable in known}
+    bare = name.upper().removeprefix(_PREFIX)
+    if bare in names:
+        return f"; use {names[bare]}"
+    similar = difflib.get_close_matches(bare, names, 1, _SIMILARITY)
+    return f"; did you mean {names[similar[0]]}?" if similar else "; see docs/guides/settings.md"
 
 
 def findings(error: ValueError) -> list[str]:
-    """What is wrong with which variable, and its value where it is no secret; or with `okawari.toml`."""
+    """The errors of the settings, each with its variable, and its value unless it is secret."""
     if not isinstance(error, ValidationError):
         return [f"okawari.toml cannot be read: {error}"]
     return [
-        _stranger(item["loc"])
+        _unknown_key(item["loc"])
         if item["type"] == "extra_forbidden"
         else f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
         f"{_value(item['loc'], item['input'])}"
@@ -213,19 +211,19 @@ def findings(error: ValueError) -> list[str]:
     ]
 
 
-def _stranger(place: tuple[int | str, ...]) -> str:
-    """What is said of a key in the file; not its value, which may be a secret with a slip in its name."""
+def _unknown_key(place: tuple[int | str, ...]) -> str:
+    """The error of an unknown key in the file, without its value, which may be a misspelt secret."""
     name = str(place[0])
-    return f"okawari.toml: {name[:64]!r}: there is no such setting{_nearest(name, Settings.model_fields)}"
+    return f"okawari.toml: {name[:64]!r}: unknown setting{_nearest(name, Settings.model_fields)}"
 
 
-def _value(place: tuple[int | str, ...], given: object) -> str:
+def _value(place: tuple[int | str, ...], value: object) -> str:
     secret = not place or "admin_token" in str(place[0]).lower()
-    return "" if secret else f"; it is {given!r}"
+    return "" if secret else f", found {value!r}"
 
 
 def _variable(place: tuple[int | str, ...]) -> str:
-    """The environment variable of a field, or of what pydantic says in its place."""
+    """The environment variable of an error's location."""
     name = str(place[0]) if place else "settings"
     field = Settings.model_fields.get(name.lower())
     plain = field is None or field.validation_alias is not None

@@ -1,1 +1,1 @@
-"""The wires: HTTP now, gRPC to come. They decode, call the data plane or the control, and encode."""
+"""The wires, HTTP and gRPC: decode a request, call the data plane or the control, encode the answer."""

@@ -1,4 +1,4 @@
-"""Who may change what is served."""
+"""Authorisation of management calls."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from api.errors import AdminTokenRequired, Forbidden, Unauthorized
 
 @dataclass(frozen=True, slots=True)
 class AdminAuth:
-    """Guards changing calls. `exposed` says whether the listening socket is bound beyond loopback."""
+    """Guards management calls. `exposed`: the listening socket is bound beyond loopback."""
 
     token: str | None
     exposed: bool
     insecure: bool = False
 
     def check(self, request: Request) -> str:
-        """The actor of a permitted request; raises as `actor`, and for a page of another origin that could
-        change what is served because its reader can reach the service.
+        """The actor of a permitted request.
+
+        Raises as `actor` does, and `Forbidden` for a page of another origin when there is no token: the
+        browser of any visitor could send such a request.
         """
         if self.token is None and _is_foreign(request):
             raise Forbidden(
-                "a page of another site may not change what is served, unless OKAWARI_ADMIN_TOKEN is set and "
-                "the page sends it"
+                "management calls from a page of another origin need the admin token: set "
+                "OKAWARI_ADMIN_TOKEN and send it"
             )
         return self.actor(request.headers.get("authorization", ""))
 
@@ -39,7 +41,7 @@ class AdminAuth:
         kind, _, sent = authorization.partition(" ")
         if kind.lower() != "bearer" or not sent:
             raise Unauthorized("send the admin token as 'Authorization: Bearer <token>'")
-        # Headers reach us as Latin-1, whatever the client wrote: compared are its bytes.
+        # Starlette decodes headers as Latin-1; the comparison is of the original bytes.
         if not hmac.compare_digest(sent.strip(" \t").encode("latin-1"), os.fsencode(self.token)):
             raise Forbidden("the admin token is wrong")
         return "admin"
@@ -48,22 +50,22 @@ class AdminAuth:
         if self.exposed and not self.insecure:
             raise AdminTokenRequired(
                 "the service listens beyond this machine: set OKAWARI_ADMIN_TOKEN and send it, "
-                "or set OKAWARI_INSECURE=true to let anybody change what is served"
+                "or set OKAWARI_INSECURE=true to allow management calls without a token"
             )
         return "anonymous"
 
 
 def _is_foreign(request: Request) -> bool:
-    """Whether a browser sends this for a page that came from elsewhere."""
+    """Whether a browser sends the request for a page of another origin."""
     origin = request.headers.get("origin")
     return origin is not None and origin.partition("://")[2] != request.headers.get("host")
 
 
 def is_exposed(listener: socket.socket | None) -> bool:
-    """Whether a listening socket takes connections from elsewhere; an unknown one counts as exposed."""
+    """Whether a listening socket accepts connections of other machines; an unknown one counts as exposed."""
     if listener is None:
         return True
     address = listener.getsockname()
     if not isinstance(address, tuple):
-        return False  # a socket in the file system
+        return False  # a Unix domain socket
     return not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback

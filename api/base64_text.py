@@ -1,6 +1,6 @@
-"""Pictures as text: base64 in the forms that programs write, and data URLs.
+"""Decodes pictures sent as text: base64 and data URLs.
 
-Both alphabets are read, mixed too, with padding or without, with white space and line breaks anywhere.
+Both base64 alphabets are accepted, also mixed, with or without padding, with white space anywhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from hotswap.errors import BadRequest
 
-#: Characters that are worked on at once, a multiple of four: between two pieces other threads go on.
+#: Characters decoded at once, a multiple of four; other threads may run between two pieces.
 _PIECE = 65_536
 _PADDING, _MOST_PADDING = b"=", 2
 _WHITE = b" \t\r\n\v\f"
@@ -22,28 +22,28 @@ _SHOWN = 40
 _HINT = "allowed are A-Z a-z 0-9 + / (or - _), = at the end, white space, and 'data:…;base64,' before it"
 
 
-def decoded(text: str | bytes, what: str) -> bytes:
-    """The bytes that a text stands for. Raises `BadRequest` saying what is wrong, and at which character,
-    counted from 0; `what` is the text in words, such as `image: it`.
+def decoded(text: str | bytes, field: str) -> bytes:
+    """The bytes of a base64 text. Raises `BadRequest`, naming `field`, the problem and its position, counted
+    from 0.
     """
-    found = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
-    begin = _payload(found, what)
-    if begin and found.find(b"%", begin) >= 0:
-        found = found[:begin] + unquote_to_bytes(found[begin:])
-    tail = found[max(begin, len(found) - _PIECE) :]
-    end = len(found) - len(tail) + len(tail.rstrip(_PADDING + _WHITE))
+    encoded = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+    begin = _payload(encoded, field)
+    if begin and encoded.find(b"%", begin) >= 0:
+        encoded = encoded[:begin] + unquote_to_bytes(encoded[begin:])
+    tail = encoded[max(begin, len(encoded) - _PIECE) :]
+    end = len(encoded) - len(tail) + len(tail.rstrip(_PADDING + _WHITE))
     try:
-        if found.count(_PADDING, end) <= _MOST_PADDING:
-            return b"".join(_pieces(found, begin, end))
+        if encoded.count(_PADDING, end) <= _MOST_PADDING:
+            return b"".join(_pieces(encoded, begin, end))
     except binascii.Error:
         pass
-    raise BadRequest(f"{what} is not base64: {_wrong(found, begin, end)}")
+    raise BadRequest(f"{field}: not base64: {_problem(encoded, begin, end)}")
 
 
 def _pieces(text: bytes, begin: int, end: int) -> Iterator[bytes]:
-    """Decode what stands between, which has no padding; raise `binascii.Error` for what is no base64."""
+    """Decode the text between `begin` and `end`, which has no padding. Raises `binascii.Error`."""
     if text.find(_PADDING, begin, end) >= 0:
-        raise binascii.Error  # where a piece ends, the library would take it
+        raise binascii.Error  # at the end of a piece the library would accept it
     rest = b""
     for at in range(begin, end, _PIECE):
         piece = rest + text[at : min(at + _PIECE, end)].translate(_URL_SAFE, _WHITE)
@@ -53,38 +53,38 @@ def _pieces(text: bytes, begin: int, end: int) -> Iterator[bytes]:
     yield binascii.a2b_base64(rest + _PADDING * (-len(rest) % 4), strict_mode=True)
 
 
-def _payload(text: bytes, what: str) -> int:
-    """Where base64 begins: at the front, or behind the head of a data URL."""
+def _payload(text: bytes, field: str) -> int:
+    """The index of the base64: 0, or the end of a data URL's head."""
     if text[:64].lstrip(_WHITE)[:5].lower() != b"data:":
         return 0
     comma = text.find(b",")
     head = text[: max(comma, 0)]
     if comma < 0:
-        raise BadRequest(f"{what} is a data URL without a comma: {_shown(text)}; {_HINT}")
+        raise BadRequest(f"{field}: a data URL without a comma: {_shown(text)}; {_HINT}")
     if b";" not in head or head.rpartition(b";")[2].strip(_WHITE).lower() != b"base64":
         raise BadRequest(
-            f"{what} is a data URL that is not base64: its head is {_shown(head)}, and must end with "
+            f"{field}: a data URL that is not base64: its head is {_shown(head)}, but must end with "
             "';base64' as in 'data:image/jpeg;base64,…'"
         )
     return comma + 1
 
 
-def _wrong(text: bytes, begin: int, end: int) -> str:
-    """What is wrong with the base64 that begins there, and has white space and padding alone behind `end`."""
+def _problem(text: bytes, begin: int, end: int) -> str:
+    """The problem of a base64 text; after `end` it has only white space and padding."""
     if (at := _strange(text, begin, end)) >= 0:
         before, character = text[:at].decode("utf-8", "replace"), text[at : at + 4].decode("utf-8", "replace")
         return f"character {len(before)} is {character[:1]!r}; {_HINT}"
     count = len(text[begin:end].translate(None, _WHITE))
     if count % 4 == 1:
-        return f"one character is left over at its end, of {count}; is it cut off?"
-    return f"its padding is too long; at most {_MOST_PADDING} '=' stand at the end"
+        return f"{count} characters are 1 more than a multiple of 4; is the text truncated?"
+    return f"too much padding; at most {_MOST_PADDING} '=' are allowed at the end"
 
 
 def _strange(text: bytes, begin: int, end: int) -> int:
-    """Where the first character stands that cannot stand there; -1 for none."""
+    """The index of the first invalid character; -1 for none."""
     for at in range(begin, end, _PIECE):
-        if found := _STRANGE.search(text, at, min(at + _PIECE, end)):
-            return found.start()
+        if match := _STRANGE.search(text, at, min(at + _PIECE, end)):
+            return match.start()
     return -1
 
 

@@ -6,10 +6,10 @@ from hotswap.errors import Overloaded
 
 
 class ByteBudget:
-    """Bytes of all bodies that a worker holds at once, whether they are complete or still arriving.
+    """The bytes of all bodies in a worker's memory, complete or still arriving.
 
-    Threads that expand bodies count here, too, and so does whatever is given back when it is collected as
-    garbage: that may happen in the middle of any call, by the thread that makes it.
+    Thread-safe and reentrant: other threads decompress bodies, and the garbage collector may release
+    bytes in the middle of any call.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -19,19 +19,19 @@ class ByteBudget:
         self._lock = threading.RLock()
 
     def add(self, size: int) -> None:
-        """Hold `size` bytes more; raise `Overloaded` when that would be too many."""
+        """Count `size` more bytes. Raises `Overloaded` when the capacity is exceeded."""
         with self._lock:
             if self.held + size > self.capacity:
-                raise Overloaded("the service holds too many pictures at once; try again shortly")
+                raise Overloaded("the service holds too many pictures at once; retry shortly")
             self.held += size
             self.peak = max(self.peak, self.held)
 
     def remove(self, size: int) -> None:
-        """Hold `size` bytes less."""
+        """Count `size` fewer bytes."""
         with self._lock:
             self.held -= size
 
     def take_peak(self) -> int:
-        """The most bytes held since this was last asked."""
+        """The peak since the last call."""
         peak, self.peak = self.peak, self.held
         return peak

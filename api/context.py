@@ -1,4 +1,4 @@
-"""What one HTTP request carries through every layer, the framework's own included."""
+"""The context of one HTTP request, available in every layer, the framework's included."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from hotswap.errors import ServingError
 
-#: Where a request's scope has what the transport finds wrong with it, at once or meanwhile: a `ServingError`.
+#: Key of a request's scope for the `ServingError` that the transport found in it.
 FAULT = "okawari.fault"
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -19,23 +19,23 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request. `deadline` is a moment of `time.monotonic()`."""
+    """One request. `deadline` is a `time.monotonic()` value."""
 
     request_id: str
     deadline: float
     received: float = field(default_factory=time.perf_counter)
     problem: ServingError | None = None
-    #: Media types that the caller takes, the most wanted first; read where the answer has several.
+    #: Media types that the caller accepts, the most preferred first; set where the answer has several.
     accepted: tuple[str, ...] = ()
-    #: Counts bytes that the request holds beside its body, until it ends; raises `Overloaded`.
+    #: Counts bytes that the request holds beside its body until its end; raises `Overloaded`.
     hold: Callable[[int], None] = lambda _: None
-    #: Whether errors have the shape and the statuses of the Open Inference Protocol; so they have under V1.
+    #: Whether errors have the shape and statuses of the Open Inference Protocol (under /v2 and /v1).
     protocol: bool = False
     #: Set when the response already has our error shape.
     shaped: bool = False
-    #: Set when the body is not read to its end and the client may still be sending.
+    #: Set when the body was not read to its end and the client may still be sending.
     linger: bool = False
-    #: Set when the connection cannot be used again.
+    #: Set when the connection cannot be reused.
     close: bool = False
 
 
@@ -43,8 +43,8 @@ current: ContextVar[RequestContext] = ContextVar("okawari_request")
 
 
 def request_id(sent: str | None) -> str:
-    """The caller's id if it is harmless in logs and headers, else a new one."""
+    """The caller's id if it is safe in logs and headers, else a new one."""
     if sent is not None and _SAFE_ID.fullmatch(sent):
         return sent
-    # It must be unique, not secret; asking the system for randomness costs more than all else here.
+    # It must be unique, not secret; the system's randomness would cost more than the rest of this layer.
     return f"{random.getrandbits(128):032x}"

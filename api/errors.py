@@ -17,35 +17,35 @@ from hotswap.errors import ServingError
 
 
 class BodyTooLarge(errors.BadRequest):
-    """The request body has more bytes than the service takes."""
+    """The request body exceeds the size limit."""
 
     code = "body_too_large"
 
 
 class MalformedRequest(errors.BadRequest):
-    """The bytes are no HTTP request, or one that can be read as two; nothing behind it is read."""
+    """The bytes are not an HTTP request, or an ambiguous one; the rest of the connection is not read."""
 
 
 class HeadersTooLarge(errors.BadRequest):
-    """The headers have more bytes than the service takes."""
+    """The headers exceed the size limit."""
 
     code = "headers_too_large"
 
 
 class RequestTimeout(errors.DeadlineExceeded):
-    """The request's headers, or its body, did not come on."""
+    """The client stopped sending the headers or the body."""
 
     code = "request_timeout"
 
 
 class UnsupportedMediaType(errors.BadRequest):
-    """The body's Content-Type is none that the route reads."""
+    """The route does not accept the body's Content-Type."""
 
     code = "unsupported_media_type"
 
 
 class UnsupportedEncoding(UnsupportedMediaType):
-    """The body's Content-Encoding is none that is read; `accepted` are."""
+    """The body's Content-Encoding is not supported; `accepted` lists the supported ones."""
 
     def __init__(self, message: str, *, accepted: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -53,36 +53,36 @@ class UnsupportedEncoding(UnsupportedMediaType):
 
 
 class NotAcceptable(errors.BadRequest):
-    """The caller takes no format that the answer can be given in."""
+    """The Accept header excludes every format of the answer."""
 
     code = "not_acceptable"
 
 
 class NotSupported(ServingError):
-    """The protocol knows the call, and this service has not got it; the message says what to do."""
+    """A call of the protocol that this service does not implement; the message says what to do instead."""
 
     code = "not_supported"
 
 
 class Unauthorized(ServingError):
-    """A changing call came without the admin token."""
+    """A management call without the admin token."""
 
     code = "unauthorized"
 
 
 class Forbidden(ServingError):
-    """A changing call came with a wrong admin token."""
+    """A management call with a wrong admin token."""
 
     code = "forbidden"
 
 
 class AdminTokenRequired(ServingError):
-    """The service listens beyond loopback and has no admin token: nobody may change anything."""
+    """The service is exposed beyond loopback without an admin token: management calls are disabled."""
 
     code = "admin_token_required"
 
 
-#: The most special class first: the first that fits gives the status.
+#: The most specific class first: the first match gives the status.
 HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.PictureTooLarge, 422),
     (errors.UnsupportedPicture, 415),
@@ -109,7 +109,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.DeadlineExceeded, 504),
 )
 
-#: The same for the Open Inference Protocol: whatever it knows no status for is 400.
+#: Statuses of the Open Inference Protocol, which knows fewer: an error without one of its own is 400.
 PROTOCOL: tuple[tuple[type[ServingError], int], ...] = (
     (errors.PictureTooLarge, 400),
     (errors.UnsupportedPicture, 400),
@@ -121,28 +121,28 @@ PROTOCOL: tuple[tuple[type[ServingError], int], ...] = (
     *HTTP,
 )
 
-#: What a status that the framework made by itself is called in our shape.
+#: Code and message for statuses that the framework produces itself.
 FRAMEWORK: Mapping[int, tuple[str, str]] = {
-    400: ("invalid_argument", "the request cannot be read"),
+    400: ("invalid_argument", "the request is malformed"),
     404: ("not_found", "there is no such path; GET /docs.json lists them"),
-    405: ("method_not_allowed", "the path does not take this method; the header Allow lists those it takes"),
+    405: ("method_not_allowed", "the path does not support this method; see the header Allow"),
     413: ("body_too_large", "the body is too large"),
-    415: ("unsupported_media_type", "the path does not take this Content-Type"),
-    429: ("overloaded", "no room for one more request right now; try again shortly"),
-    503: ("unavailable", "the service cannot answer right now; try again shortly"),
-    504: ("deadline_exceeded", "no answer within the request's time"),
+    415: ("unsupported_media_type", "the path does not accept this Content-Type"),
+    429: ("overloaded", "the service is at its request limit; retry shortly"),
+    503: ("unavailable", "the service is temporarily unavailable; retry shortly"),
+    504: ("deadline_exceeded", "the request's deadline was exceeded"),
 }
-_REFUSED = ("refused", "the request cannot be served as it is")
-_INTERNAL = ("internal_error", "something went wrong in the service; its log has the request id")
+_REFUSED = ("refused", "the request was refused")
+_INTERNAL = ("internal_error", "internal error; find the request id in the service's log")
 
 
 def status_of(error: ServingError, table: tuple[tuple[type[ServingError], int], ...] = HTTP) -> int:
-    """The HTTP status of an error; 500 for those that are the service's own fault."""
+    """The HTTP status of an error; 500 for internal errors."""
     return next((status for kind, status in table if isinstance(error, kind)), 500)
 
 
 def body(code: str, message: str, state: RequestContext) -> bytes:
-    """The one error shape; marks the request as answered in it."""
+    """The body of an error. Marks the response as having our error shape."""
     state.shaped = True
     if state.protocol:
         return orjson.dumps({"error": message})
@@ -150,13 +150,13 @@ def body(code: str, message: str, state: RequestContext) -> bytes:
 
 
 def framework_body(status: int, state: RequestContext) -> bytes:
-    """The error shape for a status that the framework made by itself."""
+    """The body of an error for a status that the framework produced itself."""
     code, message = FRAMEWORK.get(status, _INTERNAL if status >= 500 else _REFUSED)
     return body(code, message, state)
 
 
 def response(error: ServingError) -> Response:
-    """The response that tells of an error. Marks the request as answered in our shape."""
+    """The response of an error. Marks it as having our error shape."""
     state = context.current.get()
     state.problem = error
     status = status_of(error, PROTOCOL if state.protocol else HTTP)

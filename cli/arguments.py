@@ -1,4 +1,4 @@
-"""Versions on the command line: `NAME VERSION`, where an integer n means vn."""
+"""The arguments `NAME VERSION`: models and versions of the store. An integer n means vn."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from models_import.store import ModelStore
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def VERSION_ARGUMENTS(command: Command) -> Command:  # noqa: N802 - a decorator that stands beside click's
-    """The arguments NAME and VERSION."""
+def VERSION_ARGUMENTS(command: Command) -> Command:  # noqa: N802 - a decorator used beside click's
+    """Add the arguments NAME and VERSION to a command."""
     return click.argument("name")(click.argument("version")(command))
 
 
-def sight_of(store: ModelStore, name: str) -> ModelInfo:
-    """A model of the store; `Refused` naming what there is."""
-    sights = store.look()
-    if sights is None:
-        raise Refused(f"the store {store.path} cannot be read: is it there, and may you read it?")
-    if name not in sights:
-        known = ", ".join(sorted(sights)) or "nothing"
-        raise Refused(f"there is no model {name!r} in {store.path}; there is {known}")
-    return sights[name]
+def stored_model(store: ModelStore, name: str) -> ModelInfo:
+    """The model `name` of the store. Raises `Refused`, listing the models of the store."""
+    models = store.look()
+    if models is None:
+        raise Refused(f"cannot read the store {store.path}: check that it exists and that you may read it")
+    if name not in models:
+        known = ", ".join(sorted(models)) or "none"
+        raise Refused(f"there is no model {name!r} in {store.path}; models: {known}")
+    return models[name]
 
 
 def one_version(store: ModelStore, name: str, version: str) -> ModelTag:
-    """A version of the store, named exactly; `Refused` naming what there is."""
-    return version_of(sight_of(store, name), version)
+    """A version of the store by its exact name. Raises `Refused`, listing the versions of the model."""
+    return version_of(stored_model(store, name), version)
 
 
-def version_of(sight: ModelInfo, version: str) -> ModelTag:
-    """A version of one model, named exactly; `Refused` naming what there is."""
-    word = as_version(version, sight.versions)
-    if word not in sight.versions:
-        known = ", ".join(sorted(sight.versions, key=natural_key)) or "none"
-        raise Refused(f"there is no version {word} of {sight.name}; there is {known}")
-    return ModelTag(sight.name, word)
+def version_of(model: ModelInfo, version: str) -> ModelTag:
+    """A version of one model by its exact name. Raises `Refused`, listing the versions of the model."""
+    exact = as_version(version, model.versions)
+    if exact not in model.versions:
+        known = ", ".join(sorted(model.versions, key=natural_key)) or "none"
+        raise Refused(f"there is no version {exact} of {model.name}; versions: {known}")
+    return ModelTag(model.name, exact)

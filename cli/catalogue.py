@@ -1,4 +1,4 @@
-"""`catalogue`: what `okawari get` can fetch."""
+"""`catalogue`: the models that `okawari get` can download."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models_import.store import ModelStore
 if TYPE_CHECKING:
     from models_import.catalogue import CatalogueEntry
 
-#: What the store holds by an entry's tag.
+#: How the store's version compares with an entry: the same files, other or incomplete files, not stored.
 HELD, DIFFERS, ABSENT = "yes", "differs", "-"
 _COLUMNS = ("MODEL", "TASK", "SIZE", "LICENCE", "QUALITY", "STORED", "SOURCE")
 _COMMIT = re.compile(r"\b([0-9a-f]{7})[0-9a-f]{33}\b")
@@ -25,30 +25,30 @@ _COMMIT = re.compile(r"\b([0-9a-f]{7})[0-9a-f]{33}\b")
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One model version that can be had, and what the store holds by its tag."""
+    """An entry of the catalogue, and the store's version of the same tag."""
 
     entry: CatalogueEntry
     config: ModelConfig
     digest: str
-    sight: VersionInfo | None
+    in_store: VersionInfo | None
 
     @property
     def stored(self) -> str:
-        if self.sight is None:
+        if self.in_store is None:
             return ABSENT
-        whole = self.sight.reason is None and self.sight.digest == self.digest
-        return HELD if whole else DIFFERS
+        same = self.in_store.reason is None and self.in_store.digest == self.digest
+        return HELD if same else DIFFERS
 
 
 @click.command("catalogue")
 @click.argument("names", nargs=-1, metavar="[NAME…]")
-@click.option("--json", "as_json", is_flag=True, help="For programs; addresses and digests in full.")
+@click.option("--json", "as_json", is_flag=True, help="JSON output, with full addresses and digests.")
 def catalogue_command(names: tuple[str, ...], as_json: bool) -> None:
-    """List the models that `okawari get` fetches: task, size, licence, measured quality, source.
+    """List the models of the catalogue: task, size, licence, measured quality, source.
 
-    QUALITY was measured with this service; AP50 is the average precision at an overlap of 0.5, at best
-    1. STORED says whether the store holds the version already; what `differs` has its tag and other
-    files, or is not whole: `okawari models` says which.
+    QUALITY was measured with this service; AP50 is the average precision at an overlap of 0.5 (best:
+    1). STORED shows whether the store holds the version; `differs` means that the stored version has
+    other files or is incomplete: see `okawari models`.
 
     \b
     Examples:
@@ -58,37 +58,38 @@ def catalogue_command(names: tuple[str, ...], as_json: bool) -> None:
     """
     from models_import.catalogue import choose, entries
 
-    found = entries()
+    known = entries()
     for name in names:
-        choose(found, name, None)
-    sights = ModelStore(settings().models).look() or {}
-    offers = [_offer(entry, sights) for entry in found if not names or entry.name in names]
+        choose(known, name, None)
+    stored = ModelStore(settings().models).look() or {}
+    offers = [_offer(entry, stored) for entry in known if not names or entry.name in names]
     if as_json:
         say_json({"models": [_document(offer) for offer in offers]})
     else:
         _print(offers)
 
 
-def _offer(entry: CatalogueEntry, sights: Mapping[str, ModelInfo]) -> Offer:
+def _offer(entry: CatalogueEntry, stored: Mapping[str, ModelInfo]) -> Offer:
     from models_import.catalogue import config_of, digest_before_fetching
 
-    model = sights.get(entry.name)
-    sight = model.versions.get(entry.version) if model else None
-    return Offer(entry, config_of(entry), digest_before_fetching(entry), sight)
+    model = stored.get(entry.name)
+    version = model.versions.get(entry.version) if model else None
+    return Offer(entry, config_of(entry), digest_before_fetching(entry), version)
 
 
 def _document(offer: Offer) -> dict[str, Any]:
     entry = offer.entry.model_dump(mode="json", exclude={"config"})
     more = {"task": offer.config.task, "family": offer.config.family, "digest": offer.digest}
-    held = {"stored": offer.stored == HELD, "stored_digest": offer.sight.digest if offer.sight else None}
+    in_store = offer.in_store
+    held = {"stored": offer.stored == HELD, "stored_digest": in_store.digest if in_store else None}
     return entry | more | held
 
 
 def _print(offers: Sequence[Offer]) -> None:
-    """One line a model; on a terminal the source stands below, so that the line fits."""
+    """Print one line per model; on a terminal the source is below it, so that the line fits."""
     from rich.console import Console
 
-    # A terminal folds what is too long; a program is given whole lines.
+    # A terminal folds long lines; a program gets them whole.
     console = Console(width=100_000)
     if not console.is_terminal:
         for line in _lines(console, offers, _COLUMNS):
@@ -126,19 +127,20 @@ def _row(offer: Offer) -> tuple[str, ...]:
 
 
 def _shortened(address: str) -> str:
-    """An address that people may still open: a commit is known by its first letters."""
+    """An address with its commit cut to 7 digits, which GitHub still resolves."""
     return _COMMIT.sub(r"\1", address.removeprefix("https://"))
 
 
 def _measured(offers: Sequence[Offer]) -> list[str]:
-    """How the qualities were measured, those that were measured alike together."""
-    ways = dict.fromkeys((offer.entry.quality.measure, offer.entry.quality.how) for offer in offers)
+    """How each quality was measured, a line per method."""
+    methods = dict.fromkeys((offer.entry.quality.measure, offer.entry.quality.how) for offer in offers)
     return [
         f"{measure} of {', '.join(_names(offers, measure, how))}: {how}, measured with this service"
-        for measure, how in ways
+        for measure, how in methods
     ]
 
 
 def _names(offers: Sequence[Offer], measure: str, how: str) -> list[str]:
-    alike = (one for one in offers if (one.entry.quality.measure, one.entry.quality.how) == (measure, how))
-    return list(dict.fromkeys(offer.entry.name for offer in alike))
+    entries = (offer.entry for offer in offers)
+    names = (entry.name for entry in entries if (entry.quality.measure, entry.quality.how) == (measure, how))
+    return list(dict.fromkeys(names))

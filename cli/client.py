@@ -1,4 +1,4 @@
-"""Asking the running service: where it is, what it says of a picture, and the picture it draws."""
+"""A client of the running service: find it, predict, fetch the annotated picture."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from workers.run_folder import RunFolder
 if TYPE_CHECKING:
     import httpx
 
-#: Requests under way at once.
+#: Requests in flight at once.
 AT_ONCE = 4
 _TRIES = 5
 _LONGEST_PAUSE = 2.0
-#: The answers after which the same request may succeed soon.
+#: Statuses after which the same request may soon succeed.
 _BUSY = (429, 503)
 
 
 def service_url(run: RunFolder) -> str:
-    """Where the service of this home listens. Raises `Refused`, saying what to do, when it does not."""
+    """The URL of the service of this home. Raises `Refused`, saying what to do, while it is not listening."""
     if not run.is_up():
         raise Refused(
             f"the service of {run.path.parent} is down: start it (`make run`, or `bentoml serve "
-            "service:Okawari`), or name another one with --url http://HOST:PORT"
+            "service:Okawari`), or give the URL of another one: --url http://HOST:PORT"
         )
-    worker = next((each for each in run.worker_states() if each.port), None)
+    worker = next((worker for worker in run.worker_states() if worker.port), None)
     if worker is None:
-        raise Refused("the service starts and does not listen yet; `okawari status` tells when it does")
+        raise Refused("the service is starting and not listening yet; `okawari status` shows when it is")
     return http_url(worker)
 
 
 def connect(url: str, *, own: bool) -> httpx.Client:
-    """A client of the service at `url`; `own` is on this machine, which no proxy leads to.
+    """A client of the service at `url`; `own`: it runs on this machine, so no proxy is used.
 
-    The certificate of an own service is not checked: it names the host that others know it by. Raises
-    `Refused` when nothing of ours answers there.
+    The certificate of an own service is not checked, since it names the public host, not the loopback
+    address. Raises `Refused` when no Okawari service answers there.
     """
     import httpx
 
@@ -50,15 +50,15 @@ def connect(url: str, *, own: bool) -> httpx.Client:
         client = httpx.Client(base_url=url, timeout=timeout, trust_env=not own, verify=not own)
         answer = client.get("/livez")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise Refused(f"nothing answers at {url}: {error}") from None
+        raise Refused(f"no service answers at {url}: {error}") from None
     if answer.status_code != 200 or "x-request-id" not in answer.headers:
         client.close()
-        raise Refused(f"what answers at {url} is not this service (GET /livez: {answer.status_code})")
+        raise Refused(f"{url} is not an Okawari service (GET /livez: {answer.status_code})")
     return client
 
 
 class RequestFailed(Exception):
-    """The service did not answer for a picture; `code` is its own word, or ours."""
+    """A request for one picture failed; `code` is the service's error code, or one of this client."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -68,7 +68,7 @@ class RequestFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PictureOutcome:
-    """What became of one file: the service's answer, or why there is none."""
+    """The outcome for one file: the service's answer, or the failure."""
 
     file: Path
     answer: Mapping[str, Any] | None = None
@@ -76,10 +76,10 @@ class PictureOutcome:
     failed: RequestFailed | None = None
 
 
-class Asker:
-    """Asks for one file after the other; may be used by several threads at once.
+class PredictClient:
+    """Sends pictures to the service; may be used by several threads at once.
 
-    `fields` go with every request. Pictures come as `media_type`.
+    `fields` are sent with every request. Annotated pictures are fetched as `media_type`.
     """
 
     def __init__(
@@ -95,9 +95,11 @@ class Asker:
         self._media_type = media_type
         self._sleep = sleep
 
-    def ask(self, file: Path, place: Path | None) -> PictureOutcome:
-        """Ask what is on the picture; write it, drawn by the same version, to `place`. Never raises for
-        what is wrong with one file."""
+    def predict(self, file: Path, place: Path | None) -> PictureOutcome:
+        """Predict one picture; with `place`, write the picture annotated by the same version there.
+
+        A failure of one file is part of the outcome and never raised.
+        """
         try:
             data = _read(file)
             answer, drawn = self._both(data) if place else (self._predict(data), b"")
@@ -119,7 +121,7 @@ class Asker:
             except RequestFailed as failed:
                 if failed.code not in ("version_not_loaded", "version_not_found"):
                     raise
-        raise RequestFailed("swapped", "the model was swapped again and again between answer and picture")
+        raise RequestFailed("swapped", "the model was swapped repeatedly between prediction and annotation")
 
     def _predict(self, data: bytes) -> Mapping[str, Any]:
         response = self._post("/predict", data, {})
@@ -128,11 +130,11 @@ class Asker:
         except ValueError:
             answer = None
         if not isinstance(answer, dict) or "detections" not in answer:
-            raise RequestFailed("strange", "what answers is not this service: the answer is no prediction")
+            raise RequestFailed("strange", "the answer is not a prediction: this is not an Okawari service")
         return answer
 
     def _post(self, path: str, data: bytes, more: Mapping[str, str]) -> httpx.Response:
-        """The good answer; a service that is busy is asked again some times. Raises `Failed`."""
+        """The response of status 200; a busy service is retried a few times. Raises `RequestFailed`."""
         response = self._send(path, data, more)
         for _ in range(_TRIES - 1):
             if response.status_code not in _BUSY:
@@ -156,7 +158,7 @@ class Asker:
 
 def _read(file: Path) -> bytes:
     if not file.is_file():
-        raise RequestFailed("file", "there is no such file" if not file.exists() else "it is no file")
+        raise RequestFailed("file", "file not found" if not file.exists() else "not a regular file")
     return file.read_bytes()
 
 
@@ -166,9 +168,9 @@ def _pause(response: httpx.Response) -> float:
 
 
 def _failure(response: httpx.Response) -> RequestFailed:
-    """What the service says is wrong."""
+    """The service's error of a response."""
     try:
         error = response.json()["error"]
         return RequestFailed(str(error["code"]), str(error["message"]))
     except (ValueError, KeyError, TypeError):
-        return RequestFailed("strange", f"status {response.status_code}, and no reason that can be read")
+        return RequestFailed("strange", f"status {response.status_code} without a readable error")

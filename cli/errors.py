@@ -1,4 +1,4 @@
-"""How a command says no."""
+"""Errors of the command line."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import click
 
 
 class Refused(click.ClickException):
-    """What was asked for was not done; the reason goes to stderr in one line, and the exit is 1."""
+    """A command was not carried out; its reason goes to stderr in one line, the exit code is 1."""
 
     exit_code = 1
 
     def show(self, file: object = None) -> None:  # noqa: ARG002 - the base class's signature
-        """Say it."""
+        """Print the reason to stderr."""
         complain(self.message)
 
 
 def complain(text: str) -> None:
-    """A refusal among other outcomes."""
+    """Print an error to stderr, in one line, and go on."""
     click.echo(f"okawari: {' '.join(text.split())}", err=True)

@@ -1,4 +1,4 @@
-"""`families`, `schema`: what a config.json may say."""
+"""`families`, `schema`: the permitted content of config.json."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cli.output import say, say_json
 
 @click.command("families")
 def families_command() -> None:
-    """List the model families: how outputs become detections.
+    """List the model families, which turn model outputs into detections.
 
     \b
     Example:

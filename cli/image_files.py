@@ -1,4 +1,4 @@
-"""Which pictures are meant, what is passed over, and where annotated copies go."""
+"""The input pictures of `predict`, the files that it skips, and the paths of annotated copies."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from hotswap.errors import BadPicture, UnsupportedPicture
 from hotswap.tags import natural_key
 from runners.image_header import sniff
 
-#: Files of a folder with one of these are asked about; others only where they begin as pictures do.
+#: Files of a folder with one of these suffixes are pictures; others only if their content is one.
 _NAMES = "jpg jpeg jpe jfif jfi jif pjpeg pjp png apng webp bmp dib avif heic heif hif"
 SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 _LONGEST_NAME = 180
-#: Bytes that tell a picture's format, and how much is told of what is passed over.
+#: Bytes that identify a picture's format; the most file names and reasons of the note on skipped files.
 _FRONT, _MOST_NAMES, _MOST_REASONS = 4096, 3, 6
 _SAVED = re.compile(r"\.annotated(-\d+)?$")
 
 
-class PassedOver:
-    """Files of folders that are not asked about, by the reason; and folders that hold no picture."""
+class SkippedFiles:
+    """Skipped files by reason, and folders without a picture."""
 
     def __init__(self) -> None:
         self.folders: list[Path] = []
@@ -32,18 +32,18 @@ class PassedOver:
         self._counts: Counter[str] = Counter()
 
     def add(self, file: Path, reason: str) -> None:
-        """Count a file; the first few of each reason are named."""
+        """Count a file; the names of the first few per reason are kept."""
         self._counts[reason] += 1
         if len(names := self._names.setdefault(reason, [])) < _MOST_NAMES:
             names.append(format_filename(file.name))
 
     @property
     def count(self) -> int:
-        """How many files."""
+        """Number of files."""
         return self._counts.total()
 
-    def told(self) -> str:
-        """The files for people: how many, the first of each reason, and the reasons."""
+    def summary(self) -> str:
+        """The files for people: the first names of each reason, their number, and the reason."""
         reasons = self._counts.most_common(_MOST_REASONS)
         more = [f"and {len(self._counts) - _MOST_REASONS} more reasons"][: len(self._counts) > _MOST_REASONS]
         return "; ".join([*(f"{self._few(reason)} ({reason})" for reason, _ in reasons), *more])
@@ -53,24 +53,24 @@ class PassedOver:
         return ", ".join(self._names[reason]) + (f" and {rest} more" if rest else "")
 
 
-def pictures(paths: Sequence[Path], passed: PassedOver | None = None) -> list[Path]:
-    """The files, and the pictures of the folders, in natural order; each once.
+def pictures(paths: Sequence[Path], skipped: SkippedFiles | None = None) -> list[Path]:
+    """The files, and the pictures of the folders, in natural order, without duplicates.
 
-    In folders, hidden names and folders behind links are left out; what else is no picture, or what earlier
-    calls have saved, is added to `passed`.
+    Hidden names and linked folders inside a folder are ignored. Other files that are not pictures, and
+    pictures saved by earlier calls, are added to `skipped`.
     """
-    passed = PassedOver() if passed is None else passed
+    skipped = SkippedFiles() if skipped is None else skipped
     chosen: dict[str, Path] = {}
     for path in paths:
-        files = list(_inside(path, passed)) if path.is_dir() else [path]
+        files = list(_inside(path, skipped)) if path.is_dir() else [path]
         for file in files:
             chosen.setdefault(os.path.realpath(file), file)
         if not files:
-            passed.folders.append(path)
+            skipped.folders.append(path)
     return list(chosen.values())
 
 
-def _inside(folder: Path, passed: PassedOver) -> Iterator[Path]:
+def _inside(folder: Path, skipped: SkippedFiles) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         for name in sorted(files, key=natural_key):
@@ -78,40 +78,40 @@ def _inside(folder: Path, passed: PassedOver) -> Iterator[Path]:
             if name.startswith("."):
                 continue
             if reason := _why_not(file):
-                passed.add(file, reason)
+                skipped.add(file, reason)
             else:
                 yield file
 
 
 def _why_not(file: Path) -> str | None:
-    """Why a file of a folder is not asked about; None for one that is."""
+    """The reason to skip a file of a folder; None for a picture."""
     if _SAVED.search(file.stem):
         return "saved by an earlier call"
     return None if file.suffix.lower() in SUFFIXES else _no_picture(file)
 
 
 def _no_picture(file: Path) -> str | None:
-    """Why a file is no picture, by its first bytes; None for one that is."""
-    if not file.is_file():  # to open a pipe would wait for who writes
-        return "no file"
+    """Why a file is not a picture, judged by its first bytes; None for a picture."""
+    if not file.is_file():  # opening a pipe would wait for its writer
+        return "not a regular file"
     try:
         with file.open("rb") as opened:
             sniff(opened.read(_FRONT))
     except UnsupportedPicture as other:
         return other.message.partition(";")[0]
     except BadPicture:
-        return "no picture"
+        return "not a picture"
     except OSError as error:
         return error.strerror or str(error)
     return None
 
 
 def places(files: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:
-    """For each file a name of its own in `folder`: never an input's, never outside, the same every time.
+    """A distinct path in `folder` for each file, the same at every call and never that of an input.
 
     `a/x.jpg` and `b/x.png` become `x.annotated.jpg` and `x.annotated-2.jpg`.
     """
-    taken = {each.casefold() for file in files for each in (str(_entry(file)), os.path.realpath(file))}
+    taken = {path.casefold() for file in files for path in (str(_entry(file)), os.path.realpath(file))}
     chosen: dict[Path, Path] = {}
     for file in files:
         chosen[file] = next(
@@ -130,5 +130,5 @@ def _names(file: Path, folder: Path, suffix: str) -> Iterator[Path]:
 
 
 def _entry(path: Path) -> Path:
-    """Where the name itself stands, whatever it leads to."""
+    """The real path of the directory entry itself; a link is not followed."""
     return Path(os.path.realpath(path.parent), path.name)

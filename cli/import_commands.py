@@ -1,4 +1,4 @@
-"""`import`, `get`, `init`: models come in."""
+"""`import`, `get`, `init`: add models to the store."""
 
 from __future__ import annotations
 
@@ -18,54 +18,56 @@ from models_import.candidates import Candidate, Wanted, candidates, without_vers
 from models_import.errors import ImportRefused
 from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
-from models_import.progress import told
+from models_import.progress import summary
 from models_import.store import ModelStore
 
 
 class _Path(click.Path):
-    """A path, in which `~` counts too where the shell leaves it (`--watch=~/drop`)."""
+    """A path that expands `~` itself where the shell does not (`--watch=~/drop`)."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 - keeps what it is given
+        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 - keeps the type of `value`
 
 
-#: Folders that are named where a tree holds no version in them.
+#: Most folders without a version that a note names.
 _MOST_NAMES = 5
 _PATH = _Path(exists=True, path_type=Path)
 
 
 @click.command("import")
 @click.argument("paths", nargs=-1, type=_PATH, metavar="[PATH…]")
-@click.option("--name", help="The model's name, instead of the one that the path says.")
-@click.option("--version", help="The version; an integer n means vn.")
-@click.option("--config", type=_Path(exists=True, dir_okay=False, path_type=Path), help="A config.json.")
+@click.option("--name", help="Model name, instead of the name in the path.")
+@click.option("--version", help="Version; an integer n means vn.")
+@click.option(
+    "--config", type=_Path(exists=True, dir_okay=False, path_type=Path), help="The config.json to use."
+)
 @click.option(
     "--watch",
     "drop",
     metavar="DIR",
     type=_Path(file_okay=False, path_type=Path),
-    help="Import what is put into DIR, and what lies there already, until a signal ends it.",
+    help="Watch DIR and import what is in it and what is added, until stopped by a signal.",
 )
 def import_command(
     paths: tuple[Path, ...], name: str | None, version: str | None, config: Path | None, drop: Path | None
 ) -> None:
-    """Check models and put them into the store, each in one step.
+    """Check models and add them to the store, each in one atomic step.
 
-    PATH is a folder NAME/VERSION with weights.onnx (or exactly one .onnx) and config.json, a tree of
-    such folders, one .onnx file (with --config, --name and --version; data files that it names come in
-    from beside it), or an archive that BentoML exports (.bentomodel, .tar, .tar.gz, .zip …).
+    PATH is one of: a folder NAME/VERSION with weights.onnx (or exactly one .onnx) and config.json; a
+    tree of such folders; one .onnx file (with --config, --name and --version; its external data files
+    are imported from beside it); an archive as BentoML exports it (.bentomodel, .tar, .tar.gz, .zip …).
 
-    A folder is called what it is called where it lies: `..` and `.` work, and a link `current` to v2 is
-    v2. Links in a folder are followed, and what they lead to is copied.
+    The names come from the real folder: `..` and `.` work, and a link `current` to v2 is v2. Links
+    inside a folder are followed and their targets copied.
 
-    A version never changes: the same tag with other files is refused. With the same files it is
-    refused too when PATH names that one version, and `unchanged` when it was found in a tree.
+    A version never changes: an existing tag with other files is refused. With the same files it is
+    refused when PATH names that one version, and reported as `unchanged` in a tree.
 
-    With --watch, DIR holds NAME/VERSION folders and archives. Each is imported when it is whole: nothing
-    in it has changed for 2 s (longer for one that failed before) and the model loads. One that cannot
-    be imported for 10 s without a change gets a note, IMPORT-FAILED.txt, beside its files; the note goes
-    away when the version came in. Files that change are tried again. What is no version is told in the
-    log, once; hidden files and such as *.part and *~ are not. SIGTERM ends it, with exit 0.
+    With --watch, DIR holds NAME/VERSION folders and archives. Each is imported when it is complete: no
+    change for 2 s (longer after a failure) and the model loads. A version that fails for 10 s without a
+    change gets a note, IMPORT-FAILED.txt, beside its files; the note is deleted after a successful
+    import. Changed files are retried. Anything that is not a version is logged once; hidden files and
+    names such as *.part and *~ are ignored. SIGTERM ends the watch with exit code 0.
 
     \b
     Examples:
@@ -93,7 +95,7 @@ def import_command(
 def _watch(drop: Path, *, alone: bool) -> None:
     if not alone:
         raise click.UsageError(
-            "--watch DIR goes with no PATH and no other option: DIR says names and versions"
+            "--watch DIR takes no PATH and no other option: names and versions come from DIR"
         )
     from cli.watch_command import watch
 
@@ -103,57 +105,57 @@ def _watch(drop: Path, *, alone: bool) -> None:
 
 def _check_onnx(path: Path, wanted: Wanted) -> None:
     if is_onnx(path.name) and None in (wanted.name, wanted.version, wanted.config):
-        raise click.UsageError(f"{path} is one file: give --config, --name and --version with it")
+        raise click.UsageError(f"{path} is a single file: add --config, --name and --version")
 
 
 def _import_path(importer: Importer, path: Path, wanted: Wanted) -> bool:
-    """Import all that a path holds; False when anything was refused."""
+    """Import every version of a path; False when any was refused."""
     try:
-        found = candidates(path, wanted)
+        versions = candidates(path, wanted)
     except ImportRefused as refused:
         complain(str(refused))
         return False
-    if not found:
-        note(f"{path}: no versions in it; a version is NAME/VERSION/{{weights.onnx, config.json}}")
-    elif not found[0].named:
-        _note_passed_over(path)
-    # Each is tried, whatever became of those before it.
-    outcomes = [_import_one(importer, candidate) for candidate in found]
+    if not versions:
+        note(f"{path}: contains no version; a version is NAME/VERSION/{{weights.onnx, config.json}}")
+    elif not versions[0].named:
+        _note_skipped(path)
+    # A failure does not stop the import of the others.
+    outcomes = [_import_one(importer, candidate) for candidate in versions]
     return all(outcomes)
 
 
-def _note_passed_over(path: Path) -> None:
-    """Name the folders of a tree that hold no version; a few of them."""
-    passed_over = without_version(path)
-    if passed_over:
-        names = ", ".join(str(folder.relative_to(path.resolve())) for folder in passed_over[:_MOST_NAMES])
-        more = len(passed_over) - _MOST_NAMES
-        note(f"passed over, no version in it: {names}" + (f" and {more} more" if more > 0 else ""))
+def _note_skipped(path: Path) -> None:
+    """Print the first few folders of a tree that contain no version."""
+    skipped = without_version(path)
+    if skipped:
+        names = ", ".join(str(folder.relative_to(path.resolve())) for folder in skipped[:_MOST_NAMES])
+        more = len(skipped) - _MOST_NAMES
+        note(f"skipped, no version: {names}" + (f" and {more} more" if more > 0 else ""))
 
 
 def _import_one(importer: Importer, candidate: Candidate) -> bool:
     try:
-        done = importer.run(candidate)
+        imported = importer.run(candidate)
     except ImportRefused as refused:
         complain(str(refused))
         return False
-    if done.outcome == "unchanged" and candidate.named:
-        complain(f"{done.tag} is in the store already, with the same files; nothing was changed")
+    if imported.outcome == "unchanged" and candidate.named:
+        complain(f"{imported.tag} is already in the store with the same files; nothing changed")
         return False
-    say(told(done))
+    say(summary(imported))
     return True
 
 
 @click.command("get")
 @click.argument("name")
-@click.option("--version", help="Which one; the newest if left out.")
+@click.option("--version", help="Version. Default: the latest one.")
 @click.option(
     "--mirror",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Take the weights from this folder, found by their sha256, instead of the network.",
+    help="Folder to take the weights from, by sha256, instead of the network.",
 )
 def get_command(name: str, version: str | None, mirror: Path | None) -> None:
-    """Fetch a model of the catalogue and put it into the store.
+    """Download a model of the catalogue and add it to the store.
 
     \b
     Examples:
@@ -166,7 +168,7 @@ def get_command(name: str, version: str | None, mirror: Path | None) -> None:
     entry = choose(entries(), name, version)
     home = settings().store_home
     if _digest_in_store(home, entry.tag) == digest_before_fetching(entry):
-        raise Refused(f"{entry.tag} is in the store already, with the same files; nothing was changed")
+        raise Refused(f"{entry.tag} is already in the store with the same files; nothing changed")
     note(f"{entry.tag}: {entry.description}; licence {entry.licence}, from {entry.source}")
     with TerminalReport() as report, tempfile.TemporaryDirectory() as scratch:
         folder = assemble(entry, Path(scratch), mirror=mirror, report=report)
@@ -177,16 +179,16 @@ def get_command(name: str, version: str | None, mirror: Path | None) -> None:
 
 
 def _digest_in_store(home: Path, tag: ModelTag) -> str | None:
-    """Of a version that the store holds whole; None lets the import find out what is wrong."""
+    """The digest of a complete version of the store; None for any other, which the import then examines."""
     settled = ModelStore(home / "models").settle(tag)
     return settled.digest if isinstance(settled, Artifact) else None
 
 
 @click.command("init")
 def init_command() -> None:
-    """Give a new home the demo models, once.
+    """Install the demo models (once per home).
 
-    Doing it again does nothing, and demo models that were removed stay removed.
+    A second call does nothing: removed demo models stay removed.
 
     \b
     Example:
@@ -197,6 +199,6 @@ def init_command() -> None:
     configured = settings()
     with TerminalReport() as report:
         importer = Importer(configured.store_home, report=report)
-        done = seed(configured.home, importer, refused=note)
-    for one in done:
-        say(told(one))
+        versions = seed(configured.home, importer, refused=note)
+    for version in versions:
+        say(summary(version))

@@ -1,6 +1,6 @@
-"""`okawari`: bring models in, see what serves, and say what shall serve.
+"""`okawari`: import models, see which versions are serving, choose what to serve.
 
-Exit 0: done. 1: refused, with the reason in one line on stderr. 2: the command was not understood.
+Exit 0: done. 1: refused, with the reason in one line on stderr. 2: wrong usage.
 Heavy libraries are imported inside the commands that need them.
 """
 
@@ -13,32 +13,32 @@ from importlib import import_module
 import click
 
 from cli.errors import Refused
-from models_import.subprocesses import give_way
+from models_import.subprocesses import lower_priority
 
-# Every process of ours inherits it; BentoML would send usage data otherwise.
+# Child processes inherit it. Without it BentoML sends usage data.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-#: Command → the module that holds it, imported when it is needed, and what it does.
+#: Command → its module, imported on first use, and its summary.
 COMMANDS = {
-    "import": ("cli.import_commands", "Check models and put them into the store, each in one step."),
-    "get": ("cli.import_commands", "Fetch a model of the catalogue and put it into the store."),
-    "catalogue": ("cli.catalogue", "List the models that can be fetched by name."),
-    "init": ("cli.import_commands", "Give a new home the demo models, once."),
-    "models": ("cli.status_commands", "List versions, which serves, and why the others do not."),
-    "export": ("cli.store_commands", "Write a version as an archive."),
-    "remove": ("cli.store_commands", "Remove a version from the store for good."),
-    "status": ("cli.status_commands", "Say whether the service runs, where, and what it serves."),
-    "predict": ("cli.predict_command", "Ask the running service about pictures, and see what it sees."),
-    "pin": ("cli.target_commands", "Let one version answer, whatever else is imported."),
-    "follow": ("cli.target_commands", "Let the newest version answer, now and after every import."),
-    "reload": ("cli.target_commands", "Let the service look again now, and try again what failed."),
+    "import": ("cli.import_commands", "Check models and add them to the store."),
+    "get": ("cli.import_commands", "Download a model of the catalogue and import it."),
+    "catalogue": ("cli.catalogue", "List the models of the catalogue."),
+    "init": ("cli.import_commands", "Install the demo models (once per home)."),
+    "models": ("cli.status_commands", "List versions, their states, and why a version is not serving."),
+    "export": ("cli.store_commands", "Export a version as an archive."),
+    "remove": ("cli.store_commands", "Delete a version from the store."),
+    "status": ("cli.status_commands", "Show whether the service is up, its addresses and what it serves."),
+    "predict": ("cli.predict_command", "Run pictures through the service and show the detections."),
+    "pin": ("cli.target_commands", "Pin a model to one version."),
+    "follow": ("cli.target_commands", "Always serve the latest version."),
+    "reload": ("cli.target_commands", "Rescan the store now and retry failed versions."),
     "families": ("cli.family_commands", "List the model families."),
     "schema": ("cli.family_commands", "Print the JSON Schema of config.json."),
 }
 
 
 class Commands(click.Group):
-    """The commands, in the order in which people meet them; what is refused becomes `Refused`."""
+    """The commands in the order of `COMMANDS`; an expected error of any of them becomes `Refused`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -64,9 +64,9 @@ class Commands(click.Group):
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the error speaks to the caller; any other is a fault of ours and shows where it happened.
+    """Whether the error carries a message for the caller; any other is a bug and keeps its traceback.
 
-    A reader that has left, such as `head`, is neither: click ends the program without a word.
+    A closed pipe (`| head`) is neither: click ends the program silently.
     """
     from pydantic import ValidationError
 
@@ -76,32 +76,32 @@ def _is_refusal(error: Exception) -> bool:
     from models_import.errors import ImportRefused
     from registry.file_store import StateDamaged
 
-    told = (ImportRefused, StateDamaged, BadManifest, BadTag, BadServe, ValidationError, OSError)
-    return isinstance(error, told) and not isinstance(error, BrokenPipeError)
+    refusals = (ImportRefused, StateDamaged, BadManifest, BadTag, BadServe, ValidationError, OSError)
+    return isinstance(error, refusals) and not isinstance(error, BrokenPipeError)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="okawari", message="okawari %(version)s")
 def main() -> None:
-    """Bring models in, see what serves, and say what shall serve.
+    """Import models, see which versions are serving, choose what to serve.
 
-    The models lie in $BENTOML_HOME/models, what is wished and what runs in $OKAWARI_HOME. If one of
-    the two is set the other defaults to it; if neither, both are ./var. Every command works with the
-    service up or down.
+    The models are in $BENTOML_HOME/models; the desired state and the run folder are in $OKAWARI_HOME.
+    If only one of the two is set, the other defaults to it; if neither is set, both are ./var.
+    `predict` needs a running service; every other command works with the service up or down.
 
     \b
     Examples:
       okawari import models/detector/v7      # a folder with weights.onnx and config.json
       okawari get fastestdet                 # from the catalogue
-      okawari models                         # what there is, what serves, and why the rest does not
-      okawari predict photos/ --save seen/   # what it finds, as a table and drawn on the pictures
-      okawari pin detector v6                # back to v6, while requests are answered
-      okawari follow detector latest         # the newest again
+      okawari models                         # all versions, their states, and why some are not serving
+      okawari predict photos/ --save out/    # detections as a table, and drawn on the pictures
+      okawari pin detector v6                # back to v6, without downtime
+      okawari follow detector latest         # the latest version again
     """
 
 
 def run() -> None:
-    """What `okawari` is: the command line as a program. Imports give way before they load anything."""
+    """The entry point of `okawari`. Commands that import models first lower their own priority."""
     if any(word in ("import", "get", "init") for word in sys.argv[1:2]):
-        give_way()
+        lower_priority()
     main()

@@ -1,4 +1,4 @@
-"""How the command line speaks: colours and bars on a terminal, plain lines elsewhere."""
+"""Output of the command line: lines on stdout and stderr, JSON, sizes and digests for people."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ import click
 from cli.errors import Refused
 from settings import Settings, findings, unknown
 
-_TOLD = f"{__name__}.unknown variables told"
+_WARNED = f"{__name__}.warned"
 
 
 def settings() -> Settings:
-    """What environment and `okawari.toml` say; raises `Refused`, naming the variable.
+    """The settings of the environment and `okawari.toml`. Raises `Refused`, naming the wrong variable.
 
-    Variables that look like settings and are none are told, once a command.
+    Warns once per command of variables that look like settings but are unknown.
     """
     try:
         read = Settings()
     except ValueError as error:
         raise Refused("; ".join(findings(error))) from None
     command = click.get_current_context(silent=True)
-    if command is not None and not command.find_root().meta.setdefault(_TOLD, False):
-        command.find_root().meta[_TOLD] = True
+    if command is not None and not command.find_root().meta.setdefault(_WARNED, False):
+        command.find_root().meta[_WARNED] = True
         for line in unknown(os.environ):
             note(f"okawari: warning: {line}")
     return read
 
 
 def say(text: str) -> None:
-    """A line on stdout."""
+    """Print a line to stdout."""
     click.echo(text)
 
 
 def note(text: str) -> None:
-    """A line on stderr that is no refusal."""
+    """Print a line to stderr that is not an error."""
     click.echo(text, err=True)
 
 
 def say_json(document: Any) -> None:
-    """A document for programs."""
+    """Print a document as indented JSON."""
     click.echo(json.dumps(document, indent=2, default=_plain))
 
 
@@ -52,12 +52,12 @@ def _plain(value: object) -> str:
 
 
 def mega(size: int) -> str:
-    """A size for people."""
+    """A size in kB or MB, for people; `-` for 0."""
     if size < 1_000_000:
         return f"{max(1, round(size / 1000))} kB" if size else "-"
     return f"{size / 1_000_000:.1f} MB"
 
 
 def short(digest: str | None) -> str:
-    """Enough of a digest to tell two apart."""
+    """The first 12 hex digits of a digest, enough to distinguish two; `-` for None."""
     return "-" if digest is None else digest.removeprefix("sha256:")[:12]

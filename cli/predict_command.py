@@ -1,4 +1,4 @@
-"""`predict`: ask the running service about pictures, and see what it sees."""
+"""`predict`: run pictures through the service; print the detections, save annotated pictures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from cli.client import AT_ONCE, Asker, PictureOutcome, connect, service_url
+from cli.client import AT_ONCE, PictureOutcome, PredictClient, connect, service_url
 from cli.errors import Refused, complain
-from cli.image_files import PassedOver, pictures, places
+from cli.image_files import SkippedFiles, pictures, places
 from cli.output import note, say, settings
 from cli.progress import counted
 from workers.run_folder import RunFolder
@@ -28,15 +28,21 @@ _MOST_FOLDERS = 4
 
 @click.command("predict")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILES…")
-@click.option("--model", help="Who shall answer; the service's default if left out.")
-@click.option("--version", help="Which version of it; what serves if left out. An integer n means vn.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Least score; the model's own if left out.")
-@click.option("--max-detections", type=click.IntRange(1, 1000), help="Found in one picture at most.")
+@click.option("--model", help="Model to use. Default: the service's default model.")
+@click.option("--version", help="Version of the model; an integer n means vn. Default: the serving version.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Minimum score. Default: the model's own threshold.",
+)
+@click.option(
+    "--max-detections", type=click.IntRange(1, 1000), help="Maximum number of detections per picture."
+)
 @click.option(
     "--save",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write each picture there with what was found drawn on it, as NAME.annotated.jpg.",
+    help="Save each picture with its detections drawn, as DIR/NAME.annotated.jpg.",
 )
 @click.option(
     "--format",
@@ -44,10 +50,10 @@ _MOST_FOLDERS = 4
     type=click.Choice(list(_FORMATS)),
     default="jpeg",
     show_default=True,
-    help="Of saved pictures.",
+    help="Format of saved pictures.",
 )
-@click.option("--url", help="Where the service is, if it is not the one of this home.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one line a file.")
+@click.option("--url", help="URL of the service. Default: the service of this home.")
+@click.option("--json", "as_json", is_flag=True, help="JSON output, one line per file.")
 def predict_command(
     files: tuple[Path, ...],
     *,
@@ -60,46 +66,46 @@ def predict_command(
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Ask the running service what it finds in pictures.
+    """Run pictures through the service and show the detections.
 
-    A folder among FILES means the pictures in it and below it: files with the suffix of a picture, and
-    files that begin like one. The others, and those that an earlier call has saved, are passed over and
-    named at the end. Saved pictures replace those of an earlier call, and never one of FILES.
+    A folder stands for the pictures in it and in its subfolders: files with a picture's suffix or
+    first bytes. Other files, and those saved by an earlier call, are skipped and listed at the end.
+    Saved pictures replace those of an earlier call, but never one of FILES.
 
-    Exit 1 when any file failed, or a folder holds no picture; the others are answered all the same. What
-    is passed over changes no exit code.
+    Exit code 1 when a file failed or a folder contains no picture; the other files are still processed.
+    Skipped files do not change the exit code.
 
     \b
     Examples:
       okawari predict street.jpg
-      okawari predict photos/ --model detector --save seen/
+      okawari predict photos/ --model detector --save out/
       okawari predict *.png --version v6 --threshold 0.4 --json
       okawari predict street.jpg --url http://camera-7:3000
     """
-    asked = {"model": model, "version": version, "threshold": threshold, "max_detections": max_detections}
-    fields = {name: str(value) for name, value in asked.items() if value is not None}
-    passed = PassedOver()
-    meant = pictures(files, passed)
-    if not meant:
-        raise Refused(f"{_none_in(files)}; found were {_files(passed)}")
-    targets = places(meant, save, _FORMATS[kind]) if save else {}
+    options = {"model": model, "version": version, "threshold": threshold, "max_detections": max_detections}
+    fields = {name: str(value) for name, value in options.items() if value is not None}
+    skipped = SkippedFiles()
+    inputs = pictures(files, skipped)
+    if not inputs:
+        raise Refused(f"{_none_in(files)}; skipped {_files(skipped)}")
+    targets = places(inputs, save, _FORMATS[kind]) if save else {}
     with closing(connect(url or service_url(RunFolder(settings().home)), own=url is None)) as client:
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
-        # A bar and lines on one terminal would be in each other's way.
+        # A progress bar would garble JSON lines on the same terminal.
         shown = not (as_json and sys.stdout.isatty())
-        outcomes = _ask_all(Asker(client, fields, f"image/{kind}"), meant, targets, shown)
-        done = _tell_lines(outcomes) if as_json else _tell_table(outcomes)
-    _tell_passed(passed)
-    if passed.folders or any(outcome.failed for outcome in done):
+        outcomes = _predict_all(PredictClient(client, fields, f"image/{kind}"), inputs, targets, shown)
+        done = _print_lines(outcomes) if as_json else _print_table(outcomes)
+    _print_skipped(skipped)
+    if skipped.folders or any(outcome.failed for outcome in done):
         raise SystemExit(1)
 
 
-def _tell_passed(passed: PassedOver) -> None:
-    if passed.folders:
-        complain(_none_in(passed.folders))
-    if passed.count:
-        note(f"passed over {_files(passed)}")
+def _print_skipped(skipped: SkippedFiles) -> None:
+    if skipped.folders:
+        complain(_none_in(skipped.folders))
+    if skipped.count:
+        note(f"skipped {_files(skipped)}")
 
 
 def _none_in(folders: Sequence[Path]) -> str:
@@ -108,28 +114,28 @@ def _none_in(folders: Sequence[Path]) -> str:
     return f"there are no pictures in {named}" + (f" and {more} more" if more > 0 else "")
 
 
-def _files(passed: PassedOver) -> str:
-    """How many files are passed over, which, and why."""
-    if not passed.count:
+def _files(skipped: SkippedFiles) -> str:
+    """The number of skipped files, their first names and the reasons."""
+    if not skipped.count:
         return "no files"
-    return f"{passed.count} {'file' if passed.count == 1 else 'files'}: {passed.told()}"
+    return f"{skipped.count} {'file' if skipped.count == 1 else 'files'}: {skipped.summary()}"
 
 
-def _ask_all(
-    asker: Asker, files: Sequence[Path], targets: Mapping[Path, Path], shown: bool
+def _predict_all(
+    service: PredictClient, files: Sequence[Path], targets: Mapping[Path, Path], shown: bool
 ) -> Iterator[PictureOutcome]:
-    """What becomes of each file, in order; a few are under way at once."""
-    with ThreadPoolExecutor(AT_ONCE) as pool, counted("asking", len(files), shown=shown) as step:
-        for outcome in pool.map(lambda file: asker.ask(file, targets.get(file)), files):
+    """The outcome of each file, in order; `AT_ONCE` requests run at once."""
+    with ThreadPoolExecutor(AT_ONCE) as pool, counted("predicting", len(files), shown=shown) as step:
+        for outcome in pool.map(lambda file: service.predict(file, targets.get(file)), files):
             step()
             yield outcome
 
 
-# --- telling -------------------------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------------
 
 
-def _tell_lines(outcomes: Iterable[PictureOutcome]) -> list[PictureOutcome]:
-    """One line of JSON a file, as soon as it is known."""
+def _print_lines(outcomes: Iterable[PictureOutcome]) -> list[PictureOutcome]:
+    """Print one line of JSON per file, as soon as its outcome is known."""
     done = []
     for outcome in outcomes:
         say(json.dumps(_document(outcome)))
@@ -145,8 +151,8 @@ def _document(outcome: PictureOutcome) -> dict[str, Any]:
     return named | saved | dict(outcome.answer or {})
 
 
-def _tell_table(outcomes: Iterable[PictureOutcome]) -> list[PictureOutcome]:
-    """A table of what was found, then what failed and why."""
+def _print_table(outcomes: Iterable[PictureOutcome]) -> list[PictureOutcome]:
+    """Print a table of the detections, then the failures with their reasons."""
     done = list(outcomes)
     if answered := [outcome for outcome in done if outcome.answer is not None]:
         _print(answered)
@@ -163,7 +169,7 @@ def _print(answered: Sequence[PictureOutcome]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    # Where there is no terminal every row is one line.
+    # Without a terminal every row is one line.
     console = Console()
     if not console.is_terminal:
         console = Console(width=100_000, no_color=True)
@@ -180,18 +186,19 @@ def _print(answered: Sequence[PictureOutcome]) -> None:
 
 def _row(outcome: PictureOutcome) -> tuple[str, ...]:
     answer = outcome.answer or {}
-    found = answer["detections"]
+    detections = answer["detections"]
     total = answer.get("timings_ms", {}).get("total", 0.0)
     tag = f"{answer['model']}:{answer['model_version']}"
-    return click.format_filename(outcome.file), str(len(found)), best(found), tag, f"{total:.0f}"
+    return click.format_filename(outcome.file), str(len(detections)), best(detections), tag, f"{total:.0f}"
 
 
-def best(found: Sequence[Mapping[str, Any]]) -> str:
-    """The labels with their best scores, and how often: `person 0.87 x2, dog 0.55`."""
+def best(detections: Sequence[Mapping[str, Any]]) -> str:
+    """The labels with their best scores and counts: `person 0.87 x2, dog 0.55`."""
     scores: dict[str, float] = {}
-    for each in found:
-        scores[each["label"]] = max(each["score"], scores.get(each["label"], 0.0))
-    counts = Counter(each["label"] for each in found)
+    for detection in detections:
+        label = detection["label"]
+        scores[label] = max(detection["score"], scores.get(label, 0.0))
+    counts = Counter(detection["label"] for detection in detections)
     words = [
         f"{label} {score:.2f}" + (f" x{counts[label]}" if counts[label] > 1 else "")
         for label, score in scores.items()

@@ -1,4 +1,4 @@
-"""Progress of imports, downloads and swaps; drawn on a terminal only."""
+"""Progress bars of imports, downloads and predictions; on a terminal only."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from models_import.progress import ImportProgress
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-#: Only steps that may take long are worth a word.
-_SAID = {
+#: The steps that may take long, and their labels.
+_LABELS = {
     "download": "downloading",
     "open": "unpacking",
     "copy": "copying",
-    "try": "trying the model",
+    "try": "testing the model",
     "sync": "writing to disk",
 }
 
 
 class TerminalReport(ImportProgress):
-    """A bar per version on a terminal; elsewhere only what somebody must know."""
+    """A progress bar per version on a terminal; elsewhere only the notes on waiting."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = _bar() if sys.stderr.isatty() else None
@@ -46,11 +46,11 @@ class TerminalReport(ImportProgress):
         note(f"waiting for {what}")
 
     def step(self, name: str) -> None:
-        if self._progress is None or name not in _SAID:
+        if self._progress is None or name not in _LABELS:
             return
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(_SAID[name], total=None)
+        self._task = self._progress.add_task(_LABELS[name], total=None)
 
     def progress(self, done: int, total: int) -> None:
         if self._progress is not None and self._task is not None:
@@ -80,7 +80,7 @@ def _bar() -> Progress:
 
 @contextmanager
 def counted(what: str, total: int, *, shown: bool = True) -> Iterator[Callable[[], None]]:
-    """A bar that goes one on at each call of what is given; nothing where there is no terminal."""
+    """A progress bar; each call of the yielded function advances it by one. No bar without a terminal."""
     if not (shown and sys.stderr.isatty()):
         yield lambda: None
         return

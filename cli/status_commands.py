@@ -1,4 +1,4 @@
-"""`models`, `status`: what there is and what serves."""
+"""`models`, `status`: the versions of the store, the workers, and what they serve."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLOURS = {"serving": "green", "available": "", "unservable": "yellow", "failed
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Everything that can be seen from the command line."""
+    """The state of store, desired state and workers at one moment."""
 
     store_read: bool
     up: bool
@@ -35,18 +35,18 @@ class Overview:
 
 
 def look(configured: Settings) -> Overview:
-    """Look at store, desired state and run folder; none of them is changed."""
+    """Read store, desired state and run folder; none of them is changed."""
     run = RunFolder(configured.home)
-    sights = ModelStore(configured.models).look()
+    stored = ModelStore(configured.models).look()
     desired, workers, up = DesiredFile(configured.home).read(), run.worker_states(), run.is_up()
-    return Overview(sights is not None, up, desired, workers, views(sights or {}, desired, workers, up))
+    return Overview(stored is not None, up, desired, workers, views(stored or {}, desired, workers, up))
 
 
 @click.command("models")
 @click.argument("names", nargs=-1, metavar="[NAME…]")
-@click.option("--json", "as_json", is_flag=True, help="For programs; the shape of GET /models.")
+@click.option("--json", "as_json", is_flag=True, help="JSON output, shaped like GET /models.")
 def models_command(names: tuple[str, ...], as_json: bool) -> None:
-    """List versions: states, digests, sizes, which serves, and why the others do not.
+    """List versions: state, digest, size, and why a version is not serving.
 
     \b
     Examples:
@@ -54,28 +54,28 @@ def models_command(names: tuple[str, ...], as_json: bool) -> None:
       okawari models detector --json
     """
     configured = settings()
-    seen = look(configured)
-    found = [model for model in seen.models if not names or model.name in names]
-    if missing := set(names) - {model.name for model in found}:
+    overview = look(configured)
+    models = [model for model in overview.models if not names or model.name in names]
+    if missing := set(names) - {model.name for model in models}:
         raise Refused(f"there is no model {', '.join(sorted(missing))}")
     if as_json:
-        say_json(_document(seen, found))
-    elif found:
-        _print(_table(found), found)
+        say_json(_document(overview, models))
+    elif models:
+        _print(_table(models), models)
     else:
         where = configured.models
-        say(f"{where} is empty" if seen.store_read else f"there is no store at {where} that can be read")
-        say("`okawari init` brings the demo models, `okawari import PATH` yours")
+        say(f"{where} is empty" if overview.store_read else f"there is no readable store at {where}")
+        say("install the demo models with `okawari init`, or your own with `okawari import PATH`")
 
 
-def _document(seen: Overview, found: list[ModelView]) -> dict[str, Any]:
-    models = [asdict(model) for model in found]
-    for version in (version for model in models for version in model["versions"]):
+def _document(overview: Overview, models: list[ModelView]) -> dict[str, Any]:
+    documents = [asdict(model) for model in models]
+    for version in (version for document in documents for version in document["versions"]):
         del version["note"]
-    return {"up": seen.up, "default": seen.desired.default, "models": models}
+    return {"up": overview.up, "default": overview.desired.default, "models": documents}
 
 
-def _table(found: list[ModelView]) -> Table:
+def _table(models: list[ModelView]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
@@ -83,7 +83,7 @@ def _table(found: list[ModelView]) -> Table:
         table.add_column(
             name, no_wrap=name != "NOTE", overflow="fold", justify="right" if name == "SIZE" else "left"
         )
-    for model in found:
+    for model in models:
         for version in model.versions:
             table.add_row(*_row(model, version), style=_COLOURS.get(version.state, "cyan"))
     return table
@@ -98,7 +98,7 @@ def _row(model: ModelView, version: VersionView) -> tuple[str, ...]:
     return model.name, version.version, state, short(version.digest), size, created, escape(version.note)
 
 
-def _print(table: Table, found: list[ModelView]) -> None:
+def _print(table: Table, models: list[ModelView]) -> None:
     from rich.console import Console
 
     console = Console()
@@ -106,13 +106,13 @@ def _print(table: Table, found: list[ModelView]) -> None:
         console.print(table)
     else:
         say(_plain(table))
-    for model in found:
+    for model in models:
         if model.reason is not None:
             say(f"{model.name}: {model.reason}")
 
 
 def _plain(table: Table) -> str:
-    """The table where there is no terminal: without colours, every row one line."""
+    """The table without a terminal: no colours, one line per row."""
     from rich.console import Console
 
     console = Console(width=100_000, no_color=True)
@@ -122,9 +122,9 @@ def _plain(table: Table) -> str:
 
 
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="JSON output.")
 def status_command(as_json: bool) -> None:
-    """Say whether the service runs, at which addresses it is asked, and what it serves.
+    """Show whether the service is up, its addresses and what it serves.
 
     \b
     Examples:
@@ -132,32 +132,32 @@ def status_command(as_json: bool) -> None:
       okawari status --json
     """
     configured = settings()
-    seen = look(configured)
-    document = _status(configured, seen)
+    document = _status(configured, look(configured))
     if as_json:
         say_json(document)
     else:
         _say_status(document)
 
 
-def _status(configured: Settings, seen: Overview) -> dict[str, Any]:
+def _status(configured: Settings, overview: Overview) -> dict[str, Any]:
+    wanted = overview.desired.models
     return {
-        "up": seen.up,
-        "pid": RunFolder(configured.home).pid() if seen.up else None,
+        "up": overview.up,
+        "pid": RunFolder(configured.home).pid() if overview.up else None,
         "home": configured.home,
         "store": configured.models,
-        "default": seen.desired.default,
-        "http": addresses.http(seen.workers),
-        "grpc": addresses.grpc(seen.workers),
-        "workers": [_worker(worker) for worker in seen.workers],
+        "default": overview.desired.default,
+        "http": addresses.http(overview.workers),
+        "grpc": addresses.grpc(overview.workers),
+        "workers": [_worker(worker) for worker in overview.workers],
         "models": {
             model.name: {
                 "target": model.target,
                 "serving": model.serving,
                 "generation": model.generation,
-                "last_good": wish.last_good if (wish := seen.desired.models.get(model.name)) else None,
+                "last_good": desired.last_good if (desired := wanted.get(model.name)) else None,
             }
-            for model in seen.models
+            for model in overview.models
         },
     }
 
@@ -176,11 +176,13 @@ def _say_status(document: dict[str, Any]) -> None:
     say(f"home     {document['home']}")
     say(f"store    {document['store']}")
     say(f"default  {document['default'] or '-'}")
-    for line in addresses.told(document["http"], document["grpc"]):
+    for line in addresses.lines(document["http"], document["grpc"]):
         say(line)
     for worker in document["workers"]:
         ready = "ready" if worker["ready"] else "not ready"
         serving = ", ".join(f"{name}:{version}" for name, version in worker["serving"].items())
-        say(f"worker   {worker['pid']} {worker['address'] or '-'} {ready}: {serving or 'serves nothing'}")
+        say(f"worker   {worker['pid']} {worker['address'] or '-'} {ready}: {serving or 'no model'}")
     for name, model in document["models"].items():
-        say(f"model    {name} -> {model['target'] or 'not wanted'}, last served {model['last_good'] or '-'}")
+        say(
+            f"model    {name} -> {model['target'] or 'not selected'}, last served {model['last_good'] or '-'}"
+        )

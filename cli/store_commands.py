@@ -18,10 +18,10 @@ from settings import Settings
 @VERSION_ARGUMENTS
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 def export_command(name: str, version: str, target: Path | None) -> None:
-    """Write a version as an archive that `bentoml models import` and `okawari import` take.
+    """Export a version as an archive for `bentoml models import` and `okawari import`.
 
-    TARGET is a file (its ending says the kind: .bentomodel, .tar, .tar.gz, .tar.xz, .zip) or a folder;
-    left out, it is NAME-VERSION.bentomodel here. An existing file is never replaced.
+    TARGET is a file (.bentomodel, .tar, .tar.gz, .tar.xz or .zip) or a folder. Default:
+    NAME-VERSION.bentomodel in the current folder. An existing file is never replaced.
 
     \b
     Examples:
@@ -37,10 +37,10 @@ def export_command(name: str, version: str, target: Path | None) -> None:
 @click.command("remove")
 @VERSION_ARGUMENTS
 def remove_command(name: str, version: str) -> None:
-    """Remove a version from the store for good.
+    """Delete a version from the store.
 
-    Refused while any worker serves or loads it, and while the model is pinned to it. Works on broken
-    and half-copied versions too.
+    Refused while a worker serves or loads it, and while the model is pinned to it. Broken and
+    half-copied versions can be removed too.
 
     \b
     Example:
@@ -50,27 +50,28 @@ def remove_command(name: str, version: str) -> None:
 
     configured = settings()
     tag = one_version(ModelStore(configured.models), name, version)
-    _refuse_wanted(configured, tag)
+    _refuse_in_use(configured, tag)
     latest = remove(configured.store_home, tag)
     say(f"removed {tag}")
     if latest is not None:
         note(f"latest of {tag.name} is {latest}")
 
 
-def _refuse_wanted(configured: Settings, tag: ModelTag) -> None:
+def _refuse_in_use(configured: Settings, tag: ModelTag) -> None:
     from cli.view import ASLEEP
     from registry.file_store import DesiredFile
     from workers.run_folder import RunFolder
 
-    wish = DesiredFile(configured.home).read().models.get(tag.name)
-    if wish is not None and wish.target == tag.version:
+    desired = DesiredFile(configured.home).read().models.get(tag.name)
+    if desired is not None and desired.target == tag.version:
         raise Refused(
-            f"{tag.name} is pinned to {tag.version}: first `okawari follow {tag.name} latest` or pin another"
+            f"{tag.name} is pinned to {tag.version}: run `okawari follow {tag.name} latest` or pin another "
+            "version first"
         )
     for worker in RunFolder(configured.home).worker_states():
         model = worker.models.get(tag.name)
-        for one in model.generations if model else ():
-            if one.version == tag.version and one.state not in ASLEEP:
+        for generation in model.generations if model else ():
+            if generation.version == tag.version and generation.state not in ASLEEP:
                 raise Refused(
-                    f"{tag} is {one.state} in the service (pid {worker.pid}): first pin another version"
+                    f"{tag} is {generation.state} in the service (pid {worker.pid}): pin another version"
                 )

@@ -1,4 +1,4 @@
-"""Waiting for the service to do what was asked, seen through its run folder."""
+"""Wait for the workers to carry out a change, as they report it in the run folder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _EVERY = 0.05
 
 
 class SwapFailed(RuntimeError):
-    """A worker tried the version and cannot serve it; the message is the worker's reason."""
+    """A worker failed to load the version; the message is the worker's reason."""
 
 
 class SwapWatch:
-    """Asks every worker to look again, and watches what comes of it."""
+    """Asks every worker to rescan the store and waits for the result."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class SwapWatch:
     def until_serving(self, name: str, version: str, check: Callable[[], None] = lambda: None) -> bool:
         """Wait until every worker serves `version`; False if the service ended meanwhile.
 
-        Raises `SwapFailed`, what `check` raises, or `Refused` when it takes too long (the wish stands then).
+        Raises `SwapFailed`, any error of `check`, or `Refused` at the timeout (the change stays in effect).
         """
-        # Asking clears the wait after earlier failures: a failure seen after it is of this try.
+        # The reload clears the retry delay of earlier failures: a failure seen after it is of this attempt.
         asked = self._run.ask_reload()
 
         def holds(workers: list[WorkerState]) -> bool:
@@ -51,15 +51,18 @@ class SwapWatch:
             return False
 
         return self._until(
-            holds, lambda: f"{name}:{version} does not serve yet{self._why(name, version)}; the wish stands"
+            holds,
+            lambda: (
+                f"{name}:{version} is not serving yet{self._why(name, version)}; the change stays in effect"
+            ),
         )
 
     def until_looked(self) -> bool:
-        """Wait until every worker has looked again; False if the service ended meanwhile."""
+        """Wait until every worker has rescanned the store; False if the service stopped meanwhile."""
         asked = self._run.ask_reload()
         return self._until(
             lambda workers: all(worker.reload_seen >= asked for worker in workers),
-            lambda: "not every worker has looked again yet",
+            lambda: "some workers have not rescanned the store yet",
         )
 
     def _until(self, holds: Callable[[list[WorkerState]], bool], late: Callable[[], str]) -> bool:
@@ -70,16 +73,17 @@ class SwapWatch:
                 if workers and holds(workers):
                     return True
                 if self._clock() >= deadline:
-                    raise Refused(f"after {self._timeout:g} s {late()}; `okawari status` tells more")
+                    raise Refused(f"after {self._timeout:g} s {late()}; see `okawari status`")
                 self._sleep(_EVERY)
         return False
 
     def _why(self, name: str, version: str) -> str:
         for worker in self._run.worker_states():
             model = worker.models.get(name)
-            for one in model.generations if model else ():
-                if one.version == version:
-                    return f": it is {one.state}" + (f" ({one.reason})" if one.reason else "")
+            for generation in model.generations if model else ():
+                if generation.version == version:
+                    reason = f" ({generation.reason})" if generation.reason else ""
+                    return f": it is {generation.state}{reason}"
         return ""
 
 
@@ -90,9 +94,9 @@ def _serves(worker: WorkerState, name: str, version: str) -> bool:
 
 def _raise_failure(worker: WorkerState, name: str, version: str) -> None:
     model = worker.models.get(name)
-    for one in model.generations if model else ():
-        if one.version == version and one.state == "failed":
-            raise SwapFailed(one.reason or "no reason was given")
+    for generation in model.generations if model else ():
+        if generation.version == version and generation.state == "failed":
+            raise SwapFailed(generation.reason or "no reason was given")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`pin`, `follow`, `reload`: what shall serve. They edit the same desired state as the API."""
+"""`pin`, `follow`, `reload`: edit the desired state, the same as the API's, and wait for the swap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cli.arguments import sight_of, version_of
+from cli.arguments import stored_model, version_of
 from cli.errors import Refused
 from cli.output import note, say, settings
 from cli.swap_wait import SwapFailed, SwapWatch
@@ -22,9 +22,13 @@ from registry.file_store import DesiredFile
 from workers.run_folder import RunFolder
 
 _TIMEOUT = click.option(
-    "--timeout", default=30.0, show_default=True, type=click.FloatRange(min=0), help="Seconds to wait for it."
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Seconds to wait for the workers.",
 )
-_REASON = click.option("--reason", help="Kept with the change, for whoever asks why.")
+_REASON = click.option("--reason", help="Reason, stored with the change.")
 
 
 @click.command("pin")
@@ -33,10 +37,11 @@ _REASON = click.option("--reason", help="Kept with the change, for whoever asks 
 @_REASON
 @_TIMEOUT
 def pin_command(name: str, version: str, reason: str | None, timeout: float) -> None:
-    """Let one version answer, whatever else is imported.
+    """Pin a model to one version.
 
-    While the service is up it waits for the swap; no request fails meanwhile. A version that turns out
-    to be unusable is refused, and what was wished before is put back.
+    The version is served until another pin or follow, whatever is imported. While the service is up,
+    the command waits for the swap; no request fails meanwhile. If the version cannot be loaded, the
+    command fails and restores the previous target.
 
     \b
     Examples:
@@ -44,10 +49,10 @@ def pin_command(name: str, version: str, reason: str | None, timeout: float) -> 
       okawari pin detector 6 --reason "v7 misses the gate"
     """
     configured = settings()
-    sight = sight_of(ModelStore(configured.models), name)
-    tag = version_of(sight, version)
-    if why := sight.versions[tag.version].reason:
-        raise Refused(f"{tag} cannot be served: {why}")
+    model = stored_model(ModelStore(configured.models), name)
+    tag = version_of(model, version)
+    if reason_against := model.versions[tag.version].reason:
+        raise Refused(f"{tag} cannot be served: {reason_against}")
     change = _Change(configured.home, name, tag.version, tag.version)
     say(change.make(reason, timeout))
 
@@ -58,14 +63,14 @@ def pin_command(name: str, version: str, reason: str | None, timeout: float) -> 
 @_REASON
 @_TIMEOUT
 def follow_command(name: str, target: str, reason: str | None, timeout: float) -> None:
-    """Let the newest version answer, now and after every import.
+    """Always serve the latest version, now and after every import.
 
     \b
     Example:
       okawari follow detector latest
     """
     configured = settings()
-    resolved = resolve(target, sight_of(ModelStore(configured.models), name))
+    resolved = resolve(target, stored_model(ModelStore(configured.models), name))
     if resolved.version is None:
         raise Refused(f"{name}: {resolved.reason}")
     change = _Change(configured.home, name, target, resolved.version)
@@ -73,7 +78,7 @@ def follow_command(name: str, target: str, reason: str | None, timeout: float) -
 
 
 class _Change:
-    """One change of a model's target; `version` is what the target means now."""
+    """One change of a model's target; `version` is what the target resolves to now."""
 
     def __init__(self, home: Path, name: str, target: str, version: str) -> None:
         self._state = DesiredFile(home)
@@ -84,33 +89,33 @@ class _Change:
         self._before: DesiredModel | None = None
 
     def make(self, reason: str | None, timeout: float) -> str:
-        """Write the wish and wait until it is so; return what to say, or raise `Refused`."""
-        wish = self._state.edit(self._edit(reason)).models[self._name]
-        told = (
+        """Write the new target and wait until it serves; return a message, or raise `Refused`."""
+        desired = self._state.edit(self._edit(reason)).models[self._name]
+        change = (
             f"{self._name} follows {self._target}"
             if self._target == LATEST
             else f"{self._name} is pinned to {self._version}"
         )
         if not self._run.is_up():
-            return f"{told}; the service is down and will serve it when it starts"
+            return f"{change}; the service is down and will serve it when it starts"
         try:
             watch = SwapWatch(self._run, timeout)
-            up = watch.until_serving(self._name, self._version, lambda: self._check(wish))
+            up = watch.until_serving(self._name, self._version, lambda: self._check(desired))
         except SwapFailed as failed:
-            self._state.edit(put_back(self._name, self._before, wish.revision))
+            self._state.edit(put_back(self._name, self._before, desired.revision))
             raise Refused(
-                f"{self._name}:{self._version} was refused and the target put back: {failed}"
+                f"{self._name}:{self._version} failed and the previous target was restored: {failed}"
             ) from None
-        return f"{told}; {self._version} serves" if up else f"{told}; the service ended meanwhile"
+        return f"{change}; {self._version} is serving" if up else f"{change}; the service stopped meanwhile"
 
-    def _check(self, wish: DesiredModel) -> None:
-        """Raise `Refused` when somebody wishes something else by now."""
+    def _check(self, desired: DesiredModel) -> None:
+        """Raise `Refused` when the target has been changed again meanwhile."""
         try:
-            check_not_superseded(self._name, wish, self._state.read().models.get(self._name))
+            check_not_superseded(self._name, desired, self._state.read().models.get(self._name))
         except StateUnavailable:
-            return  # the service goes on without it, and so can the waiting
-        except Superseded as overtaken:
-            raise Refused(overtaken.message) from None
+            return  # the service keeps running without the file, so the wait continues
+        except Superseded as superseded:
+            raise Refused(superseded.message) from None
 
     def _edit(self, reason: str | None) -> Edit:
         change = set_target(self._name, self._target, f"cli:{_user()}", reason)
@@ -132,10 +137,10 @@ def _user() -> str:
 @click.command("reload")
 @_TIMEOUT
 def reload_command(timeout: float) -> None:
-    """Let the service look at the store again now, and try again what failed.
+    """Rescan the store now and retry failed versions.
 
-    It looks twice a second by itself; this only clears the waiting after failures. With the service
-    down there is nothing to do, and that is no error.
+    The service rescans twice a second by itself; this command clears the retry delay of failed versions.
+    With the service down it does nothing, with exit code 0.
 
     \b
     Example:
@@ -143,10 +148,10 @@ def reload_command(timeout: float) -> None:
     """
     run = RunFolder(settings().home)
     if not run.is_up():
-        note("the service is down; it looks at the store when it starts")
+        note("the service is down; it scans the store when it starts")
         return
     say(
-        "every worker has looked again"
+        "every worker has rescanned the store"
         if SwapWatch(run, timeout).until_looked()
-        else "the service ended meanwhile"
+        else "the service stopped meanwhile"
     )

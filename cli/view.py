@@ -1,4 +1,4 @@
-"""What there is, what is wanted and what serves, put together. Pure: three readings in, one picture out."""
+"""The view of models and versions: store, desired state and workers combined. Pure."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from workers.run_folder import GenerationState, ModelState, WorkerState
 
 AVAILABLE = "available"
 UNSERVABLE = "unservable"
-#: States in which nothing of a version is in memory or on its way there.
+#: States of versions that are neither in memory nor being loaded.
 ASLEEP = frozenset({AVAILABLE, UNSERVABLE, "failed", "closed"})
 
-# When workers differ, the version shows the state that is nearest to answering.
+# When workers differ, a version shows the state that is nearest to serving.
 _NEAREST = ("serving", "prepared", "checking", "warming", "loading", "draining", "failed", UNSERVABLE)
 
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
-    """One version. `note` is for people: why it does not serve."""
+    """One version. `note` is for people: why it is not serving."""
 
     version: str
     digest: str | None
@@ -35,7 +35,7 @@ class VersionView:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """One model. `serving` is None when nothing serves, or when workers differ."""
+    """One model. `serving` is None when no version is serving, or when workers differ."""
 
     name: str
     target: str | None
@@ -47,80 +47,85 @@ class ModelView:
 
 
 def views(
-    sights: Mapping[str, ModelInfo], desired: DesiredState, workers: Sequence[WorkerState], up: bool
+    stored: Mapping[str, ModelInfo], desired: DesiredState, workers: Sequence[WorkerState], up: bool
 ) -> list[ModelView]:
-    """Every model that is in the store, wanted, or in a worker, by name."""
+    """Every model of the store, the desired state and the workers, by name."""
     live = {name for worker in workers for name, state in worker.models.items() if state.generations}
-    names = {*sights, *(desired.required or ()), *live}
-    return [_model(name, sights.get(name), desired, workers, up) for name in sorted(names)]
+    names = {*stored, *(desired.required or ()), *live}
+    return [_model(name, stored.get(name), desired, workers, up) for name in sorted(names)]
 
 
 def _model(
-    name: str, sight: ModelInfo | None, desired: DesiredState, workers: Sequence[WorkerState], up: bool
+    name: str, stored: ModelInfo | None, desired: DesiredState, workers: Sequence[WorkerState], up: bool
 ) -> ModelView:
     states = [worker.models[name] for worker in workers if name in worker.models]
-    wish = desired.model(name)
-    target = wish.target if wish is not None and not wish.unloaded else None
+    wanted = desired.model(name)
+    target = wanted.target if wanted is not None and not wanted.unloaded else None
     serving = _same([state.serving for state in states])
     return ModelView(
         name=name,
         target=target,
         serving=serving,
         generation=max((state.generation or 0 for state in states), default=0) or None,
-        revision=wish.revision if wish else 0,
-        reason=sight.pointer if sight else "not in the store",
-        versions=tuple(_versions(sight, states, _Aim(target, sight.latest if sight else None, up))),
+        revision=wanted.revision if wanted else 0,
+        reason=stored.pointer if stored else "not in the store",
+        versions=tuple(_versions(stored, states, _Target(target, stored.latest if stored else None, up))),
     )
 
 
-def _same(found: Sequence[str | None]) -> str | None:
-    return found[0] if found and len(set(found)) == 1 else None
+def _same(versions: Sequence[str | None]) -> str | None:
+    return versions[0] if versions and len(set(versions)) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
-class _Aim:
-    """What a model follows, and what that means now."""
+class _Target:
+    """A model's target, and the version that it resolves to."""
 
     target: str | None
     latest: str | None
     up: bool
 
     def why_not(self, version: str) -> str:
-        """Why a version that could serve does not."""
+        """Why an available version is not serving."""
         wanted = self.latest if self.target == LATEST else self.target
         if self.target is None:
-            return "the model is not wanted by OKAWARI_SERVE"
+            return "the model is not selected by OKAWARI_SERVE"
         if version != wanted:
             return f"the target is {self.target}" + (f" ({wanted})" if self.target == LATEST else "")
         return "about to be loaded" if self.up else "the service is down"
 
 
-def _versions(sight: ModelInfo | None, states: Sequence[ModelState], aim: _Aim) -> Iterator[VersionView]:
-    sights = dict(sight.versions) if sight else {}
-    live = [one for state in states for one in state.generations]
-    names = {*sights, *(one.version for one in live if one.state not in ASLEEP)}
-    for version in sorted(names, key=natural_key):
-        found = sights.get(version) or VersionInfo(version, reason="its files are gone")
-        yield _version(found, [one for one in live if one.version == version], len(states), aim)
+def _versions(
+    stored: ModelInfo | None, states: Sequence[ModelState], target: _Target
+) -> Iterator[VersionView]:
+    versions = dict(stored.versions) if stored else {}
+    live = [generation for state in states for generation in state.generations]
+    names = {*versions, *(generation.version for generation in live if generation.state not in ASLEEP)}
+    for name in sorted(names, key=natural_key):
+        version = versions.get(name) or VersionInfo(name, reason="its files are gone")
+        generations = [generation for generation in live if generation.version == name]
+        yield _version(version, generations, len(states), target)
 
 
-def _version(sight: VersionInfo, live: Sequence[GenerationState], workers: int, aim: _Aim) -> VersionView:
-    here = [one for one in live if one.state in _NEAREST]
-    state = UNSERVABLE if sight.reason else AVAILABLE
-    reason = sight.reason
-    if here:
-        nearest = min(here, key=lambda one: _NEAREST.index(one.state))
+def _version(
+    stored: VersionInfo, generations: Sequence[GenerationState], workers: int, target: _Target
+) -> VersionView:
+    live = [generation for generation in generations if generation.state in _NEAREST]
+    state = UNSERVABLE if stored.reason else AVAILABLE
+    reason = stored.reason
+    if live:
+        nearest = min(live, key=lambda generation: _NEAREST.index(generation.state))
         state, reason = nearest.state, nearest.reason or (None if nearest.state == "serving" else reason)
-    count = sum(one.state == state for one in here)
+    count = sum(generation.state == state for generation in live)
     some = f"in {count} of {workers} workers" if 0 < count < workers else None
-    trouble = sight.reason if state == "serving" else reason
-    note = aim.why_not(sight.version) if state == AVAILABLE else "; ".join(filter(None, (some, trouble)))
+    problem = stored.reason if state == "serving" else reason
+    note = target.why_not(stored.version) if state == AVAILABLE else "; ".join(filter(None, (some, problem)))
     return VersionView(
-        version=sight.version,
-        digest=next((one.digest for one in here if one.digest), sight.digest),
+        version=stored.version,
+        digest=next((generation.digest for generation in live if generation.digest), stored.digest),
         state=state,
         reason=reason,
-        size_bytes=sight.size_bytes,
-        created=sight.created,
+        size_bytes=stored.size_bytes,
+        created=stored.created,
         note=note,
     )

@@ -1,4 +1,4 @@
-"""`import --watch`: a drop folder is watched until a signal ends it."""
+"""`import --watch`: watch a drop folder until stopped by a signal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("okawari.drop")
 
 
 def watch(folder: Path, home: Path, level: str) -> None:
-    """Import what is put into `folder` until SIGTERM or SIGINT, which undoes an import under way."""
+    """Import the versions added to `folder` until SIGTERM or SIGINT, which undoes a running import."""
     folder = folder.absolute()
     _check_apart(folder, home)
     try:
@@ -42,7 +42,7 @@ def _watch(folder: Path, home: Path) -> None:
     try:
         while True:
             changed.wait(drop.turn())
-            # Of many changes at once, as a copy makes them, the first is told.
+            # A copy makes many changes at once; the pause handles them together.
             time.sleep(drop.pause)
             changed.clear()
     finally:
@@ -50,16 +50,19 @@ def _watch(folder: Path, home: Path) -> None:
 
 
 def _check_apart(folder: Path, home: Path) -> None:
-    """A store is no drop folder: notes would be written into it, and it would be imported into itself."""
+    """Refuse a store as drop folder: notes would be written into it, and it would import into itself."""
     real = folder.resolve()
-    for ours in (home / "models", home / "staging"):
-        there = ours.resolve()
-        if real == there or real in there.parents or there in real.parents:
-            raise Refused(f"{folder} and the store {there} lie in each other: watch another folder")
+    for part in (home / "models", home / "staging"):
+        store = part.resolve()
+        if real == store or real in store.parents or store in real.parents:
+            raise Refused(
+                f"the watched folder {folder} and the store {store} must not contain each other: "
+                "watch another folder"
+            )
 
 
 def _log_to_stderr(level: str) -> None:
-    """One line an event, with its time in UTC, as container logs want it."""
+    """Log one line per event to stderr, with its time in UTC, as container logs expect."""
     handler = logging.StreamHandler(sys.stderr)
     form = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     form.converter = time.gmtime

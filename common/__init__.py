@@ -1,1 +1,1 @@
-"""Helpers that know nothing of models: files, text, processes."""
+"""Helpers independent of models: files, text, processes."""

@@ -1,4 +1,4 @@
-"""Files that are never half seen, and locks that end with their process."""
+"""Atomic and durable file writes, and file locks that end with their process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace `path` as a whole and durably: readers see the old bytes or the new ones."""
+    """Replace `path` atomically and durably: readers see either the old bytes or the new ones."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -37,9 +37,9 @@ def _taken(handle: int) -> bool:
 
 @contextmanager
 def locked(path: Path, seconds: float = 2.0) -> Iterator[None]:
-    """Hold an exclusive lock on `path` (made if absent); it ends with the process.
+    """Hold an exclusive lock on `path` (created if absent); it ends with the process.
 
-    Raises TimeoutError when another holds it longer: a stopped process must not stop all the others.
+    Raises TimeoutError after `seconds`: a stopped process must not block all others.
     """
     until = time.monotonic() + seconds
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def locked(path: Path, seconds: float = 2.0) -> Iterator[None]:
     try:
         while not _taken(handle):
             if time.monotonic() > until:
-                raise TimeoutError(f"{path} is held by another process, maybe a stopped one")
+                raise TimeoutError(f"{path} is locked by another process, maybe a stopped one")
             time.sleep(0.01)
         yield
     finally:

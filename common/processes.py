@@ -4,7 +4,7 @@ import os
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of that pid exists, whoever owns it."""
+    """Whether a process with this pid exists, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -5,29 +5,29 @@ from typing import Any
 
 from pydantic import ValidationError
 
-#: What is told of a value, and of how many findings.
+#: Maximum characters of a shown value, and maximum number of findings.
 _SHOWN = 80
 _FINDINGS = 5
 
 
-def explain(what: str, error: ValidationError) -> str:
-    """The first findings: of each its field, what is wrong (with the values allowed), the value found."""
-    found = error.errors(include_url=False, include_context=False)
-    told = [_finding(what, item) for item in found[:_FINDINGS]]
-    if len(found) > _FINDINGS:
-        told.append(f"and {len(found) - _FINDINGS} more")
-    return "; ".join(told)
+def explain(source: str, error: ValidationError) -> str:
+    """The first findings, each with its field, the problem (with the allowed values) and the value."""
+    errors = error.errors(include_url=False, include_context=False)
+    findings = [_finding(source, item) for item in errors[:_FINDINGS]]
+    if len(errors) > _FINDINGS:
+        findings.append(f"and {len(errors) - _FINDINGS} more")
+    return "; ".join(findings)
 
 
-def _finding(what: str, item: Mapping[str, Any]) -> str:
+def _finding(source: str, item: Mapping[str, Any]) -> str:
     field = ".".join(plain(str(part), _SHOWN) for part in item["loc"]) or "(whole document)"
-    found = "" if item["type"] == "missing" else f", found {shown(item['input'])}"
-    return f"{what}: {field}: {plain(item['msg'], 4 * _SHOWN)}{found}"
+    value = "" if item["type"] == "missing" else f", found {shown(item['input'])}"
+    return f"{source}: {field}: {plain(item['msg'], 4 * _SHOWN)}{value}"
 
 
 def shown(value: object) -> str:
-    """A value as people are told of it: short, on one line, and never what a container holds."""
-    # A number of many digits or a nested container can take longer to write out than a process lives.
+    """A value for messages: short, on one line, without the content of containers."""
+    # Formatting a huge number or a deeply nested container could take forever.
     if isinstance(value, str | bytes):
         return _cut(repr(value[: _SHOWN + 1]), _SHOWN)
     if isinstance(value, Sized):
@@ -38,7 +38,7 @@ def shown(value: object) -> str:
 
 
 def plain(text: str, most: int) -> str:
-    """Text from outside, fit for terminals, logs and JSON: printable, and at most about `most` long."""
+    """Untrusted text for terminals, logs and JSON: printable, and cut to about `most` characters."""
     return _cut("".join(c if c.isprintable() else _escaped(c) for c in text[: most + 1]), most)
 
 

@@ -1,1 +1,1 @@
-"""What two versions are compared by."""
+"""Metrics by which two versions are compared."""

@@ -1,9 +1,9 @@
-"""The swap of the tutorial, shown: a service of its own, requests without pause, a better model.
+"""A demonstration of a swap under load.
 
 usage: python -m examples.demo [--out PICTURE]        (or: make demo)
 
-Starts a service on a free port with a home that is thrown away, sends pictures all the time, imports
-`shapes:v2` meanwhile, and writes a picture of what v1 and v2 found. Nothing of yours is touched.
+Starts a service on a free port with a temporary home, sends pictures continuously, imports `shapes:v2`
+meanwhile, and writes a picture with the detections of v1 and v2. Your own store is not touched.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ console = Console()
 
 @contextmanager
 def service(home: Path) -> Iterator[str]:
-    """A service of its own; yields its address."""
+    """Run a service; yields its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -74,7 +74,7 @@ def _ready(url: str) -> str:
 
 
 class Traffic:
-    """Sends one picture after the other and counts who answered."""
+    """Sends pictures continuously and counts the answers per version."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -111,25 +111,25 @@ class Traffic:
 
 
 def picture_of(answers: dict[str, dict[str, Any]], out: Path) -> None:
-    """What each version found, side by side."""
+    """Write the detections of each version, side by side."""
     with Image.open(PICTURE) as opened:
         picture = opened.convert("RGB")
     sheet = Image.new("RGB", (picture.width * len(answers), picture.height + 24), "white")
     for index, (version, answer) in enumerate(sorted(answers.items())):
         sheet.paste(_drawn(picture.copy(), answer["detections"]), (index * picture.width, 24))
-        text = f"{answer['model']}:{version}: {len(answer['detections'])} found"
+        text = f"{answer['model']}:{version}: {len(answer['detections'])} detections"
         ImageDraw.Draw(sheet).text((index * picture.width + 8, 6), text, fill="black")
     sheet.save(out)
 
 
 def _drawn(picture: Image.Image, detections: list[dict[str, Any]]) -> Image.Image:
     draw = ImageDraw.Draw(picture)
-    boxes = [_box(found["bbox"], picture) for found in detections]
-    for box, found in zip(boxes, detections, strict=True):
-        draw.rectangle(box, outline=COLOURS[found["label"]], width=3)
-    # After all boxes, so that none crosses a text.
-    for box, found in zip(boxes, detections, strict=True):
-        _label(draw, box[:2], f"{found['label']} {found['score']:.2f}", COLOURS[found["label"]])
+    boxes = [_box(item["bbox"], picture) for item in detections]
+    for box, item in zip(boxes, detections, strict=True):
+        draw.rectangle(box, outline=COLOURS[item["label"]], width=3)
+    # After all boxes, so that no box crosses a text.
+    for box, item in zip(boxes, detections, strict=True):
+        _label(draw, box[:2], f"{item['label']} {item['score']:.2f}", COLOURS[item["label"]])
     return picture
 
 
@@ -145,8 +145,8 @@ def _label(draw: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, co
 
 
 def show(traffic: Traffic) -> None:
-    """Who answered how often."""
-    table = Table("answered by", "times")
+    """Print the number of answers per version."""
+    table = Table("answered by", "requests")
     for version, count in sorted(traffic.answers.items()):
         table.add_row(version, str(count))
     table.add_row("failed", str(traffic.answers["failed"]))
@@ -158,10 +158,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="where the picture goes")
+    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="path of the picture")
     out = parser.parse_args().out
     with tempfile.TemporaryDirectory() as home, service(Path(home)) as url, Traffic(url) as traffic:
-        console.print("[bold]shapes:v1[/] answers; sending pictures without pause …")
+        console.print("[bold]shapes:v1[/] is serving; sending pictures continuously …")
         traffic.wait_for("v1")
         console.print("importing [bold]shapes:v2[/] with plain `bentoml models import` …")
         environment = {**os.environ, "BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True"}
@@ -170,7 +170,7 @@ def main() -> None:
         traffic.wait_for("v2")
     show(traffic)
     picture_of({version: body for version, body in traffic.last.items() if version != "failed"}, out)
-    console.print(f"what each of them found: [bold]{out}[/]")
+    console.print(f"detections of both versions: [bold]{out}[/]")
     if traffic.answers["failed"]:
         raise SystemExit(1)
 

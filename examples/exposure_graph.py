@@ -1,4 +1,4 @@
-"""The graph of family `exposure`, built in code. Only building it needs the `onnx` package.
+"""Builds the graph of family `exposure`. Only `build` needs the `onnx` package.
 
 Input `image` float32 [N, 3, 64, 64], RGB in 0..1. Outputs: `luminance` [N, 1], the mean luminance
 with the weights of Rec. 709, and `scores` [N, 3], a softmax over dark, normal and bright.
@@ -12,15 +12,15 @@ from runners.families.exposure import LABELS
 
 SIDE = 64
 REC_709 = (0.2126, 0.7152, 0.0722)
-# Mean luminance below which a frame is rather dark, and above which it is rather bright.
+# The mean luminance at which `dark` equals `normal`, and at which `normal` equals `bright`.
 DARK_BELOW, BRIGHT_ABOVE = 0.2, 0.8
-# How fast a score turns at those two: 40 makes 0.05 of luminance move it from 0.5 to 0.88.
+# The slope of a score there: with 40, a difference of 0.05 changes it from 0.5 to 0.88.
 STEEPNESS = 40.0
 _OPSET, _IR_VERSION = 13, 8
 
 
 def build() -> bytes:
-    """The ONNX file; the same bytes every time. Needs the `onnx` package."""
+    """The bytes of the ONNX file, always the same. Needs the `onnx` package."""
     from onnx import checker, helper
 
     graph = helper.make_graph(_nodes(), "exposure", [_input()], _outputs(), _weights())
@@ -35,7 +35,7 @@ def build() -> bytes:
 
 
 def config() -> dict[str, Any]:
-    """The `config.json` that belongs to the graph."""
+    """The graph's `config.json`."""
     return {
         "format": 1,
         "task": "image-classification",
@@ -85,7 +85,7 @@ def _outputs() -> list[Any]:
 
 
 def _weights() -> list[Any]:
-    """`normal` is worth 0; `dark` and `bright` pass it where their bound is crossed."""
+    """The logit of `normal` is 0; those of `dark` and `bright` exceed it beyond their bounds."""
     from onnx import TensorProto, helper
 
     slope = (-STEEPNESS, 0.0, STEEPNESS)

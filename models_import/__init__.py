@@ -1,1 +1,1 @@
-"""How a model comes in: importer, catalogue, store reader, watcher."""
+"""Model import: importer, catalogue, store reader, drop folder, watcher."""

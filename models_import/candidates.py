@@ -1,4 +1,4 @@
-"""What a path on the command line holds: a version, a tree of versions, one .onnx, or an archive."""
+"""Finds the versions at a path: a version's folder, a tree of versions, one .onnx, or an archive."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from models_import.layout import (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the caller says besides the path; it overrides what the path says."""
+    """Name, version and config given by the caller; they override those of the path."""
 
     name: str | None = None
     version: str | None = None
@@ -39,9 +39,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One version to import. `named` says that the path names it alone; else it was found in a tree.
+    """One version to import. `named`: the path names this version; else it was found in a tree.
 
-    With `follow` links in its folder may lead anywhere: whoever named the folder means what they lead to.
+    With `follow` links in its folder may lead anywhere: the caller has named the folder on purpose.
     """
 
     path: Path
@@ -52,9 +52,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A version outside the store whose files lie open.
+    """An unpacked version outside the store.
 
-    `created`, `manifest` and `base` are what the `model.yaml` of an exported version says.
+    `created`, `manifest` and `base` are from the `model.yaml` of an exported version.
     """
 
     tag: ModelTag
@@ -65,29 +65,29 @@ class Opened:
 
 
 def candidates(path: Path, wanted: Wanted) -> list[Candidate]:
-    """The versions at `path`, each model's in natural order; none in a tree that holds none.
+    """The versions at `path`, in natural order per model; empty for a tree without versions.
 
-    A folder is called what it is called where it really lies: `..`, `.` and links are followed first.
+    Names are those of the real folder: `..`, `.` and links are resolved first.
     """
     try:
         if path.is_file():
             return [Candidate(path.absolute(), wanted, named=True)]
         path = path.resolve()
         if not path.is_dir():
-            raise ImportRefused(f"{path}: it is neither a file nor a folder")
+            raise ImportRefused(f"{path}: neither a file nor a folder")
         if is_version(path):
             _refuse_stray_weights(path, wanted)
             return [Candidate(path, wanted, named=True, follow=True)]
-        found = _without_aliases(list(_tree(path)))
-        if not found:
+        versions = _without_aliases(list(_tree(path)))
+        if not versions:
             _refuse_foreign(path)
     except OSError as error:
         raise ImportRefused(f"{error.filename or path}: {error.strerror}") from None
     if wanted != Wanted():
         raise ImportRefused(
-            f"{path} is a tree of versions: --name, --version and --config go with one version"
+            f"{path} is a tree of versions: --name, --version and --config need a single version"
         )
-    return [Candidate(version, wanted, named=False, follow=True) for version in found]
+    return [Candidate(version, wanted, named=False, follow=True) for version in versions]
 
 
 def _tree(path: Path) -> Iterator[Path]:
@@ -100,97 +100,92 @@ def _tree(path: Path) -> Iterator[Path]:
 
 
 def without_version(path: Path) -> list[Path]:
-    """The folders of a tree that hold no version, where one would be looked for."""
-    found: list[Path] = []
+    """The folders of a tree that should contain a version but do not."""
+    empty: list[Path] = []
     for child in _folders(path.resolve()):
         if is_version(child):
             continue
         below = _folders(child)
         versions = [folder for folder in below if is_version(folder)]
-        found += [folder for folder in below if folder not in versions] if versions else [child]
-    return found
+        empty += [folder for folder in below if folder not in versions] if versions else [child]
+    return empty
 
 
 def _refuse_stray_weights(folder: Path, wanted: Wanted) -> None:
-    """A lone .onnx beside folders of versions would hide them."""
+    """Raise `ImportRefused` for an .onnx beside folders of versions, which it would hide."""
     if wanted.config is not None or any((folder / name).exists() for name in (CONFIG_FILE, MODEL_YAML)):
         return
     versions = [version.relative_to(folder) for version in islice(_tree(folder), 3)]
     if versions:
         names = plain(", ".join(map(str, versions)), 200)
         raise ImportRefused(
-            f"{folder}: it holds an .onnx itself, and versions below ({names}): move the file out of it, "
-            "or import one of them"
+            f"{folder}: contains an .onnx and also versions ({names}): move the .onnx elsewhere, "
+            "or import one of the versions"
         )
 
 
 def _without_aliases(versions: list[Path]) -> list[Path]:
-    """Without the links to another of them, such as `current`."""
+    """The versions without links to another of them, such as `current`."""
     return [path for path in versions if not (path.is_symlink() and path.resolve() in versions)]
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Say so if a folder without versions is, or holds, a model that is not ONNX."""
+    """Raise `ImportRefused` if a folder without versions is, or contains, a model of another format."""
     named = by_name(folder.name)
-    foreign = named.told("it") if named else first_foreign(each.name for each in folder.iterdir())
+    foreign = named.sentence("it") if named else first_foreign(path.name for path in folder.iterdir())
     if foreign is not None:
         raise ImportRefused(f"{folder}: {foreign}")
 
 
 def _folders(path: Path) -> list[Path]:
-    found = [each for each in path.iterdir() if each.is_dir() and not is_hidden(each.name)]
-    return sorted(found, key=lambda folder: natural_key(as_version(folder.name)))
+    folders = [child for child in path.iterdir() if child.is_dir() and not is_hidden(child.name)]
+    return sorted(folders, key=lambda folder: natural_key(as_version(folder.name)))
 
 
 def is_version(folder: Path) -> bool:
-    """Whether a folder holds anything by which a version is known."""
+    """Whether a folder contains an .onnx, a config or a `model.yaml`."""
     return any(
-        is_onnx(each.name) or each.name in {CONFIG_FILE, MODEL_YAML}
-        for each in folder.iterdir()
-        if not each.is_dir()
+        is_onnx(path.name) or path.name in {CONFIG_FILE, MODEL_YAML}
+        for path in folder.iterdir()
+        if not path.is_dir()
     )
 
 
 def packing_of(path: Path) -> str:
-    """BentoML's word for how an archive is packed; `ImportRefused` says what a file is that is none."""
+    """BentoML's name of an archive's packing. Raises `ImportRefused`, naming the kind of any other file."""
     kind = kind_of(path)
     if kind.archive:
         return kind.archive
-    called = "BentoML cannot unpack it: " if path.name.lower().endswith(ARCHIVES) else ""
-    raise ImportRefused(f"{path}: {called}{kind.told('it')}")
+    prefix = "BentoML cannot unpack it: " if path.name.lower().endswith(ARCHIVES) else ""
+    raise ImportRefused(f"{path}: {prefix}{kind.sentence('it')}")
 
 
 def open_onnx(path: Path, wanted: Wanted) -> Opened:
-    """One `.onnx`, whose config, name and version the caller gives."""
+    """One `.onnx` with the config, name and version of the caller."""
     if wanted.config is None or not wanted.name or not wanted.version:
-        raise ImportRefused(f"{path} is one file: give --config FILE, --name NAME and --version V with it")
+        raise ImportRefused(f"{path} is a single file: add --config FILE, --name NAME and --version V")
     files = {WEIGHTS_FILE: path, CONFIG_FILE: wanted.config, **beside(path)}
     return Opened(_tag(wanted.name, wanted.version), files)
 
 
 def open_folder(folder: Path, wanted: Wanted, origin: Path, *, follow: bool = False) -> Opened:
-    """A version's folder, as its maker wrote it or as BentoML exported it.
-
-    With `follow` its links may lead anywhere.
-    """
+    """A version's folder, hand-made or exported by BentoML. With `follow` its links may lead anywhere."""
     try:
         info = model_yaml.read(folder) if (folder / MODEL_YAML).exists() else None
-        found = files_of_links(folder) if follow else files_in(folder)
-        files = dict(islice(((name, path) for name, path in found if not is_hidden(name)), MOST_FILES + 1))
+        paths = files_of_links(folder) if follow else files_in(folder)
+        files = dict(islice(((name, path) for name, path in paths if not is_hidden(name)), MOST_FILES + 1))
     except (BadManifest, LeadsOut) as error:
         raise ImportRefused(f"{origin}: {error}") from None
     if len(files) > MOST_FILES:
-        raise ImportRefused(
-            f"{origin}: it holds more than {MOST_FILES} files: import only what the model needs"
-        )
+        raise ImportRefused(f"{origin}: more than {MOST_FILES} files: import only those that the model needs")
     for ours in (MODEL_YAML, NOTE):
         files.pop(ours, None)
     if wanted.config is not None:
         files[CONFIG_FILE] = wanted.config
     if CONFIG_FILE not in files:
         raise ImportRefused(
-            f"{origin}: no {CONFIG_FILE}, and pre-processing is never guessed: write one, "
-            f"then import it with --config {CONFIG_FILE}"
+            f"{origin}: no {CONFIG_FILE}, and preprocessing is never guessed: write one, "
+            f"then import with --config {CONFIG_FILE}"
         )
     name = wanted.name or (info.name if info else folder.parent.name)
     tag = _tag(name, wanted.version or (info.version if info else folder.name))
@@ -201,7 +196,7 @@ def open_folder(folder: Path, wanted: Wanted, origin: Path, *, follow: bool = Fa
 
 def _tag(name: str, version: str) -> ModelTag:
     try:
-        # BentoML lowers names too.
+        # BentoML converts names to lower case too.
         return ModelTag(name.lower(), as_version(version))
     except BadTag as error:
-        raise ImportRefused(f"{plain(str(error), 500)}; choose others with --name and --version") from None
+        raise ImportRefused(f"{plain(str(error), 500)}; set them with --name and --version") from None

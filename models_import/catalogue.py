@@ -1,4 +1,4 @@
-"""The catalogue: models that are fetched by name, each known by the sha256 of its weights."""
+"""The catalogue: models that are downloaded by name and checked by the sha256 of their weights."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class _Part(BaseModel):
 
 
 class Quality(_Part):
-    """How good the answers are, as this service measured it."""
+    """A quality measured with this service."""
 
     measure: str = Field(description="AP50: average precision at an overlap of 0.5")
     value: float = Field(ge=0, le=1)
-    how: str = Field(min_length=1, description="over what, on which pictures")
+    how: str = Field(min_length=1, description="the classes and pictures of the measurement")
 
     def __str__(self) -> str:
         return f"{self.measure} {self.value:.3f}"
 
 
 class CatalogueEntry(_Part):
-    """One model version that can be fetched."""
+    """One model version of the catalogue."""
 
     name: str
     version: str
@@ -58,7 +58,7 @@ class CatalogueEntry(_Part):
 
     @property
     def tag(self) -> ModelTag:
-        """What it is called in the store."""
+        """The entry's tag in the store."""
         return ModelTag(self.name, self.version)
 
 
@@ -73,28 +73,28 @@ def entries(catalogue: Path = CATALOGUE) -> list[CatalogueEntry]:
     return _Index.model_validate_json((catalogue / "index.json").read_bytes()).models
 
 
-def choose(found: list[CatalogueEntry], name: str, version: str | None) -> CatalogueEntry:
-    """The entry that is meant, without `version` the newest; else `ImportRefused` naming what there is."""
-    named = sorted((each for each in found if each.name == name), key=lambda each: natural_key(each.version))
+def choose(models: list[CatalogueEntry], name: str, version: str | None) -> CatalogueEntry:
+    """The entry of that name and version, default latest. Raises `ImportRefused` listing the entries."""
+    named = sorted((item for item in models if item.name == name), key=lambda item: natural_key(item.version))
     if not named:
-        known = ", ".join(sorted({each.name for each in found}))
+        known = ", ".join(sorted({item.name for item in models}))
         raise ImportRefused(f"the catalogue has no {name!r}; it has {known}")
     if version is None:
         return named[-1]
-    versions = {each.version: each for each in named}
-    wanted = as_version(version, versions)
-    if wanted not in versions:
-        raise ImportRefused(f"the catalogue has no version {wanted} of {name}; it has {', '.join(versions)}")
-    return versions[wanted]
+    versions = {item.version: item for item in named}
+    exact = as_version(version, versions)
+    if exact not in versions:
+        raise ImportRefused(f"the catalogue has no version {exact} of {name}; it has {', '.join(versions)}")
+    return versions[exact]
 
 
 def config_of(entry: CatalogueEntry, catalogue: Path = CATALOGUE) -> ModelConfig:
-    """The entry's config, not yet held against its family; raise `BadManifest`."""
+    """The entry's config, not yet checked by its family. Raises `BadManifest`."""
     return parse_config(small_files(entry, catalogue)[CONFIG_FILE])
 
 
 def small_files(entry: CatalogueEntry, catalogue: Path = CATALOGUE) -> Mapping[str, bytes]:
-    """All files of the version but its weights; the same bytes every time."""
+    """All files of the version except its weights; always the same bytes."""
     config = json.loads((catalogue / entry.config).read_bytes())
     config["created"] = entry.created.isoformat()
     return {
@@ -134,7 +134,7 @@ def assemble(
     client: Client = _over_the_network,
     catalogue: Path = CATALOGUE,
 ) -> Path:
-    """Make the version's folder below `folder`; its weights come from `mirror`, else from the network."""
+    """Create the version's folder below `folder`, with weights from `mirror` or else from the network."""
     home = folder / entry.name / entry.version
     home.mkdir(parents=True)
     weights = home / WEIGHTS_FILE
@@ -148,11 +148,11 @@ def assemble(
 
 
 def _in_mirror(entry: CatalogueEntry, mirror: Path) -> Path:
-    """The file below `mirror` that is the weights, whatever it is called."""
+    """The weights below `mirror`, under any name."""
     for path in sorted(mirror.rglob("*")):
         if path.is_file() and path.stat().st_size == entry.size and sha256_of(path) == entry.sha256:
             return path
-    raise ImportRefused(f"{mirror} holds no file with the sha256 {entry.sha256} of {entry.tag}")
+    raise ImportRefused(f"{mirror} has no file with the sha256 {entry.sha256} of {entry.tag}")
 
 
 def _download(entry: CatalogueEntry, target: Path, report: ImportProgress, client: Client) -> None:
@@ -171,20 +171,20 @@ def _download(entry: CatalogueEntry, target: Path, report: ImportProgress, clien
                 report.progress(size, entry.size)
     except httpx.HTTPStatusError as error:
         answer = error.response
-        raise _unfetched(entry, f"the server says {answer.status_code} {answer.reason_phrase}") from None
+        raise _unfetched(entry, f"the server answered {answer.status_code} {answer.reason_phrase}") from None
     except httpx.HTTPError as error:
         raise _unfetched(entry, str(error) or type(error).__name__) from None
     if digest.hexdigest() != entry.sha256:
-        raise _unfetched(entry, f"{size} bytes came, and their sha256 is not the catalogue's")
+        raise _unfetched(entry, f"received {size} bytes with another sha256 than the catalogue's")
 
 
 def _check_size(entry: CatalogueEntry, size: int) -> None:
-    # Whoever answers there may send without end.
+    # The server may send without end.
     if size > entry.size:
-        raise _unfetched(entry, f"more than the {entry.size} bytes came that the catalogue knows")
+        raise _unfetched(entry, f"received more than the catalogue's {entry.size} bytes")
 
 
-def _unfetched(entry: CatalogueEntry, why: str) -> ImportRefused:
+def _unfetched(entry: CatalogueEntry, reason: str) -> ImportRefused:
     return ImportRefused(
-        f"{entry.url}: {why}; a copy in a folder is taken with `okawari get {entry.name} --mirror DIR`"
+        f"{entry.url}: {reason}; to use a local copy run `okawari get {entry.name} --mirror DIR`"
     )

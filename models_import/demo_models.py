@@ -1,4 +1,4 @@
-"""A new home gets the demo models, once: who removes one does not get it back."""
+"""Installs the demo models once per home; a removed demo model stays removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEMO = Path(__file__).parent / "demo"
 
 
 class _Seeded(BaseModel):
-    """Which demo versions this home was offered so far."""
+    """The demo versions installed in this home so far."""
 
     format: int = 1
     versions: list[str] = []
@@ -28,11 +28,10 @@ class _Seeded(BaseModel):
 def seed(
     home: Path, importer: Importer, *, demo: Path = DEMO, refused: Callable[[str], None] = lambda _why: None
 ) -> list[Imported]:
-    """Import each demo version that this home was not offered yet.
+    """Import each demo version that was not yet installed in this home.
 
-    A tag that the store has given to another version is told to `refused` and not tried again; for any
-    other reason `ImportRefused` is raised. Two processes may do this at once: one waits for the other
-    and then finds nothing to do.
+    A tag used by another version is reported to `refused` and not tried again; any other problem raises
+    `ImportRefused`. Two processes may call it at once: the second waits and finds nothing to do.
     """
     state = home / "state"
     done: list[Imported] = []

@@ -160,7 +160,7 @@ def _check_folder(root: Path, path: Path) -> None:
     mode = path.stat().st_mode
     if stat.S_ISREG(mode):
         kind = by_name(path.name)
-        what = kind.told("it", "is, by its name,") if kind else "it is no version"
+        what = kind.sentence("it", "is, by its name,") if kind else "it is no version"
         raise _NoVersion(f"{what}; {_where(root)}")
     if not stat.S_ISDIR(mode):
         raise _NoVersion("it is neither a file nor a folder")

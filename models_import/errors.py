@@ -1,11 +1,11 @@
-"""What goes wrong while models come in."""
+"""Errors of model imports."""
 
 from __future__ import annotations
 
 
 class ImportRefused(RuntimeError):
-    """Nothing was changed in the store; the message says why, and what to do."""
+    """The import was refused and the store is unchanged; the message has the reason and a remedy."""
 
 
 class ImportUnavailable(ImportRefused):
-    """The reason is not what the version is but a disk, a right, a mount: the same may go well later."""
+    """The import failed because of a disk, a permission or a mount; the same import may succeed later."""

@@ -1,6 +1,6 @@
-"""A version leaves the store as an archive that `bentoml models import` takes.
+"""Exports a version as an archive for `bentoml models import`.
 
-`python -m models_import.exporter TAG TARGET` exports from the BENTOML_HOME that it is given.
+`python -m models_import.exporter TAG TARGET` exports from the process's BENTOML_HOME.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _ENDINGS = (".bentomodel", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
 
 
 def export(store: ModelStore, tag: ModelTag, target: Path | None) -> Path:
-    """Write an archive of the kind that `target`'s ending says; return its path.
+    """Write an archive whose kind is given by the ending of `target`; return its path.
 
-    A target that is a folder, or none, gets the name `<name>-<version>.bentomodel`. An existing file is
-    never replaced, and a damaged version is not passed on. Raises `ImportRefused`.
+    Without a target, or in a folder, the name is `<name>-<version>.bentomodel`. An existing file is never
+    replaced and a damaged version is not exported. Raises `ImportRefused`.
     """
     target = _named(tag, target)
     _check(store, tag)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".okawari-") as scratch:
-        made = Path(scratch) / target.name
-        _export(store.path, tag, made, Path(scratch))
-        _take(target)
-        made.replace(target)
+        archive = Path(scratch) / target.name
+        _export(store.path, tag, archive, Path(scratch))
+        _reserve(target)
+        archive.replace(target)
     return target
 
 
-def _take(target: Path) -> None:
-    """Make the file, if nobody has made it meanwhile."""
+def _reserve(target: Path) -> None:
+    """Create the file, unless it exists by now."""
     try:
         target.touch(exist_ok=False)
     except FileExistsError:
@@ -49,9 +49,9 @@ def _named(tag: ModelTag, target: Path | None) -> Path:
     if target.exists():
         raise _exists(target)
     if not target.name.endswith(_ENDINGS):
-        raise ImportRefused(f"{target.name}: an archive's name ends with one of {', '.join(_ENDINGS)}")
+        raise ImportRefused(f"{target.name}: an archive's name must end with one of {', '.join(_ENDINGS)}")
     if not target.parent.is_dir():
-        raise ImportRefused(f"{target.parent} is no folder")
+        raise ImportRefused(f"{target.parent} is not a folder")
     return target
 
 
@@ -60,13 +60,13 @@ def _exists(target: Path) -> ImportRefused:
 
 
 def _check(store: ModelStore, tag: ModelTag) -> None:
-    sight = (store.look() or {}).get(tag.name)
-    found = sight.versions.get(tag.version) if sight else None
-    if found is None:
-        raise ImportRefused(f"{tag} is not in {store.path}; `okawari models` lists what is")
-    if found.created is None:
-        raise ImportRefused(f"{tag}: {found.reason}")
-    if found.digest is None:
+    model = (store.look() or {}).get(tag.name)
+    version = model.versions.get(tag.version) if model else None
+    if version is None:
+        raise ImportRefused(f"{tag} is not in {store.path}; `okawari models` lists the versions")
+    if version.created is None:
+        raise ImportRefused(f"{tag}: {version.reason}")
+    if version.digest is None:
         return
     settled = store.settle(tag)
     if not isinstance(settled, Artifact):
@@ -74,7 +74,7 @@ def _check(store: ModelStore, tag: ModelTag) -> None:
 
 
 def _export(models: Path, tag: ModelTag, target: Path, scratch: Path) -> None:
-    # BentoML makes folders in its home, and a store may be read-only: it gets a home with a link.
+    # BentoML creates folders in its home, but the store may be read-only: it gets a home with a link.
     home = scratch / "home"
     home.mkdir()
     (home / "models").symlink_to(models, target_is_directory=True)

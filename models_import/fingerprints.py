@@ -1,4 +1,4 @@
-"""How a file is known to be the one seen before, so that it is neither parsed nor hashed twice."""
+"""Fingerprints of files: an unchanged file is neither parsed nor hashed twice."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _BLOCK = 1 << 20
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """What changes whenever a file's bytes, name or mode do: inode, size, mtime, ctime.
+    """The inode, size, mtime and ctime of a file, which change with its bytes, name or mode.
 
-    The change time counts too, because a copy may put an old modification time on new bytes.
+    The ctime is included because a copy may give new bytes an old mtime.
     """
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -34,33 +34,33 @@ def sha256_of(path: Path) -> str:
 
 
 class HashedFiles:
-    """sha256 by path, read again only when the file's stamp has changed."""
+    """The sha256 of files by path; a file is read again only when its stamp has changed."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[Stamp, str]] = {}
         self.reads = 0
 
     def sha256(self, path: Path) -> str | None:
-        """The file's sha256; None when it changed while it was being read."""
+        """The file's sha256; None if it changed during reading."""
         before = stamp_of(path.stat())
         known = self._known.get(path)
         if known is not None and known[0] == before:
             return known[1]
-        found = sha256_of(path)
+        digest = sha256_of(path)
         self.reads += 1
         if stamp_of(path.stat()) != before:
             return None
-        self._known[path] = (before, found)
-        return found
+        self._known[path] = (before, digest)
+        return digest
 
     def keep_only(self, folders: set[str]) -> None:
-        """Forget the files that lie below none of these folders."""
+        """Forget the files outside these folders."""
         for path in [path for path in list(self._known) if folders.isdisjoint(map(str, path.parents))]:
             self._known.pop(path, None)
 
 
 class ParsedFiles(Generic[T]):
-    """What a file says, parsed again only when its stamp has changed; a refusal is remembered too."""
+    """Parsed files by path; a file is parsed again only when its stamp has changed. Errors are kept too."""
 
     def __init__(self, parse: Callable[[bytes], T]) -> None:
         self._parse = parse
@@ -68,13 +68,13 @@ class ParsedFiles(Generic[T]):
         self.reads = 0
 
     def get(self, path: Path) -> T:
-        """What `path` says. Raises `OSError`, or the `ValueError` that the parser raised."""
+        """The parsed content of `path`. Raises `OSError`, or the parser's `ValueError`."""
         stamp = stamp_of(path.stat())
         known = self._known.get(path)
         if known is None or known[0] != stamp:
             known = self._known[path] = (stamp, self._read(path))
         if isinstance(known[1], ValueError):
-            # Else every raising would add to the trace that the one before has left.
+            # Otherwise the traceback would grow with each raise.
             raise known[1].with_traceback(None)
         return known[1]
 

@@ -1,4 +1,4 @@
-"""Files are hashed while they are copied, so that what is hashed is what was copied."""
+"""The importer: copies a version into the staging folder, checks it, and publishes it in one step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BLOCK = 1 << 20
 
 
 def copy_hashed(source: Path, target: Path) -> Iterator[tuple[int, FileEntry | None]]:
-    """Copy a file; yield the bytes done block by block, and with the last one what was copied."""
+    """Copy a file and hash the copied bytes; yield the bytes of each block, and its entry at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     with source.open("rb") as read, target.open("xb") as write:
@@ -41,7 +41,7 @@ def copy_hashed(source: Path, target: Path) -> Iterator[tuple[int, FileEntry | N
     yield 0, FileEntry(sha256=digest.hexdigest(), size=size)
 
 
-#: Beyond the files themselves: names, `model.yaml`, `latest`.
+#: Space for more than the files: names, `model.yaml`, `latest`.
 _SPARE_BYTES = 10_000_000
 
 Hook = Callable[[str], None]
@@ -49,7 +49,7 @@ Hook = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a version. `latest` is what BentoML's pointer names now."""
+    """The result of an import. `latest` is the version that BentoML's pointer names now."""
 
     tag: ModelTag
     digest: str
@@ -58,7 +58,7 @@ class Imported:
 
 
 class Importer:
-    """Brings versions into the store of one home; several processes may do so at once."""
+    """Imports versions into the store of one home; several processes may do so at once."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Importer:
         free_bytes: Callable[[], int] | None = None,
         at: Hook = lambda _step: None,
     ) -> None:
-        """`at` is told the name of each step before it begins, and `done` in the end."""
+        """`at` is called with the name of each step before it begins, and with `done` at the end."""
         self.home = home
         self.report = report
         self.probe = probe
@@ -85,22 +85,22 @@ class Importer:
             try:
                 return _Import(self, candidate, owned).run()
             except ImportRefused as refused:
-                raise type(refused)(self.staging.left_out(str(refused))) from refused.__cause__
+                raise type(refused)(self.staging.without_staging(str(refused))) from refused.__cause__
             except OSError as error:
-                where = self.staging.left_out(str(error.filename or self.home))
+                where = self.staging.without_staging(str(error.filename or self.home))
                 raise ImportUnavailable(f"{candidate.path}: {where}: {error.strerror or error}") from error
 
 
 class _Import:
-    """One version on its way in."""
+    """One import."""
 
-    def __init__(self, shop: Importer, candidate: Candidate, owned: ExitStack) -> None:
-        self.shop = shop
+    def __init__(self, importer: Importer, candidate: Candidate, owned: ExitStack) -> None:
+        self.importer = importer
         self.candidate = candidate
         self.owned = owned
         self.unchanged = False
 
-    room: Path
+    scratch: Path
     opened: Opened
     config: ModelConfig
     entries: dict[str, FileEntry]
@@ -113,31 +113,31 @@ class _Import:
 
     @property
     def staged(self) -> Path:
-        """The version as it will stand in the store."""
-        return self.room / "version"
+        """The staged version, as it will be in the store."""
+        return self.scratch / "version"
 
     @property
-    def shelf(self) -> Path:
+    def model_dir(self) -> Path:
         """The model's folder in the store."""
-        return self.shop.home / "models" / self.tag.name
+        return self.importer.home / "models" / self.tag.name
 
     def run(self) -> Imported:
         for name, step, needed_if_unchanged in STEPS:
             if self.unchanged and not needed_if_unchanged:
                 continue
-            self.shop.at(name)
-            self.shop.report.step(name)
+            self.importer.at(name)
+            self.importer.report.step(name)
             step(self)
-        self.shop.at("done")
+        self.importer.at("done")
         outcome: Literal["imported", "unchanged"] = "unchanged" if self.unchanged else "imported"
         return Imported(self.tag, self.manifest.digest, outcome, self.latest)
 
     def lock(self) -> None:
-        self.owned.enter_context(self.shop.staging.locked(self.shop.report))
+        self.owned.enter_context(self.importer.staging.locked(self.importer.report))
 
     def sweep(self) -> None:
-        self.shop.staging.sweep()
-        self.room = self.owned.enter_context(self.shop.staging.room())
+        self.importer.staging.sweep()
+        self.scratch = self.owned.enter_context(self.importer.staging.scratch_folder())
 
     def open(self) -> None:
         path, wanted = self.candidate.path, self.candidate.wanted
@@ -147,11 +147,11 @@ class _Import:
             self.opened = candidates.open_onnx(path, wanted)
         else:
             packing = candidates.packing_of(path)
-            # Packed bytes are fewer than unpacked ones, and BentoML writes those twice.
+            # A lower bound: unpacking yields more bytes, and BentoML writes them twice.
             self._need(2 * path.stat().st_size)
-            bound = archives.bound_of(path, (self.shop.free_bytes() - _SPARE_BYTES) // 2)
+            bound = archives.bound_of(path, (self.importer.free_bytes() - _SPARE_BYTES) // 2)
             self.opened = candidates.open_folder(
-                archives.unpack(path, self.room, bound, packing), wanted, path
+                archives.unpack(path, self.scratch, bound, packing), wanted, path
             )
 
     def check(self) -> None:
@@ -166,7 +166,7 @@ class _Import:
         for name, source in self.opened.files.items():
             for count, entry in copy_hashed(source, self.staged / name):
                 done += count
-                self.shop.report.progress(done, total)
+                self.importer.report.progress(done, total)
                 if entry is not None:
                     self.entries[name] = entry
         check_declared(self.opened, self.entries, self.candidate.path)
@@ -174,7 +174,9 @@ class _Import:
     def compare(self) -> None:
         weights = pick_weights(self.entries)
         self.manifest = Manifest(digest=digest_of(self.entries), weights=weights, files=self.entries)
-        self.unchanged = compare_with_stored(self.shelf / self.tag.version, self.tag, self.manifest.digest)
+        self.unchanged = compare_with_stored(
+            self.model_dir / self.tag.version, self.tag, self.manifest.digest
+        )
 
     def try_out(self) -> None:
         task = Task(
@@ -187,18 +189,18 @@ class _Import:
             limit=LIMIT,
         )
         try:
-            measured = self.shop.probe(task)
+            measured = self.importer.probe(task)
         except ImportRefused as refused:
             raise ImportRefused(f"{self.candidate.path}: {refused}") from None
         self.manifest = self.manifest.model_copy(update={"measured": measured})
 
     def describe(self) -> None:
-        created = self.opened.created or self.config.created or self.shop.now()
+        created = self.opened.created or self.config.created or self.importer.now()
         text = model_yaml.render(self.tag.name, self.tag.version, created, self.manifest, self.opened.base)
         if len(text) > LARGEST:
             raise ImportRefused(
-                f"{self.candidate.path}: its {len(self.entries)} files make a {MODEL_YAML} of more than "
-                f"{LARGEST} bytes, which nobody reads: import only what the model needs"
+                f"{self.candidate.path}: its {len(self.entries)} files need a {MODEL_YAML} of more than the "
+                f"allowed {LARGEST} bytes: import only the files that the model needs"
             )
         (self.staged / MODEL_YAML).write_bytes(text)
 
@@ -208,20 +210,20 @@ class _Import:
     def sync(self) -> None:
         sync_tree(self.staged)
 
-    def make_shelf(self) -> None:
-        self.shelf.mkdir(exist_ok=True)
-        self.shelf.chmod(FOLDER_MODE)
-        sync(self.shelf.parent)
+    def make_model_dir(self) -> None:
+        self.model_dir.mkdir(exist_ok=True)
+        self.model_dir.chmod(FOLDER_MODE)
+        sync(self.model_dir.parent)
 
     def publish(self) -> None:
-        self.staged.rename(self.shelf / self.tag.version)
-        sync(self.shelf)
+        self.staged.rename(self.model_dir / self.tag.version)
+        sync(self.model_dir)
 
     def move_pointer(self) -> None:
         fresh = None if self.unchanged else self.tag.version
-        self.latest = newest_on_disk(self.shelf, fresh)
+        self.latest = newest_on_disk(self.model_dir, fresh)
         if self.latest is not None:
-            point(self.shelf, self.latest, self.room / POINTER)
+            point(self.model_dir, self.latest, self.scratch / POINTER)
 
     def clean(self) -> None:
         self.owned.close()
@@ -230,11 +232,11 @@ class _Import:
         return sum(path.stat().st_size for path in self.opened.files.values())
 
     def _need(self, size: int) -> None:
-        free = self.shop.free_bytes()
+        free = self.importer.free_bytes()
         if free < size + _SPARE_BYTES:
             raise ImportUnavailable(
-                f"{self.candidate.path}: it needs {_mega(size + _SPARE_BYTES)} MB in {self.shop.home}, "
-                f"{_mega(free)} MB are free: remove versions that nobody needs with `okawari remove`"
+                f"{self.candidate.path}: needs {_mega(size + _SPARE_BYTES)} MB in {self.importer.home}, "
+                f"but {_mega(free)} MB are free: remove unused versions with `okawari remove`"
             )
 
 
@@ -242,7 +244,7 @@ def _mega(size: int) -> int:
     return -(-size // 1_000_000)
 
 
-#: Name, what it does, and whether it is needed too when the store has the version already.
+#: The name of each step, its function, and whether it also runs when the store already has the version.
 STEPS: tuple[tuple[str, Callable[[_Import], None], bool], ...] = (
     ("lock", _Import.lock, True),
     ("sweep", _Import.sweep, True),
@@ -255,9 +257,9 @@ STEPS: tuple[tuple[str, Callable[[_Import], None], bool], ...] = (
     ("describe", _Import.describe, False),
     ("modes", _Import.modes, False),
     ("sync", _Import.sync, False),
-    ("shelf", _Import.make_shelf, False),
+    ("shelf", _Import.make_model_dir, False),
     ("publish", _Import.publish, False),
-    # Also mends what an import left that was killed before it.
+    # Also repairs the pointer after an import that was killed before this step.
     ("latest", _Import.move_pointer, True),
     ("clean", _Import.clean, True),
 )

@@ -1,4 +1,4 @@
-"""Is every byte of a version there? The one place that decides whether a version may be loaded."""
+"""The integrity check: the one place that decides whether a version is complete and may be loaded."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from models_import.layout import MODEL_YAML, LeadsOut, files_in, pick_weights
 from models_import.model_yaml import ModelYaml
 from models_import.version_reader import VersionFindings
 
-#: Seconds between two looks at a version without manifest that must agree.
+#: Seconds for which the files of a version without manifest must stay unchanged.
 QUIET_SECONDS = 2.0
 
 Stamps = Mapping[str, Stamp]
 
 
 class IntegrityChecker:
-    """Checks files against their manifest, or, where there is none, that they have come to rest."""
+    """Checks files against their manifest; without one it checks that they no longer change."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -31,7 +31,7 @@ class IntegrityChecker:
 
     @property
     def files_hashed(self) -> int:
-        """How many files were read in full so far."""
+        """The number of files read in full so far."""
         return self._hashes.reads
 
     def keep_only(self, folders: set[str]) -> None:
@@ -40,27 +40,27 @@ class IntegrityChecker:
         for folder in [folder for folder in list(self._at_rest) if str(folder) not in folders]:
             self._at_rest.pop(folder, None)
 
-    def settle(self, tag: ModelTag, folder: Path, reading: VersionFindings) -> Verified:
-        """Hash what was not hashed yet and say whether the version is whole."""
-        info, config, reason = reading.info, reading.config, reading.sight.reason
+    def settle(self, tag: ModelTag, folder: Path, findings: VersionFindings) -> Verified:
+        """Hash the files that are not hashed yet; return the artifact, or why there is none."""
+        info, config, reason = findings.info, findings.config, findings.version.reason
         if reason is not None or info is None or config is None:
-            why = reason or "cannot be read"
-            return Incomplete(why) if reading.waits else Invalid(why)
+            reason = reason or "cannot be read"
+            return Incomplete(reason) if findings.waits else Invalid(reason)
         try:
             return self._check(tag, folder, info, config)
         except LeadsOut as error:
             return Invalid(reasons.damaged(tag, str(error)))
         except FileNotFoundError as error:
-            return Incomplete(reasons.interrupted(tag, f"{error.filename} went away"))
+            return Incomplete(reasons.interrupted(tag, f"{error.filename} disappeared"))
         except OSError as error:
             return Invalid(reasons.unreadable(folder, error))
-        except Exception as error:  # noqa: BLE001 - one version can never stop the others
+        except Exception as error:  # noqa: BLE001 - one version must not affect the others
             return Invalid(reasons.unforeseen(error))
 
     def _check(self, tag: ModelTag, folder: Path, info: ModelYaml, config: ModelConfig) -> Verified:
         files = dict(files_in(folder))
         refusal = (
-            self._moving(folder, files)
+            self._changing(folder, files)
             if info.manifest is None
             else _names_differ(tag, info.manifest, files.keys() - {MODEL_YAML})
         )
@@ -69,21 +69,21 @@ class IntegrityChecker:
         files.pop(MODEL_YAML)
         entries = self._entries(files)
         if entries is None:
-            return Incomplete(f"the files of {tag} change while they are read")
+            return Incomplete(f"the files of {tag} are changing")
         return self._compared(tag, folder, info, config, entries)
 
-    def _moving(self, folder: Path, files: Mapping[str, Path]) -> Incomplete | None:
-        """Whether a version without manifest has not yet been seen at rest for long enough."""
+    def _changing(self, folder: Path, files: Mapping[str, Path]) -> Incomplete | None:
+        """`Incomplete` until the files of a version without manifest have been unchanged for long enough."""
         now = self._clock()
         stamps = {name: stamp_of(path.stat()) for name, path in files.items()}
-        seen, since = self._at_rest.get(folder, (None, now))
-        if seen != stamps:
+        known, since = self._at_rest.get(folder, (None, now))
+        if known != stamps:
             self._at_rest[folder] = stamps, now
             since = now
         if now - since >= QUIET_SECONDS:
             return None
         return Incomplete(
-            f"it has no manifest: waiting until its files have not changed for {QUIET_SECONDS:g} s"
+            f"it has no manifest: waiting until its files are unchanged for {QUIET_SECONDS:g} s"
         )
 
     def _entries(self, files: Mapping[str, Path]) -> dict[str, FileEntry] | None:
@@ -123,16 +123,16 @@ class IntegrityChecker:
         )
 
 
-def _names_differ(tag: ModelTag, manifest: Manifest, found: set[str]) -> Verified | None:
+def _names_differ(tag: ModelTag, manifest: Manifest, present: set[str]) -> Verified | None:
     declared = set(manifest.files)
-    if missing := sorted(declared - found):
+    if missing := sorted(declared - present):
         return Incomplete(reasons.interrupted(tag, f"{missing[0]} is missing"))
-    if extra := sorted(found - declared):
+    if extra := sorted(present - declared):
         return Invalid(reasons.damaged(tag, f"{extra[0]} was added after the import"))
     return None
 
 
 def inside(root: Path, path: Path) -> bool:
-    """Whether a path, its links followed, lies below `root`."""
+    """Whether a path, with links resolved, is below `root`."""
     real, base = os.path.realpath(path), os.path.realpath(root)
     return real.startswith(base + os.sep)

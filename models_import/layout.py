@@ -1,4 +1,4 @@
-"""Where things lie in a version's folder, and which paths may be named there."""
+"""The layout of a version's folder, and the rules for paths in it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MODEL_YAML = "model.yaml"
 WEIGHTS_FILE = "weights.onnx"
 POINTER = "latest"
 
-#: Why a version in a drop folder did not come in. It lies beside its files and is none of them.
+#: The note in a drop folder on a failed import. It is beside the version's files, not one of them.
 NOTE = "IMPORT-FAILED.txt"
 
-#: More files than the folder of any model has.
+#: Most files of a version.
 MOST_FILES = 10_000
 
-#: What systems leave in folders of their own accord.
+#: Files that operating systems and file servers create by themselves.
 _LEFT = {
     *("thumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin"),
     *("system volume information", "__macosx", "lost+found"),
@@ -29,32 +29,33 @@ _LEFT = {
 
 
 class LeadsOut(ValueError):
-    """A link that leads out of the folder it lies in, or to nothing that can be read."""
+    """A link that leads out of its folder, or to an unreadable target."""
 
 
 def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file below `folder` as (path inside it, path), sorted.
+    """All files below `folder` as (relative path, path), sorted.
 
-    A link may lead to another place inside the folder; one that leads out raises `LeadsOut`.
+    A link may lead to another file inside the folder; one that leads out raises `LeadsOut`.
     """
     root = os.path.realpath(folder)
     for place, folders, files in os.walk(folder):
         folders.sort()
-        for name in sorted([*files, *(each for each in folders if (Path(place) / each).is_symlink())]):
+        for name in sorted([*files, *(sub for sub in folders if (Path(place) / sub).is_symlink())]):
             path = Path(place) / name
             if path.is_symlink() and not _within(os.path.realpath(path), root):
                 raise LeadsOut(
                     f"{path} is a link that leads out of its folder: "
-                    "put there what it leads to, as `cp -rL` does"
+                    "replace it by its target, as `cp -rL` does"
                 )
             if path.is_file():
                 yield path.relative_to(folder).as_posix(), path
 
 
 def files_of_links(folder: Path) -> Iterator[tuple[str, Path]]:
-    """As `files_in`, but links may lead anywhere, to files and folders; what is hidden is left out.
+    """All files below `folder` as (relative path, path), sorted, without hidden ones.
 
-    One that leads to nothing, to itself, or to what is no file raises `LeadsOut`.
+    Links may lead anywhere, to files and folders. A broken or circular link, or one to a device, raises
+    `LeadsOut`.
     """
     yield from _below(folder, "", (os.path.realpath(folder),))
 
@@ -69,25 +70,25 @@ def _below(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[
         elif stat.S_ISDIR(mode):
             real = os.path.realpath(path)
             if real in above:
-                raise LeadsOut(f"{path} is a link to a folder that it lies in itself: remove it")
+                raise LeadsOut(f"{path} is a link to a folder that contains it: remove the link")
             yield from _below(path, f"{name}/", (*above, real))
         elif path.is_symlink():
             raise LeadsOut(
-                f"{path} is a link to {plain(str(path.readlink()), 500)}, which is no regular file"
+                f"{path} is a link to {plain(str(path.readlink()), 500)}, which is not a regular file"
             )
 
 
 def _mode_behind(path: Path) -> int:
-    """What a path leads to."""
+    """The mode of a path, with links followed."""
     try:
         return path.stat().st_mode
     except OSError as error:
         if not path.is_symlink():
             raise
-        mend = "`git annex get` brings it" if ".git/annex/" in str(path.readlink()) else "put it there"
+        fix = "run `git annex get`" if ".git/annex/" in str(path.readlink()) else "put the file there"
         where = plain(str(path.readlink()), 500)
         raise LeadsOut(
-            f"{path} is a link to {where}, which cannot be read ({error.strerror}): {mend}"
+            f"{path} is a link to {where}, which cannot be read ({error.strerror}): {fix}"
         ) from None
 
 
@@ -96,24 +97,24 @@ def _within(path: str, root: str) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a path in a folder is what file managers, shares and version control leave there."""
+    """Whether a path belongs to a file manager, a file server or version control."""
     return any(part.startswith(".") or part.lower() in _LEFT for part in PurePosixPath(name).parts)
 
 
 def pick_weights(paths: Collection[str]) -> str:
-    """Which of a version's files is the model: weights.onnx, or the only .onnx; else `BadManifest`."""
+    """The model file of a version: weights.onnx, or the only .onnx. Raises `BadManifest`."""
     if WEIGHTS_FILE in paths:
         return WEIGHTS_FILE
-    found = sorted(path for path in paths if is_onnx(path))
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    graphs = sorted(path for path in paths if is_onnx(path))
+    if len(graphs) == 1:
+        return graphs[0]
+    if not graphs:
         raise BadManifest(first_foreign(paths) or f"no model: put {WEIGHTS_FILE} into the version's folder")
-    raise BadManifest(f"{len(found)} .onnx files ({', '.join(found[:3])}…): call the model {WEIGHTS_FILE}")
+    raise BadManifest(f"{len(graphs)} .onnx files ({', '.join(graphs[:3])}…): name the model {WEIGHTS_FILE}")
 
 
 def check_manifest(manifest: Manifest) -> None:
-    """Raise `BadManifest` unless every path lies inside the folder and model and config are among them."""
+    """Raise `BadManifest` for a path outside the folder, or if the model or the config is missing."""
     for path in manifest.files:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or pure.as_posix() != path:
@@ -126,7 +127,7 @@ def check_manifest(manifest: Manifest) -> None:
 
 
 def check_golden(config: ModelConfig, paths: Collection[str]) -> None:
-    """Raise `BadManifest` naming a golden picture that is not among the files."""
+    """Raise `BadManifest`, naming a golden picture that is missing in the files."""
     for golden in config.golden:
         if golden.file not in paths:
             raise BadManifest(

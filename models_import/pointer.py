@@ -1,4 +1,4 @@
-"""BentoML's `latest`: a text file in a model's folder that names one of its versions."""
+"""BentoML's pointer `latest`: a text file in a model's folder that names one of its versions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from models_import.layout import POINTER
 from models_import.small_files import read_start
 from models_import.workspace import FILE_MODE
 
-# Longer than any version may be, so that a file of another kind is not read as a whole.
+# Longer than any version; limits the reading of other files.
 _LONGEST = 200
 _LONGEST_VERSION = 63
 
 
 def read_pointer(folder: Path, versions: Mapping[str, VersionInfo]) -> tuple[str | None, str | None]:
-    """The version that `latest` names, or None and what is wrong and mends it."""
+    """The version that `latest` names, or None and the reason with its fix."""
     path = folder / POINTER
     try:
         named = read_start(path, _LONGEST).decode("utf-8", "replace").strip()
@@ -31,17 +31,17 @@ def read_pointer(folder: Path, versions: Mapping[str, VersionInfo]) -> tuple[str
     except OSError as error:
         return None, reasons.unreadable(path, error)
     except BadManifest:
-        what = "is no regular file; remove it first"
-        return None, reasons.pointer(path, what, newest(versions))
+        problem = "is not a regular file; remove it first"
+        return None, reasons.pointer(path, problem, newest(versions))
     if not named:
         return None, reasons.pointer(path, "is empty", newest(versions))
     if named not in versions:
-        return None, reasons.pointer(path, f"names {_told(named)}, which is not there", newest(versions))
+        return None, reasons.pointer(path, f"names {_shown(named)}, which does not exist", newest(versions))
     return named, None
 
 
-def _told(named: str) -> str:
-    """A version's name as it is; of anything else the beginning, which can do no harm on a terminal."""
+def _shown(named: str) -> str:
+    """A valid version unchanged; anything else cut and escaped for terminals."""
     try:
         return check_word("version", named)
     except BadTag:
@@ -49,24 +49,24 @@ def _told(named: str) -> str:
 
 
 def newest(versions: Mapping[str, VersionInfo]) -> str | None:
-    """The version made last, which is what BentoML's `latest` means; None where none can be read."""
-    dated = [(sight.created, name) for name, sight in versions.items() if sight.created is not None]
+    """The version created last, which is the meaning of BentoML's `latest`; None without a readable one."""
+    dated = [(version.created, name) for name, version in versions.items() if version.created is not None]
     return max(dated)[1] if dated else None
 
 
 def newest_on_disk(folder: Path, fresh: str | None, without: str | None = None) -> str | None:
-    """The version in `folder` that was made last, `without` left out.
+    """The version in `folder` that was created last, except `without`.
 
-    Of two made at once it is `fresh`, else the one pointed at.
+    Of two created at the same time it is `fresh`, else the one that `latest` names.
     """
-    now = _named(folder)
-    found = []
-    for version in (each for each in folder.iterdir() if each.is_dir() and each.name != without):
+    current = _named(folder)
+    candidates = []
+    for version in (path for path in folder.iterdir() if path.is_dir() and path.name != without):
         with suppress(BadManifest, OSError):
             created = model_yaml.read(version).created
             name = version.name
-            found.append((created, name == fresh, name == now, natural_key(name), name))
-    return max(found)[-1] if found else None
+            candidates.append((created, name == fresh, name == current, natural_key(name), name))
+    return max(candidates)[-1] if candidates else None
 
 
 def _named(folder: Path) -> str | None:
@@ -84,7 +84,7 @@ def is_behind(folder: Path, created: datetime) -> bool:
 
 
 def point(folder: Path, version: str, scratch: Path) -> None:
-    """Make `latest` name `version` in one step; `scratch` is a free name on the same disk."""
+    """Set `latest` to `version` in one step; `scratch` is a free path on the same disk."""
     if _named(folder) == version:
         return
     scratch.write_text(version)

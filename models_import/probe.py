@@ -1,6 +1,6 @@
-"""A model is tried in a throw-away process before the store shows it: it may crash, hang or eat memory.
+"""Tests a model in a child process before it is published: it may crash, hang or exhaust the memory.
 
-`python -m models_import.probe FOLDER` reads a `Task` from stdin and writes a `Finding` to stdout.
+`python -m models_import.probe` reads a `Task` from stdin and writes a `ProbeResult` to stdout.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from hotswap.predictions import Options, Picture
 from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import.errors import ImportRefused
-from models_import.subprocesses import POLITELY, child_environment, last_words
+from models_import.subprocesses import LOW_PRIORITY, child_environment, last_words
 
-#: Seconds within which a model must load, pass its self-check and answer once.
+#: Seconds in which a model must load, pass its self-check and answer once.
 LIMIT = 300.0
 
-#: More than any test picture has; the service has a limit of its own.
+#: More than any check picture has; the service has its own limit.
 _MAX_PIXELS = 50_000_000
 
 
 class Task(BaseModel):
-    """What the child is asked to try."""
+    """The version for the child to test."""
 
     folder: Path
     name: str
@@ -45,7 +45,7 @@ class Task(BaseModel):
 
 
 class ProbeResult(BaseModel):
-    """What the child found: measurements, or a reason."""
+    """The child's result: measurements, or the reason of the failure."""
 
     measured: Measured | None = None
     reason: str | None = None
@@ -55,8 +55,8 @@ Probe = Callable[[Task], Measured]
 
 
 def probe(task: Task) -> Measured:
-    """Load the model in a child, check it, run it once; raise `ImportRefused` with the reason."""
-    command = [*POLITELY, __name__]
+    """Load, check and run the model once in a child process. Raises `ImportRefused` with the reason."""
+    command = [*LOW_PRIORITY, __name__]
     try:
         done = subprocess.run(
             command,
@@ -69,31 +69,31 @@ def probe(task: Task) -> Measured:
         )
     except subprocess.TimeoutExpired:
         raise ImportRefused(f"the model did not load and answer within {task.limit:g} s") from None
-    return _understood(done)
+    return _measured(done)
 
 
-def _understood(done: subprocess.CompletedProcess[bytes]) -> Measured:
+def _measured(done: subprocess.CompletedProcess[bytes]) -> Measured:
     if done.returncode != 0:
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
         if done.returncode == -signal.SIGKILL:
-            how += ", as the system ends what takes more memory than there is"
+            how += ", probably because the machine ran out of memory"
         raise ImportRefused(f"loading the model crashed with {how}: {last_words(done.stderr)}")
-    finding = ProbeResult.model_validate_json(done.stdout.splitlines()[-1])
-    if finding.measured is None:
-        raise ImportRefused(f"the model cannot be used: {finding.reason}")
-    return finding.measured
+    result = ProbeResult.model_validate_json(done.stdout.splitlines()[-1])
+    if result.measured is None:
+        raise ImportRefused(f"the model cannot be used: {result.reason}")
+    return result.measured
 
 
 def main() -> None:
-    """Try one model and say what came of it."""
+    """Test one model and print the result."""
     task = Task.model_validate_json(sys.stdin.buffer.read())
-    # Whoever waits for this process may be gone before it can end it.
+    # The parent may be gone before it can kill this process.
     signal.alarm(int(task.limit) + 5)
     try:
-        finding = ProbeResult(measured=_try(_artifact(task)))
+        result = ProbeResult(measured=_measure(_artifact(task)))
     except (ServingError, BadManifest) as error:
-        finding = ProbeResult(reason=str(error))
-    print(finding.model_dump_json())
+        result = ProbeResult(reason=str(error))
+    print(result.model_dump_json())
 
 
 def _artifact(task: Task) -> Artifact:
@@ -108,7 +108,7 @@ def _artifact(task: Task) -> Artifact:
     )
 
 
-def _try(artifact: Artifact) -> Measured:
+def _measure(artifact: Artifact) -> Measured:
     import onnxruntime
 
     from runners.loader import OnnxLoader
@@ -133,8 +133,8 @@ def _try(artifact: Artifact) -> Measured:
 
 
 def _grey(artifact: Artifact) -> Picture:
-    given = artifact.config.input
-    return Picture(pixels=np.full((given.height, given.width, 3), 127, np.uint8))
+    size = artifact.config.input
+    return Picture(pixels=np.full((size.height, size.width, 3), 127, np.uint8))
 
 
 def _resident() -> int:
@@ -146,7 +146,7 @@ def _peak() -> int:
 
 
 def _status(field: str) -> int | None:
-    """A line of what Linux says of this process, in bytes; None on other systems."""
+    """A value of `/proc/self/status` in bytes; None on other systems than Linux."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a long piece of work tells whoever waits for it."""
+"""Progress of an import, and its summary."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ if TYPE_CHECKING:
 
 
 class ImportProgress:
-    """Says nothing. The command line overrides what it wants to show."""
+    """Callbacks of an import, all without effect. A subclass overrides those that it shows."""
 
     def waiting(self, what: str) -> None:
-        """Another process holds what is needed; we wait for it."""
+        """The import waits for `what`, which another process holds."""
 
     def step(self, name: str) -> None:
-        """A step begins."""
+        """The step `name` begins."""
 
     def progress(self, done: int, total: int) -> None:
-        """So many of so many bytes of the current step are done."""
+        """`done` of `total` bytes of the current step are done."""
 
 
 SILENT = ImportProgress()
 
 
-def told(done: Imported) -> str:
-    """What became of a version, in one line."""
-    line = f"{done.outcome} {done.tag} {done.digest.removeprefix('sha256:')[:12]}"
-    if done.latest == done.tag.version:
+def summary(imported: Imported) -> str:
+    """The outcome of an import in one line."""
+    line = f"{imported.outcome} {imported.tag} {imported.digest.removeprefix('sha256:')[:12]}"
+    if imported.latest == imported.tag.version:
         return f"{line}; it is latest"
-    return f"{line}; latest is {done.latest}, which was created later"
+    return f"{line}; latest is {imported.latest}, which was created later"

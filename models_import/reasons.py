@@ -1,4 +1,4 @@
-"""Why a version cannot be served, each with what mends it. Plain text for people."""
+"""Reasons why a version cannot be served, each with its fix. Plain text for people."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from common.text import plain
 from hotswap.manifest import CONFIG_FILE
 from hotswap.tags import ModelTag
 
-#: What a file or an error may say of itself, in characters.
+#: Maximum characters of a text from a file or an error.
 _LONGEST = 2500
 
 
-def interrupted(tag: ModelTag, what: str) -> str:
-    """Files are missing or short."""
+def interrupted(tag: ModelTag, problem: str) -> str:
+    """The reason for missing or incomplete files."""
     return (
-        f"{plain(what, _LONGEST)}: an import is running, or was interrupted; "
-        f"if none is running: `okawari remove {tag.name} {tag.version}`, then import it again"
+        f"{plain(problem, _LONGEST)}: an import is running, or was interrupted; "
+        f"if none is running, run `okawari remove {tag.name} {tag.version}`, then import it again"
     )
 
 
-def damaged(tag: ModelTag, what: str) -> str:
-    """Files are not what was imported."""
-    what = plain(what, _LONGEST)
-    return f"{what}; mend it with `okawari remove {tag.name} {tag.version}`, then import it again"
+def damaged(tag: ModelTag, problem: str) -> str:
+    """The reason for files that differ from the imported ones."""
+    fix = f"run `okawari remove {tag.name} {tag.version}`, then import it again"
+    return f"{plain(problem, _LONGEST)}; {fix}"
 
 
-def foreign(folder: Path, what: str) -> str:
-    """It was not imported by us, and does not say how pictures become its input."""
+def foreign(folder: Path, problem: str) -> str:
+    """The reason for a version imported by another program without a valid config."""
     return (
-        f"{plain(what, _LONGEST)}: pre-processing is never guessed; write a {CONFIG_FILE} and "
+        f"{plain(problem, _LONGEST)}: preprocessing is never guessed; write a {CONFIG_FILE} and run "
         f"`okawari import {folder} --config {CONFIG_FILE} --version NEW`"
     )
 
 
 def unreadable(folder: Path, error: OSError) -> str:
-    """This user may not read it, or the disk fails."""
+    """The reason for missing permissions or a disk error."""
     if isinstance(error, PermissionError):
-        return f"cannot be read by this user: `chmod -R a+rX {folder}`"
+        return f"not readable by this user: run `chmod -R a+rX {folder}`"
     where = plain(str(error.filename or folder), _LONGEST)
     return f"cannot be read: {plain(error.strerror or str(error), _LONGEST)} ({where})"
 
 
 def unforeseen(error: Exception) -> str:
-    """Something that none of us thought of; it must not stop the other versions."""
+    """The reason for an unexpected error, which must not affect other versions."""
     return f"cannot be read: {type(error).__name__}: {plain(str(error), _LONGEST)}"
 
 
-def pointer(path: Path, what: str, newest: str | None) -> str:
-    """BentoML's `latest` does not name a version."""
-    mend = f"`echo {newest} > {path}`" if newest else "import a version"
-    return f"{path} {what}; mend it with {mend}"
+def pointer(path: Path, problem: str, newest: str | None) -> str:
+    """The reason for a file `latest` that does not name a version."""
+    fix = f"run `echo {newest} > {path}`" if newest else "import a version"
+    return f"{path} {problem}; to fix it {fix}"

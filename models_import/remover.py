@@ -1,4 +1,4 @@
-"""A version leaves the store for good."""
+"""Removes a version from the store."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from models_import.workspace import Workspace
 
 
 def remove(home: Path, tag: ModelTag, report: ImportProgress = SILENT) -> str | None:
-    """Remove a version, whole or broken, in one step; return what `latest` names now.
+    """Remove a version, complete or broken, in one step; return the new `latest`.
 
-    `latest` moves first, so that it never names what is gone. Raises `ImportRefused`.
+    `latest` is changed first, so that it never names a removed version. Raises `ImportRefused`.
     """
-    shelf = home / "models" / tag.name
-    if not (shelf / tag.version).is_dir():
-        raise ImportRefused(f"{tag} is not in {shelf.parent}; `okawari models` lists what is")
+    model_dir = home / "models" / tag.name
+    if not (model_dir / tag.version).is_dir():
+        raise ImportRefused(f"{tag} is not in {model_dir.parent}; `okawari models` lists the versions")
     try:
-        return _remove(Workspace(home), shelf, tag.version, report)
+        return _remove(Workspace(home), model_dir, tag.version, report)
     except OSError as error:
         raise ImportRefused(f"{tag}: {error.filename}: {error.strerror}") from error
 
 
-def _remove(staging: Workspace, shelf: Path, version: str, report: ImportProgress) -> str | None:
+def _remove(staging: Workspace, model_dir: Path, version: str, report: ImportProgress) -> str | None:
     with staging.locked(report):
         staging.sweep()
-        with staging.room() as room:
-            heir = newest_on_disk(shelf, None, without=version)
-            if heir is not None:
-                point(shelf, heir, room / POINTER)
-            (shelf / version).rename(room / "removed")
-            sync(shelf)
-            if heir is None:
-                _clear(shelf)
-    return heir
+        with staging.scratch_folder() as scratch:
+            successor = newest_on_disk(model_dir, None, without=version)
+            if successor is not None:
+                point(model_dir, successor, scratch / POINTER)
+            (model_dir / version).rename(scratch / "removed")
+            sync(model_dir)
+            if successor is None:
+                _clear(model_dir)
+    return successor
 
 
-def _clear(shelf: Path) -> None:
-    """Nothing readable is left: a pointer would dangle, and an empty folder is no model."""
-    (shelf / POINTER).unlink(missing_ok=True)
-    if not any(shelf.iterdir()):
-        shelf.rmdir()
-        sync(shelf.parent)
+def _clear(model_dir: Path) -> None:
+    """Remove the pointer, which would dangle, and the model's folder if it is empty."""
+    (model_dir / POINTER).unlink(missing_ok=True)
+    if not any(model_dir.iterdir()):
+        model_dir.rmdir()
+        sync(model_dir.parent)

@@ -1,4 +1,4 @@
-"""Files that are small by nature are read whole, and only if they are small, and files."""
+"""Bounded reading of small regular files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ LARGEST = 1_000_000
 
 
 def read_small(path: Path) -> bytes:
-    """The bytes of a file; raises `BadManifest` for a large one, or what is no file; never waits for one."""
+    """The bytes of a small regular file. Raises `BadManifest` for any other; never blocks."""
     text = read_start(path, LARGEST + 1)
     if len(text) > LARGEST:
-        raise BadManifest(f"{path.name} is larger than the {LARGEST} bytes that are read")
+        raise BadManifest(f"{path.name} is larger than the allowed {LARGEST} bytes")
     return text
 
 
 def read_start(path: Path, most: int) -> bytes:
     """At most the first `most` bytes of a file; raises `BadManifest` for a pipe, a device or a folder."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise BadManifest(f"{path.name} is no regular file")
+        raise BadManifest(f"{path.name} is not a regular file")
     with path.open("rb") as file:
         return file.read(most)

@@ -1,7 +1,7 @@
-"""The model store, read and never written: which versions there are, and which of them are whole.
+"""Reads the model store, never writes it: the versions, and which of them are complete.
 
-BentoML's own `Store` is not used here: it shows half-copied models as valid, matches version prefixes,
-takes an empty `latest` for an error, and writes `latest` back.
+BentoML's `Store` is not used: it reports half-copied models as valid, matches version prefixes, fails
+on an empty `latest`, and rewrites `latest`.
 """
 
 from __future__ import annotations
@@ -28,48 +28,48 @@ def check_family(config: ModelConfig) -> None:
 
 
 class ModelStore:
-    """`$BENTOML_HOME/models` as a `hotswap.repository.Source`. Cheap enough to be asked twice a second."""
+    """`$BENTOML_HOME/models` as a model repository. Cheap enough for two calls of `look` per second."""
 
     def __init__(
         self, models: Path, *, clock: Callable[[], float] = time.monotonic, check: Check = check_family
     ) -> None:
         self._models = models
-        self._sights = VersionReader(check)
+        self._reader = VersionReader(check)
         self._settler = IntegrityChecker(clock)
-        self._seen: set[str] = set()
+        self._present: set[str] = set()
 
     @property
     def path(self) -> Path:
-        """The folder itself."""
+        """The store's folder."""
         return self._models
 
     @property
     def operations(self) -> dict[str, int]:
-        """How often a file was parsed or hashed so far; looking again at unchanged files adds nothing."""
+        """The number of files parsed and hashed so far; unchanged files are not counted again."""
         return {
-            "model.yaml": self._sights.yamls.reads,
-            "config.json": self._sights.configs.reads,
+            "model.yaml": self._reader.yamls.reads,
+            "config.json": self._reader.configs.reads,
             "hashed": self._settler.files_hashed,
         }
 
     def look(self) -> Mapping[str, ModelInfo] | None:
-        """All models by name; None when the store itself cannot be read (away, unmounted)."""
-        seen: set[str] = set()
+        """All models by name; None when the store cannot be read (missing, unmounted)."""
+        present: set[str] = set()
         try:
             names = _folders(self._models)
         except OSError:
             return None
-        sights = {entry.name: self._guarded(entry, seen) for entry in names}
-        if seen != self._seen:
-            self._seen = seen
-            self._sights.keep_only(seen)
-            self._settler.keep_only(seen)
-        return sights
+        models = {entry.name: self._guarded(entry, present) for entry in names}
+        if present != self._present:
+            self._present = present
+            self._reader.keep_only(present)
+            self._settler.keep_only(present)
+        return models
 
     def settle(self, tag: ModelTag) -> Verified:
-        """Check every file of one version against its manifest; a second call reads no file again.
+        """Check all files of a version against its manifest; a second call reads no file again.
 
-        A version without manifest settles when two calls at least 2 s apart saw the same files.
+        A version without manifest settles when two calls at least 2 s apart find the same files.
         """
         folder = self._models / tag.name / tag.version
         try:
@@ -79,52 +79,52 @@ class ModelStore:
             return Invalid(reasons.unreadable(folder, error))
         if not inside(self._models, folder):
             return Incomplete(_leads_out(folder))
-        reading = self._sights.read(tag.name, tag.version, str(folder), anew=True)
-        return self._settler.settle(tag, folder, reading)
+        findings = self._reader.read(tag.name, tag.version, str(folder), anew=True)
+        return self._settler.settle(tag, folder, findings)
 
-    def _guarded(self, found: os.DirEntry[str], seen: set[str]) -> ModelInfo:
-        """One model can never stop the others."""
+    def _guarded(self, entry: os.DirEntry[str], present: set[str]) -> ModelInfo:
+        """One model; an error becomes its reason, so that it does not affect the others."""
         try:
-            return self._model(found, seen)
+            return self._model(entry, present)
         except OSError as error:
-            return ModelInfo(found.name, None, {}, reasons.unreadable(Path(found.path), error))
-        except Exception as error:  # noqa: BLE001 - whatever a folder makes the libraries raise
-            return ModelInfo(found.name, None, {}, reasons.unforeseen(error))
+            return ModelInfo(entry.name, None, {}, reasons.unreadable(Path(entry.path), error))
+        except Exception as error:  # noqa: BLE001 - libraries may raise anything for an odd folder
+            return ModelInfo(entry.name, None, {}, reasons.unforeseen(error))
 
-    def _model(self, found: os.DirEntry[str], seen: set[str]) -> ModelInfo:
-        name, folder = found.name, Path(found.path)
-        if found.is_symlink() and not inside(self._models, folder):
+    def _model(self, place: os.DirEntry[str], present: set[str]) -> ModelInfo:
+        name, folder = place.name, Path(place.path)
+        if place.is_symlink() and not inside(self._models, folder):
             return ModelInfo(name, None, {}, _leads_out(folder))
         try:
-            versions = {entry.name: self._version(name, entry, seen) for entry in _folders(folder)}
+            versions = {entry.name: self._version(name, entry, present) for entry in _folders(folder)}
         except OSError as error:
             return ModelInfo(name, None, {}, reasons.unreadable(folder, error))
-        latest, wrong = read_pointer(folder, versions)
-        return ModelInfo(name, latest, versions, wrong)
+        latest, problem = read_pointer(folder, versions)
+        return ModelInfo(name, latest, versions, problem)
 
-    def _version(self, name: str, entry: os.DirEntry[str], seen: set[str]) -> VersionInfo:
+    def _version(self, name: str, entry: os.DirEntry[str], present: set[str]) -> VersionInfo:
         if entry.is_symlink() and not inside(self._models, Path(entry.path)):
             return VersionInfo(entry.name, reason=_leads_out(Path(entry.path)))
-        seen.add(entry.path)
-        return self._sights.read(name, entry.name, entry.path).sight
+        present.add(entry.path)
+        return self._reader.read(name, entry.name, entry.path).version
 
 
 def _leads_out(folder: Path) -> str:
-    return f"{folder} is a link that leads out of the store; import what it leads to instead"
+    return f"{folder} is a link that leads out of the store; import its target instead"
 
 
 def _folders(place: Path) -> list[os.DirEntry[str]]:
-    """The folders in `place` whose names can be part of a tag, by name."""
+    """The folders in `place` whose names are valid in a tag, by name."""
     with os.scandir(place) as entries:
-        found = [entry for entry in entries if _is_word(entry.name) and _may_be_folder(entry)]
-    return sorted(found, key=lambda entry: entry.name)
+        folders = [entry for entry in entries if _is_word(entry.name) and _may_be_folder(entry)]
+    return sorted(folders, key=lambda entry: entry.name)
 
 
 def _may_be_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        # A link that leads to itself, a disk that fails: whoever opens it is told so.
+        # A circular link or a failing disk: opening the folder gives the reason.
         return True
 
 

@@ -1,4 +1,4 @@
-"""Programs of ours that run in a process of their own."""
+"""Runs our own modules in child processes of low priority."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 
-#: How a module of ours is started so that it gives way; it needs `start_new_session`.
-POLITELY = (sys.executable, "-m", "models_import.subprocesses")
+#: The command prefix that starts a module with low priority; it needs `start_new_session`.
+LOW_PRIORITY = (sys.executable, "-m", "models_import.subprocesses")
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """This process's environment, in which a child finds our modules wherever it starts."""
+    """This process's environment with our modules on the path, from any working folder."""
     paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-    found = os.pathsep.join(path for path in paths if path)
-    return os.environ | {"PYTHONPATH": found, "BENTOML_DO_NOT_TRACK": "True"} | changes
+    search_path = os.pathsep.join(path for path in paths if path)
+    return os.environ | {"PYTHONPATH": search_path, "BENTOML_DO_NOT_TRACK": "True"} | changes
 
 
 def run_module(
     module: str, *arguments: str, timeout: float | None = None, **changes: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run `python -m module arguments` to its end, its environment changed by `changes`.
+    """Run `python -m module arguments` to its end, with `changes` to the environment.
 
-    It gives way to everybody (see `politeness`), in a session of its own. After `timeout` seconds it is
-    killed and `subprocess.TimeoutExpired` raised.
+    It runs with low priority (see `lower_priority`), in its own session. After `timeout` seconds it is
+    killed and `subprocess.TimeoutExpired` is raised.
     """
     return subprocess.run(
-        [*POLITELY, module, *arguments],
+        [*LOW_PRIORITY, module, *arguments],
         env=child_environment(**changes),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
@@ -42,21 +42,21 @@ def run_module(
 
 
 def last_words(stderr: bytes) -> str:
-    """The last line that says something, of what a child said before it ended."""
+    """The last non-empty line of a child's output."""
     lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    return lines[-1][:500] if lines else "it ended without a word"
+    return lines[-1][:500] if lines else "it ended without output"
 
 
 _LOW = 10
 
 
-def give_way() -> None:
-    """Let this process, and those it will start, take a tenth of what others take who want the processor.
+def lower_priority() -> None:
+    """Limit this process and its children to a tenth of the CPU time of a competing process.
 
-    Less would starve an import beside a service that is never idle.
+    A lower share would starve an import beside a service that is never idle.
 
-    Where Linux shares the processor between sessions first (autogroup), a process's own priority counts
-    only within its session; so a process that leads one lowers that, too, and nobody else's.
+    Where Linux shares the CPU between sessions first (autogroup), a process's priority counts only within
+    its session, so the leader of a session lowers the priority of its session too.
     """
     with suppress(OSError, AttributeError):
         os.nice(_LOW)
@@ -66,8 +66,8 @@ def give_way() -> None:
 
 
 def main() -> None:
-    """`python -m models_import.subprocesses MODULE ARGUMENT…`: give way, then be that module."""
-    give_way()
+    """`python -m models_import.subprocesses MODULE ARGUMENT…`: lower the priority, then run the module."""
+    lower_priority()
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

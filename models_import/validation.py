@@ -1,4 +1,4 @@
-"""What is checked of a version before it is tried: its config, its own manifest, its place in the store."""
+"""The checks of a version before the probe: its config, its manifest, and the store's version of its tag."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from models_import.store import check_family
 
 
 def check_config_file(opened: Opened, origin: Path) -> ModelConfig:
-    """The version's config, which fits its files; else `ImportRefused`."""
+    """The config of a version, checked against its files. Raises `ImportRefused`."""
     for name in opened.files:
         if not _is_utf8(name):
-            raise ImportRefused(f"{origin}: {plain(name, 200)}: a file's name must be UTF-8; rename it")
+            raise ImportRefused(f"{origin}: {plain(name, 200)}: file names must be UTF-8; rename it")
     try:
         weights = pick_weights(opened.files)
         _check_graph(opened, weights, origin)
@@ -36,11 +36,11 @@ def check_config_file(opened: Opened, origin: Path) -> ModelConfig:
 
 
 def _check_graph(opened: Opened, weights: str, origin: Path) -> None:
-    """Whether the file that is called a model may be one, and whether all is there that it reads."""
+    """Raise `ImportRefused` if the model file is of another kind, or its external data are missing."""
     path = opened.files[weights]
     kind = by_bytes(path)
     if kind is not None:
-        raise ImportRefused(f"{origin}: {kind.told('it' if path == origin else weights)}")
+        raise ImportRefused(f"{origin}: {kind.sentence('it' if path == origin else weights)}")
     check_data(opened.files, weights, origin)
 
 
@@ -53,16 +53,16 @@ def _is_utf8(name: str) -> bool:
 
 
 def check_declared(opened: Opened, entries: Mapping[str, FileEntry], origin: Path) -> None:
-    """An archive of ours must hold what its manifest says, save a config that the caller replaced."""
+    """Raise `ImportRefused` if an archive differs from its manifest, except for a replaced config."""
     if opened.manifest is None:
         return
     for name, entry in opened.manifest.files.items():
         if name != CONFIG_FILE and entries.get(name) != entry:
-            raise ImportRefused(f"{origin}: damaged: {name} does not match its manifest; fetch it again")
+            raise ImportRefused(f"{origin}: damaged: {name} does not match its manifest; get a new copy")
 
 
 def compare_with_stored(folder: Path, tag: ModelTag, digest: str) -> bool:
-    """Whether the store holds this very version; `ImportRefused` if it holds another by that tag."""
+    """Whether the store has this version. Raises `ImportRefused` if its tag is used by other files."""
     if not folder.exists():
         return False
     try:
@@ -70,19 +70,19 @@ def compare_with_stored(folder: Path, tag: ModelTag, digest: str) -> bool:
         stored = digest_of_files({name: path for name, path in files_in(folder) if name != MODEL_YAML})
     except (BadManifest, LeadsOut, FileNotFoundError):
         raise ImportRefused(
-            f"{tag} is in the store, but not whole: if no import is running, "
+            f"{tag} is in the store, but incomplete: if no import is running, run "
             f"`okawari remove {tag.name} {tag.version}`, then import it again"
         ) from None
     if stored == digest:
         return True
     if info.manifest is not None and info.manifest.digest != stored:
         raise ImportRefused(
-            f"{tag} is in the store, but damaged: "
+            f"{tag} is in the store, but damaged: run "
             f"`okawari remove {tag.name} {tag.version}`, then import it again"
         )
     raise ImportRefused(
-        f"{tag} is in the store with digest {short(stored)}, and this is {short(digest)}: "
-        "a version never changes, so import it as another one with --version"
+        f"{tag} is in the store with digest {short(stored)}, but this one has {short(digest)}: "
+        "versions are immutable; import it as another version with --version"
     )
 
 
@@ -94,5 +94,5 @@ def digest_of_files(files: Mapping[str, Path]) -> str:
 
 
 def short(digest: str) -> str:
-    """Enough of a digest for people to tell two apart."""
+    """The first 12 hex digits of a digest, enough for people to distinguish two."""
     return digest[: len("sha256:") + 12]

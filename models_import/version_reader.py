@@ -1,4 +1,4 @@
-"""A quick look at one version in the store, without hashing: may it be tried, and if not, why not."""
+"""Examines a version of the store without hashing: may it be loaded, and if not, why."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from models_import.model_yaml import ModelYaml
 
 Check = Callable[[ModelConfig], None]
 
-# A folder changed more lately than this may change again and bear the same time.
+# A folder changed more recently than this may change again without a new timestamp.
 _SAME_TICK_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class VersionFindings:
-    """What was found in one version's folder.
+    """The result of examining one version's folder.
 
-    `waits` says that time alone may mend it; `lasting` that it holds as long as the stamps of the folder
-    and of `model.yaml` stay (bytes that are exchanged in place are found when the version settles).
+    `waits`: the version may become complete without intervention. `lasting`: the result is valid while the
+    stamps of the folder and of `model.yaml` are unchanged (the integrity check finds replaced bytes).
     """
 
-    sight: VersionInfo
+    version: VersionInfo
     info: ModelYaml | None = None
     config: ModelConfig | None = None
     waits: bool = False
@@ -39,7 +39,7 @@ class VersionFindings:
 
 
 class _Unfit(Exception):
-    """Why a version cannot be tried; see `Reading` for the two flags."""
+    """The reason why a version cannot be loaded; see `VersionFindings` for the two flags."""
 
     def __init__(self, reason: str, *, waits: bool = False, lasting: bool = False) -> None:
         super().__init__(reason)
@@ -48,29 +48,29 @@ class _Unfit(Exception):
 
 
 class VersionReader:
-    """Reads version folders. What was parsed once is not parsed again until its file changes."""
+    """Reads version folders. A file is parsed again only when it has changed."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
         self.yamls = ParsedFiles(model_yaml.parse)
         self.configs = ParsedFiles(parse_config)
-        # By path as text: a path object costs more than the two looks at the disk.
+        # Keyed by text: making a `Path` costs more than the two calls of stat.
         self._known: dict[str, tuple[tuple[Stamp, Stamp | None], VersionFindings]] = {}
 
     def read(self, name: str, version: str, folder: str, *, anew: bool = False) -> VersionFindings:
-        """The version as it is now; `anew` looks at every file, not only at the two that tell most."""
+        """The current findings; `anew` examines every file, not only the folder and `model.yaml`."""
         try:
             key = stamp_of(os.stat(folder)), _stamp_if_there(f"{folder}/{MODEL_YAML}")  # noqa: PTH116
             known = self._known.get(folder)
             if known is not None and known[0] == key and not anew and _lasts(known[1], key):
                 return known[1]
-            reading = self._judge(ModelTag(name, version), Path(folder))
+            findings = self._examine(ModelTag(name, version), Path(folder))
         except OSError as error:
             return VersionFindings(VersionInfo(version, reason=reasons.unreadable(Path(folder), error)))
-        except Exception as error:  # noqa: BLE001 - one version can never stop the others
+        except Exception as error:  # noqa: BLE001 - one version must not affect the others
             return VersionFindings(VersionInfo(version, reason=reasons.unforeseen(error)))
-        self._known[folder] = key, reading
-        return reading
+        self._known[folder] = key, findings
+        return findings
 
     def keep_only(self, folders: set[str]) -> None:
         """Forget every version whose folder is not among these."""
@@ -79,7 +79,7 @@ class VersionReader:
         for folder in [folder for folder in list(self._known) if folder not in folders]:
             self._known.pop(folder, None)
 
-    def _judge(self, tag: ModelTag, folder: Path) -> VersionFindings:
+    def _examine(self, tag: ModelTag, folder: Path) -> VersionFindings:
         info: ModelYaml | None = None
         try:
             info = self._info(tag, folder)
@@ -100,15 +100,15 @@ class VersionReader:
             raise _Unfit(reasons.damaged(tag, str(error)), waits=True, lasting=True) from None
         if (info.name, info.version) != (tag.name, tag.version):
             named = plain(f"{info.name}:{info.version}", 130)
-            what = f"its {MODEL_YAML} is that of {named}"
-            raise _Unfit(reasons.damaged(tag, what), lasting=True)
+            problem = f"its {MODEL_YAML} belongs to {named}"
+            raise _Unfit(reasons.damaged(tag, problem), lasting=True)
         return info
 
     def _config(self, tag: ModelTag, info: ModelYaml, folder: Path) -> ModelConfig:
         try:
             config = self.configs.get(folder / CONFIG_FILE)
             if info.manifest is None:
-                # Ours was checked when it was imported; and checking needs libraries that load slowly.
+                # Our importer has checked configs with a manifest; checking needs libraries that load slowly.
                 self._check(config)
         except FileNotFoundError:
             if info.manifest is None:
@@ -124,12 +124,12 @@ def _bad_config(tag: ModelTag, info: ModelYaml, folder: Path, error: BadManifest
         return _Unfit(reasons.foreign(folder, str(error)), waits=True)
     path, declared = folder / CONFIG_FILE, info.manifest.files[CONFIG_FILE].size
     if path.is_file() and path.stat().st_size < declared:
-        return _Unfit(reasons.interrupted(tag, f"{CONFIG_FILE} is not whole"), waits=True)
+        return _Unfit(reasons.interrupted(tag, f"{CONFIG_FILE} is incomplete"), waits=True)
     return _Unfit(reasons.damaged(tag, str(error)))
 
 
 def _fits(tag: ModelTag, info: ModelYaml, config: ModelConfig, folder: Path) -> int:
-    """Bytes of all files, which are there and have their sizes."""
+    """The bytes of all files. Raises `_Unfit` if one is missing or has another size than declared."""
     if info.manifest is not None:
         return _sizes_fit(tag, info.manifest, folder)
     try:
@@ -146,14 +146,14 @@ def _fits(tag: ModelTag, info: ModelYaml, config: ModelConfig, folder: Path) -> 
 def _sizes_fit(tag: ModelTag, manifest: Manifest, folder: Path) -> int:
     for name, entry in manifest.files.items():
         try:
-            found = _readable_size(folder / name)
+            size = _readable_size(folder / name)
         except FileNotFoundError:
             raise _Unfit(reasons.interrupted(tag, f"{name} is missing"), waits=True) from None
-        if found < entry.size:
-            what = f"{name} has {found} of {entry.size} bytes"
-            raise _Unfit(reasons.interrupted(tag, what), waits=True)
-        if found > entry.size:
-            raise _Unfit(reasons.damaged(tag, f"{name} has {found} bytes, not {entry.size}"))
+        if size < entry.size:
+            problem = f"{name} has {size} of {entry.size} bytes"
+            raise _Unfit(reasons.interrupted(tag, problem), waits=True)
+        if size > entry.size:
+            raise _Unfit(reasons.damaged(tag, f"{name} has {size} bytes, not {entry.size}"))
     return manifest.size_bytes
 
 
@@ -184,8 +184,8 @@ def _stamp_if_there(path: str) -> Stamp | None:
         return None
 
 
-def _lasts(reading: VersionFindings, key: Iterable[Stamp | None]) -> bool:
-    """Whether equal stamps prove that nothing has changed."""
+def _lasts(findings: VersionFindings, key: Iterable[Stamp | None]) -> bool:
+    """Whether equal stamps prove that the folder is unchanged."""
     now = time.time_ns()
     fresh = any(stamp is not None and abs(now - stamp[3]) < _SAME_TICK_NS for stamp in key)
-    return reading.lasting and not fresh
+    return findings.lasting and not fresh

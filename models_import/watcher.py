@@ -1,4 +1,4 @@
-"""File events wake whoever looks. They are a hint: the next look would come without them."""
+"""File events as hints to rescan. Without them the next periodic scan finds the change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-#: How long a folder that is missing or was exchanged goes unwatched, at most.
+#: The longest time for which a missing or replaced folder stays unwatched.
 _RECHECK_MS = 2000
 _GATHER_MS = 50
 
@@ -14,13 +14,13 @@ _Identity = tuple[tuple[Path, int, int], ...]
 
 
 class Watcher:
-    """Calls `wake` soon after something changes below `paths`, from a thread of its own.
+    """Calls `wake` soon after a change below `paths`, from its own thread.
 
-    Folders may be missing, unreadable, removed or exchanged at any time. Nothing is promised where the
-    file system tells no events (network shares, some container mounts).
+    Folders may be missing, unreadable, removed or replaced at any time. File systems without events
+    (network shares, some container mounts) never wake.
 
-    `paths` may be asked for, again and again. With `recursive` false only they themselves are watched;
-    else links in them are followed, wherever they lead.
+    A callable `paths` is called repeatedly. With `recursive` false only the paths themselves are watched;
+    else links in them are followed.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="okawari-watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._known = self._there()
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End the thread; harmless before `start` and when called twice."""
+        """End the thread; safe before `start` and when called twice."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -56,18 +56,18 @@ class Watcher:
         while not self._ending.is_set():
             try:
                 self._turn()
-            except Exception:  # noqa: BLE001 - a hint that fails is no hint; the next look comes anyway
+            except Exception:  # noqa: BLE001 - hints may fail; the next periodic scan finds the change
                 self._ending.wait(_RECHECK_MS / 1000)
 
     def _turn(self) -> None:
         there = self._there()
         if there != self._known:
             self._known = there
-            self._wake()  # something came or went while nobody watched
+            self._wake()  # a folder appeared or disappeared between two watches
         self._watch(there)
 
     def _watch(self, there: _Identity) -> None:
-        """Tell of changes until the folders are others than when it began."""
+        """Report changes until a folder appears, disappears or is replaced."""
         import watchfiles
 
         if not there:
@@ -91,8 +91,8 @@ class Watcher:
                 return
 
     def _there(self) -> _Identity:
-        """The folders that are there, each with what tells it from another of the same name."""
-        return tuple(found for path in self._paths() if (found := _identity(path)) is not None)
+        """The existing folders, each with the device and inode that identify it."""
+        return tuple(identity for path in self._paths() if (identity := _identity(path)) is not None)
 
 
 def _identity(path: Path) -> tuple[Path, int, int] | None:

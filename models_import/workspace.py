@@ -1,7 +1,7 @@
-"""`$BENTOML_HOME/staging`: where a version is made whole before the store shows it.
+"""`$BENTOML_HOME/staging`: versions are completed here before they appear in the store.
 
-It is not inside `models/`, because BentoML takes every folder there for a model and its `list` dies of
-names that are none.
+It is outside `models/`, because BentoML takes every folder there for a model, and its `list` fails on
+invalid names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILE_MODE = 0o644
 
 
 class Workspace:
-    """The staging folder of one home, and the lock that makes one importer at a time its owner."""
+    """The staging folder of one home, and the lock that admits one importer at a time."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "staging"
@@ -33,7 +33,7 @@ class Workspace:
 
     @contextmanager
     def locked(self, report: ImportProgress) -> Iterator[None]:
-        """Wait for the lock and hold it; it ends with the process, however that ends."""
+        """Wait for the lock and hold it; it is released when the process ends, also after a crash."""
         if not self._models.is_dir():
             self._models.mkdir(parents=True, exist_ok=True)
             self._models.chmod(FOLDER_MODE)
@@ -49,12 +49,12 @@ class Workspace:
     def _check_same_disk(self) -> None:
         if self._folder.stat().st_dev != self._models.stat().st_dev:
             raise ImportUnavailable(
-                f"{self._folder} and {self._models} are different file systems, so a version cannot appear "
-                "there in one step: mount the whole home as one, not only its models"
+                f"{self._folder} and {self._models} are on different file systems, so a version cannot be "
+                "published in one step: mount the whole home as one, not only its models"
             )
 
     def sweep(self) -> None:
-        """Remove what interrupted imports left. Only for the holder of the lock."""
+        """Remove leftovers of interrupted imports. Call it with the lock held."""
         for left in self._folder.iterdir():
             if left.name == _LOCK:
                 continue
@@ -64,21 +64,21 @@ class Workspace:
                 left.unlink(missing_ok=True)
 
     @contextmanager
-    def room(self) -> Iterator[Path]:
-        """A fresh folder, gone afterwards."""
+    def scratch_folder(self) -> Iterator[Path]:
+        """A new folder, removed afterwards."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def left_out(self, text: str) -> str:
-        """A text for people, in which a staged file is told by its place in the version's folder."""
-        rooms = re.escape(f"{self._folder}/") + r"[^/\s]+/(?:version/|home/models/[^/\s]+/[^/\s]+/)?"
-        return re.sub(rooms, "", text)
+    def without_staging(self, text: str) -> str:
+        """A text in which paths of staged files are relative to the version's folder."""
+        prefix = re.escape(f"{self._folder}/") + r"[^/\s]+/(?:version/|home/models/[^/\s]+/[^/\s]+/)?"
+        return re.sub(prefix, "", text)
 
     def free_bytes(self) -> int:
-        """How much this user may still write."""
+        """The free bytes for this user."""
         status = os.statvfs(self._folder)
         return status.f_bavail * status.f_frsize
 
@@ -92,7 +92,7 @@ def _lock(handle: int, report: ImportProgress) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make every file below `folder`, and its name, durable."""
+    """Make all files below `folder`, and their names, durable."""
     for place, _, files in os.walk(folder, topdown=False):
         for name in files:
             sync(Path(place) / name)
@@ -100,7 +100,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def open_modes(folder: Path) -> None:
-    """Let every user read what lies below `folder`, whatever the umask was."""
+    """Make all files below `folder` readable for every user, independently of the umask."""
     for place, _, files in os.walk(folder):
         Path(place).chmod(FOLDER_MODE)
         for name in files:

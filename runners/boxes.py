@@ -1,4 +1,4 @@
-"""Overlap of boxes, and choosing among those that overlap. Boxes are rows x1, y1, x2, y2."""
+"""Intersection over union and non-maximum suppression. Boxes are rows x1, y1, x2, y2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hotswap.predictions import Detection
 from runners.geometry import Floats, Geometry
 
-# Overlap is a table of candidates by candidates: this keeps it at a few megabytes.
+# The overlaps are a table of candidates by candidates: the limit keeps it at a few megabytes.
 MOST_CANDIDATES = 1000
 
 
@@ -20,13 +20,13 @@ def overlaps(first: Floats, second: Floats) -> Floats:
     shared = _shared(first, second, 0)
     shared *= _shared(first, second, 1)
     union = _areas(first)[:, None] + _areas(second)[None, :] - shared
-    # Boxes without area share nothing, and nothing by anything is 0.
+    # Boxes without area have no overlap: the divisor is kept above 0.
     result: Floats = np.divide(shared, np.maximum(union, np.finfo(union.dtype).tiny), out=shared)
     return result
 
 
 def _shared(first: Floats, second: Floats, axis: int) -> Floats:
-    """The length that each pair shares along x (0) or y (1), as [K, M]."""
+    """The shared length of each pair along x (0) or y (1), as [K, M]."""
     low = np.maximum(first[:, axis, None], second[None, :, axis])
     length = np.minimum(first[:, axis + 2, None], second[None, :, axis + 2])
     length -= low
@@ -40,10 +40,10 @@ def _areas(boxes: Floats) -> Floats:
 
 
 def nms(boxes: Floats, scores: Floats, labels: NDArray[Any], iou: float) -> NDArray[np.intp]:
-    """Greedy choice within each label: indices of the boxes kept, by falling score.
+    """Greedy non-maximum suppression per label: the indices of the kept boxes, by descending score.
 
-    A box goes when it overlaps a better one of its label by more than `iou`. Only the best
-    `MOST_CANDIDATES` boxes are looked at. Equal scores keep their order.
+    A box is dropped when it overlaps a better one of its label by more than `iou`. Only the best
+    `MOST_CANDIDATES` boxes are considered. Equal scores keep their order.
     """
     order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
     boxes, labels = boxes[order], labels[order]
@@ -65,7 +65,7 @@ def as_detections(
     nms_iou: float,
     limit: int,
 ) -> tuple[Detection, ...]:
-    """Candidates in 0..1 of the input become at most `limit` detections in 0..1 of the picture."""
+    """Turn candidates in 0..1 of the input into at most `limit` detections in 0..1 of the picture."""
     kept = nms(boxes, scores, label_ids, nms_iou)
     restored = geometry.restore(boxes[kept])
     solid = (restored[:, 2] > restored[:, 0]) & (restored[:, 3] > restored[:, 1])

@@ -1,4 +1,4 @@
-"""Pictures that a version is tried on before it may answer."""
+"""The pictures on which a version is tested before it serves."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hotswap.repository import Artifact
 
 
 def check_pictures(artifact: Artifact) -> list[tuple[str, Picture]]:
-    """The version's golden pictures by file, or, if it has none, generated ones by name.
+    """The version's golden pictures by file name; without any, generated ones by name.
 
     Raises `VersionFailed` if a golden picture is missing.
     """
     if artifact.config.golden:
-        return [(one.file, _golden(artifact, one.file)) for one in artifact.config.golden]
+        return [(golden.file, _golden(artifact, golden.file)) for golden in artifact.config.golden]
     return list(_generated(artifact.config.input.width, artifact.config.input.height))
 
 

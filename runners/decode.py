@@ -1,7 +1,7 @@
-"""From the bytes of a picture to upright RGB pixels.
+"""Decodes a picture to upright RGB pixels.
 
-Alpha: a partly transparent picture is laid on white, as a page would show it. One that is
-transparent everywhere keeps its colours: such files come from writers that left alpha empty.
+Alpha: a partly transparent picture is composited on white, as a browser shows it. A fully transparent
+one keeps its colours: such files come from writers that left the alpha channel empty.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Size = tuple[int, int]
 
 
 class Encoded(Protocol):
-    """A picture whose headers are read, which claims no memory for pixels before they are asked for."""
+    """A picture whose headers are read; it allocates no memory for pixels before `pixels` is called."""
 
     @property
     def size(self) -> Size:
@@ -40,10 +40,10 @@ class Encoded(Protocol):
 
     @property
     def profile(self) -> bytes:
-        """The colour profile; empty when there is none that can be read."""
+        """The colour profile; empty without a readable one."""
 
     def pixels(self, scale: int) -> Image.Image:
-        """The pixels; raises where any are missing. JPEGs divide both sides by `scale`."""
+        """The pixels; raises when any are missing. JPEGs divide both sides by `scale`."""
 
 
 _OPEN: Mapping[Format, Callable[[bytes], Encoded]] = {
@@ -76,7 +76,7 @@ class Decoded:
 
 
 def quiet() -> None:
-    """Keep Pillow's remarks on odd metadata off stderr: what matters is raised."""
+    """Silence Pillow's warnings on odd metadata; errors that matter are raised."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -88,7 +88,7 @@ def decode(picture: Picture, model_input: Size, max_pixels: int) -> Decoded:
 
     A JPEG is decoded at the smallest of the scales 1/8, 1/4, 1/2 that leaves both upright sides at
     least twice the model's. Raises `BadPicture` (empty, broken or truncated), `PictureTooLarge`
-    (more than `max_pixels`, told from the header) or `UnsupportedPicture`; nothing else.
+    (more than `max_pixels` according to the header) or `UnsupportedPicture`; nothing else.
     """
     if picture.pixels is not None:
         return _from_pixels(picture.pixels, max_pixels)
@@ -100,7 +100,7 @@ def decode(picture: Picture, model_input: Size, max_pixels: int) -> Decoded:
         raise
     except (MemoryError, Image.DecompressionBombError) as error:
         raise PictureTooLarge(f"the {kind} does not fit in memory: {_first_line(error)}") from None
-    except Exception as error:  # noqa: BLE001 - Pillow raises whatever its parsing stumbles on
+    except Exception as error:  # noqa: BLE001 - Pillow's parsers raise errors of any kind
         raise BadPicture(f"the {kind} cannot be decoded: {_first_line(error)}") from None
 
 

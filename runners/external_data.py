@@ -1,4 +1,4 @@
-"""Weights outside the graph file: which files a graph names, and whether they lie where they may."""
+"""External data: the weight files that a graph names, which must lie in its own folder."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from pathlib import Path, PurePosixPath
 
 from hotswap.errors import VersionFailed
 
-# TensorProto.external_data (field 13) holding the pair "location" -> path, whose length is one or two
-# bytes of seven bits. These few bytes tell every path, and reading them needs no ONNX library.
+# TensorProto.external_data (field 13) with the pair "location" -> path; the path's length is a varint of
+# one or two bytes. Searching for these bytes finds every path without an ONNX library.
 _LOCATION = re.compile(rb"\x6a[\x00-\xff]{1,3}?\n\x08location\x12([\x80-\xff]?[\x01-\x7f])")
-# A search holds the interpreter; others answer requests meanwhile, so it pauses every so many bytes.
+# A search holds the GIL, so it is cut into steps between which other threads run.
 _STEP, _OVERLAP = 1 << 20, 64
 
 
 def check_external_data(weights: Path) -> None:
-    """Raise `VersionFailed` unless all weights of the graph lie in its own folder."""
+    """Raise `VersionFailed` unless all external data of the graph lie in its own folder."""
     folder = weights.parent.resolve()
     for location in external_locations(weights):
         place = folder / location
         if not place.resolve().is_relative_to(folder):
             raise VersionFailed(f"the graph reads weights from outside its folder: {location!r}")
         if not place.is_file():
-            raise VersionFailed(f"the graph reads weights from {location!r}, which is not in its folder")
+            raise VersionFailed(f"the graph reads weights from {location!r}, which is missing in its folder")
 
 
 def leads_out(location: str) -> bool:
-    """Whether a path that a graph names is more than one down from the graph's folder."""
+    """Whether a path named by a graph may leave the graph's folder."""
     path = PurePosixPath(location)
     return path.is_absolute() or ".." in path.parts or "\0" in location
 
 
 def external_locations(weights: Path) -> tuple[str, ...]:
-    """The files that a graph reads weights from, as it names them, each once."""
+    """The external data files of a graph, as it names them, without duplicates."""
     return tuple(dict.fromkeys(_locations(weights)))
 
 

@@ -1,4 +1,4 @@
-"""Where a picture lies in the model's input, and how boxes find back to it."""
+"""The placement of a picture in the model's input, and the mapping of boxes back to the picture."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How one picture was laid into the input.
+    """The placement of one picture in the input.
 
-    `source` is the part of the picture that is used, as x1, y1, x2, y2 in 0..1 of its sides; `target`
-    is where it lies in the input, as left, top, right, bottom in whole pixels; the rest is filled.
+    `source` is the used part of the picture, as x1, y1, x2, y2 in 0..1 of its sides; `target` is its
+    area in the input, as left, top, right, bottom in whole pixels; the rest is padding.
     """
 
     source: tuple[float, float, float, float]
@@ -26,7 +26,7 @@ class Geometry:
     height: int
 
     def restore(self, boxes: Floats) -> Floats:
-        """Take boxes [K, 4] from 0..1 of the input to 0..1 of the upright picture, clipped to it."""
+        """Map boxes [K, 4] from 0..1 of the input to 0..1 of the upright picture, clipped to it."""
         left, top, right, bottom = self.target
         size = np.array([self.width, self.height] * 2, dtype=np.float64)
         start = np.array([left, top] * 2, dtype=np.float64)
@@ -39,7 +39,7 @@ class Geometry:
 
 
 def place(mode: Mode, picture: tuple[int, int], model: tuple[int, int]) -> Geometry:
-    """Lay a picture of width and height `picture` into an input of width and height `model`."""
+    """The placement of a picture of width and height `picture` in an input of width and height `model`."""
     if mode == "centre_crop":
         return Geometry(_centre(picture, model), (0, 0, *model), *model)
     whole = (0.0, 0.0, 1.0, 1.0)
@@ -53,13 +53,13 @@ def place(mode: Mode, picture: tuple[int, int], model: tuple[int, int]) -> Geome
 
 
 def _inside(picture: tuple[int, int], model: tuple[int, int]) -> tuple[int, int]:
-    """The picture's size when it just fits into the input, its aspect kept; at least one pixel."""
+    """The largest size with the picture's aspect ratio that fits into the input; at least one pixel."""
     ratio = min(model[0] / picture[0], model[1] / picture[1])
     return max(1, int(picture[0] * ratio)), max(1, int(picture[1] * ratio))
 
 
 def _centre(picture: tuple[int, int], model: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The largest part of the picture in its middle that has the input's aspect."""
+    """The largest centred part of the picture with the input's aspect ratio."""
     ratio = max(model[0] / picture[0], model[1] / picture[1])
     across, down = model[0] / ratio / picture[0], model[1] / ratio / picture[1]
     x1, y1 = max(0.0, (1 - across) / 2), max(0.0, (1 - down) / 2)

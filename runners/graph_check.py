@@ -1,4 +1,4 @@
-"""Does a graph take what its config says? Pure: names, types and shapes in, one sentence a fault out."""
+"""Checks a graph against its config. Pure: names, types and shapes in, one sentence per fault out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hotswap.errors import VersionFailed
 from hotswap.manifest import CONFIG_FILE, InputConfig
 
 _TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
-# Where batch, channels, height and width stand.
+# The axes of batch, channels, height and width.
 _AXES = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}
 
 Side = int | str | None
@@ -17,7 +17,7 @@ Side = int | str | None
 
 @dataclass(frozen=True, slots=True)
 class GraphTensor:
-    """An input or output as the graph declares it; a side that is no integer is open."""
+    """An input or output as the graph declares it; a side that is not an integer is open."""
 
     name: str
     type: str
@@ -25,10 +25,10 @@ class GraphTensor:
 
 
 def choose_input(inputs: Sequence[GraphTensor], config: InputConfig) -> GraphTensor:
-    """The graph's only input, which must be the one that the config means; else `VersionFailed`."""
+    """The graph's only input. Raises `VersionFailed` for several, or for another name than the config's."""
     names = ", ".join(tensor.name for tensor in inputs)
     if len(inputs) != 1:
-        raise VersionFailed(f"the graph takes {len(inputs)} inputs ({names}); one can be fed")
+        raise VersionFailed(f"the graph has {len(inputs)} inputs ({names}); exactly one is supported")
     (tensor,) = inputs
     if config.name not in (None, tensor.name):
         raise VersionFailed(_should("input.name", tensor.name, config.name, "the graph's input"))
@@ -36,7 +36,7 @@ def choose_input(inputs: Sequence[GraphTensor], config: InputConfig) -> GraphTen
 
 
 def check_input(tensor: GraphTensor, config: InputConfig) -> None:
-    """Raise `VersionFailed` saying what `config.json` should say instead."""
+    """Raise `VersionFailed` with the corrections of `config.json` if the input does not fit it."""
     faults = list(_faults(tensor, config))
     if faults:
         shape = ", ".join("?" if side is None else str(side) for side in tensor.shape)
@@ -53,27 +53,27 @@ def check_outputs(available: Sequence[str], wanted: Sequence[str], field: str) -
 
 
 def batch_of(tensor: GraphTensor) -> int | None:
-    """The fixed number of pictures in one run; None when any number may be sent."""
+    """The fixed batch size; None for an open batch."""
     first = tensor.shape[0]
     return first if isinstance(first, int) and first > 0 else None
 
 
 def _faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
     if len(tensor.shape) != 4:
-        yield "a batch of pictures has 4 axes; export the graph so"
+        yield "a batch of pictures has 4 axes; export the graph with 4"
         return
     yield from _type_faults(tensor, config)
     yield from _shape_faults(tensor, config)
     if batch_of(tensor) not in (None, 1):
-        yield f"it takes batches of {tensor.shape[0]} only; export it with batch 1 or an open batch"
+        yield f"its batch size is fixed to {tensor.shape[0]}; export it with batch 1 or an open batch"
 
 
 def _type_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
-    found = _TYPES.get(tensor.type)
-    if found is None:
-        yield f"{tensor.type} cannot be fed; export it with float32 or uint8"
-    elif found != config.dtype:
-        yield _should("input.dtype", found, config.dtype)
+    dtype = _TYPES.get(tensor.type)
+    if dtype is None:
+        yield f"{tensor.type} is not supported; export it with float32 or uint8"
+    elif dtype != config.dtype:
+        yield _should("input.dtype", dtype, config.dtype)
 
 
 def _shape_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
@@ -83,7 +83,7 @@ def _shape_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
         if tensor.shape[_AXES[other][1]] == 3:
             yield _should("input.layout", other, config.layout)
         else:
-            yield f"it takes {channels} channels; pictures have 3"
+            yield f"it has {channels} channels; pictures have 3"
         return
     if isinstance(height, int) and height != config.height:
         yield _should("input.height", height, config.height)

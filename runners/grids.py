@@ -1,4 +1,4 @@
-"""The cells of detectors that lay several grids over the input, one after another."""
+"""The cells of detectors with one grid per stride."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runners.geometry import Floats
 def cells_of(width: int, height: int, strides: Sequence[int]) -> tuple[Floats, Floats]:
     """Column and row [N, 2] of every cell, and the side [N] of its square in pixels of the input.
 
-    Grids come in the order of `strides`, each row by row; a last square may reach beyond the input.
+    The grids are in the order of `strides`, each row by row; the last square may exceed the input.
     """
     grids = [_cells(-(-width // stride), -(-height // stride)) for stride in strides]
     sides = [np.full(len(cells), stride, np.float32) for cells, stride in zip(grids, strides, strict=True)]

@@ -1,4 +1,4 @@
-"""What the first bytes of a picture say, read without decoding it."""
+"""The format and orientation of a picture, read from its first bytes without decoding it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READ = f"send {PICTURE_FORMATS}"
 _ORIENTATION_TAG = 0x0112
 _SHORT, _LONG = 3, 4
 
-# Formats that people do send: naming what came helps more than "not a picture".
+# Formats that users do send: naming the format helps more than "not a picture".
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
@@ -37,7 +37,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"#?RADIANCE", "Radiance HDR"),
     *((b"P%d\n" % kind, "PNM") for kind in range(1, 8)),
 )
-# Who wrote an ISO media file names the kind first, or a general one and the kind among those that fit.
+# An ISO media file names its brand first, or a general brand and the specific one among the compatible ones.
 _BRANDS: Mapping[bytes, Format] = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
@@ -46,9 +46,9 @@ _MOST_BRANDS = 32
 
 
 def sniff(data: bytes) -> Format:
-    """Say which format the bytes begin like.
+    """The format of a picture by its first bytes.
 
-    Raises `UnsupportedPicture` for formats known by their first bytes, `BadPicture` for anything else.
+    Raises `UnsupportedPicture` for other known formats, `BadPicture` for anything else.
     """
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
@@ -80,7 +80,7 @@ def _other_format(data: bytes) -> str | None:
 
 
 def _brands(data: bytes) -> Iterator[bytes]:
-    """The kinds that an ISO media file says it is of, the main one first."""
+    """The brands of an ISO media file, the major one first."""
     if data[4:8] != b"ftyp":
         return
     yield data[8:12]
@@ -89,19 +89,19 @@ def _brands(data: bytes) -> Iterator[bytes]:
 
 
 def orientation(exif: bytes) -> int:
-    """The EXIF orientation, 1..8; 1 (upright) when the block is missing it or cannot be read.
+    """The EXIF orientation, 1..8; 1 (upright) when it is missing or unreadable.
 
-    A broken EXIF block does not make a picture broken: viewers show such pictures too.
+    A broken EXIF block does not make the picture invalid: viewers show such pictures too.
     """
     body = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(body[:4])
     if order is None:
         return 1
     try:
-        found = _find_orientation(body, order)
+        value = _find_orientation(body, order)
     except struct.error:
         return 1
-    return found if 1 <= found <= 8 else 1
+    return value if 1 <= value <= 8 else 1
 
 
 def _find_orientation(body: bytes, order: str) -> int:

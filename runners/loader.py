@@ -1,4 +1,4 @@
-"""From an artifact to a loaded runner."""
+"""Loads the ONNX model of an artifact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Families that read several outputs, each bound by its name and never by its place."""
+"""The base of families that read several outputs, each by its name, never by its position."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runners.families.base import Family, P
 
 
 class NamedOutputs(Family[P]):
-    """Reads the outputs that are `usual`, or as many others that `output.names` gives in their order."""
+    """Reads the outputs `usual`, or the same number of outputs listed in `output.names`, in that order."""
 
     usual: ClassVar[tuple[str, ...]]
 
@@ -26,12 +26,12 @@ class NamedOutputs(Family[P]):
             )
 
     def reads(self, available: Sequence[str]) -> tuple[str, ...]:
-        """See `Family.reads`; whatever order the graph has them in."""
+        """See `Family.reads`; the graph may have the outputs in any order."""
         missing = [name for name in self.names if name not in available]
         if missing:
             raise VersionFailed(
                 f"family {self.name!r} reads {', '.join(self.usual)}: the graph has "
-                f"{', '.join(available)}; if these are the same, {CONFIG_FILE} should list its names "
-                "in that order in output.names"
+                f"{', '.join(available)}; if these are the same outputs, list their names in that order in "
+                f"output.names of {CONFIG_FILE}"
             )
         return self.names

@@ -1,4 +1,4 @@
-"""The runner of every family: decode, pre-process, run the graph, let the family read it."""
+"""The runner of all families: decode, preprocess, run the graph, let the family read the outputs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from runners.preprocess import Preprocessor
 from runners.session import Session
 from runners.tensors import check_inputs, check_outputs
 
-# At the lowest threshold the check also walks through choosing among overlapping boxes.
+# The lowest threshold makes the check exercise non-maximum suppression too.
 _EVERYTHING = Options(threshold=0.0)
-#: Pictures in one run of the graph: more are hardly faster each, and take their memory all at once.
-_MOST_TOGETHER = 8
+#: Most pictures in one run of the graph: more are hardly faster each, and need their memory at once.
+_MAX_BATCH = 8
 
 
 class OnnxRunner:
@@ -38,33 +38,34 @@ class OnnxRunner:
         self._names = family.reads(session.outputs)
         self._preprocessor = Preprocessor(artifact.config.input)
         self._session: Session | None = session
-        # Exports often call the batch open and fail for more than one: `check` tries it out.
-        self._together = False
+        # Exports often declare an open batch but fail for more than one picture: `check` tests it.
+        self._batches = False
 
     def predict(self, pictures: Sequence[Picture], options: Options) -> Predictions:
         """See `Runner.predict`. Timings are sums over the pictures of this call."""
         timings = Timings()
         items: list[Prediction] = []
         for decoded in self._groups(pictures, timings):
-            found = self._answer(decoded, options, timings)
-            items += [self._prediction(one, what) for one, what in zip(decoded, found, strict=True)]
+            results = self._answer(decoded, options, timings)
+            items += [self._prediction(*pair) for pair in zip(decoded, results, strict=True)]
         return Predictions(tuple(items), timings)
 
     def _groups(self, pictures: Sequence[Picture], timings: Timings) -> Iterator[list[Decoded]]:
-        """The pictures of one run at a time, decoded; together they have no more pixels than one may have."""
+        """Decoded batches, one per run of the graph. A batch has at most `max_pixels` pixels in all."""
         size = (self._artifact.config.input.width, self._artifact.config.input.height)
-        most = _MOST_TOGETHER if self._together else 1
+        limit = _MAX_BATCH if self._batches else 1
         group: list[Decoded] = []
-        room = 0
+        pixels_left = 0
         for index, picture in enumerate(pictures):
             with _clock(timings, "decode"), for_image(index, len(pictures)):
-                one = decode(picture, size, self._max_pixels)
-            room -= one.image.width * one.image.height
-            if len(group) == most or room < 0:
+                decoded = decode(picture, size, self._max_pixels)
+            pixels = decoded.image.width * decoded.image.height
+            pixels_left -= pixels
+            if len(group) == limit or pixels_left < 0:
                 if group:
                     yield group
-                group, room = [], self._max_pixels - one.image.width * one.image.height
-            group.append(one)
+                group, pixels_left = [], self._max_pixels - pixels
+            group.append(decoded)
         if group:
             yield group
 
@@ -78,29 +79,29 @@ class OnnxRunner:
         return Tensors(arrays, timings)
 
     def warm(self) -> None:
-        """See `Runner.warm`: the first of the check's pictures, as often as the config says."""
+        """See `Runner.warm`: runs the first check picture `warm_up.runs` times."""
         name, picture = check_pictures(self._artifact)[0]
         with _refusing(f"warm-up on {name}"):
             for _ in range(self._artifact.config.warm_up.runs):
                 self.predict([picture], _EVERYTHING)
 
     def check(self) -> None:
-        """See `Runner.check`: golden or generated pictures; the outputs must be usable."""
+        """See `Runner.check`: runs golden or generated pictures; the family must accept the outputs."""
         for name, picture in check_pictures(self._artifact):
             with _refusing(f"self-check on {name}"):
-                self._try(picture)
+                self._check(picture)
 
     def close(self) -> None:
         """See `Runner.close`."""
         self._session = None
 
-    def _try(self, picture: Picture) -> None:
+    def _check(self, picture: Picture) -> None:
         self.predict([picture], _EVERYTHING)
         if self._session is not None and self._session.batch is None:
-            self._together = self._answers_two(picture)
+            self._batches = self._answers_two(picture)
 
     def _answers_two(self, picture: Picture) -> bool:
-        self._together = True
+        self._batches = True
         try:
             self.predict([picture, picture], _EVERYTHING)
         except ModelFailed:
@@ -108,7 +109,7 @@ class OnnxRunner:
         return True
 
     def _answer(self, decoded: Sequence[Decoded], options: Options, timings: Timings) -> list[Found]:
-        """Run the graph once on these pictures."""
+        """Run the graph once on a batch."""
         with _clock(timings, "preprocess"):
             tensor, geometries = self._preprocessor.make(decoded)
         with _clock(timings, "inference"):
@@ -131,12 +132,14 @@ class OnnxRunner:
             return self._family.find(outputs, geometry, options)
         except ServingError:
             raise
-        except Exception as error:  # noqa: BLE001 - what odd outputs do to arithmetic is open
+        except Exception as error:  # noqa: BLE001 - odd outputs may raise anything in the arithmetic
             raise ModelFailed(f"the outputs cannot be read: {_first_line(error)}") from None
 
-    def _prediction(self, decoded: Decoded, found: Found) -> Prediction:
+    def _prediction(self, decoded: Decoded, result: Found) -> Prediction:
         version = self._artifact.tag.version
-        return Prediction(found.detections, version, decoded.width, decoded.height, embedding=found.embedding)
+        return Prediction(
+            result.detections, version, decoded.width, decoded.height, embedding=result.embedding
+        )
 
 
 def _of_one(outputs: Outputs, index: int) -> Outputs:
@@ -150,7 +153,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def _refusing(where: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside into the refusal of the version."""
+    """Turn a serving error of the block into the failure of the version."""
     try:
         yield
     except ServingError as error:
@@ -159,7 +162,7 @@ def _refusing(where: str) -> Iterator[None]:
 
 @contextmanager
 def _clock(timings: Timings, stage: str) -> Iterator[None]:
-    """Add the milliseconds that the block takes to one stage."""
+    """Add the duration of the block, in milliseconds, to one stage."""
     start = perf_counter()
     yield
     setattr(timings, stage, getattr(timings, stage) + (perf_counter() - start) * 1000)

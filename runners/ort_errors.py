@@ -1,7 +1,7 @@
-"""What onnxruntime says when it fails, cut to the reason, with what its reader can do.
+"""Errors of onnxruntime, cut to the reason, with a hint how to fix the model.
 
-Its texts begin with a code, the path of the file, a place in its own C++ sources and the signature of a
-function there; the reason stands behind all that, at the end.
+The original texts begin with a code, the file's path, a line of the C++ sources and a function
+signature; the reason is at the end.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
-#: Characters of the longest reason; of a longer one the middle is left out.
+#: Maximum characters of a reason; the middle of a longer one is left out.
 LONGEST = 600
 _BEGIN = 150
 _MOST_READ = 20_000
@@ -22,33 +22,36 @@ _SOURCE = re.compile(r"\S*\.(?:cc|cpp|cxx|h|hpp|hxx|cu|cuh|mm):\d+\s*")
 _SIGNATURE = re.compile(r"^[^():]*(?:\w+|>)::[^()]*(?=\()")
 
 _EXPORT = "export the graph again"
-#: What can be done, by what the reason says.
-_MENDS: tuple[tuple[str, str], ...] = (
+#: Pattern in the reason → how to fix it.
+_FIXES: tuple[tuple[str, str], ...] = (
     (r"model IR version", f"{_EXPORT} with an older onnx (`model.ir_version = …`), or upgrade onnxruntime"),
     (
         r"[Oo]pset \d+ is under development|No Op registered",
-        f"{_EXPORT} with another opset (`opset_version=17` is read by all), or upgrade onnxruntime",
+        f"{_EXPORT} with another opset (every onnxruntime reads `opset_version=17`), or upgrade onnxruntime",
     ),
     (
         r"is not a registered function/op|No schema registered|No opset import for domain",
-        f"operators of other libraries are not run: {_EXPORT} without them",
+        f"custom operators are not supported: {_EXPORT} without them",
     ),
     (
         r"not compatible with any execution provider|Could not find an implementation|NOT_IMPLEMENTED",
-        f"the CPU of this service is all it may use: {_EXPORT} with operators and types that the CPU runs, "
-        "float32 above all",
+        f"the service runs models on the CPU only: {_EXPORT} with operators and types that the CPU supports, "
+        "preferably float32",
     ),
-    (r"Type Error: ", f"{_EXPORT} with types that the operator takes, float32 above all"),
+    (r"Type Error: ", f"{_EXPORT} with types that the operator supports, preferably float32"),
     (
         r"Protobuf parsing failed|No graph was found|ModelProto",
-        "the file is cut off or is no ONNX graph: copy it again, or export it to ONNX",
+        "the file is truncated or not an ONNX graph: copy it again, or export it to ONNX",
     ),
-    (r"allocate memory|bad_alloc|[Oo]ut of memory", "the memory of this machine, or a limit, is too small"),
+    (
+        r"allocate memory|bad_alloc|[Oo]ut of memory",
+        "the machine has too little memory, or a memory limit is too low",
+    ),
 )
 
 
 def reason_of(error: BaseException, folder: Path | None = None) -> str:
-    """The reason in an error of onnxruntime, on one line; paths in `folder` are told from there."""
+    """The reason in an error of onnxruntime, on one line; paths inside `folder` become relative to it."""
     text = " ".join(str(error)[-_MOST_READ:].split())
     code = _CODE.match(text)
     for place in {str(folder), str(folder.resolve())} if folder else ():
@@ -56,10 +59,10 @@ def reason_of(error: BaseException, folder: Path | None = None) -> str:
     text = _without_sources(_FILE.sub("", _CODE.sub("", text)))
     reason = _middle_out(text) or type(error).__name__
     clues = f"{code[0] if code else ''}{text}"
-    mend = next((mend for pattern, mend in _MENDS if re.search(pattern, clues)), None)
-    if mend is None:
+    fix = next((fix for pattern, fix in _FIXES if re.search(pattern, clues)), None)
+    if fix is None:
         return reason
-    return f"{reason.rstrip('. ')} (onnxruntime {version('onnxruntime')}): {mend}"
+    return f"{reason.rstrip('. ')} (onnxruntime {version('onnxruntime')}): {fix}"
 
 
 def _without_sources(text: str) -> str:
@@ -70,7 +73,7 @@ def _without_sources(text: str) -> str:
 
 
 def _end_of_signature(text: str) -> int:
-    """Where the reason begins, behind a function's name, arguments and template; 0 where there is none."""
+    """The index after a function's name, arguments and template; 0 without a signature."""
     begin = _SIGNATURE.match(text)
     if begin is None:
         return 0
@@ -82,7 +85,7 @@ def _end_of_signature(text: str) -> int:
 
 
 def _closing(text: str, start: int) -> int:
-    """The place behind the bracket that closes the one at `start`, or the end."""
+    """The index after the bracket that closes the one at `start`, or the length of the text."""
     depth = 0
     for place in range(start, len(text)):
         depth += (text[place] in "([") - (text[place] in ")]")

@@ -1,4 +1,4 @@
-"""From a decoded picture to the tensor that the graph takes, as its config declares."""
+"""Turns decoded pictures into the input tensor that the config declares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KERNELS = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
-# More would only be filled by as many requests at once.
+# Enough for the requests of one moment; more would only hold memory.
 _KEPT_TENSORS = 16
 
 
@@ -48,14 +48,14 @@ class Preprocessor:
         return (config.height, config.width, 3)
 
     def make(self, pictures: Sequence[Decoded]) -> tuple[NDArray[Any], list[Geometry]]:
-        """The tensor [N, *shape] of these pictures, and where each lies in it."""
+        """The tensor [N, *shape] of these pictures, and the geometry of each."""
         tensor = self._take(len(pictures))
-        return tensor, [self._fill(row, one) for row, one in zip(tensor, pictures, strict=True)]
+        return tensor, [self._fill(*pair) for pair in zip(tensor, pictures, strict=True)]
 
     def give_back(self, tensor: NDArray[Any]) -> None:
-        """Hand over a tensor that nobody reads any more, to be used again.
+        """Return an unused tensor for reuse.
 
-        Fresh pages for every picture would cost more than the arithmetic.
+        Allocating fresh pages for every picture would cost more than the arithmetic.
         """
         if len(tensor) == 1:
             self._spare.append(tensor)

@@ -1,4 +1,4 @@
-"""Scores: they lie in 0..1, or the config does not describe the graph."""
+"""Scores: the check that they lie in 0..1, and softmax."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from hotswap.errors import ModelFailed
 from runners.geometry import Floats
 
-# What a float16 softmax may miss 0..1 by.
+# The rounding error of a float16 softmax.
 _SLACK = 1e-3
 
 
-def as_scores(values: Floats, what: str, hint: str = "the graph should end activated") -> Floats:
-    """Return the values clipped to 0..1; raise `ModelFailed` if they lie further out than rounding."""
+def as_scores(values: Floats, name: str, hint: str = "the graph should end with an activation") -> Floats:
+    """The values clipped to 0..1. Raises `ModelFailed` if they exceed 0..1 by more than rounding errors."""
     if values.size and (values.min() < -_SLACK or values.max() > 1 + _SLACK):
-        raise ModelFailed(f"{what} must lie in 0..1, found {values.min():.4g}..{values.max():.4g}: {hint}")
+        raise ModelFailed(f"{name} must lie in 0..1, found {values.min():.4g}..{values.max():.4g}: {hint}")
     return values.clip(0.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""A graph in onnxruntime: checked against its config, quiet, and sparing with threads."""
+"""An onnxruntime session: the graph is checked against its config, threads are limited."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runners.graph_check import GraphTensor, batch_of, check_input, check_output
 from runners.ort_errors import reason_of
 from runners.tensors import specs
 
-# Every error reaches us as an exception; on stderr it would only stand twice.
+# Every error is raised as an exception; on stderr it would be a duplicate.
 _FATAL_ONLY = 4
 
 
@@ -33,11 +33,11 @@ class Session:
         check_input(graph_input, config.input)
         self._input = graph_input.name
         self.batch = batch_of(graph_input)
-        self.outputs: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
+        self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
         check_outputs(self.outputs, config.output.names or (), "output.names")
 
     def infer(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Run the graph on checked tensors; raise `ModelFailed` for whatever onnxruntime raises."""
+        """Run the graph on checked tensors; any error of onnxruntime becomes `ModelFailed`."""
         try:
             arrays = self._session.run(list(names), dict(inputs))
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
@@ -45,9 +45,9 @@ class Session:
         return dict(zip(names, arrays, strict=True))
 
     def run(self, tensor: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Run the graph on [N, …]; each named output begins with the same N and is finite.
+        """Run the graph on [N, …]; the first side of each named output is N and its values are finite.
 
-        Raises `ModelFailed` otherwise, and for whatever goes wrong inside onnxruntime.
+        Raises `ModelFailed` otherwise, and for any error of onnxruntime.
         """
         outputs = self.infer({self._input: tensor}, names)
         for name, array in outputs.items():
@@ -73,7 +73,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL_ONLY
-    # Spinning threads take the cores that the other models answer with.
+    # Spinning threads take CPU time from the other models.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options

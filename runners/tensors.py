@@ -1,4 +1,4 @@
-"""Tensors as callers send them: what a graph declares, and whether what was sent fits it.
+"""The tensors that a graph declares, and the check of a caller's tensors against them.
 
 The datatypes are those of the Open Inference Protocol, https://github.com/kserve/open-inference-protocol.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hotswap.errors import BadRequest
 from hotswap.predictions import TensorSpec
 
-#: The graph's word → the protocol's. BYTES and BF16 have no plain numpy type and are not fed.
+#: onnxruntime's type → the protocol's datatype. BYTES and BF16 have no numpy type and are not accepted.
 _DATATYPES = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",
@@ -48,33 +48,33 @@ _DTYPES = {
 
 
 def specs(nodes: Sequence[Any]) -> tuple[TensorSpec, ...]:
-    """What onnxruntime says of inputs or outputs. A type that no caller can send keeps the graph's word."""
+    """The specs of a graph's inputs or outputs. A type that the protocol lacks keeps onnxruntime's name."""
     return tuple(
         TensorSpec(node.name, _DATATYPES.get(node.type, node.type), tuple(map(_side, node.shape)))
         for node in nodes
     )
 
 
-def check_inputs(wanted: Sequence[TensorSpec], sent: Mapping[str, NDArray[Any]]) -> None:
-    """Raise `BadRequest` unless exactly the wanted inputs were sent, with their types and shapes."""
-    known = {spec.name for spec in wanted}
+def check_inputs(declared: Sequence[TensorSpec], sent: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `BadRequest` unless `sent` has exactly the declared inputs, with their types and shapes."""
+    known = {spec.name for spec in declared}
     if known != sent.keys():
         unknown = sorted(sent.keys() - known)
-        what = (
+        problem = (
             f"there is no input {unknown[0][:64]!r}" if unknown else f"{_listed(known - sent.keys())} missing"
         )
-        raise BadRequest(f"inputs: {what}; the model takes {_listed(known)}")
-    for spec in wanted:
+        raise BadRequest(f"inputs: {problem}; the model takes {_listed(known)}")
+    for spec in declared:
         _check(spec, sent[spec.name])
 
 
-def check_outputs(available: Sequence[TensorSpec], wanted: Sequence[str]) -> tuple[str, ...]:
-    """The names of the outputs to give, all when none is wanted; raise `BadRequest` for an unknown one."""
+def check_outputs(available: Sequence[TensorSpec], requested: Sequence[str]) -> tuple[str, ...]:
+    """The requested outputs, or all when none is named. Raises `BadRequest` for an unknown name."""
     names = tuple(spec.name for spec in available)
-    for name in wanted:
+    for name in requested:
         if name not in names:
-            raise BadRequest(f"outputs: there is no {name[:64]!r}; the model gives {_listed(names)}")
-    return tuple(wanted) or names
+            raise BadRequest(f"outputs: there is no output {name[:64]!r}; the model has {_listed(names)}")
+    return tuple(requested) or names
 
 
 def _check(spec: TensorSpec, array: NDArray[Any]) -> None:
@@ -82,7 +82,7 @@ def _check(spec: TensorSpec, array: NDArray[Any]) -> None:
     if dtype is None or array.dtype != dtype:
         raise BadRequest(f"input {spec.name}: the model takes {spec.datatype}, found {array.dtype}")
     fits = len(array.shape) == len(spec.shape) and all(
-        side in (-1, found) for side, found in zip(spec.shape, array.shape, strict=True)
+        side in (-1, actual) for side, actual in zip(spec.shape, array.shape, strict=True)
     )
     if not fits:
         raise BadRequest(f"input {spec.name}: the model takes {list(spec.shape)}, found {list(array.shape)}")

@@ -1,4 +1,4 @@
-"""Reading a request body within limits."""
+"""Reads request bodies within limits."""
 
 from __future__ import annotations
 
@@ -18,58 +18,58 @@ from api.http import content_encoding
 from hotswap.errors import BadRequest, DeadlineExceeded, Overloaded
 
 
-class Bounded:
-    """A `receive` that raises `BodyTooLarge` as soon as more than `limit` bytes are known to come, and
-    whatever the transport finds wrong with the body.
+class BoundedReceive:
+    """A `receive` that raises `BodyTooLarge` as soon as the body is known to exceed `limit`, and any fault
+    that the transport found in the body.
 
-    What it has let through counts in the store until `release`.
+    The bytes passed on count in the budget until `release`.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, limit: int, store: ByteBudget) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limit: int, budget: ByteBudget) -> None:
         self._scope = scope
         self._receive = receive
         self._limit = limit
-        self._store = store
-        self._announced = _announced(scope)
-        self._seen = 0
+        self._budget = budget
+        self._declared = _declared(scope)
+        self._received = 0
         self._beside = 0
         self._ended = False
         self._lock = threading.Lock()
 
     async def __call__(self) -> Message:
         """The next message. Raises `BodyTooLarge`, `Overloaded`."""
-        if self._announced > self._limit:
+        if self._declared > self._limit:
             raise _too_large(self._limit)
         message = await self._receive()
         if (fault := self._scope.get(FAULT)) is not None:
             raise fault
         size = len(message.get("body", b""))
-        if self._seen + size > self._limit:
+        if self._received + size > self._limit:
             raise _too_large(self._limit)
-        self._store.add(size)
-        self._seen += size
+        self._budget.add(size)
+        self._received += size
         return message
 
     def hold(self, size: int) -> None:
-        """Count `size` bytes that were made of the body and live as long; raise `Overloaded`.
+        """Count `size` more bytes, derived from the body, until `release`. Raises `Overloaded`.
 
-        It may be called by a thread that works on after the request has ended, and raises then.
+        A thread that outlives its request may still call it; then it raises too.
         """
         with self._lock:
             if self._ended:
                 raise Overloaded("the request has ended")
-            self._store.add(size)
+            self._budget.add(size)
             self._beside += size
 
     def release(self) -> None:
-        """The request has ended: its body, and what was made of it, is no longer held."""
+        """End the request: its body and the derived bytes are no longer counted."""
         with self._lock:
             self._ended = True
-            self._store.remove(self._seen + self._beside)
-            self._seen = self._beside = 0
+            self._budget.remove(self._received + self._beside)
+            self._received = self._beside = 0
 
 
-def _announced(scope: Scope) -> int:
+def _declared(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
@@ -94,21 +94,21 @@ async def _in_time(reading: Awaitable[bytes]) -> bytes:
         state.close = True
         raise DeadlineExceeded("the body did not arrive within the request's time") from None
     except ClientDisconnect:
-        raise BadRequest("the client left before the body was complete") from None
+        raise BadRequest("the client disconnected before the body was complete") from None
 
 
 async def read_small(request: Request, limit: int) -> bytes:
-    """A body of at most `limit` bytes, also when it is expanded. Raises as `read` and `encodings` do."""
+    """A body of at most `limit` bytes, also after decompression. Raises as `read` and `expand` do."""
     encoding = content_encoding.of_body(request.headers)
-    if _announced(request.scope) > limit:
+    if _declared(request.scope) > limit:
         raise _too_large(limit)
-    data = await _in_time(_few(request, limit))
+    data = await _in_time(_limited(request, limit))
     if encoding is None:
         return data
     return content_encoding.expand(data, encoding, limit, context.current.get().hold)
 
 
-async def _few(request: Request, limit: int) -> bytes:
+async def _limited(request: Request, limit: int) -> bytes:
     parts: list[bytes] = []
     async for part in request.stream():
         parts.append(part)
@@ -118,7 +118,7 @@ async def _few(request: Request, limit: int) -> bytes:
 
 
 async def drain(receive: Receive, seconds: float) -> None:
-    """Read and drop what the client still sends, for at most `seconds`, so that it sees the answer."""
+    """Read and drop the rest of the body, for at most `seconds`, so that the client sees the answer."""
     try:
         async with asyncio.timeout(seconds):
             while True:

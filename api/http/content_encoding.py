@@ -1,4 +1,4 @@
-"""Bodies that are compressed on their way: gzip, and deflate (zlib as HTTP means it, or raw as some do)."""
+"""Compressed bodies: gzip and deflate (zlib by the standard, or raw as some clients send it)."""
 
 from __future__ import annotations
 
@@ -12,70 +12,69 @@ from api.errors import BodyTooLarge, UnsupportedEncoding
 from hotswap.errors import BadRequest
 
 ACCEPTED = ("gzip", "deflate")
-#: Other names of what is read: RFC 9110 keeps the first for old clients.
+#: Aliases of encodings; RFC 9110 keeps `x-gzip` for old clients.
 _ALIASES = {"x-gzip": "gzip", "identity": "", "": ""}
 _GZIP, _ZLIB, _RAW = 31, 15, -15
-#: Bytes that are given to the library at once, bytes expanded at once, and the shortest answer that is worth
-#: compressing.
+#: Bytes of one input piece, bytes of one output step, and the smallest answer that is compressed.
 _PIECE, _STEP, _WORTH = 16_384, 262_144, 1024
-#: Members of one gzip body: compressors that work in parallel write one for each of their blocks.
+#: Most members of one gzip body: parallel compressors write one per block.
 _MOST_MEMBERS = 4096
 
 
 def of_body(headers: Headers) -> str | None:
     """The encoding of a body; None for a plain one. Raises `UnsupportedEncoding`."""
-    told = ", ".join(headers.getlist("content-encoding"))
-    names = [_ALIASES.get(name, name) for name in (each.strip().lower() for each in told.split(","))]
+    value = ", ".join(headers.getlist("content-encoding"))
+    names = [_ALIASES.get(name, name) for name in (part.strip().lower() for part in value.split(","))]
     encodings = [name for name in names if name]
     if not encodings:
         return None
     if len(encodings) > 1 or encodings[0] not in ACCEPTED:
         raise UnsupportedEncoding(
-            f"Content-Encoding {told[:64]!r}: accepted are {', '.join(ACCEPTED)}, one of them, or none",
+            f"Content-Encoding {value[:64]!r}: accepted is one of {', '.join(ACCEPTED)}, or none",
             accepted=ACCEPTED,
         )
     return encodings[0]
 
 
-def wanted(header: str | None, size: int) -> str | None:
-    """The encoding for an answer of `size` bytes: only where the caller takes that one and no other.
+def for_answer(header: str | None, size: int) -> str | None:
+    """The encoding for an answer of `size` bytes: only if the Accept-Encoding names exactly one.
 
-    Most clients name several without meaning it, and compressing costs more time than it saves nearby.
+    Most clients list several by default, and on a fast network compression costs more time than it saves.
     """
     name = (header or "").strip().lower()
     return name if name in ACCEPTED and size >= _WORTH else None
 
 
 def expand(body: bytes, name: str, limit: int, hold: Callable[[int], None]) -> bytes:
-    """The plain body, never more than `limit` bytes of it at any time.
+    """The decompressed body, never more than `limit` bytes of it at any time.
 
-    `hold` is told of every piece before the next one is made. Raises `BodyTooLarge`, `BadRequest`, and
-    what `hold` raises.
+    `hold` is called with the size of each piece before the next one is made. Raises `BodyTooLarge`,
+    `BadRequest`, and the errors of `hold`.
     """
-    expanding = _Expanding(limit, hold)
+    output = _Decompressor(limit, hold)
     at, members = 0, 0
     try:
         while at < len(body) or not members:
-            at = expanding.member(body, at, _window(name, body))
+            at = output.member(body, at, _window(name, body))
             members += 1
             if at < len(body) and (name != "gzip" or members == _MOST_MEMBERS):
-                raise BadRequest(f"the body is not one whole {name} stream: more follows after {at} bytes")
+                raise BadRequest(f"the body is not one {name} stream: more data follows after {at} bytes")
     except zlib.error as error:
         raise BadRequest(f"the body is not {name}, as Content-Encoding says: {error}") from None
     except EOFError:
-        raise BadRequest(f"the body is not one whole {name} stream: it ends too soon") from None
-    return b"".join(expanding.parts)
+        raise BadRequest(f"the body is a truncated {name} stream") from None
+    return b"".join(output.parts)
 
 
 def _window(name: str, body: bytes) -> int:
-    """How the library is to read it. Deflate without zlib's head is read, as browsers read it."""
+    """The `wbits` of zlib. Deflate without zlib's header is accepted, as in browsers."""
     if name == "gzip":
         return _GZIP
     return _ZLIB if body[:1] and body[0] & 0x0F == zlib.DEFLATED else _RAW
 
 
-class _Expanding:
-    """What has been expanded of one body."""
+class _Decompressor:
+    """Decompresses one body into `parts`."""
 
     def __init__(self, limit: int, hold: Callable[[int], None]) -> None:
         self.parts: list[bytes] = []
@@ -84,16 +83,16 @@ class _Expanding:
         self._hold = hold
 
     def member(self, body: bytes, at: int, window: int) -> int:
-        """Expand one stream that begins at `at`; where it ends. Raises `EOFError` where it does not."""
+        """Decompress the stream at `at`; return its end. Raises `EOFError` if it is truncated."""
         unpack = zlib.decompressobj(window)
         while not unpack.eof:
-            # Whatever the library gives back of a piece is copied each time.
+            # Small pieces: zlib copies the unconsumed tail of a piece each time.
             piece = body[at : at + _PIECE]
             if not piece:
                 raise EOFError
             at += len(piece)
             whole = True
-            # A step that is full may have left something in the library, though it has read all of the piece.
+            # After a full step zlib may still hold output, even if it has consumed the whole piece.
             while not unpack.eof and (piece or whole):
                 part = unpack.decompress(piece, _STEP)
                 self._add(part)
@@ -103,11 +102,11 @@ class _Expanding:
     def _add(self, part: bytes) -> None:
         self._size += len(part)
         if self._size > self._limit:
-            raise BodyTooLarge(f"the body has more than {self._limit} bytes when it is expanded; send less")
+            raise BodyTooLarge(f"the body has more than {self._limit} bytes after decompression; send less")
         self._hold(len(part))
         self.parts.append(part)
 
 
 def compress(body: bytes, name: str) -> bytes:
-    """The body in that encoding, quickly rather than small."""
+    """The compressed body; the level favours speed."""
     return gzip.compress(body, 1, mtime=0) if name == "gzip" else zlib.compress(body, 1)

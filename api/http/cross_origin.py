@@ -1,4 +1,4 @@
-"""Pages of other origins: which may ask, and what their browsers are told (CORS)."""
+"""CORS: which pages of other origins may call the service."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from starlette.types import Receive, Scope, Send
 from api import errors
 
 _METHODS = ("GET", "HEAD", "POST", "PUT")
-#: Headers of answers that a page may read beside those that it always may.
+#: Response headers that a page may read beside the safelisted ones.
 _EXPOSED = (
     "X-Request-ID",
-    *(f"X-Model-{what}" for what in ("Name", "Version", "Digest", "Generation")),
+    *(f"X-Model-{name}" for name in ("Name", "Version", "Digest", "Generation")),
     *("Inference-Header-Content-Length", "Retry-After", "Location", "Allow", "Accept-Encoding"),
 )
 
 
 class CrossOrigin:
-    """The rules of the library for the origins that are allowed; credentials are never asked for."""
+    """Starlette's CORS rules for the allowed origins, without credentials."""
 
     def __init__(self, origins: Collection[str]) -> None:
         self._rules = CORSMiddleware(
-            _nobody,
+            _no_app,
             allow_origins=origins,
             allow_methods=_METHODS,
             allow_headers=("*",),
@@ -35,26 +35,26 @@ class CrossOrigin:
         )
 
     def preflight(self, request: Request) -> Response | None:
-        """The answer to a browser that asks whether a page may ask; None for any other request."""
-        asked = request.headers
-        if request.method != "OPTIONS" or not {"origin", "access-control-request-method"} <= set(asked):
+        """The answer to a preflight request; None for any other request."""
+        headers = request.headers
+        if request.method != "OPTIONS" or not {"origin", "access-control-request-method"} <= set(headers):
             return None
-        answer = self._rules.preflight_response(asked)
+        answer = self._rules.preflight_response(headers)
         if answer.status_code >= 400:
             refused = errors.response(
                 errors.Forbidden(
-                    f"OKAWARI_CORS_ORIGINS does not allow it: origin {asked['origin'][:64]!r}, method "
-                    f"{asked['access-control-request-method'][:16]!r} of {', '.join(_METHODS)}"
+                    f"not allowed by OKAWARI_CORS_ORIGINS: origin {headers['origin'][:64]!r}, method "
+                    f"{headers['access-control-request-method'][:16]!r}; allowed: {', '.join(_METHODS)}"
                 )
             )
             refused.headers["Vary"] = answer.headers["Vary"]
             return refused
         return answer
 
-    def telling(self, request: Request, send: Send) -> Send:
-        """A `send` that tells with each answer, errors too, whether the page may read it."""
+    def with_headers(self, request: Request, send: Send) -> Send:
+        """A `send` that adds the CORS headers to each answer, errors included."""
         return partial(self._rules.send, send=send, request_headers=request.headers)
 
 
-async def _nobody(scope: Scope, receive: Receive, send: Send) -> None:
-    """The library's rules are asked and its layer is not used: preflights are counted by the gateway."""
+async def _no_app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Never called: only Starlette's rules are used, so that our middleware counts preflights too."""

@@ -1,4 +1,4 @@
-"""Pictures as answers: which format the caller takes, who draws it, and sending it at the caller's pace."""
+"""Annotated pictures as answers: content negotiation, drawing, and sending to slow clients."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ from hotswap.predictions import Answer, Picture, Prediction, Predictions
 
 logger = logging.getLogger("bentoml.okawari.http")
 
-#: What a picture can be answered as, the usual first.
+#: The media types of annotated pictures, the default first.
 OFFERED = ("image/jpeg", "image/png", "image/webp")
 
 _PIECE = 262_144
-#: Bytes a second; a caller that takes fewer is left.
+#: Bytes per second; the connection of a slower client is closed.
 _SLOWEST = 100_000
 
 
 class Draw(Protocol):
-    """Draws what was found; gives media type and bytes of the first of `media_types` that can hold it."""
+    """Draws a prediction; returns media type and bytes in the first of `media_types` that can hold it."""
 
     def __call__(
         self, picture: Picture, prediction: Prediction, media_types: Sequence[str]
     ) -> tuple[str, bytes]:
-        """May take long and needs a thread of its own. Raises `PictureTooLarge`."""
+        """Slow: call it in a thread. Raises `PictureTooLarge`."""
         ...
 
 
-# --- what the caller takes -----------------------------------------------------------------------
+# --- content negotiation -------------------------------------------------------------------------
 
 
 def acceptable(headers: Sequence[str]) -> tuple[str, ...]:
-    """Those of the offered media types that the `Accept` headers allow, the most wanted first.
+    """The offered media types that the `Accept` headers allow, the most preferred first.
 
-    RFC 9110, 12.5.1: the most exact range counts, q=0 forbids. No header allows all. A range that
-    cannot be read is passed over. Raises `NotAcceptable` when nothing is left.
+    RFC 9110, 12.5.1: the most specific range counts, q=0 forbids. No header allows all. An invalid
+    range is ignored. Raises `NotAcceptable` when none is left.
     """
     text = ",".join(headers)
     if not text.strip():
         return OFFERED
-    ranges = dict(sorted(_ranges(text), key=lambda each: each[1]))
-    wanted = {offer: _quality(offer, ranges) for offer in OFFERED}
-    allowed = tuple(offer for offer in OFFERED if wanted[offer] > 0)
+    ranges = dict(sorted(_ranges(text), key=lambda item: item[1]))
+    qualities = {offer: _quality(offer, ranges) for offer in OFFERED}
+    allowed = tuple(offer for offer in OFFERED if qualities[offer] > 0)
     if not allowed:
         raise NotAcceptable(f"Accept {text[:100]!r}: offered are {', '.join(OFFERED)}")
-    return tuple(sorted(allowed, key=lambda offer: -wanted[offer]))
+    return tuple(sorted(allowed, key=lambda offer: -qualities[offer]))
 
 
 def _ranges(text: str) -> Iterator[tuple[str, float]]:
-    """Every range with its quality."""
+    """The media ranges of an Accept header with their qualities."""
     for item in text.lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
         words = [part[2:] for part in parameters if part.startswith("q=")]
@@ -74,67 +74,67 @@ def _quality(offer: str, ranges: dict[str, float]) -> float:
     return next((ranges[name] for name in (offer, "image/*", "*/*") if name in ranges), 0.0)
 
 
-# --- drawing and answering -----------------------------------------------------------------------
+# --- drawing and sending -------------------------------------------------------------------------
 
 
 class Annotator:
-    """Makes the drawings of all requests. `store` bounds the bytes of pictures that wait to be taken."""
+    """Draws pictures. `budget` bounds the bytes of pictures being sent, `timeout` the time of sending."""
 
-    def __init__(self, draw: Draw, store: ByteBudget, patience: float) -> None:
+    def __init__(self, draw: Draw, budget: ByteBudget, timeout: float) -> None:
         self.draw = draw
-        self.store = store
-        self.patience = patience
+        self.budget = budget
+        self.timeout = timeout
 
     def drawing(self, picture: Picture) -> Drawing:
-        """For the request under way, whose `Accept` has been read."""
+        """The drawing for the current request, whose `Accept` has been read."""
         return Drawing(self, picture, context.current.get().accepted)
 
 
 class Drawing:
-    """One picture on its way: called in the model's thread, then asked for the response."""
+    """The drawing of one request: called in the model's thread; `response` then returns the result."""
 
-    def __init__(self, maker: Annotator, picture: Picture, media_types: Sequence[str]) -> None:
-        self._maker = maker
+    def __init__(self, annotator: Annotator, picture: Picture, media_types: Sequence[str]) -> None:
+        self._annotator = annotator
         self._picture = picture
         self._media_types = media_types
         self._drawn: tuple[str, bytes] = ("", b"")
 
-    def __call__(self, found: Predictions) -> None:
-        """Draw what was found. Raises what the drawing raises."""
-        self._drawn = self._maker.draw(self._picture, found.items[0], self._media_types)
+    def __call__(self, predictions: Predictions) -> None:
+        """Draw the prediction. Raises as `Draw` does."""
+        self._drawn = self._annotator.draw(self._picture, predictions.items[0], self._media_types)
 
     def response(self, answer: Answer) -> Response:
-        """The response that carries the picture and names who found what it shows.
+        """The response with the picture, and the model's version in its headers.
 
-        Raises `Overloaded` when the store is full.
+        Raises `Overloaded` when the budget is exhausted.
         """
         media_type, data = self._drawn
         headers = {**schemas.named(answer), "Vary": "Accept"}
-        patience = self._maker.patience + len(data) / _SLOWEST
-        return _Paced(data, media_type, headers, self._maker.store, patience)
+        timeout = self._annotator.timeout + len(data) / _SLOWEST
+        return _PictureResponse(data, media_type, headers, self._annotator.budget, timeout)
 
 
-class _Paced(Response):
-    """Sends piece by piece, as the caller takes them; its bytes are held in the store until it is sent, or
-    gone unsent.
+class _PictureResponse(Response):
+    """Sends a picture in pieces, at the client's pace; its bytes count in the budget until it is sent or
+    dropped.
     """
 
     def __init__(
-        self, data: bytes, media_type: str, headers: dict[str, str], store: ByteBudget, patience: float
+        self, data: bytes, media_type: str, headers: dict[str, str], budget: ByteBudget, timeout: float
     ) -> None:
         super().__init__(data, 200, headers, media_type)
-        store.add(len(data))
-        self._release = weakref.finalize(self, store.remove, len(data))
+        budget.add(len(data))
+        self._release = weakref.finalize(self, budget.remove, len(data))
         self._data = data
-        self._patience = patience
+        self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send it."""
+        """Send the picture."""
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 await self._pieces(send)
         except TimeoutError:
-            logger.warning("a picture was not taken within %.0f s: the caller is left", self._patience)
+            logger.warning("client too slow, connection closed: picture not sent in %.0f s", self._timeout)
         finally:
             self._release()
             if self.background is not None:

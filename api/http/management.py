@@ -1,4 +1,4 @@
-"""The routes beside `/predict`: models, targets, reload, metrics, documentation."""
+"""The routes beside `/predict`: models, targets, reload, metrics, API document."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_BYTES = 65_536
 
 @dataclass(slots=True)
 class RouteParts:
-    """What the routes call. It is filled when the worker starts."""
+    """The parts that the routes use; available once the worker has started."""
 
     view: StateView
     control: Control
@@ -46,7 +46,7 @@ Parts = Callable[[], RouteParts]
 
 
 def build(parts: Parts, docs: Callable[[], dict[str, Any]]) -> Starlette:
-    """The app with all routes. It is built before the worker starts, so `parts` is asked at each request."""
+    """The app with all routes. It is built before the worker starts, so each request calls `parts`."""
     routes = ManagementRoutes(parts, docs)
     table = [
         Route("/models", routes.models, methods=["GET"]),
@@ -60,7 +60,7 @@ def build(parts: Parts, docs: Callable[[], dict[str, Any]]) -> Starlette:
     ]
     handler = cast(ExceptionHandler, _on_error)
     app = Starlette(routes=table, exception_handlers={ServingError: handler})
-    # A redirect would carry whatever Host the client sent.
+    # A redirect would lead to the Host that the client sent.
     app.router.redirect_slashes = False
     return app
 
@@ -70,7 +70,7 @@ async def _on_error(_: Request, error: ServingError) -> Response:
 
 
 class ManagementRoutes:
-    """One method, one route."""
+    """The handlers, one per route."""
 
     def __init__(self, parts: Parts, docs: Callable[[], dict[str, Any]]) -> None:
         self._parts = parts
@@ -80,11 +80,8 @@ class ManagementRoutes:
         """`GET /models`."""
         await self._parts().control.fresh()
         view = self._parts().view
-        found = schemas.ModelsBody(
-            default=view.default,
-            models=[schemas.model_entry(each) for each in view.models()],
-        )
-        return _json(found)
+        models = [schemas.model_entry(status) for status in view.models()]
+        return _json(schemas.ModelsBody(default=view.default, models=models))
 
     async def model(self, request: Request) -> Response:
         """`GET /models/{name}`."""
@@ -92,18 +89,18 @@ class ManagementRoutes:
         return _json(self._entry(request.path_params["name"]))
 
     async def set_target(self, request: Request) -> Response:
-        """`PUT /models/{name}/target`: 200 when it serves, 202 when that takes longer."""
+        """`PUT /models/{name}/target`: 200 when the target is serving, 202 at the timeout."""
         parts = self._parts()
         actor = parts.guard.check(request)
-        wanted = await _read(request, schemas.TargetBody)
+        target = await _read(request, schemas.TargetBody)
         name = request.path_params["name"]
-        expected = wanted.expected_current
+        expected = target.expected_current
         change = TargetChange(
             name=name,
-            target=str(wanted.target),
+            target=str(target.target),
             actor=actor,
             expected_current=None if expected is None else str(expected),
-            reason=wanted.reason,
+            reason=target.reason,
         )
         done = await parts.control.set_target(change, parts.swap_timeout)
         response = _json(self._entry(name), 200 if done else 202)
@@ -112,7 +109,7 @@ class ManagementRoutes:
         return response
 
     async def reload(self, request: Request) -> Response:
-        """`POST /api/v1/reload`: look again now."""
+        """`POST /api/v1/reload`: rescan the store now."""
         parts = self._parts()
         parts.guard.check(request)
         await parts.control.reload()
@@ -134,8 +131,8 @@ class ManagementRoutes:
         return schemas.model_entry(view.model(name))
 
 
-def _json(found: schemas.ModelsBody | schemas.ModelBody, code: int = 200) -> Response:
-    return Response(found.model_dump_json(), code, media_type="application/json")
+def _json(document: schemas.ModelsBody | schemas.ModelBody, code: int = 200) -> Response:
+    return Response(document.model_dump_json(), code, media_type="application/json")
 
 
 async def _read(request: Request, kind: type[schemas.TargetBody]) -> schemas.TargetBody:

@@ -1,4 +1,4 @@
-"""The outermost layer of ours round every HTTP request: id, health, limits, error shape, figures."""
+"""Our outermost ASGI middleware: request id, health, limits, error shape, metrics."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from hotswap.errors import ServingError
 logger = logging.getLogger("bentoml.okawari.http")
 
 LINGER_SECONDS = 1.0
-#: What the framework answers for a path that has a slash more or less than one that there is.
+#: The framework's redirect for a path with a missing or an extra trailing slash.
 _REDIRECT = 307
-#: Pages of the framework would load a script of somebody else, who could call the service as the page may.
-_NOBODY_ELSE = "default-src 'self' data: blob: 'unsafe-inline'; frame-ancestors 'none'"
+#: The framework's pages load third-party scripts, which could call the service on behalf of the page.
+_CONTENT_POLICY = "default-src 'self' data: blob: 'unsafe-inline'; frame-ancestors 'none'"
 Health = Callable[[], str | None]
 
 
 class HttpObserver(Protocol):
-    """Where the figures of HTTP go."""
+    """Receives the metrics of HTTP requests."""
 
     def request(self, method: str, path: str, status: int, seconds: float) -> None:
-        """One request was answered."""
+        """Record one answered request."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MiddlewareParts:
-    """What the gateway is made of. `not_ready` gives the reason, None when ready; without `cross_origin`
-    pages of other origins are told nothing, so their browsers let them read nothing.
+    """The parts of the middleware. `not_ready` returns the reason, None when ready. Without `cross_origin`
+    no CORS header is sent, so browsers deny pages of other origins the answers.
     """
 
     max_body_bytes: int
@@ -54,14 +54,14 @@ class MiddlewareParts:
 
 
 class RequestMiddleware:
-    """ASGI middleware. Lifespan passes untouched: an error there would leave a service without its parts."""
+    """ASGI middleware. Lifespan events pass unchanged: an error there would prevent the start."""
 
     def __init__(self, app: ASGIApp, parts: MiddlewareParts) -> None:
         self._app = app
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection event stream."""
+        """Handle one request, or pass on another kind of scope."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -75,7 +75,7 @@ class RequestMiddleware:
         preflight = None
         if self._parts.cross_origin is not None:
             preflight = self._parts.cross_origin.preflight(request)
-            send = send if preflight else self._parts.cross_origin.telling(request, send)
+            send = send if preflight else self._parts.cross_origin.with_headers(request, send)
         exchange = _Exchange(self._parts, scope, receive, send, state)
         fault = _refused if FAULT in scope else None
         await exchange.run(fault or preflight or self._health(scope) or self._app)
@@ -99,7 +99,7 @@ class RequestMiddleware:
 
 
 class _Exchange:
-    """One request and its response."""
+    """The handling of one request: limits its body, completes or replaces its response."""
 
     def __init__(
         self, parts: MiddlewareParts, scope: Scope, receive: Receive, send: Send, state: RequestContext
@@ -113,9 +113,9 @@ class _Exchange:
         self._replaced = False
 
     async def run(self, app: ASGIApp) -> None:
-        """Let `app` answer; whatever it does, the client gets an answer of our shape."""
+        """Run `app`; the client gets an answer, in our error shape if `app` fails."""
         parts = self._parts
-        limited = body.Bounded(self._scope, self._receive, parts.max_body_bytes, parts.bodies)
+        limited = body.BoundedReceive(self._scope, self._receive, parts.max_body_bytes, parts.bodies)
         self._state.hold = limited.hold
         try:
             await app(self._scope, limited, self._on_message)
@@ -149,11 +149,11 @@ class _Exchange:
             await self._send(message)
 
     def _dressed(self, message: MutableMapping[str, Any]) -> Message:
-        """The response's start with our headers; an error that is not of our shape is replaced."""
+        """The start of the response with our headers; an error of another shape is marked for replacement."""
         headers = MutableHeaders(scope=message)
         headers["X-Request-ID"] = self._state.request_id
         if headers.get("content-type", "").startswith("text/html"):
-            headers["Content-Security-Policy"] = _NOBODY_ELSE
+            headers["Content-Security-Policy"] = _CONTENT_POLICY
         if self._parts.draining() or self._state.close:
             headers["Connection"] = "close"
         self._replaced = self._status >= 400 and not self._state.shaped
@@ -170,10 +170,10 @@ class _Exchange:
         if self._replaced:
             if not last:
                 return
-            without = self._scope["method"] == "HEAD"
-            message = {"type": "http.response.body", "body": b"" if without else self._own_body()}
+            is_head = self._scope["method"] == "HEAD"
+            message = {"type": "http.response.body", "body": b"" if is_head else self._own_body()}
         if last and self._state.linger:
-            # The client may still be sending: closing at once would reset it before it reads this.
+            # The client may still be sending: closing now would reset the connection before it reads this.
             await self._send({**message, "more_body": True})
             await body.drain(self._receive, LINGER_SECONDS)
             message = {"type": "http.response.body", "body": b""}
@@ -181,12 +181,12 @@ class _Exchange:
 
 
 async def _refused(scope: Scope, _receive: Receive, _send: Send) -> None:
-    """The answer to what the transport could not read as a request."""
+    """Refuse a request in which the transport found a fault."""
     raise scope[FAULT]
 
 
 def _not_redirected(message: Message) -> Message:
-    """A path with a slash too many is none: the framework would redirect to whatever Host the client sent."""
+    """Turn a slash redirect into 404: the framework would redirect to the Host that the client sent."""
     if message["status"] != _REDIRECT:
         return message
     headers = [(name, value) for name, value in message["headers"] if name.lower() != b"location"]

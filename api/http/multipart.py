@@ -1,4 +1,4 @@
-"""multipart/form-data of a body that has been read whole: no temporary files, every count bounded."""
+"""Parses multipart/form-data in memory: no temporary files, every count bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from hotswap.errors import BadRequest
 
-# What is wrong with a form is told to whoever sent it, and in our line about the refusal.
+# Problems of a form are reported to its sender and in our own log line.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 _MAX_PARTS = 16
@@ -28,7 +28,7 @@ class Part:
 
 @dataclass(slots=True)
 class _Reader:
-    """Collects parts from the parser's callbacks, which give slices of the same body."""
+    """Collects the parts from the parser's callbacks, which pass slices of the body."""
 
     parts: list[Part] = field(default_factory=list)
     chunks: list[memoryview] = field(default_factory=list)
@@ -54,7 +54,7 @@ class _Reader:
     def _count(self, size: int) -> None:
         self.header_bytes += size
         if self.header_bytes > _MAX_HEADER_BYTES:
-            raise BadRequest("a part of the form has headers that are too long")
+            raise BadRequest(f"the headers of a form part exceed {_MAX_HEADER_BYTES} bytes")
 
     def on_header_end(self) -> None:
         if self.header_name.lower() == b"content-disposition":
@@ -76,7 +76,7 @@ class _Reader:
 
 
 def parse(body: bytes, content_type: str) -> list[Part]:
-    """The parts of a form, in order. Raises `BadRequest` saying what is wrong with it."""
+    """The parts of a form, in order. Raises `BadRequest` with the problem of an invalid form."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
@@ -89,7 +89,7 @@ def parse(body: bytes, content_type: str) -> list[Part]:
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
-        raise BadRequest(f"the form cannot be read: {error}") from None
+        raise BadRequest(f"the form is malformed: {error}") from None
     if not reader.complete:
         raise BadRequest("the form ends before its last boundary")
     return reader.parts

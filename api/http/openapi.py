@@ -1,4 +1,4 @@
-"""`/docs.json`: what BentoML generated for `/predict`, made true, and every other route beside it."""
+"""`/docs.json`: BentoML's generated document for `/predict`, corrected, and all other routes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from api.open_inference import openapi
 from hotswap.errors import PICTURE_FORMATS
 
 _ABOUT = (
-    "Image inference whose models are exchanged while it answers. Every answer names the version that "
-    "gave it; every error has one shape, and under /v1 and /v2 that of the Open Inference Protocol."
+    "Image inference with models that are exchanged without downtime. Every answer names the version that "
+    "made it. All errors have one shape; under /v1 and /v2 it is that of the Open Inference Protocol."
 )
 _REF = "#/components/schemas/{model}"
 _FIELDS = ("model", "version", "threshold", "max_detections")
@@ -24,7 +24,7 @@ _COMPRESSED = f"It may be compressed: Content-Encoding {' or '.join(content_enco
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong: `code` for programs, `message` for people, and the id under which the log knows it."""
+    """`code` for programs, `message` for people, and the request id to search the log for."""
 
     code: str
     message: str
@@ -32,13 +32,13 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The one shape of every error."""
+    """The shape of all errors."""
 
     error: ErrorDetail
 
 
 class HealthBody(BaseModel):
-    """The process lives."""
+    """The process is alive."""
 
     ok: bool
     team: str | None
@@ -51,14 +51,18 @@ class ReadyBody(BaseModel):
 
 
 class PredictFieldsBody(BaseModel):
-    """The fields of a predict request beside the picture."""
+    """The optional fields of a predict request."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model: str | None = Field(default=None, max_length=128, description="left out: the default model")
+    model: str | None = Field(
+        default=None, max_length=128, description="default: the service's default model"
+    )
     version: str | None = Field(default=None, max_length=128, description="an integer n means vn")
-    threshold: float | None = Field(default=None, ge=0, le=1, description="left out: the model's own")
-    max_detections: int | None = Field(default=100, ge=1, le=1000, description="left out or null: 100")
+    threshold: float | None = Field(
+        default=None, ge=0, le=1, description="default: the model's own threshold"
+    )
+    max_detections: int | None = Field(default=100, ge=1, le=1000, description="null means 100")
 
 
 _BODIES: tuple[type[BaseModel], ...] = (
@@ -74,7 +78,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
 
 
 def document(generated: dict[str, Any], version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the whole service. `generated` is what BentoML made of the service."""
+    """The OpenAPI 3.1 document of the whole service; `generated` is BentoML's."""
     _, definitions = models_json_schema([(body, "serialization") for body in _BODIES], ref_template=_REF)
     schemas = definitions["$defs"]
     predict = _predict(generated["paths"]["/predict"]["post"], schemas)
@@ -103,7 +107,7 @@ def document(generated: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 def _predict(generated: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    """The generated operation with the three bodies it takes and the answers it gives."""
+    """The generated operation with its request bodies and responses."""
     fields = schemas["PredictFieldsBody"]["properties"]
     return {
         **{key: generated[key] for key in ("operationId", "description") if key in generated},
@@ -117,10 +121,10 @@ def _predict(generated: dict[str, Any], schemas: dict[str, Any]) -> dict[str, An
 
 
 def _annotated(operation: dict[str, Any]) -> dict[str, Any]:
-    """The same operation, answered with a picture of the kind that the caller takes."""
+    """The predict operation with an annotated picture as response."""
     picture = {"schema": {"type": "string", "format": "binary"}}
     good = {
-        "description": "The picture with what was found",
+        "description": "The picture with the detections drawn",
         "content": dict.fromkeys(image_response.OFFERED, picture),
     }
     responses = {**operation["responses"], "200": good, "406": _answer("ErrorBody")}
@@ -129,7 +133,7 @@ def _annotated(operation: dict[str, Any]) -> dict[str, Any]:
 
 def _predict_bodies(fields: dict[str, Any]) -> dict[str, Any]:
     binary = {"type": "string", "format": "binary", "description": PICTURE_FORMATS}
-    about = "base64 of either alphabet, or a data URL with it"
+    about = "base64 in either alphabet, or a base64 data URL"
     encoded = {"type": "string", "contentEncoding": "base64", "description": about}
     return {
         "multipart/form-data": {"schema": _object({"image": binary, **fields})},
@@ -151,30 +155,42 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 def _routes() -> dict[str, Any]:
     name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
     return {
-        "/models": {"get": _operation("models", "Every model, what serves and why", ("200", "ModelsBody"))},
+        "/models": {
+            "get": _operation("models", "All models with their versions and states", ("200", "ModelsBody"))
+        },
         "/models/{name}": {
             "get": {**_operation("model", "One model", ("200", "ModelBody"), 404), "parameters": [name]}
         },
         "/models/{name}/target": {"put": {**_set_target(), "parameters": [name]}},
         "/api/v1/reload": {
             "post": _guarded(
-                _operation("reload", "Look again now and clear back-off", ("200", "ModelsBody"), 401, 403)
+                _operation(
+                    "reload",
+                    "Rescan the store now and retry failed versions",
+                    ("200", "ModelsBody"),
+                    401,
+                    403,
+                )
             )
         },
         "/livez": {"get": _operation("livez", "The process lives", ("200", "HealthBody"))},
         "/healthz": {"get": _operation("healthz", "The process lives", ("200", "HealthBody"))},
-        "/readyz": {"get": _operation("readyz", "Every required model serves", ("200", "ReadyBody"), 503)},
-        "/metrics": {"get": _text("metrics", "Figures for Prometheus", "text/plain")},
+        "/readyz": {
+            "get": _operation(
+                "readyz", "Every required model has a serving version", ("200", "ReadyBody"), 503
+            )
+        },
+        "/metrics": {"get": _text("metrics", "Metrics for Prometheus", "text/plain")},
         "/docs.json": {"get": _text("docs", "This document", "application/json")},
         "/schema.json": {"get": _text("schema", "The schema for BentoML's client", "application/json")},
-        "/": {"get": _text("index", "These pages", "text/html")},
+        "/": {"get": _text("index", "Interactive API pages", "text/html")},
     }
 
 
 def _set_target() -> dict[str, Any]:
     operation = _operation(
         "set_target",
-        "Let a model follow `latest` or an exact version; 202 when the swap takes longer",
+        "Set a model's target: `latest` or an exact version; 202 if the swap is still running",
         ("200", "ModelBody"),
         400,
         401,

@@ -1,7 +1,7 @@
-"""The input of the generated predict API, as BentoML sees it.
+"""The input and output types of the predict API for BentoML.
 
-Only this file of the room knows BentoML. Its own image type turns a broken JPEG into a 500, fetches
-URLs that stand in form fields and has no limits; so the request is read here, by our own rules.
+The only file of the room that imports BentoML. BentoML's own image type answers a broken JPEG with 500,
+fetches URLs in form fields and has no limits, so requests are parsed here instead.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from hotswap.dataplane import DataPlane
 from hotswap.errors import PICTURE_FORMATS, ServingError
 
 
-class Read(NamedTuple):
-    """What BentoML calls the API with."""
+class PredictArguments(NamedTuple):
+    """The arguments with which BentoML calls the API."""
 
     image: bytes
     model: str | None
@@ -39,7 +39,7 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InputParts:
-    """What reading a request calls. `check_room` raises `Overloaded` before a body is read in vain."""
+    """The parts that parse a request. `check_room` raises `Overloaded` before a body is read."""
 
     data_plane: DataPlane
     check_room: Callable[[], None]
@@ -47,31 +47,37 @@ class InputParts:
 
 
 class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
-    """`image` with optional fields, in a form, as raw bytes with a query, or as JSON with base64."""
+    """`image` and optional fields: as a form, as raw bytes with a query, or as JSON with base64."""
 
     #: Set by the composition root before the first request.
     parts: ClassVar[InputParts]
 
     image: Path = Field(description=PICTURE_FORMATS)
-    model: str | None = Field(default=None, description="left out: the default model")
-    version: str | None = Field(default=None, description="left out: what serves; an integer n means vn")
-    threshold: float | None = Field(default=None, ge=0, le=1, description="left out: the model's own")
+    model: str | None = Field(default=None, description="default: the service's default model")
+    version: str | None = Field(
+        default=None, description="default: the serving version; an integer n means vn"
+    )
+    threshold: float | None = Field(
+        default=None, ge=0, le=1, description="default: the model's own threshold"
+    )
     max_detections: int = Field(default=100, ge=1, le=1000)
 
     @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Read:  # noqa: ARG003
-        """Read the request by our rules; leave a problem in the context: BentoML would log a crash.
+    async def from_http_request(cls, request: Request, serde: Any) -> PredictArguments:  # noqa: ARG003
+        """Parse the request. An error is stored in the context, since BentoML would log it as a crash.
 
-        BentoML takes each of `model_fields` from the result, whatever it is; a model of pydantic would
-        make a warning for every request, because that is read from an instance.
+        BentoML reads each of `model_fields` from the result. A pydantic model would cause a warning per
+        request, because `model_fields` would be read from an instance.
         """
         state = context.current.get()
         try:
-            read = await cls._read(request)
+            fields = await cls._read(request)
         except ServingError as problem:
             state.problem = problem
-            read = predict_fields.PredictFields(image=b"")
-        return Read(read.image, read.model, read.version, read.threshold, read.max_detections)
+            fields = predict_fields.PredictFields(image=b"")
+        return PredictArguments(
+            fields.image, fields.model, fields.version, fields.threshold, fields.max_detections
+        )
 
     @classmethod
     async def _read(cls, request: Request) -> predict_fields.PredictFields:
@@ -93,7 +99,7 @@ class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
 
 
 class AnnotatedInput(PredictInput):
-    """The same, where the answer's format is the caller's choice."""
+    """The input of `/predict/annotated`, which also reads the `Accept` header."""
 
     @classmethod
     async def _read(cls, request: Request) -> predict_fields.PredictFields:
@@ -102,15 +108,15 @@ class AnnotatedInput(PredictInput):
 
 
 class PredictOutput(PredictBody, bentoml.IODescriptor):  # type: ignore[misc]
-    """The answer, as BentoML's documents and its generated client see it."""
+    """The JSON answer, for BentoML's documents and generated client."""
 
 
 class AnnotatedOutput(bentoml.IODescriptor):  # type: ignore[misc]
-    """A picture, as BentoML's documents and its generated client see it: the client writes it to a file."""
+    """The annotated picture, for BentoML's documents and generated client, which writes it to a file."""
 
     media_type: ClassVar[str | None] = image_response.OFFERED[0]
 
     @classmethod
     def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
-        """BentoML's word for a file."""
+        """BentoML's schema of a file."""
         return {"type": "file", "format": "image"}

@@ -1,4 +1,4 @@
-"""Answers on HTTP: the shapes of JSON, and how the core's plain data becomes them."""
+"""JSON schemas of answers, and their construction from the core's data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hotswap.status import ModelStatus
 
 
 class DetectionBody(BaseModel):
-    """Something found; `bbox` is [x1, y1, x2, y2] in 0..1 of the upright picture, null: whole image."""
+    """A detection; `bbox` is [x1, y1, x2, y2] in 0..1 of the upright picture, null for the whole image."""
 
     label: str
     label_id: int
@@ -30,7 +30,7 @@ class ImageBody(BaseModel):
 
 
 class TimingsBody(BaseModel):
-    """Milliseconds."""
+    """The duration of each stage in milliseconds."""
 
     queue: float
     decode: float
@@ -41,7 +41,7 @@ class TimingsBody(BaseModel):
 
 
 class PredictBody(BaseModel):
-    """The answer to `POST /predict`: what was found, and which version of which model found it."""
+    """The answer to `POST /predict`: the detections, and the model and version that made them."""
 
     request_id: str
     model: str
@@ -59,7 +59,7 @@ class PredictBody(BaseModel):
 
 
 class VersionBody(BaseModel):
-    """One version: a lifecycle word, `available` or `unservable`, and why."""
+    """One version; `state` is a lifecycle state, `available` or `unservable`, with its reason."""
 
     version: str
     digest: str | None
@@ -70,7 +70,7 @@ class VersionBody(BaseModel):
 
 
 class ModelBody(BaseModel):
-    """One model; `revision` counts changes of the desired state up to this model's last one."""
+    """One model; `revision` is that of the desired state at this model's last change."""
 
     name: str
     target: str | None
@@ -92,17 +92,19 @@ class TargetBody(BaseModel, extra="forbid"):
     """The body of `PUT /models/{name}/target`."""
 
     target: str | StrictInt = Field(description="`latest` or a version; an integer n means vn")
-    expected_current: str | StrictInt | None = Field(default=None, description="refuse if another serves")
+    expected_current: str | StrictInt | None = Field(
+        default=None, description="refuse if another version is serving"
+    )
     reason: str | None = Field(default=None, max_length=500)
 
 
 def predicted(answer: Answer) -> Response:
-    """The response that carries an answer for one picture."""
+    """The response to one picture."""
     return Response(orjson.dumps(_predict_body(answer)), 200, named(answer), "application/json")
 
 
 def named(answer: BaseAnswer) -> dict[str, str]:
-    """The headers that say who answered."""
+    """The headers that name the model and version of an answer."""
     return {
         "X-Model-Name": answer.model,
         "X-Model-Version": answer.version,
@@ -112,8 +114,8 @@ def named(answer: BaseAnswer) -> dict[str, str]:
 
 
 def _predict_body(answer: Answer) -> dict[str, Any]:
-    found = picture(answer.predictions[0])
-    embedding = found.pop("embedding")
+    result = picture(answer.predictions[0])
+    embedding = result.pop("embedding")
     return {
         "request_id": answer.request_id,
         "model": answer.model,
@@ -121,27 +123,27 @@ def _predict_body(answer: Answer) -> dict[str, Any]:
         "model_digest": answer.digest,
         "generation": answer.generation,
         "task": answer.task,
-        **found,
+        **result,
         "timings_ms": timings(answer),
         "embedding": embedding,
     }
 
 
 def picture(prediction: Prediction) -> dict[str, Any]:
-    """What was found in one picture."""
+    """The prediction of one picture as JSON."""
     embedding = prediction.embedding
     return {
         "detections": [
-            {"label": each.label, "label_id": each.label_id, "score": each.score, "bbox": each.bbox}
-            for each in prediction.detections
+            {"label": item.label, "label_id": item.label_id, "score": item.score, "bbox": item.bbox}
+            for item in prediction.detections
         ],
         "scores": prediction.scores,
         "image": {"width": prediction.width, "height": prediction.height},
-        # BentoML's client reads no null where it is told of a list.
+        # BentoML's client rejects null for a list.
         "embedding": [] if embedding is None else embedding.tolist(),
     }
 
 
 def model_entry(status: ModelStatus) -> ModelBody:
-    """One model as `GET /models` shows it."""
+    """One model as in `GET /models`."""
     return ModelBody.model_validate(status, from_attributes=True)

@@ -1,1 +1,1 @@
-"""The predict protocol of KServe V1 and TensorFlow Serving, on the core, over HTTP."""
+"""The predict protocol of KServe V1 and TensorFlow Serving, over HTTP."""

@@ -1,4 +1,4 @@
-"""A predict request of KServe V1 and TensorFlow Serving: pictures in rows or a column.
+"""Predict requests and responses of KServe V1 and TensorFlow Serving: pictures in rows or a column.
 
 Source: https://www.tensorflow.org/tfx/serving/api_rest and the V1 data plane of KServe.
 """
@@ -25,19 +25,19 @@ ROWS, COLUMN = "instances", "inputs"
 _FIELDS = (ROWS, COLUMN, "parameters", "signature_name")
 _OPTIONS = ("threshold", "max_detections")
 _B64 = "b64"
-#: What an instance that has several fields calls its picture.
+#: Names of the picture in an instance with several fields.
 _PICTURE = ("image", "image_bytes")
-_TAKEN = (
-    'a picture is taken as base64, such as {"image": {"b64": "…"}}, {"b64": "…"} or "…"; tensors go to POST '
+_HINT = (
+    'send a picture as base64, such as {"image": {"b64": "…"}}, {"b64": "…"} or "…"; send tensors to POST '
     "/v2/models/{name}/infer"
 )
-#: Commas and opening brackets of a long body: arrays of numbers, which are not read in one go.
+#: Bytes of a long body, and its most commas and opening brackets: arrays of numbers are refused.
 _LONG, _MOST_VALUES = 65_536, 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class V1Request:
-    """What a body says. `columnar`: it is answered as a column, too."""
+    """A parsed body. `columnar`: the answer is a column too."""
 
     pictures: tuple[Picture, ...]
     options: Options
@@ -50,12 +50,12 @@ class V1Request:
 
 
 def parse(body: bytes) -> V1Request:
-    """Read a body; raise `BadRequest` naming the field, and the picture among several."""
+    """Parse a body. Raises `BadRequest` naming the field, and the picture among several."""
     document = _document(body)
-    _known("the request", document, _FIELDS)
+    _check_known("the request", document, _FIELDS)
     named = document.get("signature_name")
     if named is not None and not isinstance(named, str):
-        raise BadRequest("signature_name: it must be a string")
+        raise BadRequest("signature_name: must be a string")
     if (ROWS in document) == (COLUMN in document):
         raise BadRequest(f"send either {ROWS}, an array of pictures, or {COLUMN}")
     columnar = COLUMN in document
@@ -69,7 +69,7 @@ def parse(body: bytes) -> V1Request:
 
 def _document(body: bytes) -> dict[str, Any]:
     if len(body) > _LONG and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        raise BadRequest(f"the body has more than {_MOST_VALUES} values; {_TAKEN}")
+        raise BadRequest(f"the body has more than {_MOST_VALUES} values; {_HINT}")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -79,113 +79,113 @@ def _document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _known(where: str, found: Mapping[str, object], allowed: tuple[str, ...]) -> None:
-    for name in found:
+def _check_known(where: str, fields: Mapping[str, object], allowed: tuple[str, ...]) -> None:
+    for name in fields:
         if name not in allowed:
-            raise BadRequest(f"{name[:64]!r}: no such field of {where}; there are {', '.join(allowed)}")
+            raise BadRequest(f"unknown field {name[:64]!r} of {where}; allowed are {', '.join(allowed)}")
 
 
 def _options(parameters: object) -> Options:
     if parameters is None:
         return Options()
     if not isinstance(parameters, dict):
-        raise BadRequest("parameters: it must be an object")
-    _known("parameters", parameters, _OPTIONS)
+        raise BadRequest("parameters: must be an object")
+    _check_known("parameters", parameters, _OPTIONS)
     return images.options(parameters)
 
 
-def _request_column(found: object) -> object:
-    """The pictures of the only input, named or not; one alone is a row."""
-    tensor = _of_one_input(found)
+def _request_column(value: object) -> object:
+    """The pictures of the only input, named or not; a single picture becomes a list."""
+    tensor = _of_one_input(value)
     return tensor if isinstance(tensor, list) else [tensor]
 
 
 def _pictures(field: str, rows: object) -> tuple[Picture, ...]:
     if not isinstance(rows, list) or not 1 <= len(rows) <= MOST:
         count = f", found {len(rows)}" if isinstance(rows, list) else ""
-        raise BadRequest(f"{field}: it must be an array of 1 to {MOST} pictures{count}; {_TAKEN}")
-    found: list[Picture] = []
+        raise BadRequest(f"{field}: must be an array of 1 to {MOST} pictures{count}; {_HINT}")
+    pictures: list[Picture] = []
     for index, row in enumerate(rows):
         with for_image(index, len(rows)):
-            found.append(Picture(encoded=_encoded(field, row)))
-    return tuple(found)
+            pictures.append(Picture(encoded=_encoded(field, row)))
+    return tuple(pictures)
 
 
 def _encoded(field: str, row: object) -> bytes:
     value = _of_one_input(row)
-    if isinstance(value, list) and len(value) == 1:  # of a model whose input is [N, 1]
+    if isinstance(value, list) and len(value) == 1:  # the row of an input [N, 1]
         (value,) = value
     if isinstance(value, dict):
         value = _alone(_B64, value) if _B64 in value else None
     if not isinstance(value, str):
-        raise BadRequest(f"{field}: {_TAKEN}")
-    data = base64_text.decoded(value, f"{field}: it")
+        raise BadRequest(f"{field}: {_HINT}")
+    data = base64_text.decoded(value, field)
     if not data:
-        raise BadRequest(f"{field}: it is empty; send the bytes of a {PICTURE_FORMATS}")
+        raise BadRequest(f"{field}: empty; send the bytes of a {PICTURE_FORMATS}")
     return data
 
 
-def _of_one_input(found: object) -> object:
-    """The value of the only input, whatever its name; what has none is the value itself."""
-    if not isinstance(found, dict) or _B64 in found or not found:
-        return found
-    return _alone(next((each for each in _PICTURE if each in found), next(iter(found))), found)
+def _of_one_input(value: object) -> object:
+    """The value of the only input of any name; a value without a name is returned unchanged."""
+    if not isinstance(value, dict) or _B64 in value or not value:
+        return value
+    return _alone(next((name for name in _PICTURE if name in value), next(iter(value))), value)
 
 
-def _alone(name: str, found: dict[str, object]) -> object:
-    """What stands under that name; raise `BadRequest` where there is something beside."""
-    for other in found:
+def _alone(name: str, fields: dict[str, object]) -> object:
+    """The value of the field `name`. Raises `BadRequest` if there is another field."""
+    for other in fields:
         if other != name:
             raise BadRequest(
-                f"{other[:64]!r}: an instance has one field, its picture; {' and '.join(_OPTIONS)} stand in "
-                "parameters, beside instances"
+                f"unknown field {other[:64]!r}: an instance has one field, its picture; send "
+                f"{' and '.join(_OPTIONS)} in parameters, beside instances"
             )
-    return found[name]
+    return fields[name]
 
 
-#: TensorFlow Serving's words for states of versions; what is not loaded has ended.
+#: TensorFlow Serving's names of version states; a version that is not loaded is `END`.
 _STATES = {READY: "AVAILABLE", LOADING: "LOADING", UNLOADING: "UNLOADING"}
 _ENDED = "END"
-#: About how many bytes of JSON a detection takes, and a value of a vector.
+#: Approximate bytes of JSON of a detection, and of a value of a vector.
 _DETECTION, _VALUE = 160, 12
 
 
 def predicted(answer: Answer, *, columnar: bool) -> bytes:
-    """The body: an object for each picture, or the outputs of the Open Inference Protocol as a column."""
-    found = {"outputs": _column(answer)} if columnar else {"predictions": _rows(answer)}
-    named = {**found, "model_name": answer.model, "model_version": answer.version}
-    return orjson.dumps(named, option=orjson.OPT_SERIALIZE_NUMPY)
+    """The body: one object per picture, or the outputs of the Open Inference Protocol as a column."""
+    content = {"outputs": _column(answer)} if columnar else {"predictions": _rows(answer)}
+    document = {**content, "model_name": answer.model, "model_version": answer.version}
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def weight(answer: Answer) -> int:
-    """About how many bytes are to be written."""
-    detections = sum(len(each.detections) for each in answer.predictions)
-    values = sum(each.embedding.size for each in answer.predictions if each.embedding is not None)
+    """The approximate bytes of the body."""
+    detections = sum(len(item.detections) for item in answer.predictions)
+    values = sum(item.embedding.size for item in answer.predictions if item.embedding is not None)
     return detections * _DETECTION + values * _VALUE
 
 
 def _rows(answer: Answer) -> list[dict[str, Any]]:
-    return [schemas.picture(each) for each in answer.predictions]
+    return [schemas.picture(item) for item in answer.predictions]
 
 
 def _column(answer: Answer) -> Any:
-    """By name; of a model with one output its value alone, as TensorFlow Serving has it."""
+    """The outputs by name; for a model with one output its value alone, as in TensorFlow Serving."""
     tensors = images.answer(answer.task, answer.predictions, ())
-    found = {each.name: _nested(each) for each in tensors}
-    return found if len(found) > 1 else next(iter(found.values()))
+    outputs = {tensor.name: _nested(tensor) for tensor in tensors}
+    return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
 
 def _nested(tensor: Tensor) -> Any:
     if isinstance(tensor.data, np.ndarray):
         return np.ascontiguousarray(tensor.data)
     texts = np.empty(len(tensor.data), object)
-    texts[:] = [each.decode() for each in tensor.data]
+    texts[:] = [item.decode() for item in tensor.data]
     return texts.reshape(tensor.shape).tolist()
 
 
 def model(name: str, *, ready: bool, entries: Sequence[RepositoryEntry]) -> dict[str, Any]:
-    """`GET /v1/models/{name}`: KServe's words and TensorFlow Serving's; what answers stands first."""
-    versions = [_version(each) for each in sorted(entries, key=lambda each: each.state != READY)]
+    """`GET /v1/models/{name}`: the fields of KServe and TensorFlow Serving; the serving version is first."""
+    versions = [_version(entry) for entry in sorted(entries, key=lambda entry: entry.state != READY)]
     return {"name": name, "ready": ready, "model_version_status": versions}
 
 

@@ -1,4 +1,4 @@
-"""The routes under /v1. Each reads, calls the core, writes."""
+"""The routes under /v1."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from hotswap.predictions import PredictRequest
 from hotswap.tags import as_version
 
 _MODEL = r"/v1/models/[^/]+(/versions/[^/]+)?"
-#: What KServe and TensorFlow Serving have beside → why it is not here.
+#: Unsupported paths of KServe and TensorFlow Serving → the reason.
 _NOT_OFFERED: Mapping[str, str] = {
-    f"{_MODEL}:(classify|regress|explain)": "this is not supported; use …:predict",
-    f"{_MODEL}/metadata": "this is not supported; GET /v2/models/{name} tells inputs and outputs",
+    f"{_MODEL}:(classify|regress|explain)": "not supported; use …:predict",
+    f"{_MODEL}/metadata": "not supported; GET /v2/models/{name} lists inputs and outputs",
 }
-_LABELS = "versions have no labels here; name a version (…/versions/v2), or none for what serves"
+_LABELS = "version labels are not supported; name a version (…/versions/v2), or none for the serving one"
 
 
 def table(parts: Callable[[], ProtocolParts]) -> list[BaseRoute]:
-    """All routes; `parts` is asked at each request."""
+    """All routes; `parts` is called at each request."""
     routes = V1Routes(parts)
     models = [
         Route(f"/v1/models/{{name}}{version}{path}", endpoint, methods=[method])
@@ -43,13 +43,13 @@ def table(parts: Callable[[], ProtocolParts]) -> list[BaseRoute]:
     return [
         Route("/v1/models", routes.models, methods=["GET"]),
         NotOffered(r"/v1/models/[^/]+/labels/.*", _LABELS, BadRequest),
-        *(NotOffered(*each) for each in _NOT_OFFERED.items()),
+        *(NotOffered(*item) for item in _NOT_OFFERED.items()),
         *models,
     ]
 
 
 class V1Routes:
-    """One method, one route, with a version in the path or without."""
+    """The handlers, one per route, with or without a version in the path."""
 
     def __init__(self, parts: Callable[[], ProtocolParts]) -> None:
         self._parts = parts
@@ -59,18 +59,18 @@ class V1Routes:
         return _json(http_codec.names(await self._parts().repository.index(ready=False)))
 
     async def model(self, request: Request) -> Response:
-        """`GET /v1/models/{name}`: also of a model that is not ready; 404 of one that is not there."""
+        """`GET /v1/models/{name}`: also for a model that is not ready; 404 for an unknown one."""
         name, version = request.path_params["name"], _version(request)
         reason = self._parts().models.not_ready(name, version)
-        found = await self._parts().repository.index(ready=False)
-        entries = [each for each in found if each.name == name and each.version is not None]
+        index = await self._parts().repository.index(ready=False)
+        entries = [entry for entry in index if entry.name == name and entry.version is not None]
         if version is not None:
-            wanted = as_version(version, {str(each.version) for each in entries})
-            entries = [each for each in entries if each.version == wanted]
+            exact = as_version(version, {str(entry.version) for entry in entries})
+            entries = [entry for entry in entries if entry.version == exact]
         return _json(codec.model(name, ready=reason is None, entries=entries))
 
     async def predict(self, request: Request) -> Response:
-        """`POST /v1/models/{name}:predict`: all pictures by one version, which the answer names."""
+        """`POST /v1/models/{name}:predict`: one version predicts all pictures; the answer names it."""
         parts, state = self._parts(), context.current.get()
         with parts.recorder.inference(
             state.request_id, request.path_params["name"], state.received
@@ -80,35 +80,35 @@ class V1Routes:
 
     @staticmethod
     async def _predict(
-        parts: ProtocolParts, asked: Request, state: RequestContext, outcome: Outcome
+        parts: ProtocolParts, request: Request, state: RequestContext, outcome: Outcome
     ) -> Response:
         def parse(plain: bytes) -> V1Request:
             parsed = codec.parse(plain)
             state.hold(parsed.held)
             return parsed
 
-        parsed = await http_routes.read_as(parse, parts, asked, state)
-        wanted = PredictRequest(
+        parsed = await http_routes.read_as(parse, parts, request, state)
+        predict_request = PredictRequest(
             request_id=state.request_id,
             deadline=state.deadline,
-            model=asked.path_params["name"],
-            version=_version(asked),
+            model=request.path_params["name"],
+            version=_version(request),
             received=state.received,
             pictures=parsed.pictures,
             options=parsed.options,
         )
-        outcome.answer = answer = await parts.data_plane.predict(wanted)
+        outcome.answer = answer = await parts.data_plane.predict(predict_request)
         headers = {"Content-Type": "application/json", **named(answer)}
-        return await http_routes.given(
+        return await http_routes.respond(
             lambda: (codec.predicted(answer, columnar=parsed.columnar), headers),
             codec.weight(answer),
-            asked,
+            request,
             state,
         )
 
 
-def _json(found: Any) -> Response:
-    return Response(orjson.dumps(found), media_type="application/json")
+def _json(document: Any) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")
 
 
 def _version(request: Request) -> str | None:

@@ -26,7 +26,7 @@ _NAMED = {
 
 
 def schemas() -> dict[str, Any]:
-    """What the operations refer to."""
+    """The schemas of the operations."""
     picture = {"anyOf": [_NAMED, _B64, _ENCODED], "description": f"{PICTURE_FORMATS} in base64"}
     pictures = {"type": "array", "items": picture, "minItems": 1, "maxItems": MOST}
     status = _object({"error_code": _STRING, "error_message": _STRING})
@@ -54,7 +54,7 @@ def schemas() -> dict[str, Any]:
             "type": "object",
             "properties": {
                 "instances": pictures,
-                "inputs": {"description": "the same as a column: the array, or an object of one array"},
+                "inputs": {"description": "the pictures as a column: an array, or an object with one array"},
                 "parameters": {
                     "type": ["object", "null"],
                     "properties": {
@@ -71,8 +71,8 @@ def schemas() -> dict[str, Any]:
         "V1Response": {
             "type": "object",
             "properties": {
-                "predictions": {"type": "array", "items": found, "description": "one for each instance"},
-                "outputs": {"description": "where inputs were sent"},
+                "predictions": {"type": "array", "items": found, "description": "one per instance"},
+                "outputs": {"description": "the answer to inputs"},
                 "model_name": _STRING,
                 "model_version": _STRING,
             },
@@ -92,8 +92,8 @@ def paths() -> dict[str, Any]:
 
 def _of_model(version: str, suffix: str, names: tuple[str, ...]) -> dict[str, Any]:
     path = f"/v1/models/{{name}}{version}"
-    about = "Whether it would answer, and the state of each version"
-    text = f"What is found in up to {MOST} pictures, all by one version"
+    about = "Whether the model is ready, and the state of each version"
+    text = f"Predictions for up to {MOST} pictures, all by one version"
     statuses = (400, 404, 413, 415, 429, 500, 503, 504)
     predict = _operation(f"v1_predict{suffix}", text, "V1Response", names, *statuses)
     predict["requestBody"] = {"required": True, "content": _json("V1Request")}
@@ -106,7 +106,7 @@ def _of_model(version: str, suffix: str, names: tuple[str, ...]) -> dict[str, An
 def _operation(name: str, text: str, good: str, names: tuple[str, ...], *bad: int) -> dict[str, Any]:
     answers = {"200": good, **{str(status): "ProtocolError" for status in bad}}
     responses = {status: {"description": body, "content": _json(body)} for status, body in answers.items()}
-    parameters = [{"name": each, "in": "path", "required": True, "schema": _STRING} for each in names]
+    parameters = [{"name": name, "in": "path", "required": True, "schema": _STRING} for name in names]
     operation = {"operationId": name, "description": text, "tags": [_TAG], "responses": responses}
     return {**operation, "parameters": parameters} if names else operation
 

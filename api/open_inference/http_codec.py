@@ -1,4 +1,4 @@
-"""An infer request as it comes over HTTP: JSON, after which tensors may lie in binary form."""
+"""Infer requests and responses over HTTP: JSON, optionally followed by binary tensors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SIZE, _BINARY, _ALL_BINARY = "binary_data_size", "binary_data", "binary_data_ou
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output that is asked for by name. `binary`: in binary form; None: as the request says for all."""
+    """A requested output. `binary`: in binary form; None: as the request sets for all outputs."""
 
     name: str
     binary: bool | None
@@ -46,7 +46,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a body says. `binary`: outputs come in binary form unless they are asked for otherwise."""
+    """A parsed body. `binary`: outputs are binary unless requested otherwise."""
 
     id: str | None
     parameters: Parameters
@@ -55,14 +55,14 @@ class Parsed:
     binary: bool
 
     def is_binary(self, name: str) -> bool:
-        """Whether that output is to be in binary form."""
-        asked = next((each.binary for each in self.outputs if each.name == name), None)
-        return self.binary if asked is None else asked
+        """Whether the output is requested in binary form."""
+        requested = next((output.binary for output in self.outputs if output.name == name), None)
+        return self.binary if requested is None else requested
 
     @property
     def held(self) -> int:
-        """Bytes of the tensors that do not lie in the body itself."""
-        return sum(_owned(each.data) for each in self.inputs)
+        """The bytes of tensors that were copied out of the body."""
+        return sum(_owned(tensor.data) for tensor in self.inputs)
 
 
 def _owned(data: Data) -> int:
@@ -75,88 +75,88 @@ def _owned(data: Data) -> int:
 
 
 def json_size(header: str | None, size: int) -> int:
-    """How much of a body of `size` bytes is JSON, by `Inference-Header-Content-Length`; all without it."""
+    """The bytes of JSON in a body of `size` bytes, by `Inference-Header-Content-Length`; all without it."""
     if header is None:
         return size
     if not (header.isascii() and header.isdecimal() and len(header) <= 12) or int(header) > size:
         raise BadRequest(
-            f"Inference-Header-Content-Length: {header[:32]!r}: it must be the bytes of JSON, "
-            f"of the body's {size}"
+            f"Inference-Header-Content-Length: {header[:32]!r}: must be the number of JSON bytes, at most "
+            f"the body's {size}"
         )
     return int(header)
 
 
 def parse(body: bytes, json_bytes: int) -> Parsed:
-    """Read a body whose first `json_bytes` are JSON; raise `BadRequest` naming the field.
+    """Parse a body whose first `json_bytes` are JSON. Raises `BadRequest` naming the field.
 
-    Arrays may look into `body`. A body of some megabytes takes long: call it in a thread.
+    Arrays may be views of `body`. A body of some megabytes takes long: call it in a thread.
     """
     document, long = tensors.loads(body, json_bytes)
     if not isinstance(document, dict):
         raise BadRequest('the body must be an object such as {"inputs": […]}')
     parameters = _parameters("parameters", document.get("parameters"))
     binary = _Binary(memoryview(body)[json_bytes:])
-    inputs = [_input(each, long, binary) for each in _objects("inputs", document.get("inputs"))]
+    inputs = [_input(entry, long, binary) for entry in _objects("inputs", document.get("inputs"))]
     binary.check_end()
     if long:
-        raise BadRequest("an array behind the name data belongs to no input")
-    wanted = document.get("outputs")
-    outputs = [] if wanted is None else [_output(each) for each in _objects("outputs", wanted)]
+        raise BadRequest("a field data with an array of numbers belongs to no input")
+    requested = document.get("outputs")
+    outputs = [] if requested is None else [_output(entry) for entry in _objects("outputs", requested)]
     if not inputs:
         raise BadRequest("inputs: send at least one")
-    check_names("inputs", [each.name for each in inputs])
-    check_names("outputs", [each.name for each in outputs])
+    check_names("inputs", [tensor.name for tensor in inputs])
+    check_names("outputs", [output.name for output in outputs])
     return Parsed(
         id=_id(document.get("id")),
         parameters=parameters,
-        inputs=(images.plain(inputs[0]),) if images.meant(inputs) else tuple(inputs),
+        inputs=(images.plain(inputs[0]),) if images.has_pictures(inputs) else tuple(inputs),
         outputs=tuple(outputs),
         binary=_flag("parameters", parameters, _ALL_BINARY) or False,
     )
 
 
 class _Binary:
-    """The part of a body behind the JSON, taken from its front."""
+    """The binary part of a body after the JSON, consumed from the front."""
 
     def __init__(self, rest: memoryview) -> None:
         self._rest = rest
 
     def take(self, name: str, size: Parameter) -> memoryview:
-        """The next `size` bytes; raise `BadRequest` where there are fewer."""
+        """The next `size` bytes. Raises `BadRequest` if fewer are left."""
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(self._rest):
             raise BadRequest(
-                f"{name}: {_SIZE}: {shown(size)}; {len(self._rest)} bytes are left behind the JSON "
-                "(the header Inference-Header-Content-Length tells where it ends)"
+                f"{name}: {_SIZE}: found {shown(size)}, but {len(self._rest)} bytes are left after the JSON "
+                "(whose length is the header Inference-Header-Content-Length)"
             )
         taken, self._rest = self._rest[:size], self._rest[size:]
         return taken
 
     def check_end(self) -> None:
-        """Raise `BadRequest` when something is left."""
+        """Raise `BadRequest` if bytes are left over."""
         if len(self._rest):
-            raise BadRequest(f"{len(self._rest)} bytes behind the JSON belong to no input; see {_SIZE}")
+            raise BadRequest(f"{len(self._rest)} bytes after the JSON belong to no input; check {_SIZE}")
 
 
-def _objects(what: str, found: object) -> list[dict[str, Any]]:
-    listed = isinstance(found, list) and all(isinstance(each, dict) for each in found[: MOST_TENSORS + 1])
-    if not isinstance(found, list) or not listed or len(found) > MOST_TENSORS:
-        raise BadRequest(f"{what}: it must be an array of at most {MOST_TENSORS} objects")
-    return found
+def _objects(field: str, value: object) -> list[dict[str, Any]]:
+    valid = isinstance(value, list) and all(isinstance(item, dict) for item in value[: MOST_TENSORS + 1])
+    if not isinstance(value, list) or not valid or len(value) > MOST_TENSORS:
+        raise BadRequest(f"{field}: must be an array of at most {MOST_TENSORS} objects")
+    return value
 
 
-def _input(found: Mapping[str, Any], long: dict[str, tensors.Long], binary: _Binary) -> Tensor:
-    name, shape = _name("inputs", found), found.get("shape")
-    parameters = _parameters(f"input {name}", found.get("parameters"))
-    datatype = check_datatype(f"input {name}", found.get("datatype"))
+def _input(entry: Mapping[str, Any], long: dict[str, tensors.Long], binary: _Binary) -> Tensor:
+    name, shape = _name("inputs", entry), entry.get("shape")
+    parameters = _parameters(f"input {name}", entry.get("parameters"))
+    datatype = check_datatype(f"input {name}", entry.get("datatype"))
     if not isinstance(shape, list):
-        raise BadRequest(f"input {name}: shape: it must be an array of whole numbers")
+        raise BadRequest(f"input {name}: shape: must be an array of whole numbers")
     count(f"input {name}", shape)
     size = parameters.get(_SIZE)
     if size is None:
-        data = _data(name, found, long)
+        data = _data(name, entry, long)
         return _named(name, tensors.read(f"input {name}", datatype, shape, data))
-    if "data" in found:
-        raise BadRequest(f"input {name}: it has both data and {_SIZE}; send one")
+    if "data" in entry:
+        raise BadRequest(f"input {name}: has both data and {_SIZE}; send one")
     return _named(name, tensors.tensor(f"input {name}", datatype, shape, binary.take(f"input {name}", size)))
 
 
@@ -164,63 +164,63 @@ def _named(name: str, tensor: Tensor) -> Tensor:
     return Tensor(name, tensor.datatype, tensor.shape, tensor.data, tensor.text)
 
 
-def _data(name: str, found: Mapping[str, Any], long: dict[str, tensors.Long]) -> object:
-    """The field `data`, or the text of it that was taken out, which is then in `long` no more."""
-    if "data" not in found:
-        raise BadRequest(f"input {name}: it has no data, neither in JSON nor as binary tensor data ({_SIZE})")
-    data = found["data"]
+def _data(name: str, entry: Mapping[str, Any], long: dict[str, tensors.Long]) -> object:
+    """The field `data`, or the long array that it stands for, which is removed from `long`."""
+    if "data" not in entry:
+        raise BadRequest(f"input {name}: no data, neither in JSON nor as binary tensor data ({_SIZE})")
+    data = entry["data"]
     return long.pop(data, data) if isinstance(data, str) else data
 
 
-def _output(found: Mapping[str, Any]) -> Output:
-    name = _name("outputs", found)
+def _output(entry: Mapping[str, Any]) -> Output:
+    name = _name("outputs", entry)
     where = f"output {name}"
-    return Output(name, _flag(where, _parameters(where, found.get("parameters")), _BINARY))
+    return Output(name, _flag(where, _parameters(where, entry.get("parameters")), _BINARY))
 
 
-def _name(what: str, found: Mapping[str, Any]) -> str:
-    name = found.get("name")
+def _name(field: str, entry: Mapping[str, Any]) -> str:
+    name = entry.get("name")
     if not isinstance(name, str):
-        raise BadRequest(f"{what}: every one needs a name, a string")
-    check_names(what, [name])
+        raise BadRequest(f"{field}: each needs a name, a string")
+    check_names(field, [name])
     return name
 
 
-def _id(found: object) -> str | None:
-    if found is not None and (not isinstance(found, str) or len(found) > MOST_ID):
-        raise BadRequest(f"id: it must be a string of at most {MOST_ID} characters")
-    return found
+def _id(value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or len(value) > MOST_ID):
+        raise BadRequest(f"id: must be a string of at most {MOST_ID} characters")
+    return value
 
 
 def _flag(where: str, parameters: Parameters, name: str) -> bool | None:
     value = parameters.get(name)
     if value is not None and not isinstance(value, bool):
-        raise BadRequest(f"{where}: {name}: it must be true or false, found {shown(value)}")
+        raise BadRequest(f"{where}: {name}: must be true or false, found {shown(value)}")
     return value
 
 
-def _parameters(where: str, found: object) -> Parameters:
-    if found is None:
+def _parameters(where: str, parameters: object) -> Parameters:
+    if parameters is None:
         return {}
-    if not isinstance(found, dict) or len(found) > MOST_PARAMETERS:
-        raise BadRequest(f"{where}: parameters: an object of at most {MOST_PARAMETERS} values was expected")
-    for name, value in found.items():
+    if not isinstance(parameters, dict) or len(parameters) > MOST_PARAMETERS:
+        raise BadRequest(f"{where}: parameters: must be an object of at most {MOST_PARAMETERS} values")
+    for name, value in parameters.items():
         check_parameter(where, name, value)
-    return found
+    return parameters
 
 
 def http_request_names(outputs: Sequence[Output]) -> tuple[str, ...]:
-    """The names that are asked for."""
-    return tuple(each.name for each in outputs)
+    """The names of the requested outputs."""
+    return tuple(output.name for output in outputs)
 
 
 HEADER = "Inference-Header-Content-Length"
 
 
 def encode(response: InferResponse, is_binary: Callable[[str], bool]) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers that tell what it is; raise `BadRequest` for what JSON cannot tell."""
+    """The body and its headers. Raises `BadRequest` for values that JSON cannot represent."""
     parts: list[bytes] = []
-    outputs = [_written_output(each, parts, binary=is_binary(each.name)) for each in response.outputs]
+    outputs = [_written_output(item, parts, binary=is_binary(item.name)) for item in response.outputs]
     text = orjson.dumps(
         {
             "model_name": response.model,
@@ -244,47 +244,47 @@ def _written_output(tensor: Tensor, parts: list[bytes], *, binary: bool) -> dict
 
 
 def weight(response: InferResponse) -> int:
-    """About how many bytes of tensors are to be written."""
-    arrays = (each.data for each in response.outputs)
-    return sum(each.nbytes if isinstance(each, np.ndarray) else sum(map(len, each)) for each in arrays)
+    """The approximate bytes of the response's tensors."""
+    arrays = (tensor.data for tensor in response.outputs)
+    return sum(data.nbytes if isinstance(data, np.ndarray) else sum(map(len, data)) for data in arrays)
 
 
-def server(found: ServerMetadata) -> dict[str, Any]:
+def server(service: ServerMetadata) -> dict[str, Any]:
     """`GET /v2`."""
-    return {"name": found.name, "version": found.version, "extensions": list(found.extensions)}
+    return {"name": service.name, "version": service.version, "extensions": list(service.extensions)}
 
 
-def metadata(found: ModelMetadata) -> dict[str, Any]:
+def metadata(model: ModelMetadata) -> dict[str, Any]:
     """`GET /v2/models/{name}`."""
     return {
-        "name": found.name,
-        "versions": list(found.versions),
-        "platform": found.platform,
-        "inputs": _tensors(found.inputs),
-        "outputs": _tensors(found.outputs),
-        "properties": dict(found.properties),
+        "name": model.name,
+        "versions": list(model.versions),
+        "platform": model.platform,
+        "inputs": _tensors(model.inputs),
+        "outputs": _tensors(model.outputs),
+        "properties": dict(model.properties),
     }
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
-    return [{"name": each.name, "datatype": each.datatype, "shape": list(each.shape)} for each in specs]
+    return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs]
 
 
-def config(found: ModelMetadata) -> dict[str, Any]:
-    """`GET /v2/models/{name}/config`: Triton's form; the batch is the first of `dims`."""
+def config(model: ModelMetadata) -> dict[str, Any]:
+    """`GET /v2/models/{name}/config`, in Triton's form; the batch is the first of `dims`."""
     return {
-        "name": found.name,
-        "platform": found.platform,
+        "name": model.name,
+        "platform": model.platform,
         "backend": BACKEND,
         "max_batch_size": 0,
-        "input": _dims(found.inputs),
-        "output": _dims(found.outputs),
-        "parameters": {name: {"string_value": value} for name, value in found.properties.items()},
+        "input": _dims(model.inputs),
+        "output": _dims(model.outputs),
+        "parameters": {name: {"string_value": value} for name, value in model.properties.items()},
     }
 
 
 def data_type(datatype: str) -> str:
-    """Triton's word for a datatype of the protocol."""
+    """Triton's name of a datatype."""
     if datatype not in DATATYPES:
         return "TYPE_INVALID"
     return "TYPE_STRING" if datatype == BYTES else f"TYPE_{datatype}"
@@ -292,35 +292,35 @@ def data_type(datatype: str) -> str:
 
 def _dims(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
     return [
-        {"name": each.name, "data_type": data_type(each.datatype), "dims": list(each.shape)} for each in specs
+        {"name": spec.name, "data_type": data_type(spec.datatype), "dims": list(spec.shape)} for spec in specs
     ]
 
 
-def statistics(found: ModelStatistics) -> dict[str, Any]:
-    """One entry of `GET /v2/models/{name}/stats`; there is no cache."""
-    nothing = asdict(Duration())
+def statistics(model: ModelStatistics) -> dict[str, Any]:
+    """One entry of `GET /v2/models/{name}/stats`; the service has no cache."""
+    zero = asdict(Duration())
     durations = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
     return {
-        "name": found.name,
-        "version": found.version,
-        "last_inference": found.last_inference,
-        "inference_count": found.count,
-        "execution_count": found.count,
+        "name": model.name,
+        "version": model.version,
+        "last_inference": model.last_inference,
+        "inference_count": model.count,
+        "execution_count": model.count,
         "inference_stats": {
-            **{name: asdict(getattr(found, name)) for name in durations},
-            "cache_hit": nothing,
-            "cache_miss": nothing,
+            **{name: asdict(getattr(model, name)) for name in durations},
+            "cache_hit": zero,
+            "cache_miss": zero,
         },
         "batch_stats": [],
     }
 
 
 def names(entries: Sequence[RepositoryEntry]) -> dict[str, Any]:
-    """`GET /v2/models` and `GET /v1/models`: every name once."""
-    return {"models": list(dict.fromkeys(each.name for each in entries))}
+    """`GET /v2/models` and `GET /v1/models`: the names without duplicates."""
+    return {"models": list(dict.fromkeys(item.name for item in entries))}
 
 
-def entry(found: RepositoryEntry) -> dict[str, Any]:
+def entry(item: RepositoryEntry) -> dict[str, Any]:
     """One entry of `POST /v2/repository/index`."""
-    version = {} if found.version is None else {"version": found.version}
-    return {"name": found.name, **version, "state": found.state, "reason": found.reason}
+    version = {} if item.version is None else {"version": item.version}
+    return {"name": item.name, **version, "state": item.state, "reason": item.reason}

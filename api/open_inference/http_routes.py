@@ -1,4 +1,4 @@
-"""Bodies under /v2, in and out: read within limits, written beside who answers others when they are long."""
+"""The routes under /v2. Long bodies are parsed and encoded in threads, within limits."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from hotswap.predictions import BaseRequest
 
 T = TypeVar("T")
 
-#: JSON bytes of a request, and bytes of an answer's tensors, that are worked on without a thread.
+#: Bytes of JSON, or of an answer's tensors, that are processed without a thread.
 QUICK = 65_536
 _MOST_BYTES = 65_536
-#: Clients of the protocol send JSON under many names; a form or a picture is none of them.
+#: Clients of the protocol send JSON with many media types; forms and pictures are refused.
 _MEDIA = (
     "",
     "application/json",
@@ -46,7 +46,7 @@ def _check_media(request: Request) -> None:
 
 
 async def read(parts: ProtocolParts, request: Request, state: RequestContext) -> Parsed:
-    """An infer request; a long one is read in a thread that runs models, and what is made of it is held.
+    """Read an infer request; a long one is parsed in the inference pool. The parsed bytes are counted.
 
     Raises `UnsupportedMediaType`, `BodyTooLarge`, `BadRequest`, `Overloaded`, `DeadlineExceeded`.
     """
@@ -67,9 +67,9 @@ async def read_as(
     state: RequestContext,
     json_size: Callable[[int], int] = lambda size: size,
 ) -> T:
-    """What `parse` makes of the plain body, in a thread that runs models where its JSON is long.
+    """The result of `parse` on the decompressed body; it runs in the inference pool if the JSON is long.
 
-    `json_size` tells how much of a body of that size is JSON. Raises as `read`, and what `parse` raises.
+    `json_size` returns the bytes of JSON in a body of a given size. Raises as `read` and `parse` do.
     """
     _check_media(request)
     encoding = content_encoding.of_body(request.headers)
@@ -86,24 +86,29 @@ async def read_as(
     return await parts.aside(work, state.deadline)
 
 
-async def written(answer: InferResponse, parsed: Parsed, request: Request, state: RequestContext) -> Response:
-    """The response in the form that was asked for.
+async def infer_response(
+    answer: InferResponse, parsed: Parsed, request: Request, state: RequestContext
+) -> Response:
+    """The response in the requested form.
 
-    Raises `BadRequest` for what that form cannot tell, `Overloaded`, `DeadlineExceeded`.
+    Raises `BadRequest` for values that the form cannot represent, `Overloaded`, `DeadlineExceeded`.
     """
     weight = http_codec.weight(answer)
-    return await given(lambda: http_codec.encode(answer, parsed.is_binary), weight, request, state)
+    return await respond(lambda: http_codec.encode(answer, parsed.is_binary), weight, request, state)
 
 
-async def given(
+async def respond(
     write: Callable[[], tuple[bytes, dict[str, str]]], weight: int, request: Request, state: RequestContext
 ) -> Response:
-    """The response of what `write` makes, body and headers, of about `weight` bytes; raises as `written`."""
+    """The response with the body and headers of `write`, of about `weight` bytes.
+
+    Raises as `write` does, `Overloaded` and `DeadlineExceeded`.
+    """
     accepted = request.headers.get("accept-encoding")
 
     def work() -> Response:
         data, headers = write()
-        encoding = content_encoding.wanted(accepted, len(data))
+        encoding = content_encoding.for_answer(accepted, len(data))
         if encoding is not None:
             data, headers = (
                 content_encoding.compress(data, encoding),
@@ -113,42 +118,42 @@ async def given(
 
     if weight <= QUICK:
         return work()
-    # The answer waits for the caller to take it: it counts until then, as text, which is longer, too.
+    # The answer's bytes count until the client has read them, also those that JSON adds.
     state.hold(weight)
     response = await in_time(work, state.deadline)
     state.hold(max(0, len(response.body) - weight))
     return response
 
 
-async def small(request: Request) -> dict[str, Any]:
-    """The object in a body that may be empty; raises as `read`."""
+async def read_object(request: Request) -> dict[str, Any]:
+    """The JSON object of a body that may be empty. Raises as `read` does."""
     _check_media(request)
     data = await body.read_small(request, _MOST_BYTES)
     if not data:
         return {}
     try:
-        found = orjson.loads(data)
+        document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise BadRequest("the body must be an object, or empty")
-    return found
+    return document
 
 
-def read_parameters(found: dict[str, Any]) -> dict[str, Any]:
-    """The field of that name; raise `BadRequest` for what is none."""
-    parameters = found.get("parameters")
+def read_parameters(document: dict[str, Any]) -> dict[str, Any]:
+    """The checked field `parameters`. Raises `BadRequest`."""
+    parameters = document.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise BadRequest("parameters: it must be an object")
+        raise BadRequest("parameters: must be an object")
     for name, value in parameters.items():
         check_parameter("parameters", name, value)
     return parameters
 
 
 def table(parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) -> list[BaseRoute]:
-    """All routes; `parts` and `guard` are asked at each request."""
+    """All routes; `parts` and `guard` are called at each request."""
     routes = InferenceRoutes(parts, guard)
     models = [
         Route(f"/v2/models/{{name}}{version}{path}", endpoint, methods=[method])
@@ -172,12 +177,12 @@ def table(parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) ->
         Route("/v2/repository/index", routes.index, methods=["POST"]),
         Route("/v2/repository/models/{name}/load", routes.load, methods=["POST"]),
         Route("/v2/repository/models/{name}/unload", routes.unload, methods=["POST"]),
-        *(not_supported.NotOffered(*each) for each in not_supported.PATHS.items()),
+        *(not_supported.NotOffered(*item) for item in not_supported.PATHS.items()),
     ]
 
 
 class InferenceRoutes:
-    """One method, one route, with a version in the path or without."""
+    """The handlers, one per route, with or without a version in the path."""
 
     def __init__(self, parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) -> None:
         self._parts = parts
@@ -192,28 +197,28 @@ class InferenceRoutes:
         return _json({"live": True})
 
     async def health(self, _: Request) -> Response:
-        """`GET /v2/health/ready`: 503 with the reason while a required model does not serve."""
+        """`GET /v2/health/ready`: 503 with the reason while a required model is not serving."""
         reason = self._parts().not_ready()
         if reason is not None:
             raise ModelNotReady(reason)
         return _json({"ready": True})
 
     async def names(self, _: Request) -> Response:
-        """`GET /v2/models`, as KServe's server has it."""
+        """`GET /v2/models`, like KServe's server."""
         return _json(http_codec.names(await self._parts().repository.index(ready=False)))
 
     async def metadata(self, request: Request) -> Response:
         """`GET /v2/models/{name}`."""
-        found = await self._parts().models.metadata(_asked(request))
-        return _json(http_codec.metadata(found))
+        model = await self._parts().models.metadata(_base_request(request))
+        return _json(http_codec.metadata(model))
 
     async def config(self, request: Request) -> Response:
         """`GET /v2/models/{name}/config`."""
-        found = await self._parts().models.metadata(_asked(request))
-        return _json(http_codec.config(found))
+        model = await self._parts().models.metadata(_base_request(request))
+        return _json(http_codec.config(model))
 
     async def ready(self, request: Request) -> Response:
-        """`GET /v2/models/{name}/ready`: 400 with the reason when it is not."""
+        """`GET /v2/models/{name}/ready`: 400 with the reason when the model is not ready."""
         name = request.path_params["name"]
         reason = self._parts().models.not_ready(name, _version(request))
         if reason is not None:
@@ -222,8 +227,8 @@ class InferenceRoutes:
 
     async def statistics(self, request: Request) -> Response:
         """`GET /v2/models/stats` and `GET /v2/models/{name}/stats`."""
-        found = await self._parts().statistics.of(request.path_params.get("name"), _version(request))
-        return _json({"model_stats": [http_codec.statistics(each) for each in found]})
+        models = await self._parts().statistics.of(request.path_params.get("name"), _version(request))
+        return _json({"model_stats": [http_codec.statistics(model) for model in models]})
 
     async def infer(self, request: Request) -> Response:
         """`POST /v2/models/{name}/infer`."""
@@ -234,34 +239,33 @@ class InferenceRoutes:
             parts.check_room()
             parsed = await read(parts, request, state)
             answer = await parts.inference.infer(_request(request, parsed, state), outcome)
-            return await written(answer, parsed, request, state)
+            return await infer_response(answer, parsed, request, state)
 
     async def index(self, request: Request) -> Response:
         """`POST /v2/repository/index`."""
-        wanted = await small(request)
-        ready = wanted.get("ready", False)
+        ready = (await read_object(request)).get("ready", False)
         if not isinstance(ready, bool):
-            raise BadRequest("ready: it must be true or false")
-        found = await self._parts().repository.index(ready=ready)
-        return _json([http_codec.entry(each) for each in found])
+            raise BadRequest("ready: must be true or false")
+        entries = await self._parts().repository.index(ready=ready)
+        return _json([http_codec.entry(entry) for entry in entries])
 
     async def load(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/load`."""
         actor = self._guard().check(request)
-        parameters = read_parameters(await small(request))
+        parameters = read_parameters(await read_object(request))
         await self._parts().repository.load(request.path_params["name"], parameters, actor)
         return _json({})
 
     async def unload(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/unload`."""
         actor = self._guard().check(request)
-        read_parameters(await small(request))
+        read_parameters(await read_object(request))
         await self._parts().repository.unload(request.path_params["name"], actor)
         return _json({})
 
 
-def _json(found: Any) -> Response:
-    return Response(orjson.dumps(found), media_type="application/json")
+def _json(document: Any) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")
 
 
 def _version(request: Request) -> str | None:
@@ -269,7 +273,7 @@ def _version(request: Request) -> str | None:
     return version
 
 
-def _asked(request: Request) -> BaseRequest:
+def _base_request(request: Request) -> BaseRequest:
     state = context.current.get()
     return BaseRequest(
         request_id=state.request_id,

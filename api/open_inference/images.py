@@ -1,9 +1,10 @@
-"""Pictures by the Open Inference Protocol: one input of datatype BYTES, the answers as tensors."""
+"""Pictures in the Open Inference Protocol: one BYTES input, and predictions as output tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from operator import attrgetter
 from typing import Any, cast
 
@@ -15,13 +16,13 @@ from api.open_inference.types import BYTES, Parameters, Tensor
 from hotswap.errors import PICTURE_FORMATS, BadRequest, place_of_image
 from hotswap.predictions import Detection, Options, Picture, Prediction
 
-#: The name that metadata tells; any other is taken as well.
+#: The input's name in the metadata; any other name is accepted too.
 INPUT = "image"
-#: Pictures of one request.
+#: Most pictures of one request.
 MOST = 32
 _NO_BOX = (0.0, 0.0, 1.0, 1.0)
 
-#: What is answered, by the model's task.
+#: The output tensors by the model's task.
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "object-detection": ("num_detections", "boxes", "scores", "label_ids", "labels"),
     "image-classification": ("scores", "label_ids", "labels"),
@@ -29,86 +30,82 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def meant(inputs: Sequence[Tensor]) -> bool:
-    """Whether a request sends pictures and not the graph's own tensors."""
+def has_pictures(inputs: Sequence[Tensor]) -> bool:
+    """Whether a request sends pictures instead of the graph's own tensors."""
     return len(inputs) == 1 and inputs[0].datatype == BYTES
 
 
 def read(tensor: Tensor) -> tuple[Picture, ...]:
-    """The pictures of a BYTES tensor [N] or [N, 1]; raise `BadRequest` for another shape, none, or too many.
+    """The pictures of a BYTES tensor [N] or [N, 1]. Raises `BadRequest` for another shape or number.
 
-    [N, 1] is what clients send to models whose first side is the batch.
+    Clients send [N, 1] to models whose first side is the batch.
     """
     count, *rest = tensor.shape or (0,)
     if not 1 <= count <= MOST or any(side != 1 for side in rest):
         raise BadRequest(
-            f"{tensor.name}: pictures come as BYTES of shape [N] or [N, 1], N from 1 to {MOST}, "
+            f"{tensor.name}: pictures must be BYTES of shape [N] or [N, 1], N from 1 to {MOST}, "
             f"found {list(tensor.shape[:8])}"
         )
     elements = cast(Sequence[bytes], plain(tensor).data)
-    for index, each in enumerate(elements):
-        if not each:
+    for index, element in enumerate(elements):
+        if not element:
             where = f"{place_of_image(index, len(elements))}{tensor.name}"
-            raise BadRequest(f"{where}: an element is empty; send the bytes of a {PICTURE_FORMATS}")
-    return tuple(Picture(encoded=each) for each in elements)
+            raise BadRequest(f"{where}: empty; send the bytes of a {PICTURE_FORMATS}")
+    return tuple(Picture(encoded=element) for element in elements)
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The same with the bytes that its texts stand for; raise `BadRequest` where one is not base64."""
+    """The tensor with its texts decoded. Raises `BadRequest` if one is not base64."""
     if not tensor.text:
         return tensor
     texts = cast(Sequence[bytes], tensor.data)
     elements = [
-        base64_text.decoded(each, f"{place_of_image(index, len(texts))}{tensor.name}: an element")
-        for index, each in enumerate(texts)
+        base64_text.decoded(text, f"{place_of_image(index, len(texts))}{tensor.name}")
+        for index, text in enumerate(texts)
     ]
     return replace(tensor, data=elements, text=False)
 
 
 def options(parameters: Parameters) -> Options:
-    """`threshold` and `max_detections` of a request, checked as in `/predict`."""
+    """The options `threshold` and `max_detections`, checked as in `/predict`."""
     named = {name: parameters.get(name) for name in ("threshold", "max_detections")}
     checked = predict_fields.checked(b"checked elsewhere", named)
     return Options(checked.threshold, checked.max_detections)
 
 
 def check_names(names: Sequence[str], task: str | None = None) -> None:
-    """Raise `BadRequest` for an output that the task (None: any task) does not give."""
-    offered = (
-        OUTPUTS[task] if task else tuple(dict.fromkeys(name for each in OUTPUTS.values() for name in each))
-    )
+    """Raise `BadRequest` for an output that the task (None: any task) does not have."""
+    offered = OUTPUTS[task] if task else tuple(dict.fromkeys(chain.from_iterable(OUTPUTS.values())))
     for name in names:
         if name not in offered:
-            raise BadRequest(
-                f"outputs: there is no {name[:64]!r}; for pictures there are {', '.join(offered)}"
-            )
+            raise BadRequest(f"outputs: there is no output {name[:64]!r}; pictures have {', '.join(offered)}")
 
 
 def answer(task: str, predictions: Sequence[Prediction], names: Sequence[str]) -> tuple[Tensor, ...]:
-    """The tensors for N pictures, in the order asked for; raise `BadRequest` for an unknown name."""
+    """The output tensors for N pictures, in the requested order. Raises `BadRequest` for an unknown name."""
     check_names(names, task)
     return tuple(_MAKE[name](predictions) for name in names or OUTPUTS[task])
 
 
 def _rows(predictions: Sequence[Prediction]) -> tuple[int, int]:
-    """N, and the most found in one of them."""
-    return len(predictions), max((len(each.detections) for each in predictions), default=0)
+    """N, and the largest number of detections of one picture."""
+    return len(predictions), max((len(item.detections) for item in predictions), default=0)
 
 
 def _fill(rows: NDArray[Any], predictions: Sequence[Prediction], value: Callable[[Detection], Any]) -> None:
-    """Write a value of each detection to the front of its picture's row; many are written in one go."""
-    for row, each in zip(rows, predictions, strict=True):
-        if each.detections:
-            row[: len(each.detections)] = [value(one) for one in each.detections]
+    """Write a value of each detection to the start of its picture's row, a row at once."""
+    for row, item in zip(rows, predictions, strict=True):
+        if item.detections:
+            row[: len(item.detections)] = [value(detection) for detection in item.detections]
 
 
 def _num_detections(predictions: Sequence[Prediction]) -> Tensor:
-    return Tensor.of("num_detections", np.array([len(each.detections) for each in predictions], np.int32))
+    return Tensor.of("num_detections", np.array([len(item.detections) for item in predictions], np.int32))
 
 
 def _boxes(predictions: Sequence[Prediction]) -> Tensor:
     boxes = np.zeros((*_rows(predictions), 4), np.float32)
-    _fill(boxes, predictions, lambda one: one.bbox or _NO_BOX)
+    _fill(boxes, predictions, lambda detection: detection.bbox or _NO_BOX)
     return Tensor.of("boxes", boxes)
 
 
@@ -127,14 +124,14 @@ def _label_ids(predictions: Sequence[Prediction]) -> Tensor:
 def _labels(predictions: Sequence[Prediction]) -> Tensor:
     rows, most = _rows(predictions)
     labels: list[bytes] = []
-    for each in predictions:
-        labels += [one.label.encode() for one in each.detections]
-        labels += [b""] * (most - len(each.detections))
+    for item in predictions:
+        labels += [detection.label.encode() for detection in item.detections]
+        labels += [b""] * (most - len(item.detections))
     return Tensor("labels", BYTES, (rows, most), labels)
 
 
 def _embedding(predictions: Sequence[Prediction]) -> Tensor:
-    return Tensor.of("embedding", np.stack([cast(np.ndarray, each.embedding) for each in predictions]))
+    return Tensor.of("embedding", np.stack([cast(np.ndarray, item.embedding) for item in predictions]))
 
 
 _MAKE: Mapping[str, Callable[[Sequence[Prediction]], Tensor]] = {

@@ -1,4 +1,4 @@
-"""Infer requests of the Open Inference Protocol on the core: the graph's own tensors, or pictures."""
+"""Infer requests of the Open Inference Protocol on the core, with pictures or the graph's own tensors."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from hotswap.predictions import Answer, BaseAnswer, PredictRequest, TensorAnswer
 
 
 class Inference:
-    """Answers infer requests, whatever wire they came by."""
+    """Answers infer requests of both wires."""
 
     def __init__(self, data_plane: DataPlane) -> None:
         self._data_plane = data_plane
 
     async def infer(self, request: InferRequest, outcome: Outcome) -> InferResponse:
-        """Answer with the version that serves now, and name it; `outcome` is given the core's answer.
+        """Answer with the serving version; the core's answer is stored in `outcome`.
 
-        One input of datatype BYTES is pictures; anything else goes into the graph. Raises what
-        `DataPlane.predict` raises.
+        A single input of datatype BYTES has pictures; any other input goes into the graph. Raises as
+        `DataPlane.predict` does.
         """
-        if images.meant(request.inputs):
+        if images.has_pictures(request.inputs):
             return await self._pictures(request, outcome)
         return await self._tensors(request, outcome)
 
@@ -48,27 +48,27 @@ class Inference:
         return _of_pictures(request, answer)
 
     async def _tensors(self, request: InferRequest, outcome: Outcome) -> InferResponse:
-        wanted = TensorRequest(
+        tensor_request = TensorRequest(
             request_id=request.request_id,
             deadline=request.deadline,
             model=request.model,
             version=request.version,
             received=request.received,
-            inputs={each.name: _array(each) for each in request.inputs},
+            inputs={tensor.name: _array(tensor) for tensor in request.inputs},
             outputs=request.outputs,
         )
         try:
-            outcome.answer = answer = await self._data_plane.infer(wanted)
+            outcome.answer = answer = await self._data_plane.infer(tensor_request)
         except ModelFailed as error:
-            # The version passed its check: what the graph fails on is what this caller sent or asked for.
-            raise BadRequest(f"{error.message}; other tensors, or other outputs, it can answer") from None
+            # The version passed its check, so the caller's tensors or outputs are the cause.
+            raise BadRequest(f"{error.message}; send other tensors or request other outputs") from None
         return _of_tensors(request, answer)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
     if tensor.datatype in (BYTES, BF16) or not isinstance(tensor.data, np.ndarray):
         raise BadRequest(
-            f"{tensor.name}: no graph here takes {tensor.datatype}; pictures come as the only input, "
+            f"{tensor.name}: no graph accepts {tensor.datatype}; pictures must be the only input, "
             "of datatype BYTES and shape [N] or [N, 1]"
         )
     return tensor.data
@@ -79,14 +79,14 @@ def _of_pictures(request: InferRequest, answer: Answer) -> InferResponse:
 
 
 def _of_tensors(request: InferRequest, answer: TensorAnswer) -> InferResponse:
-    return _response(request, answer, [_output(*each) for each in answer.tensors.items()])
+    return _response(request, answer, [_output(*item) for item in answer.tensors.items()])
 
 
-def _output(name: str, found: object) -> Tensor:
-    """A graph may also give sequences, maps or nothing at all; the protocol has tensors alone."""
-    if not isinstance(found, np.ndarray):
-        raise BadRequest(f"output {name}: it is no tensor; name in outputs which others to give")
-    return Tensor.of(name, found)
+def _output(name: str, value: object) -> Tensor:
+    """An output as tensor. A graph may also return sequences, maps or None, which the protocol lacks."""
+    if not isinstance(value, np.ndarray):
+        raise BadRequest(f"output {name}: not a tensor; list other outputs in the field outputs")
+    return Tensor.of(name, value)
 
 
 def _response(request: InferRequest, answer: BaseAnswer, tensors: Sequence[Tensor]) -> InferResponse:

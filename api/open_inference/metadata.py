@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol tells of the service and of its models."""
+"""Metadata and readiness of the service and its models in the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXTENSIONS = (
 
 @dataclass(frozen=True, slots=True)
 class ServerMetadata:
-    """The service."""
+    """Name, version and extensions of the service."""
 
     name: str
     version: str
@@ -32,10 +32,9 @@ class ServerMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """One version that answers, by its graph; `versions` are those that may be asked for.
+    """The serving version of a model, with the inputs and outputs of its graph.
 
-    `properties` tell of pictures (`picture_input`, `picture_outputs`), of the `task`, and which files
-    these are (`digest`).
+    `versions` may be requested. `properties`: `picture_input`, `picture_outputs`, `task` and `digest`.
     """
 
     name: str
@@ -48,7 +47,7 @@ class ModelMetadata:
 
 
 class Models:
-    """Answers what is asked of the service and its models, from what serves at that moment."""
+    """Answers metadata and readiness requests from the versions serving at that moment."""
 
     def __init__(self, data_plane: DataPlane, version: str) -> None:
         self._data_plane = data_plane
@@ -58,9 +57,9 @@ class Models:
         """Name, version and extensions of the service."""
         return ServerMetadata(NAME, self._version, EXTENSIONS)
 
-    async def metadata(self, asked: BaseRequest) -> ModelMetadata:
-        """The version that would answer `asked`; raises what an infer request raises before it runs."""
-        lease = await self._data_plane.borrow(asked)
+    async def metadata(self, request: BaseRequest) -> ModelMetadata:
+        """The metadata of the version that would answer `request`. Raises as `DataPlane.borrow` does."""
+        lease = await self._data_plane.borrow(request)
         with lease as generation:
             artifact, runner = generation.artifact, generation.runner
             task = artifact.config.task
@@ -80,7 +79,7 @@ class Models:
             )
 
     def not_ready(self, name: str, version: str | None) -> str | None:
-        """Why a model, or a version of it, would not answer now; None when it would.
+        """Why a model, or a version of it, is not ready; None when it is.
 
         Raises `ModelNotFound`, `VersionNotFound`.
         """

@@ -1,4 +1,4 @@
-"""Extensions of Triton that its clients ask for and that are not here: refused with the reason."""
+"""Extensions of Triton that are not supported: calls are refused with the reason."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from api.errors import NotSupported
 from api.open_inference.types import SHARED_MEMORY
 from hotswap.errors import ServingError
 
-_TRACE = "tracing is not supported; GET /metrics and the service's log tell how long requests take"
-_LOG = "log settings cannot be read or changed by request; OKAWARI_LOG_LEVEL sets the level at start"
-_GENERATE = "the generate extension is not supported: no model here makes text; use …/infer"
-#: Paths below /v2 → why nothing is there.
+_TRACE = "tracing is not supported; for the duration of requests see GET /metrics and the service's log"
+_LOG = "log settings cannot be read or changed at run time; set OKAWARI_LOG_LEVEL before the start"
+_GENERATE = "the generate extension is not supported: no model generates text; use …/infer"
+#: Path patterns below /v2 → the reason.
 PATHS: Mapping[str, str] = {
     r"/v2/(system|cuda)sharedmemory(/.*)?": SHARED_MEMORY,
     r"/v2/(models/[^/]+/(versions/[^/]+/)?)?trace/setting": _TRACE,
     r"/v2/logging": _LOG,
     r"/v2/models/[^/]+/(versions/[^/]+/)?generate(_stream)?": _GENERATE,
 }
-#: Methods of the gRPC service → the same.
+#: Methods of the gRPC service → the reason.
 METHODS: Mapping[str, str] = {
     **{
-        f"{kind}SharedMemory{what}": SHARED_MEMORY
+        f"{kind}SharedMemory{action}": SHARED_MEMORY
         for kind in ("System", "Cuda")
-        for what in ("Status", "Register", "Unregister")
+        for action in ("Status", "Register", "Unregister")
     },
     "TraceSetting": _TRACE,
     "LogSettings": _LOG,
@@ -36,7 +36,7 @@ METHODS: Mapping[str, str] = {
 
 
 class NotOffered(BaseRoute):
-    """All paths that a pattern fits, whatever the method."""
+    """A route that refuses every path matching a pattern, for all methods."""
 
     def __init__(self, pattern: str, reason: str, kind: type[ServingError] = NotSupported) -> None:
         self._pattern = re.compile(pattern)
@@ -49,12 +49,12 @@ class NotOffered(BaseRoute):
         return (Match.FULL if fits else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Raise the error, `NotSupported` unless it is of another kind."""
+        """Raise the error."""
         raise self._kind(self._reason)
 
 
 def refusing(method: str) -> Any:
-    """The behaviour of a gRPC method that is not offered."""
+    """The handler of a gRPC method that is not supported."""
 
     async def refuse(_: Any, __: Any) -> Any:
         raise NotSupported(METHODS[method])

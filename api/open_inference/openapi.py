@@ -11,7 +11,7 @@ _REF = "#/components/schemas/{}"
 _TAG = "open inference protocol"
 _STRING, _WHOLE, _FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
 _VALUES = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
-#: Clients send null for what they leave out.
+#: Clients send null for omitted parameters.
 _SENT = {**_VALUES, "type": ["object", "null"]}
 _ID = {"type": ["string", "null"]}
 _NAME = {"type": "string", "minLength": 1, "maxLength": MOST_NAME}
@@ -19,23 +19,23 @@ _SHAPE = {"type": "array", "items": {**_WHOLE, "minimum": 0}, "maxItems": MOST_A
 _DATATYPE = {"type": "string", "enum": list(DATATYPES)}
 _DATA = {
     "type": "array",
-    "description": "flat or nested as the shape says, row-major; left out where it comes in binary form",
+    "description": "row-major, flat or nested like the shape; omitted for binary tensor data",
 }
 
 
 def schemas() -> dict[str, Any]:
-    """What the operations refer to."""
+    """The schemas of the operations."""
     tensor = {"name": _NAME, "datatype": _DATATYPE, "shape": _SHAPE, "parameters": _VALUES, "data": _DATA}
     sent = {**tensor, "parameters": _SENT}
-    wanted = _object({"name": _NAME, "parameters": _SENT}, "name")
-    told = _object(
+    requested = _object({"name": _NAME, "parameters": _SENT}, "name")
+    spec = _object(
         {"name": _STRING, "datatype": _STRING, "shape": _list(_WHOLE)}, "name", "datatype", "shape"
     )
     dims = _object(
         {"name": _STRING, "data_type": _STRING, "dims": _list(_WHOLE)}, "name", "data_type", "dims"
     )
     inputs = {**_list(_object(sent, "name", "datatype", "shape")), "minItems": 1}
-    outputs = {**_list(wanted), "type": ["array", "null"]}
+    outputs = {**_list(requested), "type": ["array", "null"]}
     return {
         "ProtocolError": _object({"error": _STRING}, "error"),
         "ProtocolServer": _object(
@@ -53,8 +53,8 @@ def schemas() -> dict[str, Any]:
                 "name": _STRING,
                 "versions": _list(_STRING),
                 "platform": _STRING,
-                "inputs": _list(told),
-                "outputs": _list(told),
+                "inputs": _list(spec),
+                "outputs": _list(spec),
                 "properties": {"type": "object", "additionalProperties": _STRING},
             },
             "name",
@@ -124,56 +124,56 @@ def paths() -> dict[str, Any]:
     return {
         "/v2": {"get": _operation("v2_server", *server)},
         "/v2/": {"get": _operation("v2_server_slash", *server)},
-        "/v2/health/live": {"get": _operation("v2_live", "The process lives", "ProtocolLive")},
+        "/v2/health/live": {"get": _operation("v2_live", "The process is alive", "ProtocolLive")},
         "/v2/health/ready": {
-            "get": _operation("v2_ready", "Every required model serves", "ProtocolReady", 503)
+            "get": _operation("v2_ready", "Every required model is serving", "ProtocolReady", 503)
         },
         "/v2/models": {"get": _operation("v2_models", "The names of all models", "ProtocolNames")},
-        "/v2/models/stats": {"get": _operation("v2_stats", "Figures of every model", "ProtocolStatistics")},
+        "/v2/models/stats": {"get": _operation("v2_stats", "Statistics of all models", "ProtocolStatistics")},
         **_models("", "", ("name",)),
         **_models("/versions/{version}", "_version", ("name", "version")),
         "/v2/repository/index": {"post": _index()},
         "/v2/repository/models/{name}/load": {
-            "post": _management("v2_load", "Let a model's target serve; returns when it does")
+            "post": _management("v2_load", "Load a model's target; returns when it is serving")
         },
         "/v2/repository/models/{name}/unload": {
-            "post": _management("v2_unload", "Let nobody answer for a model; returns when nobody does")
+            "post": _management("v2_unload", "Unload a model; returns when no version is serving")
         },
     }
 
 
 def _models(version: str, suffix: str, names: tuple[str, ...]) -> dict[str, Any]:
-    leased = (400, 404, 503, 504)
+    errors = (400, 404, 503, 504)
     table: dict[str, tuple[str, str, str, tuple[int, ...]]] = {
-        "": ("v2_model", "Inputs and outputs of the version that serves", "ProtocolModel", leased),
-        "/ready": ("v2_model_ready", "Whether it would answer", "ProtocolModelReady", (400, 404)),
-        "/config": ("v2_config", "The same, as Triton tells it", "ProtocolConfig", leased),
-        "/stats": ("v2_model_stats", "Its figures, over all workers", "ProtocolStatistics", (404,)),
+        "": ("v2_model", "Inputs and outputs of the serving version", "ProtocolModel", errors),
+        "/ready": ("v2_model_ready", "Whether the model is ready", "ProtocolModelReady", (400, 404)),
+        "/config": ("v2_config", "Inputs and outputs in Triton's form", "ProtocolConfig", errors),
+        "/stats": ("v2_model_stats", "The model's statistics over all workers", "ProtocolStatistics", (404,)),
     }
-    found: dict[str, Any] = {
+    operations: dict[str, Any] = {
         f"/v2/models/{{name}}{version}{path}": {
             "get": _with(_operation(name + suffix, text, good, *bad), names)
         }
         for path, (name, text, good, bad) in table.items()
     }
-    return {**found, f"/v2/models/{{name}}{version}/infer": {"post": _with(_infer(suffix), names)}}
+    return {**operations, f"/v2/models/{{name}}{version}/infer": {"post": _with(_infer(suffix), names)}}
 
 
 def _infer(suffix: str) -> dict[str, Any]:
     text = (
-        "Tensors for the graph by the names that the model's metadata tell, or pictures: one input of "
-        "datatype BYTES and shape [N] or [N, 1]"
+        "Tensors for the graph, named as in the model's metadata, or pictures: one input of datatype BYTES "
+        "and shape [N] or [N, 1]"
     )
     statuses = (400, 404, 413, 415, 429, 500, 503, 504)
     operation = _operation(f"v2_infer{suffix}", text, "ProtocolResponse", *statuses)
-    binary = {"type": "string", "format": "binary", "description": "JSON, then tensors in binary form"}
+    binary = {"type": "string", "format": "binary", "description": "JSON, followed by binary tensors"}
     operation["responses"]["200"]["content"]["application/octet-stream"] = {"schema": binary}
     content = {**_json("ProtocolRequest"), "application/octet-stream": {"schema": binary}}
     return {**operation, "requestBody": {"required": True, "content": content}}
 
 
 def _index() -> dict[str, Any]:
-    text = "Every version of every model, or those alone that are ready"
+    text = "All versions of all models, or only the ready ones"
     operation = _operation("v2_index", text, "ProtocolIndex", 400, 413, 415, 429, 504)
     return {**operation, "requestBody": {"required": False, "content": _json("ProtocolIndexRequest")}}
 

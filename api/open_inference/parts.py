@@ -1,4 +1,4 @@
-"""What a wire of the Open Inference Protocol calls."""
+"""The parts that a wire of the Open Inference Protocol uses."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 
 async def in_time(work: Callable[[], T], deadline: float) -> T:
-    """Do something long in a thread that runs no models; raise `DeadlineExceeded` when it takes too long.
+    """Run `work` in a thread outside the inference pool. Raises `DeadlineExceeded` at the deadline.
 
-    It asks for no place: for what a request does at its end, when it has had one.
+    It takes no admission: it is for the end of a request that was admitted.
     """
     try:
         async with asyncio.timeout(deadline - time.monotonic()):
             return await asyncio.to_thread(work)
     except TimeoutError:
-        raise DeadlineExceeded("the answer was not written within the request's time") from None
+        raise DeadlineExceeded("the answer could not be encoded before the request's deadline") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ProtocolParts:
     """The protocol on the core, for every wire.
 
     `recorder` records the outcome of each infer request. `check_room` raises `Overloaded` before a body is
-    read in vain; `not_ready` says why a required model does not serve, None when all do.
+    read; `not_ready` returns why a required model is not serving, None when all are.
     """
 
     data_plane: DataPlane
@@ -50,5 +50,5 @@ class ProtocolParts:
     max_body_bytes: int
 
     async def aside(self, work: Callable[[], T], deadline: float) -> T:
-        """Do something long as `DataPlane.aside` does."""
+        """See `DataPlane.aside`."""
         return await self.data_plane.aside(work, deadline)

@@ -1,4 +1,4 @@
-"""The repository extension of the Open Inference Protocol: what there is, load, unload."""
+"""The model repository extension of the Open Inference Protocol: index, load, unload."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _STATES: Mapping[str, str] = {
     State.DRAINING: UNLOADING,
 }
 _REFUSED = (
-    "is not taken: a version is served with the files it was imported with; import another one and let the "
-    "model follow it"
+    "is not supported: a version is served with its imported files; import another version and set the "
+    "model's target to it"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryEntry:
-    """One version of one model; `version` None where a wanted model has none. `state` is Triton's word."""
+    """One version of a model; `version` is None for a model without versions. `state` is Triton's."""
 
     name: str
     version: str | None
@@ -36,7 +36,7 @@ class RepositoryEntry:
 
 
 class Repository:
-    """The management calls of the protocol, by those of the service."""
+    """The management calls of the protocol, implemented by those of the service."""
 
     def __init__(self, control: Control, view: StateView, swap_timeout: float) -> None:
         self._control = control
@@ -44,35 +44,34 @@ class Repository:
         self._seconds = swap_timeout
 
     async def index(self, *, ready: bool) -> list[RepositoryEntry]:
-        """Every version of every model, or those alone that are ready."""
+        """Every version of every model; with `ready` only those that are ready."""
         await self._control.fresh()
-        entries = [entry for each in self._view.models() for entry in self._entries(each)]
+        entries = [entry for model in self._view.models() for entry in self._entries(model)]
         return [entry for entry in entries if entry.state == READY or not ready]
 
     async def load(self, name: str, parameters: Iterable[str], actor: str) -> None:
-        """Let the target of a model serve; returns when it does.
+        """Load the target of a model; returns when it is serving.
 
-        `parameters` are the names of the call's. Raises `BadRequest` for any of them, `ModelNotFound`,
-        `VersionFailed` (what served before serves on), `Superseded` (somebody wishes something else since)
-        and `DeadlineExceeded` (it is loaded all the same).
+        Raises `BadRequest` for any of the call's `parameters`, `ModelNotFound`, `VersionFailed` (the previous
+        version keeps serving), `Superseded` (by a later change) and `DeadlineExceeded` (loading continues).
         """
         for parameter in parameters:
             raise BadRequest(f"parameter {parameter[:64]!r} {_REFUSED}")
         if not await self._control.load(name, actor, self._seconds):
-            raise DeadlineExceeded(f"{name} is still being loaded; /v2/repository/index tells of it")
+            raise DeadlineExceeded(f"{name} is still loading; see /v2/repository/index")
 
     async def unload(self, name: str, actor: str) -> None:
-        """Let nobody answer for a model; returns when nobody does.
+        """Unload a model; returns when no version of it is serving.
 
-        No model depends on another here, so there are no dependents to unload. Raises `ModelNotFound`,
+        Models have no dependents, so there are none to unload. Raises `ModelNotFound`,
         `Superseded`, `DeadlineExceeded`.
         """
         if not await self._control.unload(name, actor, self._seconds):
-            raise DeadlineExceeded(f"{name} still answers; /v2/repository/index tells of it")
+            raise DeadlineExceeded(f"{name} is still serving; see /v2/repository/index")
 
     def _entries(self, model: ModelStatus) -> list[RepositoryEntry]:
-        wish = self._view.desired.model(model.name)
-        idle = "unloaded" if wish is not None and wish.unloaded else "not loaded"
+        desired = self._view.desired.model(model.name)
+        idle = "unloaded" if desired is not None and desired.unloaded else "not loaded"
         if not model.versions:
             return [RepositoryEntry(model.name, None, UNAVAILABLE, model.reason or "it has no versions")]
         return [_entry(model.name, version, idle) for version in model.versions]

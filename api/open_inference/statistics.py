@@ -1,4 +1,4 @@
-"""The statistics extension of the Open Inference Protocol, from the service's own figures."""
+"""The statistics extension of the Open Inference Protocol, computed from the service's metrics."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _NONE = "none"
 
 @dataclass(slots=True)
 class Duration:
-    """How often, and nanoseconds altogether."""
+    """A number of events and their total duration in nanoseconds."""
 
     count: int = 0
     ns: int = 0
 
     def add(self, seconds: float) -> None:
-        """So much longer."""
+        """Add a duration."""
         self.ns += round(seconds * 1e9)
 
 
 @dataclass(slots=True)
 class ModelStatistics:
-    """The figures of one version over all workers since the service started.
+    """The statistics of one version over all workers since the start of the service.
 
-    `version` is told as Triton does it, `v2` as `2`: load generators read a number there and nowhere else.
-    `fail` counts requests for the model that no version answered; it is told with the version that
-    serves. `last_inference` is in milliseconds since 1970, 0 for never.
+    `version` has Triton's form, `2` for `v2`: load generators expect a number. `fail` counts requests for
+    the model that no version answered; it is reported with the serving version. `last_inference` is in
+    milliseconds since 1970, 0 for never.
     """
 
     name: str
@@ -50,7 +50,7 @@ class ModelStatistics:
 
     @property
     def count(self) -> int:
-        """Requests answered; each is one execution."""
+        """Answered requests; each is one execution."""
         return self.success.count
 
 
@@ -58,14 +58,14 @@ ModelFigures = Callable[[], Iterable[Metric]]
 
 
 class Statistics:
-    """Reads the figures when it is asked."""
+    """Computes statistics on request."""
 
     def __init__(self, figures: ModelFigures, view: StateView) -> None:
         self._figures = figures
         self._view = view
 
     async def of(self, name: str | None, version: str | None = None) -> list[ModelStatistics]:
-        """The versions that serve or have answered: of every model, of one, or one version alone.
+        """The statistics of versions that serve or have answered: of all models, one model or one version.
 
         Raises `ModelNotFound`, `VersionNotFound`.
         """
@@ -74,10 +74,10 @@ class Statistics:
         if version is not None:
             return [_of_version(table, models[0], version)]
         return [
-            _entry(table, model, each.version, each.state)
+            _entry(table, model, version_status.version, version_status.state)
             for model in models
-            for each in model.versions
-            if each.state == State.SERVING or table[model.name, each.version].count
+            for version_status in model.versions
+            if version_status.state == State.SERVING or table[model.name, version_status.version].count
         ]
 
     def _models(self, name: str | None) -> list[ModelStatus]:
@@ -94,26 +94,26 @@ class _Table(dict[tuple[str, str], ModelStatistics]):
         return self[key]
 
 
-def _of_version(table: _Table, model: ModelStatus, asked: str) -> ModelStatistics:
-    states = {each.version: each.state for each in model.versions}
-    version = as_version(asked, states)
+def _of_version(table: _Table, model: ModelStatus, requested: str) -> ModelStatistics:
+    states = {status.version: status.state for status in model.versions}
+    version = as_version(requested, states)
     if version not in states:
         raise VersionNotFound(f"there is no version {version[:64]!r} of {model.name}")
     return _entry(table, model, version, states[version])
 
 
 def _entry(table: _Table, model: ModelStatus, version: str, state: str) -> ModelStatistics:
-    found = table[model.name, version]
-    found.version = _number(version, {each.version for each in model.versions})
+    entry = table[model.name, version]
+    entry.version = _number(version, {status.version for status in model.versions})
     if state == State.SERVING:
-        found.fail = table[model.name, _NONE].fail
-    for each in (found.queue, found.compute_input, found.compute_infer, found.compute_output):
-        each.count = found.success.count
-    return found
+        entry.fail = table[model.name, _NONE].fail
+    for duration in (entry.queue, entry.compute_input, entry.compute_infer, entry.compute_output):
+        duration.count = entry.success.count
+    return entry
 
 
 def _number(version: str, known: Collection[str]) -> str:
-    """The number by which a version may be asked for, or its name where it has none."""
+    """The number of a version (`2` for `v2`), or its name if it has no number of its own."""
     number = version.removeprefix("v")
     return number if as_version(number, known) == version else version
 
@@ -128,31 +128,31 @@ def _table(families: Iterable[Metric]) -> _Table:
     return table
 
 
-def _requests(found: ModelStatistics, sample: Sample) -> None:
+def _requests(entry: ModelStatistics, sample: Sample) -> None:
     if sample.name.endswith("_total"):
-        outcome = found.success if sample.labels["status"] == "ok" else found.fail
+        outcome = entry.success if sample.labels["status"] == "ok" else entry.fail
         outcome.count += int(sample.value)
 
 
-def _run(found: ModelStatistics, sample: Sample) -> None:
+def _run(entry: ModelStatistics, sample: Sample) -> None:
     if sample.name.endswith("_sum"):
-        found.compute_infer.add(sample.value)
+        entry.compute_infer.add(sample.value)
 
 
-def _stage(found: ModelStatistics, sample: Sample) -> None:
+def _stage(entry: ModelStatistics, sample: Sample) -> None:
     if sample.name.endswith("_total"):
         stages = {
-            "queue": found.queue,
-            "input": found.compute_input,
-            "output": found.compute_output,
-            "total": found.success,
-            "refused": found.fail,
+            "queue": entry.queue,
+            "input": entry.compute_input,
+            "output": entry.compute_output,
+            "total": entry.success,
+            "refused": entry.fail,
         }
         stages[sample.labels["stage"]].add(sample.value)
 
 
-def _last(found: ModelStatistics, sample: Sample) -> None:
-    found.last_inference = round(sample.value * 1e3)
+def _last(entry: ModelStatistics, sample: Sample) -> None:
+    entry.last_inference = round(sample.value * 1e3)
 
 
 _READ: dict[str, Callable[[ModelStatistics, Sample], None]] = {

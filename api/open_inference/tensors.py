@@ -1,4 +1,4 @@
-"""Tensors as bytes: little-endian, row-major, no padding; the binary form of both wires.
+"""Tensors in binary form (little-endian, row-major, no padding), for both wires, and in JSON.
 
 Source: https://github.com/kserve/open-inference-protocol and the binary tensor data extension of Triton.
 """
@@ -26,60 +26,62 @@ _BF16 = np.dtype("<u2")
 
 
 def tensor(name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview) -> Tensor:
-    """The tensor that lies in `raw`; raise `BadRequest` unless it holds exactly that.
+    """Decode a tensor from `raw`. Raises `BadRequest` unless `raw` holds exactly this tensor.
 
-    Arrays may look into `raw` itself; BYTES elements are copies.
+    Arrays may be views of `raw`; BYTES elements are copies.
     """
-    wanted = count(name, shape)
+    expected = count(name, shape)
     if datatype == BYTES:
-        return Tensor(name, datatype, tuple(shape), elements(name, wanted, raw))
+        return Tensor(name, datatype, tuple(shape), elements(name, expected, raw))
     dtype = _BF16 if datatype == BF16 else DTYPES[datatype]
-    if len(raw) != wanted * dtype.itemsize:
+    if len(raw) != expected * dtype.itemsize:
         raise BadRequest(
-            f"{name}: {datatype} {list(shape)} takes {wanted * dtype.itemsize} bytes, found {len(raw)}"
+            f"{name}: {datatype} {list(shape)} takes {expected * dtype.itemsize} bytes, found {len(raw)}"
         )
     if datatype == "BOOL" and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
-        raise BadRequest(f"{name}: BOOL is one byte each, 0 or 1")
+        raise BadRequest(f"{name}: each BOOL must be one byte, 0 or 1")
     array = np.frombuffer(raw, dtype).reshape(tuple(shape))
-    # The graph reads from where the bytes lie: an address that is no multiple of their size is not for it.
+    # onnxruntime reads in place and needs an aligned address.
     return Tensor(name, datatype, tuple(shape), array if array.flags.aligned else array.copy())
 
 
-def elements(name: str, wanted: int, raw: bytes | memoryview) -> list[bytes]:
-    """The BYTES elements in `raw`, each with its length before it; raise `BadRequest` unless it is so.
+def elements(name: str, expected: int, raw: bytes | memoryview) -> list[bytes]:
+    """The BYTES elements in `raw`, each preceded by its length. Raises `BadRequest` for another form.
 
-    There are few, so that whoever answers other requests may call it.
+    Their number is limited, so the event loop may call it.
     """
-    if wanted > MOST_BYTES:
-        raise BadRequest(f"{name}: {BYTES} in binary form has at most {MOST_BYTES} elements, found {wanted}")
+    if expected > MOST_BYTES:
+        raise BadRequest(
+            f"{name}: {BYTES} in binary form has at most {MOST_BYTES} elements, found {expected}"
+        )
     view, at = memoryview(raw), 0
-    found: list[bytes] = []
-    while at + _LENGTH.size <= len(view) and len(found) < wanted:
+    items: list[bytes] = []
+    while at + _LENGTH.size <= len(view) and len(items) < expected:
         (size,) = _LENGTH.unpack_from(view, at)
         at += _LENGTH.size
         if size > len(view) - at:
-            raise BadRequest(f"{name}: element {len(found)} says {size} bytes, {len(view) - at} are left")
-        found.append(bytes(view[at : at + size]))
+            raise BadRequest(f"{name}: element {len(items)} has {size} bytes, but {len(view) - at} are left")
+        items.append(bytes(view[at : at + size]))
         at += size
-    if at != len(view) or len(found) != wanted:
+    if at != len(view) or len(items) != expected:
         raise BadRequest(
-            f"{name}: the shape says {wanted} elements; the first {at} of {len(view)} bytes hold {len(found)}"
+            f"{name}: the shape has {expected} elements; found {len(items)} in {at} of {len(view)} bytes"
         )
-    return found
+    return items
 
 
 def packed(data: Data) -> bytes:
-    """A tensor's bytes."""
+    """A tensor in binary form."""
     if isinstance(data, np.ndarray):
         return data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes()
-    return b"".join(part for each in data for part in (_LENGTH.pack(len(each)), each))
+    return b"".join(part for item in data for part in (_LENGTH.pack(len(item)), item))
 
 
-#: Bytes that are read at once, and of the shortest array that is taken out of a longer text.
+#: Bytes parsed at once, and bytes of the shortest array that is parsed in pieces.
 PIECE, LONG = 65_536, 4_096
-#: Fields `data` that are looked at; a request has fewer inputs. What stands behind is read in one go.
+#: Most fields `data` that are searched for; a request has fewer inputs. The rest is parsed at once.
 _MOST_FIELDS = 1024
-#: Commas and opening brackets in what is left, which is read in one go.
+#: Most commas and opening brackets in the rest of the document, which is parsed at once.
 _MOST_VALUES = 100_000
 _KEY, _AFTER_KEY = b'"data"', re.compile(rb"\s*:\s*(?=\[)")
 _NUMERIC = re.compile(rb"[-+0-9.eE,\[\]\s]*")
@@ -88,9 +90,7 @@ _STRUCTURE, _BUT_STRUCTURE = b",[]", b"-+0123456789.eE \t\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Long:
-    """A long array: its text, in which there are no other characters than numbers and arrays have, and the
-    commas and brackets of that.
-    """
+    """A long array of numbers: its JSON text, and the commas and brackets of it (`structure`)."""
 
     text: memoryview
     structure: bytes
@@ -99,10 +99,10 @@ class Long:
 def loads(body: bytes, end: int) -> tuple[Any, dict[str, Long]]:
     """The document in `body[:end]`, and its long arrays.
 
-    Where a field `data` held such an array, the document has a string, by which it is found. Raises
-    `BadRequest` for what is no JSON.
+    A field `data` with a long array is replaced by a string, the array's key. Raises `BadRequest` for
+    invalid JSON.
     """
-    rest, long = _taken_out(body, end)
+    rest, long = _extract_long(body, end)
     if len(rest) > PIECE and sum(map(rest.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise BadRequest(
             f"the body has more than {_MOST_VALUES} values beside arrays of numbers; send binary tensor data"
@@ -117,33 +117,33 @@ def _loads(text: bytes) -> Any:
         raise BadRequest(f"the body is not JSON: {error}") from None
 
 
-def _taken_out(body: bytes, end: int) -> tuple[bytes, dict[str, Long]]:
+def _extract_long(body: bytes, end: int) -> tuple[bytes, dict[str, Long]]:
     if end <= PIECE:
         return body[:end], {}
-    # Nobody can write a string that he does not know.
+    # A random prefix, so that no string of the client can be taken for a key.
     secret = f"{random.getrandbits(128):032x}"
     long: dict[str, Long] = {}
     parts: list[bytes] = []
     done = 0
-    for start, found in _arrays(body, end):
-        name = f"{secret}:{len(long)}"
-        long[name] = found
-        parts += [body[done:start], f'"{name}"'.encode()]
-        done = start + len(found.text)
+    for start, array in _arrays(body, end):
+        key = f"{secret}:{len(long)}"
+        long[key] = array
+        parts += [body[done:start], f'"{key}"'.encode()]
+        done = start + len(array.text)
     return b"".join((*parts, body[done:end])), long
 
 
 def _arrays(body: bytes, end: int) -> Iterator[tuple[int, Long]]:
-    """The long arrays of numbers that follow a key `data`, and where they begin."""
+    """The start and text of each long array of numbers in a field `data`."""
     at = body.find(_KEY, 0, end)
     for _ in range(_MOST_FIELDS):
         if at < 0:
             return
         start = at + len(_KEY)
-        found = _AFTER_KEY.match(body, start, end)
-        # A quote that is escaped belongs to a longer name.
-        if found is not None and body[at - 1 : at] != b"\\":
-            start = found.end()
+        separator = _AFTER_KEY.match(body, start, end)
+        # An escaped quote belongs to a longer key.
+        if separator is not None and body[at - 1 : at] != b"\\":
+            start = separator.end()
             array = _array(body, start, end)
             if array is not None:
                 yield start, array
@@ -152,16 +152,16 @@ def _arrays(body: bytes, end: int) -> Iterator[tuple[int, Long]]:
 
 
 def _array(body: bytes, start: int, end: int) -> Long | None:
-    """What can be an array of numbers, up to its last bracket; None for a short one."""
+    """A candidate for an array of numbers, up to its last bracket; None for a short one."""
     at = _numeric(body, start, min(start + LONG + 1, end))
     if at <= start + LONG:
         return None
     parts, at, size = [], start, LONG
     while at < end:
-        size = min(2 * size, PIECE)  # many that are hardly long cost no whole piece each
+        size = min(2 * size, PIECE)  # grows, since many arrays are hardly longer than LONG
         upto = min(at + size, end)
         part = body[at:upto].translate(None, _BUT_STRUCTURE)
-        if part.translate(None, _STRUCTURE):  # something else begins here; at the latest an object's end
+        if part.translate(None, _STRUCTURE):  # the array ends here, at the latest with its object
             upto = _numeric(body, at, upto)
             parts.append(body[at:upto].translate(None, _BUT_STRUCTURE))
             break
@@ -174,21 +174,21 @@ def _array(body: bytes, start: int, end: int) -> Long | None:
 
 
 def _numeric(body: bytes, start: int, end: int) -> int:
-    """Behind the last character that an array of numbers can have."""
-    found = _NUMERIC.match(body, start, end)
-    return start if found is None else found.end()
+    """The index after the last character that may belong to an array of numbers."""
+    match = _NUMERIC.match(body, start, end)
+    return start if match is None else match.end()
 
 
-def check_form(name: str, shape: Sequence[int], wanted: int, structure: bytes) -> None:
-    """Raise `BadRequest` unless an array of `wanted` elements is flat, or nested as the shape says."""
+def check_form(name: str, shape: Sequence[int], expected: int, structure: bytes) -> None:
+    """Raise `BadRequest` unless an array has `expected` elements and is flat, or nested like the shape."""
     commas = structure.count(b",")
-    if commas + 1 != wanted:
-        raise BadRequest(f"{name}: {list(shape)} has {wanted} elements, found {commas + 1}")
+    if commas + 1 != expected:
+        raise BadRequest(f"{name}: {list(shape)} has {expected} elements, found {commas + 1}")
     flat = b"[%b]" % (b"," * commas)
-    # Built only when it is as long as what was sent: a shape may ask for anything.
+    # The nested form is built only for a matching length, since the client chooses the shape.
     arrays = 1 + sum(accumulate(shape[:-1], mul))
     if structure != flat and (len(structure) != commas + 2 * arrays or structure != _nested(shape)):
-        raise BadRequest(f"{name}: data: arrays are nested as the shape {list(shape)} says, or not at all")
+        raise BadRequest(f"{name}: data: must be flat, or nested like the shape {list(shape)}")
 
 
 def _nested(shape: Sequence[int]) -> bytes:
@@ -199,7 +199,7 @@ def _nested(shape: Sequence[int]) -> bytes:
 
 
 def values(text: memoryview) -> Iterator[list[Any]]:
-    """The elements of an array, flat, some at a time; raise `BadRequest` for what is no JSON."""
+    """The elements of an array, flat, in pieces. Raises `BadRequest` for invalid JSON."""
     rest = b""
     for piece in _pieces(text):
         whole, comma, rest = (rest + _flat(bytes(piece))).rpartition(b",")
@@ -209,7 +209,7 @@ def values(text: memoryview) -> Iterator[list[Any]]:
 
 
 def _flat(piece: bytes) -> bytes:
-    """Without brackets; most pieces have none."""
+    """The piece without brackets; most pieces have none."""
     return piece.translate(None, b"[]") if b"[" in piece or b"]" in piece else piece
 
 
@@ -217,89 +217,89 @@ def _pieces(text: memoryview) -> Iterator[memoryview]:
     return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
 
 
-def joined(pieces: Iterator[NDArray[Any]], wanted: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """`wanted` elements one after the other; None when there are more or fewer."""
-    found, at = np.empty(wanted, dtype), 0
+def joined(pieces: Iterator[NDArray[Any]], expected: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """The pieces as one array of `expected` elements; None when there are more or fewer."""
+    array, at = np.empty(expected, dtype), 0
     for piece in pieces:
-        if at + len(piece) > wanted:
+        if at + len(piece) > expected:
             return None
-        found[at : at + len(piece)] = piece
+        array[at : at + len(piece)] = piece
         at += len(piece)
-    return found if at == wanted else None
+    return array if at == expected else None
 
 
-#: Elements that are read or written at once: between two pieces other threads go on.
+#: Elements parsed or encoded at once; other threads may run between two pieces.
 JSON_PIECE = 16_384
-#: Python's words for what JSON holds, by the kind of numpy's type.
-_TAKES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
+#: The kind of a numpy dtype → the Python types of its JSON values.
+_JSON_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
 _BINARY = ("FP16", BF16)
 
 
 def read(name: str, datatype: str, shape: Sequence[int], data: object) -> Tensor:
-    """The tensor that `data` tells: an array, or a long one of numbers as text.
+    """Decode a tensor from the field `data`: an array, or a `Long`.
 
-    Raises `BadRequest` for what does not fit datatype and shape.
+    Raises `BadRequest` for data that do not fit datatype and shape.
     """
     if datatype in _BINARY:
-        raise BadRequest(f"{name}: {datatype} has no form in JSON; send it as binary tensor data")
+        raise BadRequest(f"{name}: JSON cannot represent {datatype}; send binary tensor data")
     if isinstance(data, Long):
         return Tensor(name, datatype, tuple(shape), _long(name, datatype, shape, data))
     flat = _flattened(name, shape, data)
     if datatype == BYTES:
         _check_types(name, datatype, flat, {str})
-        return Tensor(name, datatype, tuple(shape), [each.encode() for each in flat], text=True)
+        return Tensor(name, datatype, tuple(shape), [item.encode() for item in flat], text=True)
     return Tensor(name, datatype, tuple(shape), _numbers(name, datatype, flat).reshape(tuple(shape)))
 
 
 def _flattened(name: str, shape: Sequence[int], data: object) -> list[Any]:
     if not isinstance(data, list):
-        raise BadRequest(f"{name}: data: it must be an array")
-    wanted = count(name, shape)
+        raise BadRequest(f"{name}: data: must be an array")
+    expected = count(name, shape)
     if data and isinstance(data[0], list):
         data = _unnested(name, shape, data)
-    if len(data) != wanted:
-        raise BadRequest(f"{name}: {list(shape)} has {wanted} elements, found {len(data)}")
+    if len(data) != expected:
+        raise BadRequest(f"{name}: {list(shape)} has {expected} elements, found {len(data)}")
     return data
 
 
 def _unnested(name: str, shape: Sequence[int], data: list[Any]) -> list[Any]:
-    """The elements of nested arrays; at every depth all have the length that the shape says."""
+    """The elements of nested arrays. Raises `BadRequest` unless their lengths are the shape's sides."""
     level, sides = [data], list(shape)
     for axis, side in enumerate(sides):
         if set(map(type, level)) != {list} or set(map(len, level)) != {side}:
-            raise BadRequest(f"{name}: data: nested arrays of {side} were expected for axis {axis}")
+            raise BadRequest(f"{name}: data: axis {axis} must have nested arrays of length {side}")
         level = list(chain.from_iterable(level))
     return level
 
 
 def _numbers(name: str, datatype: str, flat: list[Any]) -> NDArray[Any]:
     dtype = DTYPES[datatype]
-    found = np.empty(len(flat), dtype)
+    array = np.empty(len(flat), dtype)
     for start in range(0, len(flat), JSON_PIECE):
         piece = flat[start : start + JSON_PIECE]
-        _check_types(name, datatype, piece, _TAKES[dtype.kind])
-        found[start : start + JSON_PIECE] = _array_of_numbers(name, datatype, piece, dtype)
-    return found
+        _check_types(name, datatype, piece, _JSON_TYPES[dtype.kind])
+        array[start : start + JSON_PIECE] = _array_of_numbers(name, datatype, piece, dtype)
+    return array
 
 
 def _of_text(name: str, datatype: str, piece: list[Any]) -> NDArray[Any]:
-    """Elements of a text of numbers: nothing else can be there, and any number is one for a float."""
+    """The elements of a piece of a `Long`: they are numbers, so only integer types need a check."""
     dtype = DTYPES[datatype]
     if dtype.kind != "f":
-        _check_types(name, datatype, piece, _TAKES[dtype.kind])
+        _check_types(name, datatype, piece, _JSON_TYPES[dtype.kind])
     return _array_of_numbers(name, datatype, piece, dtype)
 
 
 def _long(name: str, datatype: str, shape: Sequence[int], long: Long) -> NDArray[Any]:
     if datatype == BYTES:
-        raise BadRequest(f"{name}: data: {datatype} takes string; found number")
-    wanted, dtype = count(name, shape), DTYPES[datatype]
-    check_form(name, shape, wanted, long.structure)
+        raise BadRequest(f"{name}: data: {datatype} takes string, found number")
+    expected, dtype = count(name, shape), DTYPES[datatype]
+    check_form(name, shape, expected, long.structure)
     pieces = (_of_text(name, datatype, piece) for piece in values(long.text))
-    found = joined(pieces, wanted, dtype)
-    if found is None:
-        raise BadRequest(f"{name}: the array's commas and brackets do not stand between numbers")
-    return found.reshape(tuple(shape))
+    array = joined(pieces, expected, dtype)
+    if array is None:
+        raise BadRequest(f"{name}: data: a number is missing between commas or brackets")
+    return array.reshape(tuple(shape))
 
 
 def _array_of_numbers(name: str, datatype: str, piece: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -307,18 +307,18 @@ def _array_of_numbers(name: str, datatype: str, piece: list[Any], dtype: np.dtyp
         with np.errstate(over="ignore"):
             array = np.fromiter(piece, dtype, len(piece))
     except OverflowError:
-        raise BadRequest(f"{name}: an element is not within the range of {datatype}") from None
+        raise BadRequest(f"{name}: an element is out of the range of {datatype}") from None
     if dtype.kind == "f" and not np.isfinite(array).all():
-        raise BadRequest(f"{name}: an element is not within the range of {datatype}")
+        raise BadRequest(f"{name}: an element is out of the range of {datatype}")
     return array
 
 
 def _check_types(name: str, datatype: str, flat: list[Any], allowed: set[type]) -> None:
     others = set(map(type, flat)) - allowed
     if others:
-        found = ", ".join(sorted(_JSON.get(each, each.__name__) for each in others))
-        takes = ", ".join(sorted({_JSON[each] for each in allowed}))
-        raise BadRequest(f"{name}: data: {datatype} takes {takes}; found {found}")
+        found = ", ".join(sorted(_JSON.get(kind, kind.__name__) for kind in others))
+        takes = ", ".join(sorted({_JSON[kind] for kind in allowed}))
+        raise BadRequest(f"{name}: data: {datatype} takes {takes}, found {found}")
 
 
 _JSON: dict[type, str] = {
@@ -333,14 +333,14 @@ _JSON: dict[type, str] = {
 
 
 def written(name: str, data: Data) -> bytes:
-    """The flat array in JSON; raise `BadRequest` for what has no form there."""
+    """The flat array in JSON. Raises `BadRequest` for values that JSON cannot represent."""
     if not isinstance(data, np.ndarray):
-        return orjson.dumps([_text(name, each) for each in data])
+        return orjson.dumps([_text(name, item) for item in data])
     if data.dtype == np.float16:
-        raise BadRequest(f"output {name}: FP16 has no form in JSON; ask for it as binary tensor data")
+        raise BadRequest(f"output {name}: JSON cannot represent FP16; request binary tensor data")
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         raise BadRequest(
-            f"output {name}: JSON cannot tell NaN and infinity, which it holds; ask for binary tensor data"
+            f"output {name}: has NaN or infinity, which JSON cannot represent; request binary tensor data"
         )
     return b"[%b]" % b",".join(_pieces_of(np.ascontiguousarray(data).reshape(-1)))
 
@@ -354,6 +354,4 @@ def _text(name: str, element: bytes) -> str:
     try:
         return element.decode()
     except UnicodeDecodeError:
-        raise BadRequest(
-            f"output {name}: an element is not text in UTF-8; ask for it as binary tensor data"
-        ) from None
+        raise BadRequest(f"output {name}: an element is not UTF-8 text; request binary tensor data") from None

@@ -1,4 +1,4 @@
-"""Ask over HTTP, with the standard library alone.
+"""An HTTP client with the standard library only.
 
 usage: python examples/clients/over_http.py PICTURE [http://127.0.0.1:3000] [MODEL]
 """
@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 
 def predict(picture: Path, url: str, model: str | None = None) -> dict[str, object]:
-    """What the model finds in a picture, and which version found it."""
+    """The detections in a picture, and the version that made them."""
     query = urlencode({"model": model} if model else {})
     headers = {"Content-Type": "image/jpeg"}
     request = Request(f"{url}/predict?{query}", picture.read_bytes(), headers)  # noqa: S310 - the caller's own
@@ -23,18 +23,18 @@ def predict(picture: Path, url: str, model: str | None = None) -> dict[str, obje
 
 
 def main() -> None:
-    """Print the answer, or why there is none."""
-    parser = argparse.ArgumentParser(description="What is in a picture, over HTTP.")
+    """Print the answer or the error."""
+    parser = argparse.ArgumentParser(description="Detect objects in a picture, over HTTP.")
     parser.add_argument("picture", type=Path)
     parser.add_argument("url", nargs="?", default="http://127.0.0.1:3000")
-    parser.add_argument("model", nargs="?", help="the service's default if left out")
-    words = parser.parse_args()
+    parser.add_argument("model", nargs="?", help="default: the service's default model")
+    arguments = parser.parse_args()
     try:
-        answer = predict(words.picture, words.url, words.model)
+        answer = predict(arguments.picture, arguments.url, arguments.model)
     except HTTPError as error:
         raise SystemExit(f"{error.code}: {json.load(error)['error']['message']}") from None
     except URLError as error:
-        raise SystemExit(f"no answer from {words.url}: {error.reason}") from None
+        raise SystemExit(f"no answer from {arguments.url}: {error.reason}") from None
     except OSError as error:
         raise SystemExit(str(error)) from None
     print(json.dumps(answer, indent=2))

@@ -1,7 +1,7 @@
-"""What a model found, drawn on the picture, as a file.
+"""The annotated picture: the detections drawn on it, encoded as a file.
 
-The picture is the upright original at its full size, laid on white where it is transparent; of its
-metadata only the colour profile stays, so that no place or owner is passed on.
+The picture is the upright original at its full size, composited on white where it is transparent. Of
+its metadata only the colour profile is kept, so that no location or owner is passed on.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from runners.drawing.palette import Colour, colour_of, text_on
 
 #: A model input so large that a JPEG is never decoded at a smaller scale.
 _FULL = (1 << 30, 1 << 30)
-#: More labels than this cannot be read, whatever the picture.
+#: More labels than this are unreadable on any picture.
 _MOST_LABELS = 200
 _LONGEST_PROFILE = 1_000_000
-#: Pixels; the heap would keep the memory of a bigger picture, four bytes for each, for good.
+#: Pixels from which memory is returned to the system afterwards; the heap would keep 4 bytes for each.
 _BIG = 8_000_000
 
 
@@ -42,7 +42,7 @@ _FORMATS = {
     "image/png": _Format("PNG", 1_000_000, {"compress_level": 1}),
     "image/webp": _Format("WEBP", 16_383, {"quality": 85, "method": 1}),
 }
-#: What a picture can be written as, the usual first.
+#: The formats of annotated pictures, the default first.
 MEDIA_TYPES = tuple(_FORMATS)
 
 
@@ -61,7 +61,7 @@ def annotated(picture: Picture, prediction: Prediction, media_types: Sequence[st
     try:
         return _drawn(decode(picture, _FULL, max_pixels).image, prediction, media_types)
     except MemoryError:
-        raise PictureTooLarge("the picture does not fit in memory with what is drawn on it") from None
+        raise PictureTooLarge("the annotated picture does not fit in memory") from None
     finally:
         if prediction.width * prediction.height >= _BIG:
             lifecycle.trim_memory()
@@ -78,24 +78,24 @@ def _fitting(media_types: Sequence[str], image: Image.Image) -> str:
     for media_type in media_types:
         if max(image.size) <= _FORMATS[media_type].longest_side:
             return media_type
-    most = max(_FORMATS[media_type].longest_side for media_type in media_types)
+    longest = max(_FORMATS[media_type].longest_side for media_type in media_types)
     raise PictureTooLarge(
-        f"the picture has {image.width}x{image.height} pixels; {' or '.join(media_types)} holds at most "
-        f"{most} a side: accept another format"
+        f"the picture has {image.width}x{image.height} pixels; {' or '.join(media_types)} allows at most "
+        f"{longest} per side: accept another format"
     )
 
 
 def _profile(image: Image.Image) -> bytes | None:
-    """The colour profile, if it still tells the truth about RGB pixels."""
+    """The colour profile, if it is valid for RGB pixels."""
     profile = image.info.get("icc_profile")
-    good = isinstance(profile, bytes) and profile[16:20] == b"RGB " and len(profile) <= _LONGEST_PROFILE
-    return profile if good else None
+    valid = isinstance(profile, bytes) and profile[16:20] == b"RGB " and len(profile) <= _LONGEST_PROFILE
+    return profile if valid else None
 
 
 def _encoded(image: Image.Image, media_type: str, profile: bytes | None) -> bytes:
     kind, _, options = _FORMATS[media_type]
     file = BytesIO()
-    image.info = {}  # writers take comments and transparency from it
+    image.info = {}  # Pillow's writers would copy comments and transparency from it
     image.save(file, kind, icc_profile=profile, **options)
     return file.getvalue()
 
@@ -105,19 +105,20 @@ def _encoded(image: Image.Image, media_type: str, profile: bytes | None) -> byte
 
 def mark(image: Image.Image, prediction: Prediction) -> None:
     """Draw on an RGB picture: boxes with their labels, the best on top; labels of the whole picture as
-    rows in a corner. A model that looked for something and found nothing leaves a remark there."""
+    rows in a corner. Without detections a remark is drawn there."""
     sizes = Sizes.of(*image.size)
-    boxed = [(each, pixels(each.bbox, sizes)) for each in prediction.detections if each.bbox is not None]
+    detections = prediction.detections
+    boxed = [(item, pixels(item.bbox, sizes)) for item in detections if item.bbox is not None]
     canvas = ImageDraw.Draw(image)
-    for found, area in reversed(boxed):
-        _frame(canvas, area, colour_of(found.label), sizes)
+    for detection, area in reversed(boxed):
+        _frame(canvas, area, colour_of(detection.label), sizes)
     if sizes.text:
         for tag in _tags(prediction, boxed, sizes):
             _write(canvas, tag, sizes)
 
 
 def pixels(box: Box, sizes: Sizes) -> Area:
-    """A box of 0..1 as an area inside the picture, whatever its numbers are; at least a pixel each way."""
+    """A box of 0..1 as an area inside the picture, clipped to it, of at least one pixel each way."""
     left, right = _span(box[0], box[2], sizes.width)
     top, bottom = _span(box[1], box[3], sizes.height)
     return left, top, right, bottom
@@ -133,8 +134,8 @@ def _place(share: float, length: int) -> int:
 
 
 def _frame(canvas: ImageDraw.ImageDraw, area: Area, colour: Colour, sizes: Sizes) -> None:
-    """A frame inside the area, thin where a thick one would fill it; a thick one with a hair's breadth
-    of black or white at its inner side, so that it stands out from what is like its colour."""
+    """Draw a frame inside the area, thinner in small areas. A thick frame has a thin black or white line
+    at its inner side for contrast with a background of its own colour."""
     left, top, right, bottom = area
     line = max(1, min(sizes.line, min(right - left, bottom - top) // 6))
     hair = line // 4
@@ -146,16 +147,16 @@ def _frame(canvas: ImageDraw.ImageDraw, area: Area, colour: Colour, sizes: Sizes
 
 def _tags(prediction: Prediction, boxed: Sequence[tuple[Detection, Area]], sizes: Sizes) -> list[Tag]:
     if not prediction.detections:
-        return [] if _says_else(prediction) else [nothing(sizes)]
-    whole = [found for found in prediction.detections if found.bbox is None]
+        return [] if _is_other(prediction) else [nothing(sizes)]
+    whole = [detection for detection in prediction.detections if detection.bbox is None]
     rows = panel(whole, sizes) if whole else []
     labels = Labels(sizes, rows)
-    found = (labels.beside(*each) for each in boxed[:_MOST_LABELS])
-    return [*rows, *(tag for tag in found if tag is not None)]
+    tags = (labels.beside(detection, area) for detection, area in boxed[:_MOST_LABELS])
+    return [*rows, *(tag for tag in tags if tag is not None)]
 
 
-def _says_else(prediction: Prediction) -> bool:
-    """Whether the answer is another than detections, which cannot be drawn."""
+def _is_other(prediction: Prediction) -> bool:
+    """Whether the prediction is of another kind than detections, which is not drawn."""
     return prediction.embedding is not None or prediction.masks is not None
 
 

@@ -1,4 +1,4 @@
-"""Where labels stand on a picture: inside it, beside their boxes, none over another."""
+"""The placement of labels: inside the picture, beside their boxes, without overlap."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SMALLEST_TEXT = 7
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Pixels. `text` is 0 where the picture is too small for letters."""
+    """Sizes in pixels. `text` is 0 when the picture is too small for letters."""
 
     width: int
     height: int
@@ -33,7 +33,7 @@ class Sizes:
 
     @classmethod
     def of(cls, width: int, height: int) -> Sizes:
-        """Sizes that look alike on every picture: letters of 1/40 of its side, but of 10 pixels at least."""
+        """Sizes in proportion to the picture: letters of 1/40 of its side, but at least 10 pixels."""
         side = math.sqrt(width * height)
         line = max(1, round(side / 240))
         text = min(max(10, round(side / 40)), min(width, height) // 4)
@@ -46,7 +46,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A line of text on a background; `score` stands at its right end."""
+    """A line of text on a background; `score` is at its right end."""
 
     area: Area
     colour: Colour
@@ -57,11 +57,11 @@ class Tag:
 def panel(whole: Sequence[Detection], sizes: Sizes) -> list[Tag]:
     """Labels of the whole picture, the best first, as rows in the upper left corner.
 
-    They cover no more than half of the height, unless that is less than one row.
+    They cover at most half of the height, but at least one row.
     """
     rows = whole[: max(1, sizes.height // 2 // sizes.row)]
-    texts = [writable(found.label, found.label_id) for found in rows]
-    scores = [f"{found.score:.2f}" for found in rows]
+    texts = [writable(row.label, row.label_id) for row in rows]
+    scores = [f"{row.score:.2f}" for row in rows]
     gap = 3 * sizes.pad
     room = sizes.width - 2 * sizes.pad - gap - width("0.00", sizes.text)
     if room < width("mm", sizes.text):
@@ -72,13 +72,13 @@ def panel(whole: Sequence[Detection], sizes: Sizes) -> list[Tag]:
         for text, score in zip(texts, scores, strict=True)
     )
     return [
-        Tag(_row(i, widest, sizes), colour_of(found.label), text, score)
-        for i, (found, text, score) in enumerate(zip(rows, texts, scores, strict=True))
+        Tag(_row(i, widest, sizes), colour_of(row.label), text, score)
+        for i, (row, text, score) in enumerate(zip(rows, texts, scores, strict=True))
     ]
 
 
 def nothing(sizes: Sizes) -> Tag:
-    """The remark that a model has looked at the picture and found nothing."""
+    """The remark of a prediction without detections."""
     text = shortened(NOTHING, sizes.text, sizes.width - 2 * sizes.pad)
     return Tag(_row(0, width(text, sizes.text), sizes), GREY, text)
 
@@ -89,32 +89,32 @@ def _row(number: int, inner: int, sizes: Sizes) -> Area:
 
 
 class Labels:
-    """Finds a free place for one label after the other, the most important first."""
+    """Finds a free place for each label; call it for the most important label first."""
 
     def __init__(self, sizes: Sizes, taken: Sequence[Tag]) -> None:
         self._sizes = sizes
         self._taken: list[Area] = [tag.area for tag in taken]
 
-    def beside(self, found: Detection, box: Area) -> Tag | None:
-        """The label of a box, without its score where that is too long; None when all is taken."""
-        for text in self._texts(found):
+    def beside(self, detection: Detection, box: Area) -> Tag | None:
+        """The label of a box, without its score if that is too long; None without a free place."""
+        for text in self._texts(detection):
             inner = width(text, self._sizes.text)
             area = self._free(_places(box, inner + 2 * self._sizes.pad, self._sizes))
             if area is not None:
                 self._taken.append(area)
-                return Tag(area, colour_of(found.label), text)
+                return Tag(area, colour_of(detection.label), text)
         return None
 
-    def _texts(self, found: Detection) -> Iterator[str]:
+    def _texts(self, detection: Detection) -> Iterator[str]:
         room = self._sizes.width - 2 * self._sizes.pad
-        name = writable(found.label, found.label_id)
-        full = f"{name} {found.score:.2f}"
+        name = writable(detection.label, detection.label_id)
+        full = f"{name} {detection.score:.2f}"
         if width(full, self._sizes.text) <= room:
             yield full
         yield shortened(name, self._sizes.text, room)
 
     def _free(self, places: NDArray[np.int64]) -> Area | None:
-        """The first of the places [N, 4] that no label has taken."""
+        """The first of the places [N, 4] without another label."""
         if not self._taken:
             return _area(places[0])
         taken = np.array(self._taken)
@@ -134,8 +134,8 @@ def _area(row: NDArray[np.int64]) -> Area:
 
 
 def _places(box: Area, breadth: int, sizes: Sizes) -> NDArray[np.int64]:
-    """Places [N, 4] for a label, the best first, all inside the picture: above the box, below it, then
-    down its left and right edges."""
+    """Candidate places [N, 4] for a label, the best first, all inside the picture: above the box, below
+    it, then down its left and right edges."""
     left, top, right, bottom = box
     breadth, high = min(breadth, sizes.width), sizes.row
     down = range(top, max(top + 1, bottom - high + 1), high)
@@ -144,6 +144,5 @@ def _places(box: Area, breadth: int, sizes: Sizes) -> NDArray[np.int64]:
         *((x, y) for y in list(down)[:8] for x in (left, right - breadth)),
         *((x, top) for x in (left - breadth, right)),
     ]
-    wished = np.array(corners)
-    first = np.clip(wished, 0, (sizes.width - breadth, max(0, sizes.height - high)))
+    first = np.clip(np.array(corners), 0, (sizes.width - breadth, max(0, sizes.height - high)))
     return np.hstack([first, first + np.array([breadth, high])])

@@ -1,4 +1,4 @@
-"""Colours of labels: the same label has the same colour in every picture, process and version."""
+"""The colours of labels: a label has the same colour in every picture, process and version."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ WHITE: Colour = (255, 255, 255)
 GREY: Colour = (96, 96, 96)
 
 _HUES = 24
-# (lightness, saturation): light ones, full ones and dark ones of every hue.
+# (lightness, saturation): a full, a light and a dark tone of every hue.
 _TONES = ((0.5, 1.0), (0.68, 0.95), (0.4, 0.9))
 
 
 def colour_of(label: str) -> Colour:
-    """One of 72 colours, told by the label's letters alone."""
+    """One of 72 colours, derived from the label's text alone."""
     digest = sha256(label.encode("utf-8", "surrogatepass")).digest()
     lightness, saturation = _TONES[digest[1] % len(_TONES)]
     hue = (digest[0] % _HUES) / _HUES
@@ -26,7 +26,7 @@ def colour_of(label: str) -> Colour:
 
 
 def text_on(background: Colour) -> Colour:
-    """Black or white, whichever can be read better; the contrast is at least 4.5."""
+    """Black or white, the one with the higher contrast; it is at least 4.5."""
     return max((BLACK, WHITE), key=lambda text: contrast(text, background))
 
 

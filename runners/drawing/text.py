@@ -1,4 +1,4 @@
-"""Text on pictures, in the font that Pillow brings along: it has ASCII and little more."""
+"""Text on pictures, in Pillow's default font, which has ASCII and little more."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def font(size: int) -> FreeTypeFont:
 
 @lru_cache(maxsize=64)
 def heights(size: int) -> tuple[int, int]:
-    """How far letters reach above their line and below it, in pixels."""
+    """The ascent and descent of letters in pixels."""
     _, above, _, below = font(size).getbbox("Blpg", anchor="ls")
     return -int(above), int(below)
 
 
 def writable(label: str, label_id: int) -> str:
-    """The label as the font can write it: accents are left out, other scripts become `#<label_id>`."""
+    """The label in characters of the font: accents are removed, other scripts become `#<label_id>`."""
     plain = "".join(
-        each for each in unicodedata.normalize("NFKD", label[:_LONGEST]) if not unicodedata.combining(each)
+        char for char in unicodedata.normalize("NFKD", label[:_LONGEST]) if not unicodedata.combining(char)
     )
     words = " ".join(plain.split())
     return words if words and words.isascii() and words.isprintable() else f"#{label_id}"
 
 
 def width(text: str, size: int) -> int:
-    """How many pixels a line takes."""
+    """The width of a line in pixels."""
     return -int(-font(size).getlength(text) // 1)
 
 
 def shortened(text: str, size: int, room: int) -> str:
-    """The text, or as much of its beginning as fits into `room` pixels; empty when not a letter does."""
+    """The text cut to `room` pixels; empty when not even one letter fits."""
     if width(text, size) <= room:
         return text
     for end in range(len(text) - 1, 0, -1):

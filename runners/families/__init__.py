@@ -1,1 +1,1 @@
-"""Model families: how outputs of a graph become answers; one file each."""
+"""Model families, one file each: they turn the outputs of a graph into answers."""

@@ -1,4 +1,4 @@
-"""What a model family is: it knows how outputs become detections, and checks its own parameters."""
+"""The base of model families: a family turns outputs into detections and checks its parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Outputs = Mapping[str, NDArray[Any]]
 
 
 class Parameters(BaseModel):
-    """Base of the families' own `output.parameters`."""
+    """Base of a family's `output.parameters`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,19 +32,19 @@ P = TypeVar("P", bound=Parameters)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a family reads from one picture's outputs; detections by falling score, or a vector [D]."""
+    """The result for one picture: detections by descending score, or a vector [D]."""
 
     detections: tuple[Detection, ...] = ()
     embedding: NDArray[np.float32] | None = None
 
 
 class Family(ABC, Generic[P]):
-    """One way from outputs to detections, set up by one version's config. Holds no state of a call."""
+    """Turns outputs into detections, configured by one version's config. Has no state per call."""
 
     name: ClassVar[str]
     task: ClassVar[str]
     schema: ClassVar[type[Parameters]]
-    #: Whether what it finds has labels, which the config must list.
+    #: Whether the results have labels, which the config must list.
     labelled: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig) -> None:
@@ -59,9 +59,9 @@ class Family(ABC, Generic[P]):
         self.parameters = cast(P, _parse(self.schema, config))
 
     def reads(self, available: Sequence[str]) -> tuple[str, ...]:
-        """Choose the graph outputs that are needed; raise `VersionFailed` if it cannot be told.
+        """The graph outputs that the family reads. Raises `VersionFailed` if they are ambiguous.
 
-        Here: the one that `output.names` names, or the only one that the graph has.
+        Default: the one in `output.names`, or the only output of the graph.
         """
         chosen = self.config.output.names or available
         if len(chosen) != 1:
@@ -73,28 +73,27 @@ class Family(ABC, Generic[P]):
 
     @abstractmethod
     def check(self, outputs: Outputs) -> None:
-        """Raise `ModelFailed` if the outputs do not have the shapes that the family expects."""
+        """Raise `ModelFailed` unless the outputs have the family's shapes."""
 
     @abstractmethod
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
-        """Turn the outputs for one picture, which passed `check`, into what was found."""
+        """The result of one picture's outputs, which passed `check`."""
 
     def threshold(self, options: Options) -> float:
-        """The request's score threshold, or else the model's."""
-        asked = options.threshold
-        return self.config.thresholds.score if asked is None else asked
+        """The request's score threshold; by default the model's."""
+        return self.config.thresholds.score if options.threshold is None else options.threshold
 
 
 def only(outputs: Outputs) -> NDArray[Any]:
-    """The array of a family that reads a single output."""
+    """The single array of a family that reads one output."""
     (array,) = outputs.values()
     return array
 
 
-def expect(holds: bool, what: str, shape: Sequence[int]) -> None:
-    """Raise `ModelFailed`, naming the shape found, unless `holds`."""
-    if not holds:
-        raise ModelFailed(f"the output should be {what}, found {list(shape)}")
+def expect(fits: bool, expected: str, shape: Sequence[int]) -> None:
+    """Raise `ModelFailed`, naming the expected and the actual shape, unless `fits`."""
+    if not fits:
+        raise ModelFailed(f"the output should be {expected}, found {list(shape)}")
 
 
 def _parse(schema: type[Parameters], config: ModelConfig) -> Parameters:

@@ -1,4 +1,4 @@
-"""Family `classifier`: one score a label, reported as labels of the whole picture."""
+"""Family `classifier`: one score per label, reported as labels of the whole picture."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _HINT = f"if they are logits, {CONFIG_FILE} should set output.parameters.softmax
 
 
 class ClassifierParameters(Parameters):
-    """Which output holds the scores and how they are read."""
+    """The output with the scores, and how to read them."""
 
     scores: str | None = Field(
-        default=None, description="graph output [N, C]; left out: output.names, or the only one"
+        default=None, description="graph output [N, C]; default: output.names, or the only output"
     )
     softmax: bool = Field(default=False, description="the output holds logits")
-    top_k: int = Field(default=5, ge=1, le=1000, description="labels reported at most")
+    top_k: int = Field(default=5, ge=1, le=1000, description="maximum number of labels")
 
 
 class Classifier(Family[ClassifierParameters]):
@@ -35,7 +35,7 @@ class Classifier(Family[ClassifierParameters]):
     schema = ClassifierParameters
 
     def reads(self, available: Sequence[str]) -> tuple[str, ...]:
-        """The output that `output.parameters.scores` names, else as any family of one output."""
+        """The output in `output.parameters.scores`; by default see `Family.reads`."""
         named = self.parameters.scores
         if named is None:
             return super().reads(available)
@@ -49,7 +49,7 @@ class Classifier(Family[ClassifierParameters]):
     def check(self, outputs: Outputs) -> None:
         """See `Family.check`."""
         array, count = only(outputs), len(self.config.labels)
-        expect(array.size == count, f"[{count}] (one score a label)", array.shape)
+        expect(array.size == count, f"[{count}] (one score per label)", array.shape)
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:  # noqa: ARG002
         """See `Family.find`."""

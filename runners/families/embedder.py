@@ -1,4 +1,4 @@
-"""Family `embedder`: one vector a picture, such that similar pictures have vectors of similar direction."""
+"""Family `embedder`: one vector per picture; similar pictures have vectors of similar direction."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from runners.geometry import Geometry
 
 
 class EmbedderParameters(Parameters):
-    """How the output becomes a vector."""
+    """How to turn the output into a vector."""
 
     pooling: Literal["none", "first", "mean"] = Field(
         default="none",
         description="none: the output [N, D] is the vector (axes of length 1 are dropped); first: the first "
-        "of the rows [N, T, D], as a class token; mean: their mean",
+        "of the rows [N, T, D], such as a class token; mean: their mean",
     )
-    l2: bool = Field(default=True, description="bring the vector to length 1")
-    dimension: int | None = Field(default=None, ge=1, description="D; left out: any")
+    l2: bool = Field(default=True, description="scale the vector to length 1")
+    dimension: int | None = Field(default=None, ge=1, description="D; default: any")
 
 
 class Embedder(Family[EmbedderParameters]):
@@ -36,16 +36,16 @@ class Embedder(Family[EmbedderParameters]):
 
     def check(self, outputs: Outputs) -> None:
         """See `Family.check`."""
-        array, wanted = only(outputs), self.parameters.dimension
+        array, expected = only(outputs), self.parameters.dimension
         if self.parameters.pooling == "none":
             plain = sum(side != 1 for side in array.shape) <= 1
             expect(plain and array.size > 0, "[D] (or set output.parameters.pooling)", array.shape)
-            found = array.size
+            dimension = array.size
         else:
-            expect(array.ndim == 2 and array.size > 0, "[T, D] (rows to be pooled)", array.shape)
-            found = array.shape[1]
-        if wanted not in (None, found):
-            raise ModelFailed(f"the vector should have {wanted} values, found {found}")
+            expect(array.ndim == 2 and array.size > 0, "[T, D] (rows to pool)", array.shape)
+            dimension = array.shape[1]
+        if expected not in (None, dimension):
+            raise ModelFailed(f"the vector should have {expected} values, found {dimension}")
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:  # noqa: ARG002
         """See `Family.find`."""

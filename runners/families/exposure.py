@@ -1,4 +1,4 @@
-"""Family `exposure`: calls a frame dark, normal or bright; the graph is `exposure_graph.py`'s."""
+"""Family `exposure`: labels a frame dark, normal or bright; the graph is made by `exposure_graph.py`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Exposure(Family[ExposureParameters]):
             raise BadManifest(f"{CONFIG_FILE}: labels: must be {list(LABELS)}, found {config.labels[:5]}")
 
     def reads(self, available: Sequence[str]) -> tuple[str, ...]:
-        """The named output, else `scores`, else the only one."""
+        """The output in `output.names`, else `scores`, else the only one."""
         if self.config.output.names is None and _OUTPUT in available:
             return (_OUTPUT,)
         return super().reads(available)
@@ -39,7 +39,7 @@ class Exposure(Family[ExposureParameters]):
     def check(self, outputs: Outputs) -> None:
         """See `Family.check`."""
         shape = only(outputs).shape
-        expect(shape == (len(LABELS),), f"[{len(LABELS)}] (one score a label)", shape)
+        expect(shape == (len(LABELS),), f"[{len(LABELS)}] (one score per label)", shape)
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:  # noqa: ARG002
         """The best label, if it reaches the threshold."""

@@ -1,7 +1,7 @@
-"""Family `fastestdet`: one feature map; each cell names at most one object.
+"""Family `fastestdet`: one feature map; each cell predicts at most one object.
 
 The output is [5 + C, H, W]: objectness, tx, ty, tw, th, then C class probabilities, all but the box
-already activated. Cell (x, y) means the box with centre ((x + tanh tx) / W, (y + tanh ty) / H) and
+already activated. Cell (x, y) predicts the box with centre ((x + tanh tx) / W, (y + tanh ty) / H) and
 sides sigmoid tw, sigmoid th. Versions differ in the score: objectness^a * class^b.
 """
 
@@ -23,7 +23,7 @@ _BEFORE_CLASSES = 5
 
 
 class FastestDetParameters(Parameters):
-    """The score's formula. There is no default: the versions' tensors look alike."""
+    """The exponents of the score. They have no default: the tensors of v1 and v2 look alike."""
 
     objectness_exponent: float = Field(ge=0, le=10, description="1 in v1, 0.6 in v2")
     class_exponent: float = Field(ge=0, le=10, description="1 in v1, 0.4 in v2")
@@ -41,7 +41,7 @@ class FastestDet(Family[FastestDetParameters]):
         shape = only(outputs).shape
         channels = _BEFORE_CLASSES + len(self.config.labels)
         fits = len(shape) == 3 and shape[0] == channels
-        expect(fits, f"[{channels}, H, W] (5 + one channel a label)", shape)
+        expect(fits, f"[{channels}, H, W] (5 + one channel per label)", shape)
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
@@ -76,7 +76,7 @@ def _boxes(raw: Floats, cells: NDArray[np.intp], shape: tuple[Any, ...]) -> Floa
     rows, columns = np.divmod(cells, shape[1])
     offsets = np.tanh(raw[:2])
     centre = (np.stack([columns, rows]) + offsets) / np.array([[shape[1]], [shape[0]]])
-    # The sigmoid by tanh cannot overflow.
+    # The sigmoid is computed by tanh, which cannot overflow.
     half = 0.25 * (1 + np.tanh(raw[2:] / 2))
     boxes: Floats = np.concatenate([centre - half, centre + half]).T
     return boxes

@@ -1,4 +1,4 @@
-"""The model families there are: to add one, write its file and its line here."""
+"""The list of model families. To add one, write its file and add a line here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAMILIES: Mapping[str, type[Family[Any]]] = {
 
 
 def family_of(config: ModelConfig) -> Family[Any]:
-    """The family of a config, set up; raise `BadManifest` naming field, value and what is allowed."""
+    """The configured family. Raises `BadManifest`, naming field, value and the allowed values."""
     family = FAMILIES.get(config.family)
     if family is None:
         allowed = ", ".join(FAMILIES)
@@ -38,28 +38,26 @@ def family_of(config: ModelConfig) -> Family[Any]:
 
 
 def check_config(config: ModelConfig) -> None:
-    """Check what `ModelConfig` alone can't: the family, its parameters and labels, fields that
-    exclude each other. Raise `BadManifest` naming field, value found and what is allowed.
+    """Check the family, its parameters and labels, and fields that exclude each other.
+
+    Raises `BadManifest`, naming field, value and the allowed values.
     """
     family_of(config)
     _check_bytes(config)
 
 
 def _check_bytes(config: ModelConfig) -> None:
-    """A graph that takes bytes gets them as they are."""
-    given = config.input
-    if given.dtype != "uint8":
+    """A uint8 input is not scaled or normalised."""
+    if config.input.dtype != "uint8":
         return
     for field, plain in (("scale", 1.0), ("mean", None), ("std", None)):
-        found = getattr(given, field)
-        if found != plain:
-            raise BadManifest(
-                f"{CONFIG_FILE}: input.{field}: with dtype uint8 it must be left out, found {found}"
-            )
+        value = getattr(config.input, field)
+        if value != plain:
+            raise BadManifest(f"{CONFIG_FILE}: input.{field}: not allowed with dtype uint8, found {value}")
 
 
 def json_schema() -> dict[str, Any]:
-    """The one JSON Schema of `config.json`: each family's parameters stand under `allOf`."""
+    """The JSON Schema of `config.json`; each family's parameters are under `allOf`."""
     schema = ModelConfig.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = CONFIG_FILE

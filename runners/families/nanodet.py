@@ -1,4 +1,4 @@
-"""Family `nanodet`: for each of three strides the class scores, and the sides' distances as distributions.
+"""Family `nanodet`: class scores, and the distances of the sides as distributions, for three strides.
 
 For strides s of 8, 16 and 32 pixels the outputs are `cls_pred_stride_s` [n, C], already activated, and
 `dis_pred_stride_s` [n, 4 * B]: for the left, top, right and bottom side B logits of being 0, 1 … B - 1
@@ -56,17 +56,17 @@ class NanoDet(NamedOutputs[NanoDetParameters]):
             scores, sides = outputs[grid.scores].shape, outputs[grid.sides].shape
             expect(
                 scores == (cells, labels),
-                f"[{cells}, {labels}] (one score a label) for {grid.scores}",
+                f"[{cells}, {labels}] (one score per label) for {grid.scores}",
                 scores,
             )
             fits = len(sides) == 2 and sides[0] == cells and sides[1] > 0 and sides[1] % _SIDES == 0
-            expect(fits, f"[{cells}, 4 * B] (as many bins for each side) for {grid.sides}", sides)
+            expect(fits, f"[{cells}, 4 * B] (the same number of bins for each side) for {grid.sides}", sides)
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
         least = self.threshold(options)
         parts = [grid.read(outputs, least) for grid in self._grids]
-        boxes, scores, label_ids = (np.concatenate(each) for each in zip(*parts, strict=True))
+        boxes, scores, label_ids = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return Found(
             as_detections(
                 boxes / self._size,

@@ -1,8 +1,8 @@
-"""Family `shapes`: a small anchor-free detector whose graph already activates everything.
+"""Family `shapes`: a small anchor-free detector whose outputs are already activated.
 
 The output `predictions` is [4 + C, H, W]: the distances from the cell's centre to the left, top, right
 and bottom side in 0..1 of the input's sides, then C class scores. The centre of cell (x, y) is
-((x + 0.5) / W, (y + 0.5) / H); each cell names at most one object, of its best class.
+((x + 0.5) / W, (y + 0.5) / H); each cell predicts at most one object, of its best class.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Shapes(Family[ShapesParameters]):
     schema = ShapesParameters
 
     def reads(self, available: Sequence[str]) -> tuple[str, ...]:
-        """The named output, else `predictions`, else the only one."""
+        """The output in `output.names`, else `predictions`, else the only one."""
         if self.config.output.names is None and _OUTPUT in available:
             return (_OUTPUT,)
         return super().reads(available)
@@ -45,7 +45,7 @@ class Shapes(Family[ShapesParameters]):
         shape = only(outputs).shape
         channels = _BEFORE_CLASSES + len(self.config.labels)
         fits = len(shape) == 3 and shape[0] == channels
-        expect(fits, f"[{channels}, H, W] (4 + one channel a label)", shape)
+        expect(fits, f"[{channels}, H, W] (4 + one channel per label)", shape)
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""

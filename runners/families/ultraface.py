@@ -1,4 +1,4 @@
-"""Family `ultraface`: boxes that the graph has decoded, and the scores of each.
+"""Family `ultraface`: decoded boxes, and the scores of each.
 
 The outputs are `scores` [K, 1 + C], background first, already activated, and `boxes` [K, 4]: x1, y1, x2,
 y2 in 0..1 of the input. Source: Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB, whose exports hold
@@ -34,7 +34,7 @@ class UltraFace(NamedOutputs[UltraFaceParameters]):
         scores, boxes = (outputs[name].shape for name in self.names)
         columns = 1 + len(self.config.labels)
         fits = len(scores) == 2 and scores[1] == columns
-        expect(fits, f"[K, {columns}] (background, then one column a label) for scores", scores)
+        expect(fits, f"[K, {columns}] (background, then one column per label) for scores", scores)
         expect(boxes == (scores[0], 4), f"[{scores[0]}, 4] for boxes", boxes)
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:

@@ -1,10 +1,10 @@
-"""Family `yolox`: one row a cell, of three grids one after another.
+"""Family `yolox`: one row per cell of three grids.
 
 The output is [N, 5 + C]: tx, ty, tw, th, objectness, then C class scores, the scores already activated.
-Rows run over the cells of strides 8, 16 and 32 pixels, each grid row by row. Cell (x, y) of stride s means
+Rows run over the cells of strides 8, 16 and 32 pixels, each grid row by row. Cell (x, y) of stride s predicts
 the box with centre ((tx + x) s, (ty + y) s) and sides s exp tw, s exp th in pixels of the input; the score
 is objectness * class. Formulas: demo_postprocess of Megvii-BaseDetection/YOLOX. An export with
-`--decode_in_inference` has done that already: its four values are centre and sides in pixels.
+`--decode_in_inference` applies them in the graph: the four values are centre and sides in pixels.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from runners.scores import as_scores
 
 _BEFORE_CLASSES = 5
 _STRIDES = (8, 16, 32)
-# exp of more is wider than any input; of very much more it is infinite.
+# exp of a larger value is wider than any input, and would overflow.
 _MOST = 20.0
 
 
 class YoloXParameters(Parameters):
-    """How far the graph itself goes."""
+    """Whether the graph decodes its boxes."""
 
     decoded: bool = Field(default=False, description="exported with --decode_in_inference")
 
@@ -48,9 +48,11 @@ class YoloX(Family[YoloXParameters]):
     def check(self, outputs: Outputs) -> None:
         """See `Family.check`."""
         shape = only(outputs).shape
-        wanted = (len(self._cells), _BEFORE_CLASSES + len(self.config.labels))
+        expected = (len(self._cells), _BEFORE_CLASSES + len(self.config.labels))
         expect(
-            shape == wanted, f"{list(wanted)} (family 'yolox': one row a cell, 5 + one column a label)", shape
+            shape == expected,
+            f"{list(expected)} (family 'yolox': one row per cell, 5 + one column per label)",
+            shape,
         )
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
@@ -58,7 +60,7 @@ class YoloX(Family[YoloXParameters]):
         rows = only(outputs)
         objectness = as_scores(rows[:, 4], "objectness")
         least = self.threshold(options)
-        # A class score is at most 1: only where the objectness suffices can the product.
+        # A class score is at most 1, so the product reaches the threshold only where the objectness does.
         likely = np.flatnonzero(objectness >= least)
         classes = as_scores(rows[likely, _BEFORE_CLASSES:], "class scores")
         label_ids = classes.argmax(axis=1)

@@ -207,7 +207,7 @@ def test_other_bodies_are_refused_as_predict_refuses_them(
 
 def test_a_picture_that_no_wanted_format_can_hold_is_too_large(api: Service) -> None:
     wide = picture("PNG", (17_000, 9))
-    assert "16383 a side" in refused(annotated(api, wide, "image/webp"), 422, "image_too_large")
+    assert "16383 per side" in refused(annotated(api, wide, "image/webp"), 422, "image_too_large")
     assert opened(annotated(api, wide, "image/webp, */*;q=0.1")).shape == (9, 17_000, 3)
 
 

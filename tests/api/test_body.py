@@ -56,7 +56,7 @@ def _read(receive: Receive, limit: int = 10, seconds: float = 60, **headers: str
     scope = _scope(**headers)
     with _request(seconds):
         return asyncio.run(
-            body.read(Request(scope, body.Bounded(scope, receive, limit, budget.ByteBudget(10**9))))
+            body.read(Request(scope, body.BoundedReceive(scope, receive, limit, budget.ByteBudget(10**9))))
         )
 
 

@@ -30,7 +30,7 @@ def test_a_bomb_is_not_expanded_beyond_the_limit(pack: object) -> None:
     body = pack(bytes(64 * MEGABYTE))
     held: list[int] = []
     name = "gzip" if pack is gzip.compress else "deflate"
-    with pytest.raises(BodyTooLarge, match="expanded"):
+    with pytest.raises(BodyTooLarge, match="1000000 bytes after decompression"):
         content_encoding.expand(body, name, MEGABYTE, held.append)
     assert sum(held) <= MEGABYTE
     assert max(held) <= 262_144
@@ -89,7 +89,7 @@ def test_deflate_is_read_with_the_head_of_zlib_and_without(body: bytes, level: i
 def test_members_of_gzip_that_follow_each_other_are_one_body(parts: list[bytes]) -> None:
     sent = b"".join(gzip.compress(part, 1) for part in parts)
     assert content_encoding.expand(sent, "gzip", MEGABYTE, lambda _: None) == b"".join(parts)
-    with pytest.raises(BadRequest, match="ends too soon"):
+    with pytest.raises(BadRequest, match="truncated gzip"):
         content_encoding.expand(sent[:-1], "gzip", MEGABYTE, lambda _: None)
 
 
@@ -121,8 +121,8 @@ def test_names_of_encodings() -> None:
         assert isinstance(refused.value, UnsupportedMediaType)
         assert refused.value.accepted == ("gzip", "deflate")
         assert len(refused.value.message) < 200
-    assert content_encoding.wanted("gzip", 10_000) == "gzip"
-    assert [content_encoding.wanted(name, 10_000) for name in (None, "gzip, deflate", "br", "*")] == [
+    assert content_encoding.for_answer("gzip", 10_000) == "gzip"
+    assert [content_encoding.for_answer(name, 10_000) for name in (None, "gzip, deflate", "br", "*")] == [
         None
     ] * 4
-    assert content_encoding.wanted("gzip", 100) is None
+    assert content_encoding.for_answer("gzip", 100) is None

@@ -162,7 +162,7 @@ def test_a_folder_with_the_familys_config_comes_in(
         ("yolox_nano", "nanodet", "output.names: family 'nanodet' reads 6 outputs"),
         ("nanodet_m_320", "yolox", "family 'yolox' reads one output"),
         ("ultraface_slim_320", "shapes", "family 'shapes' reads one output"),
-        ("yolox_nano", "shapes", "should be [84, H, W] (4 + one channel a label), found [3549, 85]"),
+        ("yolox_nano", "shapes", "should be [84, H, W] (4 + one channel per label), found [3549, 85]"),
     ],
 )
 def test_a_graph_of_another_family_is_refused_with_a_plain_reason(

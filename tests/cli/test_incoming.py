@@ -44,7 +44,7 @@ class TestImport:
         okawari("import", tree / "code/1")
         refused = okawari("import", tree / "code/1", exit_code=1)
         assert refused.stderr == (
-            "okawari: code:v1 is in the store already, with the same files; nothing was changed\n"
+            "okawari: code:v1 is already in the store with the same files; nothing changed\n"
         )
 
     def test_one_refused_does_not_stop_the_others(self, okawari: Okawari, tree: Path) -> None:
@@ -82,14 +82,14 @@ class TestImport:
         (tree / "lone.onnx").write_bytes((tree / "code/1/weights.onnx").read_bytes())
         refused = okawari("import", tree, exit_code=1)
         assert "code/1" in refused.stderr
-        assert "move the file out" in refused.stderr
+        assert "move the .onnx elsewhere" in refused.stderr
         (tree / "lone.onnx").unlink()
         okawari("import", tree)
 
     def test_an_empty_tree_is_no_error(self, okawari: Okawari, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         done = okawari("import", tmp_path / "empty")
-        assert (done.stdout, "no versions in it" in done.stderr) == ("", True)
+        assert (done.stdout, "contains no version" in done.stderr) == ("", True)
 
     def test_one_onnx_file(self, okawari: Okawari, tree: Path, tmp_path: Path) -> None:
         weights, config = tree / "code/1/weights.onnx", tmp_path / "c.json"
@@ -128,7 +128,7 @@ class TestImport:
         okawari("import", "nowhere", exit_code=2)
 
     def test_a_name_for_a_whole_tree_is_refused(self, okawari: Okawari, tree: Path) -> None:
-        assert "go with one version" in okawari("import", tree, "--name", "x", exit_code=1).stderr
+        assert "need a single version" in okawari("import", tree, "--name", "x", exit_code=1).stderr
 
 
 class TestGet:
@@ -212,7 +212,7 @@ class TestExport:
     def test_what_is_not_there_is_refused_with_what_is(self, okawari: Okawari, tree: Path) -> None:
         okawari("import", tree)
         text = okawari("export", "code", "v", exit_code=1).stderr
-        assert text == "okawari: there is no version v of code; there is v1, v2, v10\n"
+        assert text == "okawari: there is no version v of code; versions: v1, v2, v10\n"
 
 
 class TestRemove:

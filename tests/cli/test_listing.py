@@ -64,7 +64,7 @@ class TestView:
         unwanted = DesiredState(required=("other",))
         sights = {"code": ModelInfo("code", "v1", {"v1": VersionInfo("v1")})}
         code, other = views(sights, unwanted, [], False)
-        assert (code.target, code.versions[0].note) == (None, "the model is not wanted by OKAWARI_SERVE")
+        assert (code.target, code.versions[0].note) == (None, "the model is not selected by OKAWARI_SERVE")
         assert (other.name, other.reason, other.versions) == ("other", "not in the store", ())
 
     def test_a_version_whose_files_are_gone_serves_on(self) -> None:
@@ -177,7 +177,7 @@ class TestStatus:
         service.write(host="::", tls=True, grpc=grpc)
         lines = okawari("status").stdout.splitlines()
         assert f"HTTP     https://[::1]:3000{everywhere}" in lines
-        assert f"gRPC     [::1]:50051, TLS, only clients with a certificate{everywhere}" in lines
+        assert f"gRPC     [::1]:50051, TLS, client certificate required{everywhere}" in lines
         document = json.loads(okawari("status", "--json").stdout)
         assert document["http"] == {"url": "https://[::1]:3000", "everywhere": True}
         assert document["grpc"] == {

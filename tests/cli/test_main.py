@@ -59,7 +59,7 @@ def test_a_setting_that_cannot_be_is_a_refusal(okawari: Okawari, monkeypatch: py
     monkeypatch.setenv("WORKERS", "many")
     text = okawari("models", exit_code=1).stderr
     assert text.startswith("okawari: WORKERS: Input should be a valid integer")
-    assert text.endswith("; it is 'many'\n")
+    assert text.endswith(", found 'many'\n")
 
 
 def test_a_damaged_state_is_a_refusal_that_names_the_file(okawari: Okawari, desired: DesiredFile) -> None:
@@ -111,7 +111,7 @@ def test_the_module_is_the_command(home: Path, tmp_path: Path) -> None:
 def test_colours_and_bars_are_for_terminals(home: Path, tmp_path: Path) -> None:
     write_version(tmp_path, "code", "v1", 1, bytes_of_ballast=8_000_000)
     drawn = on_a_terminal("import", str(tmp_path / "code/v1"), home=home)
-    assert "trying the model" in drawn
+    assert "testing the model" in drawn
     assert "imported code:v1" in drawn
     assert "\x1b[" in on_a_terminal("models", home=home)
 
@@ -158,6 +158,6 @@ def test_a_variable_that_is_no_setting_is_told_once_by_commands_that_read_settin
     for command in (["models"], ["status"], ["models", "--json"]):
         done = okawari(*command)
         assert done.stderr.count("OKAWARI_WORKERS: ") == 1
-        assert "it is WORKERS" in done.stderr
+        assert "use WORKERS" in done.stderr
         assert "OKAWARI_WORKERS" not in done.stdout
     assert "OKAWARI_WORKERS" not in okawari("families").output

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.client import AT_ONCE, Asker, connect, service_url
+from cli.client import AT_ONCE, PredictClient, connect, service_url
 from cli.errors import Refused
-from cli.image_files import PassedOver, pictures, places
-from cli.predict_command import _ask_all, best
+from cli.image_files import SkippedFiles, pictures, places
+from cli.predict_command import _predict_all, best
 from tests.cli.conftest import Okawari, Service
 from tests.cli.test_main import child
 from workers.run_folder import RunFolder
@@ -59,7 +59,7 @@ class TestGathering:
         self, tmp_path: Path, suffix: str
     ) -> None:
         touch(tmp_path / f"x.{suffix}")
-        passed = PassedOver()
+        passed = SkippedFiles()
         assert pictures([tmp_path], passed) == [tmp_path / f"x.{suffix}"]
         assert (passed.count, passed.folders) == (0, [])
 
@@ -74,18 +74,18 @@ class TestGathering:
         (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
         os.mkfifo(tmp_path / "pipe")
         touch(tmp_path / ".hidden")
-        passed = PassedOver()
+        passed = SkippedFiles()
         assert pictures([tmp_path], passed) == []
         assert (passed.count, passed.folders) == (1004, [tmp_path])
-        told = passed.told()
-        assert told.startswith("0.txt, 1.txt, 2.txt and 997 more (no picture); ")
+        told = passed.summary()
+        assert told.startswith("0.txt, 1.txt, 2.txt and 997 more (not a picture); ")
         assert all(name in told for name in ("moving.gif (", "GIF", "x.annotated.jpg (", "gone.txt", "pipe"))
         assert ".hidden" not in told
         assert len(told) < 300
 
     def test_a_folder_whose_pictures_were_named_before_holds_pictures(self, tmp_path: Path) -> None:
         touch(tmp_path / "a/x.jpg", tmp_path / "b/y.txt")
-        passed = PassedOver()
+        passed = SkippedFiles()
         assert len(pictures([tmp_path / "a/x.jpg", tmp_path / "a", tmp_path / "b"], passed)) == 1
         assert passed.folders == [tmp_path / "b"]
 
@@ -128,7 +128,7 @@ class TestFinding:
         assert "--url" in text
 
     def test_a_service_that_starts_is_told(self, home: Path, service: Service) -> None:
-        with pytest.raises(Refused, match="does not listen yet"):
+        with pytest.raises(Refused, match="not listening yet"):
             service_url(RunFolder(home))
 
     @pytest.mark.parametrize(
@@ -152,11 +152,11 @@ class TestFinding:
             text = okawari(
                 "predict", "x.jpg", "--url", url.format(port=unused.getsockname()[1]), exit_code=1
             ).stderr
-        assert "nothing answers at" in text
+        assert "no service answers at" in text
         assert text.count("\n") == 1
 
     def test_something_else_there_is_told(self) -> None:
-        with _server() as url, pytest.raises(Refused, match="is not this service"):
+        with _server() as url, pytest.raises(Refused, match="is not an Okawari service"):
             connect(url, own=True)
 
     def test_no_pictures_is_a_refusal(self, okawari: Okawari, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ class TestFinding:
         assert "no pictures in empty" in okawari("predict", "empty", exit_code=1).stderr
         touch(tmp_path / "empty/notes.txt")
         text = okawari("predict", "empty", exit_code=1).stderr
-        assert "1 file: notes.txt (no picture)" in text
+        assert "1 file: notes.txt (not a picture)" in text
         assert text.count("\n") == 1
 
 
@@ -191,10 +191,11 @@ def _server() -> Iterator[str]:
         server.server_close()
 
 
-def asker(answer: Any, slept: list[float] | None = None) -> Asker:
+def asker(answer: Any, slept: list[float] | None = None) -> PredictClient:
     """One whose service is played by `answer(request)`."""
     client = httpx.Client(base_url="http://test", transport=httpx.MockTransport(answer))
-    return Asker(client, {"model": "m"}, "image/png", sleep=(slept if slept is not None else []).append)
+    sleep = (slept if slept is not None else []).append
+    return PredictClient(client, {"model": "m"}, "image/png", sleep=sleep)
 
 
 class TestAsking:
@@ -209,14 +210,14 @@ class TestAsking:
             ]
         )
         slept: list[float] = []
-        outcome = asker(lambda _: next(answers), slept).ask(tmp_path / "x.jpg", None)
+        outcome = asker(lambda _: next(answers), slept).predict(tmp_path / "x.jpg", None)
         assert (outcome.answer, outcome.failed, slept) == (_ANSWER, None, [1.0, 2.0, 1.0])
 
     def test_it_is_not_asked_for_ever(self, tmp_path: Path) -> None:
         touch(tmp_path / "x.jpg")
         slept: list[float] = []
         error = {"error": {"code": "overloaded", "message": "all 4 places are taken"}}
-        outcome = asker(lambda _: httpx.Response(429, json=error), slept).ask(tmp_path / "x.jpg", None)
+        outcome = asker(lambda _: httpx.Response(429, json=error), slept).predict(tmp_path / "x.jpg", None)
         assert outcome.failed is not None
         assert (outcome.failed.code, outcome.failed.reason) == ("overloaded", "all 4 places are taken")
         assert len(slept) == 4
@@ -227,7 +228,7 @@ class TestAsking:
     )
     def test_strange_answers_are_a_reason_too(self, tmp_path: Path, response: httpx.Response) -> None:
         touch(tmp_path / "x.jpg")
-        outcome = asker(lambda _: response).ask(tmp_path / "x.jpg", None)
+        outcome = asker(lambda _: response).predict(tmp_path / "x.jpg", None)
         assert outcome.failed is not None
         assert outcome.failed.code == "strange"
 
@@ -236,7 +237,7 @@ class TestAsking:
             raise httpx.ReadError("the peer has gone")
 
         touch(tmp_path / "x.jpg")
-        outcome = asker(breaks).ask(tmp_path / "x.jpg", None)
+        outcome = asker(breaks).predict(tmp_path / "x.jpg", None)
         assert outcome.failed is not None
         assert outcome.failed.reason == "no answer: the peer has gone"
 
@@ -250,14 +251,14 @@ class TestAsking:
             together.wait()
             return httpx.Response(200, json=_ANSWER)
 
-        outcomes = list(_ask_all(asker(answer), files, {}, shown=False))
+        outcomes = list(_predict_all(asker(answer), files, {}, shown=False))
         assert [outcome.file for outcome in outcomes] == files
         assert [outcome.failed for outcome in outcomes] == [None] * len(files)
 
     def test_a_folder_that_cannot_be_written_is_a_reason(self, tmp_path: Path) -> None:
         touch(tmp_path / "x.jpg")
         found = asker(lambda _: httpx.Response(200, json=_ANSWER))
-        outcome = found.ask(tmp_path / "x.jpg", tmp_path / "gone" / "x.annotated.png")
+        outcome = found.predict(tmp_path / "x.jpg", tmp_path / "gone" / "x.annotated.png")
         assert outcome.failed is not None
         assert outcome.failed.reason == "No such file or directory"
 

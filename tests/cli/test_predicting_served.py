@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.client import Asker
+from cli.client import PredictClient
 from runners.drawing.palette import colour_of
 from tests.cli.conftest import Okawari
 from tests.cli.test_main import on_a_terminal
@@ -106,7 +106,7 @@ def test_one_that_fails_is_told_and_the_others_are_answered(
     assert len(done.stdout.splitlines()) == 4
     broken, gone = [line for line in done.stderr.splitlines() if line.startswith("okawari: ")]
     assert "broken.jpg: the JPEG" in broken
-    assert gone == f"okawari: {photos / 'gone.jpg'}: there is no such file"
+    assert gone == f"okawari: {photos / 'gone.jpg'}: file not found"
     assert len(list(seen.iterdir())) == 3
     told = okawari("predict", photos / "broken.jpg", "--json", exit_code=1).stdout
     assert json.loads(told)["error"]["code"] == "invalid_image"
@@ -138,7 +138,7 @@ def test_answer_and_picture_are_of_one_version_though_a_swap_comes_between(
 
     hooks: dict[str, list[Any]] = {"request": [swap]}
     with httpx.Client(base_url=running.url, event_hooks=hooks, trust_env=False) as client:
-        outcome = Asker(client, {"model": "m", "threshold": "0"}, "image/png").ask(
+        outcome = PredictClient(client, {"model": "m", "threshold": "0"}, "image/png").predict(
             tmp_path / "x.jpg", tmp_path / "x.png"
         )
     assert outcome.answer is not None
@@ -155,7 +155,7 @@ def test_answer_and_picture_are_of_one_version_though_a_swap_comes_between(
 
 def test_a_terminal_sees_a_bar(running: Running, photos: Path) -> None:
     shown = on_a_terminal("predict", str(photos), home=running.home)
-    assert "asking" in shown
+    assert "predicting" in shown
     assert "3/3" in shown
     assert "shapes:v2" in shown
 
@@ -165,7 +165,7 @@ def test_what_is_passed_over_is_told_at_the_end_and_changes_no_exit(okawari: Oka
     shutil.copy(SHAPES[0], photos / "b.jfif")
     done = okawari("predict", photos)
     assert "b.jfif" in done.stdout
-    assert done.stderr.splitlines()[-1] == "passed over 1 file: notes.txt (no picture)"
+    assert done.stderr.splitlines()[-1] == "skipped 1 file: notes.txt (not a picture)"
 
 
 def test_a_folder_without_pictures_is_an_error_beside_others(okawari: Okawari, photos: Path) -> None:

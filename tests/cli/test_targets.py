@@ -36,7 +36,7 @@ class TestDown:
         ("arguments", "said"),
         [
             (("nope", "1"), "there is no model 'nope'"),
-            (("code", "3"), "there is no version v3 of code; there is v1, v2"),
+            (("code", "3"), "v3 of code; versions: v1, v2"),
             (("code", "latest"), "there is no version latest"),
             (("code", ""), "there is no version"),
         ],
@@ -57,11 +57,11 @@ class TestDown:
 
     def test_following_a_dangling_latest_is_refused(self, okawari: Okawari, home: Path) -> None:
         (home / "models/code/latest").write_text("v9")
-        assert "names v9, which is not there" in okawari("follow", "code", "latest", exit_code=1).stderr
+        assert "names v9, which does not exist" in okawari("follow", "code", "latest", exit_code=1).stderr
 
     def test_a_store_that_is_away_is_said(self, okawari: Okawari, home: Path) -> None:
         (home / "models").rename(home / "away")
-        assert "cannot be read" in okawari("pin", "code", "1", exit_code=1).stderr
+        assert "cannot read the store" in okawari("pin", "code", "1", exit_code=1).stderr
 
 
 class TestUp:
@@ -83,7 +83,7 @@ class TestUp:
 
         service.turns = [first_serves, other_serves]
         done = okawari("pin", "code", "1")
-        assert done.stdout == "code is pinned to v1; v1 serves\n"
+        assert done.stdout == "code is pinned to v1; v1 is serving\n"
         assert (told, service.turns) == (["v1"], [])
 
     def test_a_version_that_fails_is_refused_and_the_wish_put_back(
@@ -98,7 +98,7 @@ class TestUp:
 
         service.turns = [fails]
         text = okawari("pin", "code", "1", exit_code=1).stderr
-        assert text == "okawari: code:v1 was refused and the target put back: its outputs are NaN\n"
+        assert text == "okawari: code:v1 failed and the previous target was restored: its outputs are NaN\n"
         wish = desired.read().models["code"]
         assert (wish.target, wish.actor, wish.reason) == ("v2", "somebody", "before")
 
@@ -125,7 +125,7 @@ class TestUp:
             service.says("code", "v1")
 
         service.turns = [lambda: None, serves]
-        assert "v1 serves" in okawari("pin", "code", "1").stdout
+        assert "v1 is serving" in okawari("pin", "code", "1").stdout
 
     def test_one_that_somebody_overtakes_is_told_at_once(
         self, okawari: Okawari, service: Service, desired: DesiredFile
@@ -153,20 +153,20 @@ class TestUp:
             desired.path.write_text("{")
 
         service.turns = [is_damaged, serves]
-        assert "v1 serves" in okawari("pin", "code", "1").stdout
+        assert "v1 is serving" in okawari("pin", "code", "1").stdout
 
     def test_too_long_is_an_error_and_the_wish_stands(
         self, okawari: Okawari, service: Service, desired: DesiredFile
     ) -> None:
         service.says("code", "v2", v1=("loading", None))
         text = okawari("pin", "code", "1", "--timeout", "0", exit_code=1).stderr
-        assert "after 0 s code:v1 does not serve yet: it is loading; the wish stands" in text
+        assert "after 0 s code:v1 is not serving yet: it is loading; the change stays in effect" in text
         assert desired.read().models["code"].target == "v1"
 
     def test_a_service_that_ends_meanwhile_is_no_error(self, okawari: Okawari, service: Service) -> None:
         service.says("code", "v2")
         service.turns = [service.end]
-        assert "the service ended meanwhile" in okawari("pin", "code", "1").stdout
+        assert "the service stopped meanwhile" in okawari("pin", "code", "1").stdout
 
     def test_follow_waits_for_what_latest_means(self, okawari: Okawari, service: Service) -> None:
         service.says("code", "v1")
@@ -176,7 +176,7 @@ class TestUp:
             service.says("code", "v2")
 
         service.turns = [serves]
-        assert okawari("follow", "code", "latest").stdout == "code follows latest; v2 serves\n"
+        assert okawari("follow", "code", "latest").stdout == "code follows latest; v2 is serving\n"
 
     def test_a_service_whose_workers_still_start_is_waited_for(
         self, okawari: Okawari, service: Service
@@ -186,14 +186,14 @@ class TestUp:
             service.says("code", "v1")
 
         service.turns = [lambda: None, serves]
-        assert "v1 serves" in okawari("pin", "code", "1").stdout
+        assert "v1 is serving" in okawari("pin", "code", "1").stdout
 
 
 class TestReload:
     def test_it_waits_for_every_worker(self, okawari: Okawari, service: Service) -> None:
         service.write()
         service.turns = [lambda: None, service.look]
-        assert okawari("reload").stdout == "every worker has looked again\n"
+        assert okawari("reload").stdout == "every worker has rescanned the store\n"
         assert service.turns == []
 
     def test_down_is_no_error(self, okawari: Okawari) -> None:
@@ -202,7 +202,7 @@ class TestReload:
 
     def test_a_worker_that_does_not_look_is_an_error(self, okawari: Okawari, service: Service) -> None:
         service.write()
-        assert "not every worker" in okawari("reload", "--timeout", "0", exit_code=1).stderr
+        assert "after 0 s" in okawari("reload", "--timeout", "0", exit_code=1).stderr
 
 
 def test_waiting_ends_at_its_deadline(home: Path, service: Service) -> None:

@@ -29,7 +29,9 @@ def drop(tmp_path: Path) -> Path:
 class TestRefused:
     def test_with_a_path_or_another_option(self, okawari: Okawari, drop: Path) -> None:
         for more in (["drop"], ["--name", "x"], ["--version", "1"]):
-            assert "goes with no PATH" in okawari("import", "--watch", drop, *more, exit_code=2).stderr
+            assert (
+                "--watch DIR takes no PATH" in okawari("import", "--watch", drop, *more, exit_code=2).stderr
+            )
 
     def test_neither_path_nor_folder(self, okawari: Okawari) -> None:
         assert "Missing argument" in okawari("import", exit_code=2).stderr
@@ -40,7 +42,10 @@ class TestRefused:
 
     @pytest.mark.parametrize("place", ["home", "home/models", "home/models/code", "home/staging/x", "."])
     def test_the_store_itself(self, okawari: Okawari, tmp_path: Path, place: str) -> None:
-        assert "lie in each other" in okawari("import", "--watch", tmp_path / place, exit_code=1).stderr
+        assert (
+            "must not contain each other"
+            in okawari("import", "--watch", tmp_path / place, exit_code=1).stderr
+        )
 
 
 class Watching:

@@ -44,7 +44,7 @@ def test_plain_imports_while_serving(make_service: Start, store: Store) -> None:
         _create(store, "v4", foreign)
         found = until(lambda: service.states().get("v4"), "v4 is listed")
         assert found["state"] == "unservable"
-        assert "pre-processing is never guessed" in found["reason"]
+        assert "preprocessing is never guessed" in found["reason"]
         assert "okawari import" in found["reason"]
         load.sees("v3")
         assert service.target("v4").json()["error"]["code"] == "version_failed"

@@ -139,7 +139,7 @@ class TestForeign:
         return tmp_path / "theirs.tar"
 
     def test_without_config_it_is_refused(self, archive: Path, home: Path) -> None:
-        with pytest.raises(ImportRefused, match=r"no config\.json, and pre-processing is never guessed"):
+        with pytest.raises(ImportRefused, match=r"no config\.json, and preprocessing is never guessed"):
             bring(home, archive)
 
     def test_with_one_it_comes_in_and_keeps_what_it_says(

@@ -51,7 +51,7 @@ class TestRefusedExports:
             export(store, V1, tmp_path / "out.tar")
 
     @pytest.mark.parametrize(
-        ("target", "said"), [("out.rar", "ends with one of"), ("no/out.tar", "is no folder")]
+        ("target", "said"), [("out.rar", "must end with one of"), ("no/out.tar", "is not a folder")]
     )
     def test_a_target_that_cannot_be(
         self, version: Path, tmp_path: Path, store: ModelStore, target: str, said: str
@@ -119,7 +119,7 @@ class TestBroken:
     @pytest.mark.parametrize("name", ["not.bentomodel", "not.zip", "not.tar.gz", "weights.pt", "weights"])
     def test_files_that_are_no_archive(self, home: Path, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(b"nothing of the kind")
-        with pytest.raises(ImportRefused, match="no ONNX model"):
+        with pytest.raises(ImportRefused, match="not an ONNX model"):
             bring(home, tmp_path / name)
 
     @pytest.mark.parametrize("kind", ["gztar", "xztar", "tar"])

@@ -41,7 +41,7 @@ def test_children_send_no_usage_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "last"), [(b"", "it ended without a word"), (b"a\nb\n \n", "b"), (b"\xff", "\ufffd")]
+    ("said", "last"), [(b"", "it ended without output"), (b"a\nb\n \n", "b"), (b"\xff", "\ufffd")]
 )
 def test_the_last_words_of_a_child(said: bytes, last: str) -> None:
     assert last_words(said) == last

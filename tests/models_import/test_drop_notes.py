@@ -112,7 +112,7 @@ class TestNotes:
         stock(drop.home, tmp_path, "code", "v1", 1)
         folder = put(drop, code=2)
         drop.settles()
-        assert "a version never changes" in words(folder)
+        assert "versions are immutable" in words(folder)
         assert drop.imports == 1
         remove(drop.home, ModelTag("code", "v1"))
         drop.settles()

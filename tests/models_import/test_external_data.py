@@ -59,8 +59,8 @@ def test_one_that_is_missing_is_named(home: Path, tmp_path: Path, as_folder: boo
     (folder / "x.onnx.data").unlink()
     with pytest.raises(ImportRefused) as refused:
         bring(home, folder if as_folder else folder / "x.onnx", wanted(folder))
-    assert f"{folder}/x.onnx.data is not there" in str(refused.value)
-    assert "import the folder" in str(refused.value)
+    assert f"{folder}/x.onnx.data is missing" in str(refused.value)
+    assert "import a folder with both" in str(refused.value)
     assert "staging" not in str(refused.value)
 
 
@@ -106,5 +106,5 @@ def test_one_whose_name_is_taken_in_a_version(home: Path, tmp_path: Path, name: 
 def test_one_that_git_lfs_has_not_fetched(home: Path, tmp_path: Path) -> None:
     folder = split(tmp_path, "x.data")
     (folder / "x.data").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
-    with pytest.raises(ImportRefused, match=r"x\.data, which is a pointer of Git LFS"):
+    with pytest.raises(ImportRefused, match=r"x\.data, which is a Git LFS pointer"):
         bring(home, folder / "x.onnx", wanted(folder))

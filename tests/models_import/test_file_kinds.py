@@ -52,8 +52,8 @@ BYTES = [
     (zip_of("m/archive_format", "m/models/model.json"), "torch.export"),
     (zip_of("metadata.json", "config.json", "model.weights.h5"), "Keras"),
     (zip_of("arr_0.npy"), "NumPy"),
-    (zip_of("det/weights.onnx", "det/config.json"), "a zip that holds an .onnx"),
-    (zip_of("a.txt"), "a zip that BentoML has not exported"),
+    (zip_of("det/weights.onnx", "det/config.json"), "a zip with an .onnx"),
+    (zip_of("a.txt"), "a zip that was not exported by BentoML"),
     (pickle.dumps({"a": 1}, protocol=2), "pickle"),
     (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "PyTorch"),
     (b"\x89HDF\r\n\x1a\n" + bytes(50), "Keras"),
@@ -78,7 +78,7 @@ def test_by_its_bytes_whatever_it_is_called(home: Path, tmp_path: Path, data: by
         bring(home, folder)
     assert said in str(refused.value)
     assert "weights.onnx is " in str(refused.value)
-    assert "no ONNX model, but " in str(refused.value)
+    assert "not an ONNX model, but " in str(refused.value)
     with pytest.raises(ImportRefused) as refused:
         bring(home, folder / "weights.onnx", Wanted("m", "v1", folder / "config.json"))
     assert said in str(refused.value)
@@ -94,9 +94,9 @@ def test_by_its_bytes_whatever_it_is_called(home: Path, tmp_path: Path, data: by
         ("m.mlmodel", "Core ML"),
         ("saved_model.pb", "tf2onnx"),
         ("m.pdmodel", "paddle2onnx"),
-        ("m.bin", "weights without a graph"),
+        ("m.bin", "weights file without a graph"),
         ("m.mnn", "MNN"),
-        ("model", "a model's name ends with .onnx"),
+        ("model", "the name of a model ends with .onnx"),
     ],
 )
 def test_by_its_name_where_its_bytes_do_not_tell(home: Path, tmp_path: Path, name: str, said: str) -> None:
@@ -117,7 +117,7 @@ def test_its_bytes_count_before_its_name(tmp_path: Path) -> None:
 def test_an_onnx_that_was_packed_by_itself(tmp_path: Path) -> None:
     (tmp_path / "m.onnx.gz").write_bytes(gzip.compress(b"a"))
     assert not kind_of(tmp_path / "m.onnx.gz").archive
-    assert "unpack" in kind_of(tmp_path / "m.onnx.gz").mend
+    assert "unpack" in kind_of(tmp_path / "m.onnx.gz").fix
 
 
 @pytest.mark.timeout(10)

@@ -51,7 +51,7 @@ class TestImmutable:
     def test_the_same_tag_with_other_files_is_refused(self, home: Path, tmp_path: Path) -> None:
         stock(home, tmp_path, "code", "v1", 1)
         before = tree(home / "models")
-        with pytest.raises(ImportRefused, match="another one with --version"):
+        with pytest.raises(ImportRefused, match="another version with --version"):
             bring(home, write_version(tmp_path, "code", "v1", 2))
         assert tree(home / "models") == before
 
@@ -70,10 +70,10 @@ class TestImmutable:
     def test_a_damaged_one_is_not_called_unchanged(self, home: Path, tmp_path: Path) -> None:
         folder = stock(home, tmp_path, "code", "v1", 1)
         (folder / "weights.onnx").write_bytes(b"damaged")
-        with pytest.raises(ImportRefused, match="damaged: `okawari remove code v1`"):
+        with pytest.raises(ImportRefused, match="damaged: run `okawari remove code v1`"):
             bring(home, tmp_path / "made/code/v1")
 
     def test_a_half_copied_one_is_named(self, home: Path, tmp_path: Path) -> None:
         (home / "models/code/v1").mkdir(parents=True)
-        with pytest.raises(ImportRefused, match=r"not whole.*`okawari remove code v1`"):
+        with pytest.raises(ImportRefused, match=r"incomplete.*`okawari remove code v1`"):
             bring(home, write_version(tmp_path, "code", "v1", 1))

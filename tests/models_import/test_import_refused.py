@@ -45,7 +45,7 @@ class TestRefused:
     def test_no_config(self, home: Path, tmp_path: Path) -> None:
         folder = write_version(tmp_path, "code", "v1", 1)
         (folder / "config.json").unlink()
-        with pytest.raises(ImportRefused, match="pre-processing is never guessed"):
+        with pytest.raises(ImportRefused, match="preprocessing is never guessed"):
             bring(home, folder)
 
     def test_no_model_or_two(self, home: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ class TestRefused:
         assert not (other / "models/linked/v1/NOTES.md").is_symlink()
 
     def test_too_little_space(self, home: Path, tmp_path: Path) -> None:
-        with pytest.raises(ImportRefused, match=r"it needs 11 MB.*, 5 MB are free"):
+        with pytest.raises(ImportRefused, match=r"needs 11 MB.*, but 5 MB are free"):
             bring(home, write_version(tmp_path, "code", "v1", 1), free_bytes=lambda: 5_000_000)
 
     def test_staging_on_another_disk(

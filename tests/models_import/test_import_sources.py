@@ -44,7 +44,9 @@ class TestWhatComesIn:
         self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(importer_module, "LARGEST", 500)
-        with pytest.raises(ImportRefused, match=r"its 3 files make a model\.yaml of more than 500 bytes"):
+        with pytest.raises(
+            ImportRefused, match=r"its 3 files need a model\.yaml of more than the allowed 500 bytes"
+        ):
             bring(home, write_version(tmp_path, "code", "v1", 1))
 
     def test_a_file_whose_name_is_no_text(self, home: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_version_of_mode_0700_is_unservable_and_its_command_mends_it(place: Pa
     folder = stock(place / "home", place, "code", "v1")
     folder.chmod(0o700)
     reason, settled = as_nobody(look, place / "home/models")
-    assert reason == f"cannot be read by this user: `chmod -R a+rX {folder}`"
+    assert reason == f"not readable by this user: run `chmod -R a+rX {folder}`"
     assert settled == "Invalid"
     subprocess.run(reason.split("`")[1].split(), check=True)
     assert as_nobody(look, place / "home/models") == (None, "Artifact")

@@ -105,5 +105,5 @@ def test_what_is_gone_is_forgotten(home: Path, tmp_path: Path, store: ModelStore
     store.settle(V1)
     shutil.rmtree(folder)
     store.look()
-    parts = (store._sights._known, store._sights.yamls._known, store._sights.configs._known)
+    parts = (store._reader._known, store._reader.yamls._known, store._reader.configs._known)
     assert not any((*parts, store._settler._hashes._known, store._settler._at_rest))

@@ -62,7 +62,7 @@ class TestOneAlone:
     ) -> None:
         (folder / name).unlink()
         odd(folder / name)
-        self.check(store, "no regular file")
+        self.check(store, "not a regular file")
 
     @pytest.mark.parametrize("path", ["a\\0b", "x" * 5000, "\\e[2J"])
     def test_an_odd_name_in_the_manifest(self, folder: Path, store: ModelStore, path: str) -> None:

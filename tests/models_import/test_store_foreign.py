@@ -68,7 +68,7 @@ class TestForeign:
         self, folder: Path, store: ModelStore
     ) -> None:
         (folder / "config.json").unlink()
-        assert "pre-processing is never guessed" in reason(store)
+        assert "preprocessing is never guessed" in reason(store)
         assert f"`okawari import {folder} --config config.json --version NEW`" in reason(store)
         assert isinstance(store.settle(V1), Invalid)
 

@@ -63,5 +63,5 @@ class TestLatest:
     ) -> None:
         pointer.unlink()
         odd(pointer)
-        assert "is no regular file" in str(model(store).pointer)
+        assert "is not a regular file" in str(model(store).pointer)
         assert newest_on_disk(pointer.parent, None) == "v2"

@@ -58,7 +58,7 @@ def test_one_at_a_time_holds_a_lock_and_an_error_gives_it_back(tmp_path: Path) -
 
 def test_a_lock_that_another_holds_is_waited_for_so_long_and_no_longer(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with locked(path), pytest.raises(TimeoutError, match="held by another"), locked(path, 0.05):
+    with locked(path), pytest.raises(TimeoutError, match="locked by another"), locked(path, 0.05):
         pass
     with locked(path, 0.05):
         pass

@@ -94,7 +94,7 @@ def test_an_answer_for_fewer_pictures_than_sent_is_no_answer(tmp_path, monkeypat
         )
     )
     runner = load(tmp_path, model, CLASSIFIER)
-    runner._together = True
+    runner._batches = True
     with pytest.raises(ModelFailed, match=r"scores should hold 2 picture\(s\), found \[1, 3\]"):
         runner.predict(frames(2), Options())
     runner.check()

@@ -44,11 +44,11 @@ def test_what_fits_passes(tensor, changes):
         (
             GraphTensor("image", "tensor(float16)", GOOD.shape),
             {},
-            ["tensor(float16) cannot be fed", "float32"],
+            ["tensor(float16) is not supported", "float32"],
         ),
         (GraphTensor("image", "tensor(float)", (3, 48, 64)), {}, ["4 axes"]),
         (GraphTensor("image", "tensor(float)", (1, 1, 48, 64)), {}, ["1 channels"]),
-        (GraphTensor("image", "tensor(float)", (8, 3, 48, 64)), {}, ["batches of 8 only"]),
+        (GraphTensor("image", "tensor(float)", (8, 3, 48, 64)), {}, ["fixed to 8"]),
     ],
 )
 def test_the_reason_says_what_the_config_should_say(tensor, changes, words):

@@ -71,7 +71,7 @@ class TestPictures:
         picture, nothing = Picture(encoded=paper(17_000, 9)), Prediction((), "v1", 17_000, 9)
         file = annotated(picture, nothing, ["image/webp", "image/png", "image/jpeg"], NO_LIMIT)
         assert (file.media_type, opened(file).shape) == ("image/png", (9, 17_000, 3))
-        with pytest.raises(PictureTooLarge, match="17000x9 pixels; image/webp holds at most 16383 a side"):
+        with pytest.raises(PictureTooLarge, match="17000x9 pixels; image/webp allows at most 16383 per side"):
             annotated(picture, nothing, ["image/webp"], NO_LIMIT)
 
     def test_the_limit_of_pixels_holds(self) -> None:

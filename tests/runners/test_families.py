@@ -45,7 +45,7 @@ def test_good_configs_pass(document):
         ),
         (
             CLASSIFIER | {"input": {"width": 8, "height": 8, "dtype": "uint8", "mean": [1, 2, 3]}},
-            ["input.mean", "left out", "[1.0, 2.0, 3.0]"],
+            ["input.mean", "not allowed", "[1.0, 2.0, 3.0]"],
         ),
     ],
 )

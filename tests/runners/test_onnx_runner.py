@@ -67,7 +67,7 @@ def test_pictures_that_cannot_be_read_are_the_callers_fault(tmp_path):
 
 def test_a_graph_that_fails_while_running_is_told_quietly(tmp_path, capfd):
     runner = load(tmp_path, one_only(), CLASSIFIER)
-    runner._together = True
+    runner._batches = True
     with pytest.raises(ModelFailed, match="the graph failed"):
         runner.predict(frames(2), Options())
     assert capfd.readouterr() == ("", "")

@@ -42,7 +42,7 @@ IDENTITY = ("Relu", ["image"], "")
     [
         (graph(IDENTITY, ir=99), ["IR version: 99", "max supported IR version: ", "ir_version"]),
         (graph(IDENTITY, opset=99), ["Opset 99", "ai.onnx is till opset ", "opset_version"]),
-        (graph(("Foo", ["image"], "my.ops")), ["my.ops:Foo", "operators of other libraries"]),
+        (graph(("Foo", ["image"], "my.ops")), ["my.ops:Foo", "custom operators"]),
         (graph(("Nope", ["image"], "")), ["Nope"]),
         (graph(("MatMul", ["image", "five"], "")), ["Incompatible dimensions"]),
         (graph(("Conv", ["image", "five"], ""), kind=TensorProto.INT8), ["tensor(int8)", "float32"]),

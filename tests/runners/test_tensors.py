@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_named(runner, inputs, why):
 
 
 def test_an_unknown_output_is_named(runner):
-    with pytest.raises(BadRequest, match="no 'labels'; the model gives scores, more"):
+    with pytest.raises(BadRequest, match="'labels'; the model has scores, more"):
         runner.infer({"image": np.zeros((1, 3, 8, 8), np.float32)}, ["labels"])
 
 

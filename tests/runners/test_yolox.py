@@ -104,7 +104,7 @@ def test_extreme_sides_make_no_infinity(sides):
 
 @pytest.mark.parametrize("shape", [(ROWS, 6), (ROWS, 8), (ROWS - 1, 7), (7, ROWS), (ROWS,), ()])
 def test_another_shape_is_named(shape):
-    with pytest.raises(ModelFailed, match=rf"\[{ROWS}, 7\] \(family 'yolox': one row a cell.*found"):
+    with pytest.raises(ModelFailed, match=rf"\[{ROWS}, 7\] \(family 'yolox': one row per cell.*found"):
         _family().check({"out": np.zeros(shape, np.float32)})
 
 

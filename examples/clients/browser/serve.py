@@ -1,6 +1,6 @@
-"""Serve the page beside the service: browsers let a page ask only the address that it came from.
+"""Serves the example page and forwards its calls: browsers allow a page to call only its own origin.
 
-In production the web server that holds your pages does the same: it passes `/predict` and `/models` on.
+In production your web server does the same: it forwards `/predict` and `/models` to the service.
 
 usage: python examples/clients/browser/serve.py [--port 8000] [--service http://127.0.0.1:3000]
 """
@@ -23,7 +23,7 @@ _MOST_BYTES = 10_000_000
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The page, and the two calls that it makes, passed on to the service."""
+    """Serves the page, and forwards its two calls to the service."""
 
     service = ""
     connect: type[HTTPConnection] = HTTPConnection

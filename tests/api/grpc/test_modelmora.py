@@ -219,5 +219,5 @@ async def test_a_failure_in_a_batch_names_its_picture_whatever_ids_its_callers_g
         call = served.embeddings.GenerateBatch(mm.BatchRequest(requests=same))
         told = sorted(each.error for each in [each async for each in call])
     assert told[:2] == ["", ""]
-    assert told[2].startswith("invalid_argument: picture 2 of 4 (index 1): image_data: it is empty")
+    assert told[2].startswith("invalid_argument: picture 2 of 4 (index 1): image_data: empty")
     assert told[3] == "invalid_image: picture 3 of 4 (index 2): half of it"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from api.budget import ByteBudget
-from api.http.body import Bounded
+from api.http.body import BoundedReceive
 from api.open_inference.http_codec import encode, json_size, parse, weight
 from api.open_inference.types import InferResponse, Tensor
 from hotswap.errors import BadRequest, Overloaded
@@ -105,7 +105,7 @@ def test_an_answer_says_the_same_in_either_form(outputs: list[Tensor], binary: s
 
 def test_what_is_made_of_a_body_is_given_back_with_it_and_not_taken_after_the_end() -> None:
     store = ByteBudget(100)
-    bounded = Bounded({"headers": []}, _nothing, 100, store)
+    bounded = BoundedReceive({"headers": []}, _nothing, 100, store)
     bounded.hold(60)
     with pytest.raises(Overloaded):
         bounded.hold(41)

@@ -72,7 +72,7 @@ def test_b6_bytes_that_do_not_fit_the_shape_are_refused(wanted: int, sent: bytes
 
 
 def test_b6_an_element_that_is_cut_off_is_told_of() -> None:
-    with pytest.raises(BadRequest, match="element 1 says 9 bytes, 1 are left"):
+    with pytest.raises(BadRequest, match="element 1 has 9 bytes, but 1 are left"):
         tensors.elements("x", 2, b"\x00\x00\x00\x00\x09\x00\x00\x00a")
 
 
@@ -92,7 +92,7 @@ def test_more_bytes_elements_than_anybody_needs_are_refused_before_they_are_made
 def test_b4_a_bool_is_0_or_1() -> None:
     assert tensors.tensor("x", "BOOL", (0,), b"").shape == (0,)
     for byte in (b"\x02", b"\xff"):
-        with pytest.raises(BadRequest, match=r"^x: BOOL"):
+        with pytest.raises(BadRequest, match=r"^x: each BOOL"):
             tensors.tensor("x", "BOOL", (2,), b"\x01" + byte)
 
 

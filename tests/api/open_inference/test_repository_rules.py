@@ -202,5 +202,5 @@ def test_m2_a_load_that_takes_longer_than_is_waited_says_so_and_goes_on(
     service = make_service(store.home, OKAWARI_SWAP_TIMEOUT="0.001").ready()
     service.client.post("/v2/repository/models/m/unload")
     until(lambda: service.model()["serving"] is None, "it is unloaded")
-    assert "still being loaded" in load(service, "load", status=504)
+    assert "m is still loading" in load(service, "load", status=504)
     service.serves("v1")

@@ -160,5 +160,5 @@ def test_classifiers_and_embedders_have_answers_of_their_own() -> None:
 
 
 def test_r9_an_output_that_the_task_does_not_give_is_refused() -> None:
-    with pytest.raises(BadRequest, match="there is no 'boxes'"):
+    with pytest.raises(BadRequest, match="there is no output 'boxes'"):
         images.answer("image-classification", [_prediction()], ("boxes",))
