@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,11 +12,15 @@ _FINDINGS = 5
 
 def explain(what: str, error: ValidationError) -> str:
     """The first findings: of each its field, what is wrong (with the values allowed), the value found."""
-    found = error.errors(include_url=False, include_context=False)
-    told = [_finding(what, item) for item in found[:_FINDINGS]]
-    if len(found) > _FINDINGS:
-        told.append(f"and {len(found) - _FINDINGS} more")
-    return "; ".join(told)
+    return explain_findings(what, error.errors(include_url=False, include_context=False))
+
+
+def explain_findings(what: str, findings: Sequence[Mapping[str, Any]]) -> str:
+    """The text of `explain`, from the findings of a pydantic error."""
+    texts = [_finding(what, item) for item in findings[:_FINDINGS]]
+    if len(findings) > _FINDINGS:
+        texts.append(f"and {len(findings) - _FINDINGS} more")
+    return "; ".join(texts)
 
 
 def _finding(what: str, item: Mapping[str, Any]) -> str:

@@ -96,6 +96,20 @@ class TargetBody(BaseModel, extra="forbid"):
     reason: str | None = Field(default=None, max_length=500)
 
 
+class ErrorDetail(BaseModel):
+    """What went wrong: `code` for programs, `message` for people, and the id under which the log knows it."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorBody(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorDetail
+
+
 def predicted(answer: Answer) -> Response:
     """The response that carries an answer for one picture."""
     return Response(orjson.dumps(_predict_body(answer)), 200, named(answer), "application/json")
