@@ -231,8 +231,8 @@ def _unable(listen: Listen, reason: str) -> str:
     return f"HTTP cannot listen on {listen.address}: {reason}; set PORT to another port"
 
 
-def _documents() -> dict[str, Any]:
-    return openapi.document(SERVICE.openapi_spec.asdict(), version())
+def _document(routes: dict[str, Any]) -> dict[str, Any]:
+    return openapi.document(SERVICE.openapi_spec.asdict(), routes, version())
 
 
 def _not_ready() -> str | None:
@@ -264,4 +264,4 @@ SERVICE.add_asgi_middleware(
         cross_origin=CrossOrigin(SETTINGS.cors_origins) if SETTINGS.cors_origins else None,
     ),
 )
-SERVICE.mount_asgi_app(management.build(lambda: worker().route_parts, _documents), path="/", name="okawari")
+SERVICE.mount_asgi_app(management.build(lambda: worker().route_parts, _document), path="/", name="okawari")

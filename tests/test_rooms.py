@@ -44,7 +44,16 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "api": (
         {"common", "hotswap", "registry", "telemetry"},
         {
-            *("starlette", "prometheus_client", "orjson", "python_multipart", "anyio", "numpy"),
+            *(
+                "fastapi",
+                "fastapi_offline",
+                "starlette",
+                "prometheus_client",
+                "orjson",
+                "python_multipart",
+                "anyio",
+                "numpy",
+            ),
             *("grpc", "grpc_health", "grpc_reflection", "google", "httptools", "uvicorn"),
         },
     ),
