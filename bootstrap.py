@@ -16,14 +16,12 @@ from importlib.metadata import version as package_version
 from api.auth import AdminAuth, is_exposed
 from api.budget import ByteBudget
 from api.grpc.server import Listen, RpcServer
-from api.grpc.services import RpcParts
 from api.grpc.tls import TlsFiles
-from api.http.management import RouteParts
-from api.open_inference import parts as oip_parts
 from api.open_inference.inference import Inference
 from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
+from api.parts import ServiceParts
 from hotswap import lifecycle
 from hotswap.admission import Admission
 from hotswap.control import Control
@@ -96,8 +94,7 @@ class Worker:
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = InferencePool(settings.thread_count)
-        self.recorder = Recorder(InferenceObserver(self.metrics, view))
-        self.data_plane = DataPlane(view, schedule, self._admission, self._pool)
+        data_plane = DataPlane(view, schedule, self._admission, self._pool)
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)
         self._run = run
@@ -106,30 +103,28 @@ class Worker:
         self._report = WorkerStatus(view, schedule, run, self._listener)
         self._report.add(tls=process.speaks_tls())
         control = Control(view, schedule, desired, store, run.ask_reload if several else _no_others)
-        self.route_parts = RouteParts(
+        self.parts = ServiceParts(
             view=view,
+            schedule=schedule,
             control=control,
-            guard=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
+            data_plane=data_plane,
+            recorder=Recorder(InferenceObserver(self.metrics, view)),
             metrics=self.metrics,
+            auth=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
+            bodies=bodies,
+            inference=Inference(data_plane),
+            models=Models(data_plane, version()),
+            repository=Repository(control, view, settings.swap_timeout),
+            statistics=Statistics(self.metrics.families, view),
+            check_room=self._check_room,
+            not_ready=self.not_ready,
+            max_body_bytes=settings.max_body_bytes,
+            max_stream_message_bytes=settings.max_stream_message_bytes,
+            request_timeout=settings.request_timeout,
             swap_timeout=settings.swap_timeout,
-            oip=self._protocol(control),
         )
         self.draining = False
         self._rpc: RpcServer | None = None
-
-    def _protocol(self, control: Control) -> oip_parts.ProtocolParts:
-        """The Open Inference Protocol, for every wire."""
-        return oip_parts.ProtocolParts(
-            data_plane=self.data_plane,
-            inference=Inference(self.data_plane),
-            models=Models(self.data_plane, version()),
-            repository=Repository(control, self.reconciler.view, self._settings.swap_timeout),
-            statistics=Statistics(self.metrics.families, self.reconciler.view),
-            recorder=self.recorder,
-            check_room=self.check_room,
-            not_ready=self.not_ready,
-            max_body_bytes=self._settings.max_body_bytes,
-        )
 
     async def start(self) -> None:
         """Start every thread; return when what is wanted serves, or after `start_timeout`."""
@@ -142,7 +137,7 @@ class Worker:
         self.reconciler.on_step += [self._report.write, self._sample, self._return_memory]
         self._turning.start()
         self._watcher.start()
-        await self.route_parts.view.wait_until(self.reconciler.view.settled, self._settings.start_timeout)
+        await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
         room = process.room_for_connections()
         await self._open_rpc(room)
         self._connections.limit = self._share_of_http(room)
@@ -170,29 +165,12 @@ class Worker:
                 most=None if room is None else _share_of_rpc(room),
                 patience=self._settings.header_timeout,
             )
-            rpc = RpcServer(self._rpc_parts(), listen)
+            rpc = RpcServer(self.parts, listen)
             await rpc.start()
             self._rpc = rpc
             self._report.add(grpc=listen.told())
             self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
-
-    def _rpc_parts(self) -> RpcParts:
-        return RpcParts(
-            oip=self.route_parts.oip,
-            data_plane=self.data_plane,
-            view=self.reconciler.view,
-            schedule=self.reconciler.schedule,
-            control=self.route_parts.control,
-            guard=self.route_parts.guard,
-            observer=self.metrics,
-            bodies=self._bodies,
-            max_body_bytes=self._settings.max_body_bytes,
-            max_stream_message_bytes=self._settings.max_stream_message_bytes,
-            request_timeout=self._settings.request_timeout,
-            recorder=self.recorder,
-            check_room=self.check_room,
-        )
 
     def _sample(self) -> None:
         self.metrics.sample(self.reconciler.view)
@@ -229,7 +207,7 @@ class Worker:
         missing = ", ".join(self.reconciler.view.not_serving(required))
         return f"nothing serves yet for {missing}; GET /models shows why"
 
-    def check_room(self) -> None:
+    def _check_room(self) -> None:
         """Raise `Overloaded` when a request would be refused anyway."""
         if self._admission.full:
             raise Overloaded(f"all {self._admission.capacity} places are taken; try again shortly")

@@ -12,8 +12,9 @@ import grpc
 
 from api.grpc.call_handler import CallParts, Calls
 from api.grpc.flow_control import MessageLimits, MessageReceiver
-from api.grpc.services import RpcParts, Services, offered
+from api.grpc.services import Services, offered
 from api.grpc.tls import BadCertificate, CertificateRenewal, TlsFiles
+from api.parts import ServiceParts
 from hotswap.admission import Admission
 from telemetry.logs import hide_metadata
 
@@ -74,7 +75,7 @@ class RpcServer:
 
     def __init__(
         self,
-        parts: RpcParts,
+        parts: ServiceParts,
         listen: Listen,
         services: Services | None = None,
     ) -> None:
@@ -89,7 +90,7 @@ class RpcServer:
                 MessageLimits(parts.max_body_bytes, parts.max_stream_message_bytes, _STREAMS * capacity),
             ),
             seconds=parts.request_timeout,
-            observer=parts.observer,
+            observer=parts.metrics,
             check_room=parts.check_room,
             lasting=Admission(_LASTING * capacity),
         )

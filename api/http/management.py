@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +15,21 @@ from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
 from api import errors
-from api.auth import AdminAuth
 from api.http import schemas
 from api.http.schemas import ErrorBody, ModelBody, ModelsBody, TargetBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.kserve_v1 import http_routes as v1_routes
 from api.open_inference import http_routes
-from api.open_inference import parts as oip_parts
-from hotswap.control import Control, TargetChange
+from api.parts import GetParts, ServiceParts
+from hotswap.control import TargetChange
 from hotswap.errors import ModelNotFound, ServingError
 from hotswap.status import StateView
-from telemetry.recorder import CONTENT_TYPE, Metrics
+from telemetry.recorder import CONTENT_TYPE
 
 _PAGES = "/documentation"
 
 
-@dataclass(slots=True)
-class RouteParts:
-    """The parts that the routes use; available once the worker has started."""
-
-    view: StateView
-    control: Control
-    guard: AdminAuth
-    metrics: Metrics
-    swap_timeout: float
-    oip: oip_parts.ProtocolParts
-
-
-Parts = Callable[[], RouteParts]
-
-
-def build(parts: Parts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> FastAPI:
+def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> FastAPI:
     """The app with all routes. It is built before the worker starts, so each request calls `parts`.
 
     `docs` makes the document of the whole service from that of these routes.
@@ -63,8 +46,8 @@ def build(parts: Parts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> Fas
     app.include_router(_change_routes(parts))
     app.include_router(_text_routes(parts, lambda: docs(app.openapi())))
     app.mount(_PAGES, StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
-    app.router.routes += http_routes.table(lambda: parts().oip, lambda: parts().guard)
-    app.router.routes += v1_routes.table(lambda: parts().oip)
+    app.router.routes += http_routes.table(parts)
+    app.router.routes += v1_routes.table(parts)
     return app
 
 
@@ -76,7 +59,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody, "description": "ErrorBody"} for status in statuses}
 
 
-def _model_routes(parts: Parts) -> APIRouter:
+def _model_routes(parts: GetParts) -> APIRouter:
     router = APIRouter(tags=["models"], route_class=SmallBodyRoute)
 
     @router.get("/models", operation_id="models")
@@ -93,10 +76,10 @@ def _model_routes(parts: Parts) -> APIRouter:
     return router
 
 
-def _change_routes(parts: Parts) -> APIRouter:
+def _change_routes(parts: GetParts) -> APIRouter:
     router = APIRouter(
         tags=["models"],
-        route_class=admin_route(lambda: parts().guard),
+        route_class=admin_route(lambda: parts().auth),
         dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
     )
 
@@ -129,7 +112,7 @@ def _change_routes(parts: Parts) -> APIRouter:
     return router
 
 
-def _text_routes(parts: Parts, document: Callable[[], dict[str, Any]]) -> APIRouter:
+def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> APIRouter:
     router = APIRouter(tags=["models"], default_response_class=Response)
 
     @router.get("/metrics", operation_id="metrics", responses={200: {"content": {"text/plain": {}}}})
@@ -157,7 +140,7 @@ def _text_routes(parts: Parts, document: Callable[[], dict[str, Any]]) -> APIRou
     return router
 
 
-async def _all_models(parts: RouteParts) -> ModelsBody:
+async def _all_models(parts: ServiceParts) -> ModelsBody:
     await parts.control.fresh()
     view = parts.view
     return ModelsBody(default=view.default, models=[schemas.model_entry(each) for each in view.models()])

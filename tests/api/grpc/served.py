@@ -12,10 +12,9 @@ import grpc
 
 from api.budget import ByteBudget
 from api.grpc.server import Listen, RpcServer
-from api.grpc.services import RpcParts
 from api.protos import predictor_pb2 as messages
 from hotswap.errors import ServingError
-from tests.api.grpc.typed import parts_of
+from tests.api.grpc.protocol import parts_of
 from tests.hotswap.fakes import PATIENCE, Hold
 from tests.hotswap.world import LiveWorld, live
 
@@ -99,7 +98,7 @@ async def served(
             refused.append(error.code)
 
         counted, bodies = Counted(), ByteBudget(buffered)
-        parts: RpcParts = replace(parts_of(world, refuse=refuse), observer=counted, bodies=bodies, **more)
+        parts = replace(parts_of(world, refuse=refuse), metrics=counted, bodies=bodies, **more)
         server = RpcServer(parts, Listen("127.0.0.1", 0))
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

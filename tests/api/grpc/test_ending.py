@@ -12,8 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from api.grpc.server import CannotListen, Listen, RpcServer, check_free
 from tests.api.grpc.calling import Code, reached
+from tests.api.grpc.protocol import parts_of
 from tests.api.grpc.served import served
-from tests.api.grpc.typed import parts_of
 from tests.hotswap.world import live
 
 pytestmark = pytest.mark.anyio

@@ -18,8 +18,8 @@ from api.grpc.server import Listen, RpcServer
 from api.grpc.services import Services
 from hotswap.errors import DeadlineExceeded
 from tests.api.grpc.frames import message, wire
+from tests.api.grpc.protocol import parts_of
 from tests.api.grpc.served import Counted, served
-from tests.api.grpc.typed import parts_of
 from tests.hotswap.fakes import PATIENCE
 from tests.hotswap.world import live
 
@@ -49,7 +49,7 @@ async def test_who_has_left_is_counted_as_such_and_is_no_fault_of_ours(
     services.add([grpc.method_handlers_generic_handler("s", {"m": method})])
     with live() as world:
         counted = Counted()
-        server = RpcServer(replace(parts_of(world), observer=counted), Listen("127.0.0.1", 0), services)
+        server = RpcServer(replace(parts_of(world), metrics=counted), Listen("127.0.0.1", 0), services)
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             call = channel.unary_stream("/s/m")(b"")
@@ -100,7 +100,7 @@ async def patient() -> AsyncIterator[tuple[int, Counted]]:
     """A server that asks for signs of life every second: its port, and its calls that have ended."""
     with live("m:v1") as world:
         counted = Counted()
-        server = RpcServer(replace(parts_of(world), observer=counted), Listen("127.0.0.1", 0, patience=1.0))
+        server = RpcServer(replace(parts_of(world), metrics=counted), Listen("127.0.0.1", 0, patience=1.0))
         yield await server.start(), counted
         await server.stop()
 

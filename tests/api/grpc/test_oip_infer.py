@@ -104,7 +104,7 @@ def test_g6_raw_and_typed_inputs_do_not_mix(rpc: Client) -> None:
         ),
         ([about, pixels(name="other")], [data, data], "no input may have contents"),
         ([about], [data, data], "one entry for each of 1 inputs, found 2"),
-        ([about, raw_pixels()[0]], [data], "twice"),
+        ([about, raw_pixels()[0]], [data], "duplicate"),
         ([about, Input(name="other", datatype="FP32", shape=[1])], [data], "each of 2 inputs, found 1"),
         ([about], [data[:-1]], "takes 12288 bytes, found 12287"),
         ([about], [b""], "takes 12288 bytes, found 0"),

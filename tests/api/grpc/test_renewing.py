@@ -18,7 +18,7 @@ from api.grpc import tls
 from api.grpc.server import Listen, RpcServer
 from api.grpc.tls import BadCertificate, CertificateRenewal, TlsFiles, check, read
 from tests.api.grpc.handshakes import ALONE, HOST, credentials, let_in, shown
-from tests.api.grpc.typed import parts_of
+from tests.api.grpc.protocol import parts_of
 from tests.e2e.certificates import Authority, Pair
 from tests.hotswap.fakes import PATIENCE
 from tests.hotswap.world import live
