@@ -65,7 +65,7 @@ def elements(name: str, expected: int, raw: bytes | memoryview) -> list[bytes]:
         at += size
     if at != len(view) or len(items) != expected:
         raise BadRequest(
-            f"{name}: the shape has {expected} elements; found {len(items)} in {at} of {len(view)} bytes"
+            f"{name}: expected {expected} elements in {len(view)} bytes, found {len(items)} in the first {at}"
         )
     return items
 

@@ -28,7 +28,7 @@ class Truth(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A picture and everything that is to be found in it."""
+    """A picture and its ground truth."""
 
     picture: Image.Image
     truths: list[Truth]
@@ -86,14 +86,14 @@ def fill(outline: np.ndarray, size: Size) -> Image.Image:
 
 
 class Canvas:
-    """A picture that refuses whatever would hide too much of what it already shows."""
+    """A picture that refuses a shape that would hide too much of the earlier ones."""
 
     def __init__(self, ground: Image.Image) -> None:
         self.picture = ground
         self._shown: list[tuple[np.ndarray, float]] = []
 
     def put(self, rng: Rng, outline: np.ndarray, least_seen: float) -> bool:
-        """Paint the outline if it and all earlier ones stay visible enough; say whether it did."""
+        """Paint the outline if it and all earlier ones stay visible enough; return whether it was painted."""
         mask = fill(outline, self.picture.size)
         covered = np.asarray(mask) > 127
         left = [(seen & ~covered, whole) for seen, whole in self._shown]
@@ -105,7 +105,7 @@ class Canvas:
         return True
 
     def hide(self, rng: Rng, outline: np.ndarray, least_seen: float) -> None:
-        """Paint something that is no shape, unless a shape would nearly vanish under it."""
+        """Paint an outline that is not a shape, unless it would hide a shape."""
         if self.put(rng, outline, least_seen):
             self._shown.pop()
 
@@ -143,13 +143,13 @@ def draw_scene(rng: Rng, width: int, height: int) -> Scene:
     """One to five shapes on a textured ground, each at least half visible."""
     size = (width, height)
     canvas, truths = Canvas(texture(rng, size)), []
-    wanted = rng.integers(1, 6)
+    count = rng.integers(1, 6)
     for _ in range(60):
         label = int(rng.integers(len(LABELS)))
         outline = place(rng, unit_outline(rng, label), size)
         if canvas.put(rng, outline, least_seen=rng.choice([0.55, 0.95])):
             truths.append(Truth(label, tight_box(outline, size)))
-        if len(truths) == wanted:
+        if len(truths) == count:
             break
     for _ in range(rng.choice(3, p=[0.6, 0.25, 0.15])):
         canvas.hide(rng, bar(rng, size), least_seen=0.5)
@@ -164,7 +164,7 @@ def numbered_scene(seed: int, index: int, size: Size | None = None) -> Scene:
 
 
 def described(name: str, scene: Scene) -> dict[str, object]:
-    """What truth.json tells about one picture."""
+    """The entry of one picture in truth.json."""
     objects = [{"label": LABELS[label], "box": list(box)} for label, box in scene.truths]
     width, height = scene.picture.size
     return {"file": name, "width": width, "height": height, "objects": objects}
@@ -190,8 +190,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED, help="default: the held-out series")
     parser.add_argument("--index", type=int, nargs="+", default=list(range(8)))
     parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
-    wanted = parser.parse_args()
-    write_scenes(wanted.out, wanted.seed, wanted.index, wanted.size and tuple(wanted.size))
+    arguments = parser.parse_args()
+    write_scenes(arguments.out, arguments.seed, arguments.index, arguments.size and tuple(arguments.size))
 
 
 if __name__ == "__main__":

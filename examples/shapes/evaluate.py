@@ -89,13 +89,13 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
-    wanted = parser.parse_args()
-    detector = Detector(wanted.weights)
-    scenes = [numbered_scene(wanted.seed, index) for index in range(wanted.scenes)]
+    arguments = parser.parse_args()
+    detector = Detector(arguments.weights)
+    scenes = [numbered_scene(arguments.seed, index) for index in range(arguments.scenes)]
     answers = [(scene.truths, detector.find(scene, FAINTEST)) for scene in scenes]
     scores = {name: round(score, 4) for name, score in ap50(answers).items()}
-    asked = {"scenes": wanted.scenes, "seed": wanted.seed}
-    print(json.dumps({"ap50": scores, "ms": round(milliseconds(detector, scenes[0]), 2)} | asked))
+    options = {"scenes": arguments.scenes, "seed": arguments.seed}
+    print(json.dumps({"ap50": scores, "ms": round(milliseconds(detector, scenes[0]), 2)} | options))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def test_a_variable_that_is_no_setting_is_told_once_by_the_master(make_service: 
     _first_answers(service, m="v1")
     (line,) = [line for line in service.lines() if "OKAWARI_WORKERS" in line]
     assert line.startswith("okawari: warning: ")
-    assert line.endswith("it is WORKERS")
+    assert line.endswith("use WORKERS")
 
 
 def test_when_the_target_is_broken_what_served_last_answers(make_service: Start, store: Store) -> None:

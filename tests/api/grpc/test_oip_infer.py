@@ -104,7 +104,7 @@ def test_g6_raw_and_typed_inputs_do_not_mix(rpc: Client) -> None:
         ),
         ([about, pixels(name="other")], [data, data], "no input may have contents"),
         ([about], [data, data], "one entry for each of 1 inputs, found 2"),
-        ([about, raw_pixels()[0]], [data], "duplicate"),
+        ([about, raw_pixels()[0]], [data], "duplicate name"),
         ([about, Input(name="other", datatype="FP32", shape=[1])], [data], "each of 2 inputs, found 1"),
         ([about], [data[:-1]], "takes 12288 bytes, found 12287"),
         ([about], [b""], "takes 12288 bytes, found 0"),
@@ -116,9 +116,9 @@ def test_g6_raw_and_typed_inputs_do_not_mix(rpc: Client) -> None:
         (
             [Input(name="i", datatype="BYTES", shape=[1])],
             [struct.pack("<I", 9) + b"x"],
-            "says 9 bytes, 1 are left",
+            "has 9 bytes, but 1 are left",
         ),
-        ([Input(name="i", datatype="BYTES", shape=[1])], [packed(JPEG) + b"x"], "hold 1"),
+        ([Input(name="i", datatype="BYTES", shape=[1])], [packed(JPEG) + b"x"], "found 1 in the first"),
     ):
         assert said in rpc.refused(Code.INVALID_ARGUMENT, *inputs, raw_input_contents=raw)
 
