@@ -16,14 +16,12 @@ from importlib.metadata import version as package_version
 from api.auth import AdminAuth, is_exposed
 from api.budget import ByteBudget
 from api.grpc.server import Listen, RpcServer
-from api.grpc.services import RpcParts
 from api.grpc.tls import TlsFiles
-from api.http.management import RouteParts
-from api.open_inference import parts as oip_parts
 from api.open_inference.inference import Inference
 from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
+from api.parts import ServiceParts
 from hotswap import lifecycle
 from hotswap.admission import Admission
 from hotswap.control import Control
@@ -76,7 +74,7 @@ class Worker:
         self.seat = self.seats.take()
         self._connections = connections
         self._listening = Listener(self.seat, self.seats, connections)
-        self.metrics = Metrics(run.metrics, _info(), self.seat.index)
+        self.metrics = Metrics(run.metrics, _info(), self.seat.index, self.seats.is_held)
         store, desired = ModelStore(settings.models), DesiredFile(settings.home)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
         self._background = LoaderThread()
@@ -96,40 +94,37 @@ class Worker:
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = InferencePool(settings.thread_count)
-        self.recorder = Recorder(InferenceObserver(self.metrics, view))
-        self.data_plane = DataPlane(view, schedule, self._admission, self._pool)
+        data_plane = DataPlane(view, schedule, self._admission, self._pool)
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)
         self._run = run
         self._bodies = bodies
         self._listener = process.listening_socket()
         self._report = WorkerStatus(view, schedule, run, self._listener)
-        self._report.tell(tls=process.speaks_tls())
-        control = Control(view, schedule, desired, store, run.ask_reload if several else _nobody)
-        self.route_parts = RouteParts(
+        self._report.add(tls=process.speaks_tls())
+        control = Control(view, schedule, desired, store, run.ask_reload if several else _no_others)
+        self.parts = ServiceParts(
             view=view,
+            schedule=schedule,
             control=control,
-            guard=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
+            data_plane=data_plane,
+            recorder=Recorder(InferenceObserver(self.metrics, view)),
             metrics=self.metrics,
+            auth=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
+            bodies=bodies,
+            inference=Inference(data_plane),
+            models=Models(data_plane, version()),
+            repository=Repository(control, view, settings.swap_timeout),
+            statistics=Statistics(self.metrics.families, view),
+            check_room=self._check_room,
+            not_ready=self.not_ready,
+            max_body_bytes=settings.max_body_bytes,
+            max_stream_message_bytes=settings.max_stream_message_bytes,
+            request_timeout=settings.request_timeout,
             swap_timeout=settings.swap_timeout,
-            oip=self._protocol(control),
         )
         self.draining = False
         self._rpc: RpcServer | None = None
-
-    def _protocol(self, control: Control) -> oip_parts.ProtocolParts:
-        """The Open Inference Protocol, for every wire."""
-        return oip_parts.ProtocolParts(
-            data_plane=self.data_plane,
-            inference=Inference(self.data_plane),
-            models=Models(self.data_plane, version()),
-            repository=Repository(control, self.reconciler.view, self._settings.swap_timeout),
-            statistics=Statistics(self.metrics.families, self.reconciler.view),
-            recorder=self.recorder,
-            check_room=self.check_room,
-            not_ready=self.not_ready,
-            max_body_bytes=self._settings.max_body_bytes,
-        )
 
     async def start(self) -> None:
         """Start every thread; return when what is wanted serves, or after `start_timeout`."""
@@ -142,7 +137,7 @@ class Worker:
         self.reconciler.on_step += [self._report.write, self._sample, self._return_memory]
         self._turning.start()
         self._watcher.start()
-        await self.route_parts.view.wait_until(self.reconciler.view.settled, self._settings.start_timeout)
+        await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
         room = process.room_for_connections()
         await self._open_rpc(room)
         self._connections.limit = self._share_of_http(room)
@@ -151,7 +146,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         spread(self._listening, asyncio.get_running_loop())
-        with suppress(OSError):  # told to the master, which can do without it
+        with suppress(OSError):  # a note for the master, which can do without it
             self._run.note_up()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
 
@@ -168,30 +163,14 @@ class Worker:
             listen = replace(
                 listen,
                 most=None if room is None else _share_of_rpc(room),
-                handshake=self._settings.header_timeout,
+                patience=self._settings.header_timeout,
             )
-            rpc = RpcServer(self._rpc_parts(), listen, heirs=self._has_heirs)
+            rpc = RpcServer(self.parts, listen)
             await rpc.start()
             self._rpc = rpc
-            self._report.tell(grpc=listen.told())
+            self._report.add(grpc=listen.told())
             self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
-
-    def _rpc_parts(self) -> RpcParts:
-        return RpcParts(
-            oip=self.route_parts.oip,
-            data_plane=self.data_plane,
-            view=self.reconciler.view,
-            schedule=self.reconciler.schedule,
-            control=self.route_parts.control,
-            guard=self.route_parts.guard,
-            observer=self.metrics,
-            bodies=self._bodies,
-            max_body_bytes=self._settings.max_body_bytes,
-            request_timeout=self._settings.request_timeout,
-            recorder=self.recorder,
-            check_room=self.check_room,
-        )
 
     def _sample(self) -> None:
         self.metrics.sample(self.reconciler.view)
@@ -202,7 +181,7 @@ class Worker:
             self._background.submit(lifecycle.release_memory)
 
     def _orphaned(self) -> bool:
-        """Whether the master died before this worker asked to end with it: nobody holds the home."""
+        """Whether the master died before this worker asked to end with it: the home is not held."""
         return self._listener is not None and not self._run.is_up()
 
     async def stop(self) -> None:
@@ -226,9 +205,9 @@ class Worker:
         if required is None:
             return "no model serves yet: import one with `okawari import` or `bentoml models import`"
         missing = ", ".join(self.reconciler.view.not_serving(required))
-        return f"nothing serves yet for {missing}; GET /models tells why"
+        return f"nothing serves yet for {missing}; GET /models shows why"
 
-    def check_room(self) -> None:
+    def _check_room(self) -> None:
         """Raise `Overloaded` when a request would be refused anyway."""
         if self._admission.full:
             raise Overloaded(f"all {self._admission.capacity} places are taken; try again shortly")
@@ -236,9 +215,6 @@ class Worker:
     def _end_begins(self) -> None:
         """From now on answers carry `Connection: close`."""
         self.draining = True
-
-    def _has_heirs(self) -> bool:
-        return bool(self._listening.heirs())
 
     def _drain_rpc(self) -> None:
         if self._rpc is not None:
@@ -260,8 +236,8 @@ def _share_of_rpc(room: int) -> int:
     return room // 4
 
 
-def _nobody() -> None:
-    """There is no other worker to tell."""
+def _no_others() -> None:
+    """Do nothing: there is no other worker."""
 
 
 def _info() -> dict[str, str]:

@@ -36,8 +36,8 @@ from api.grpc.tls import BadCertificate, TlsFiles
 from api.http import management, openapi, schemas
 from api.http.cross_origin import CrossOrigin
 from api.http.image_response import Annotator
-from api.http.middleware import MiddlewareParts, RequestMiddleware
-from api.http.predict import AnnotatedInput, AnnotatedOutput, InputParts, PredictInput, PredictOutput
+from api.http.middleware import MiddlewareOptions, RequestMiddleware
+from api.http.predict import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from bootstrap import Worker, rpc_listen, version
 from hotswap.desired import BadServe, seed
 from hotswap.errors import ServingError
@@ -137,7 +137,7 @@ class Okawari:
         """In each worker: build the parts and wait until the required models serve, or `start_timeout`."""
         global _worker  # noqa: PLW0603 - one worker, one process
         _worker = Worker(SETTINGS, RUN, BODIES, CONNECTIONS)
-        PredictInput.parts = InputParts(_worker.data_plane, _worker.check_room, SETTINGS.max_body_bytes)
+        PredictInput.parts = _worker.parts
         # Cached, since BentoML would inspect and wrap the methods for every request.
         vars(self).update(predict=self.predict, predict_annotated=self.predict_annotated)
         await _worker.start()
@@ -179,7 +179,7 @@ async def _answer(
     """Run the request on the data plane; the response is JSON, or the annotated picture."""
     state = context.current.get()
     try:
-        with worker().recorder.inference(state.request_id, model, state.received) as outcome:
+        with worker().parts.recorder.inference(state.request_id, model, state.received) as outcome:
             if state.problem is not None:
                 raise state.problem
             picture = Picture(encoded=_encoded(image))
@@ -194,7 +194,7 @@ async def _answer(
                 received=state.received,
                 then=drawing,
             )
-            outcome.answer = answer = await worker().data_plane.predict(request)
+            outcome.answer = answer = await worker().parts.data_plane.predict(request)
             return schemas.predicted(answer) if drawing is None else drawing.response(answer)
     except ServingError as error:
         return errors.response(error)
@@ -231,8 +231,8 @@ def _unable(listen: Listen, reason: str) -> str:
     return f"HTTP cannot listen on {listen.address}: {reason}; set PORT to another port"
 
 
-def _documents() -> dict[str, Any]:
-    return openapi.document(SERVICE.openapi_spec.asdict(), version())
+def _document(routes: dict[str, Any]) -> dict[str, Any]:
+    return openapi.document(SERVICE.openapi_spec.asdict(), routes, version())
 
 
 def _not_ready() -> str | None:
@@ -254,7 +254,7 @@ class _Observer:
 SERVICE: Any = Okawari
 SERVICE.add_asgi_middleware(
     RequestMiddleware,
-    parts=MiddlewareParts(
+    parts=MiddlewareOptions(
         max_body_bytes=SETTINGS.max_body_bytes,
         bodies=BODIES,
         request_timeout=SETTINGS.request_timeout,
@@ -264,4 +264,4 @@ SERVICE.add_asgi_middleware(
         cross_origin=CrossOrigin(SETTINGS.cors_origins) if SETTINGS.cors_origins else None,
     ),
 )
-SERVICE.mount_asgi_app(management.build(lambda: worker().route_parts, _documents), path="/", name="okawari")
+SERVICE.mount_asgi_app(management.build(lambda: worker().parts, _document), path="/", name="okawari")

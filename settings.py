@@ -107,6 +107,7 @@ class Settings(BaseSettings):
     start_timeout: Annotated[float, Field(ge=0, le=3600)] = 20.0
     poll_interval: Annotated[float, Field(gt=0, le=60)] = 0.5
     max_body_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
+    max_stream_message_bytes: Annotated[int, Field(ge=1024)] = 2_000_000
     max_buffered_bytes: Annotated[int, Field(ge=1_000_000)] = 256_000_000
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     model_threads: Annotated[int, Field(ge=1, le=64)] = 1

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from hotswap.errors import ServingError
+from hotswap.errors import DeadlineExceeded, ServingError
 
 #: Key of a request's scope for the `ServingError` that the transport found in it.
 FAULT = "okawari.fault"
+
+T = TypeVar("T")
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -48,3 +52,15 @@ def request_id(sent: str | None) -> str:
         return sent
     # It must be unique, not secret; the system's randomness would cost more than the rest of this layer.
     return f"{random.getrandbits(128):032x}"
+
+
+async def in_time(work: Callable[[], T], deadline: float) -> T:
+    """Run `work` in a thread outside the inference pool. Raises `DeadlineExceeded` at the deadline.
+
+    It takes no admission: it is for the end of a request that was admitted.
+    """
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await asyncio.to_thread(work)
+    except TimeoutError:
+        raise DeadlineExceeded("the answer could not be encoded before the request's deadline") from None

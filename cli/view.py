@@ -59,7 +59,7 @@ def _model(
     name: str, stored: ModelInfo | None, desired: DesiredState, workers: Sequence[WorkerState], up: bool
 ) -> ModelView:
     states = [worker.models[name] for worker in workers if name in worker.models]
-    wanted = desired.wish(name)
+    wanted = desired.model(name)
     target = wanted.target if wanted is not None and not wanted.unloaded else None
     serving = _same([state.serving for state in states])
     return ModelView(

@@ -3,65 +3,48 @@
 from __future__ import annotations
 
 import logging
-import queue
 import signal
 import sys
+import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from cli.errors import Refused
-from models_import.drop_folder import DropFolder, Ended, WatchEnd
+from models_import.drop_folder import DropFolder
 from models_import.watcher import Watcher
 
 logger = logging.getLogger("okawari.drop")
 
 
-class Wakes:
-    """Wakes the watch loop. Keeps at most one wake; safe from a signal handler that raises."""
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def wake(self) -> None:
-        """Report a change."""
-        if self._queue.empty():
-            self._queue.put(None)
-
-    def wait(self, seconds: float) -> None:
-        """Wait for a change, for at most `seconds`."""
-        with suppress(queue.Empty):
-            self._queue.get(timeout=max(0.0, seconds))
-        with suppress(queue.Empty):
-            while True:
-                self._queue.get_nowait()
-
-
 def watch(folder: Path, home: Path, level: str) -> None:
-    """Import the versions added to `folder` until SIGTERM or SIGINT; a begun import is undone or finished."""
+    """Import the versions added to `folder` until SIGTERM or SIGINT, which undoes a running import."""
     folder = folder.absolute()
     _check_apart(folder, home)
-    ending = WatchEnd()
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, ending.ask)
+            signal.signal(number, _end)
         _log_to_stderr(level)
-        _watch(folder, home, ending)
-    except Ended:
+        _watch(folder, home)
+    except SystemExit:
         logger.info("ended")
 
 
-def _watch(folder: Path, home: Path, ending: WatchEnd) -> None:
-    wakes = Wakes()
-    drop = DropFolder(folder, home, ending)
-    watcher = Watcher(lambda: drop.folders, wakes.wake, recursive=False)
+def _end(*_signal: object) -> None:
+    raise SystemExit
+
+
+def _watch(folder: Path, home: Path) -> None:
+    changed = threading.Event()
+    drop = DropFolder(folder, home)
+    watcher = Watcher(lambda: drop.folders, changed.set, recursive=False)
     watcher.start()
     logger.info("watching %s for NAME/VERSION folders and archives; the store is %s/models", folder, home)
     try:
         while True:
-            wakes.wait(drop.turn())
+            changed.wait(drop.turn())
             # A copy makes many changes at once; the pause handles them together.
             time.sleep(drop.pause)
+            changed.clear()
     finally:
         watcher.stop()
 

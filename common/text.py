@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,11 +12,15 @@ _FINDINGS = 5
 
 def explain(source: str, error: ValidationError) -> str:
     """The first findings, each with its field, the problem (with the allowed values) and the value."""
-    errors = error.errors(include_url=False, include_context=False)
-    findings = [_finding(source, item) for item in errors[:_FINDINGS]]
-    if len(errors) > _FINDINGS:
-        findings.append(f"and {len(errors) - _FINDINGS} more")
-    return "; ".join(findings)
+    return explain_findings(source, error.errors(include_url=False, include_context=False))
+
+
+def explain_findings(source: str, findings: Sequence[Mapping[str, Any]]) -> str:
+    """The text of `explain`, from the findings of a pydantic error."""
+    texts = [_finding(source, item) for item in findings[:_FINDINGS]]
+    if len(findings) > _FINDINGS:
+        texts.append(f"and {len(findings) - _FINDINGS} more")
+    return "; ".join(texts)
 
 
 def _finding(source: str, item: Mapping[str, Any]) -> str:

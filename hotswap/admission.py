@@ -41,7 +41,7 @@ class Admission:
         return self._inside >= self.capacity
 
     def enter(self) -> Permit:
-        """Take a place or raise `Overloaded` at once: nobody waits here."""
+        """Take a place or raise `Overloaded` at once; requests do not wait here."""
         with self._lock:
             if self._inside >= self.capacity:
                 raise Overloaded(f"all {self.capacity} places are taken; try again shortly")

@@ -1,4 +1,4 @@
-"""An edit of a model's wish that a later one has overtaken: waiting for what comes of it is in vain."""
+"""Management of models: change a target, load, unload, reload, and wait for the result."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from hotswap.tags import LATEST, BadTag, ModelTag, as_version, check_word
 
 
 def check_not_superseded(name: str, made: DesiredModel, now: DesiredModel | None) -> None:
-    """Raise `Superseded` if `now`, what was read last, is a later wish than `made` and another one.
+    """Raise `Superseded` if `now`, the state read last, is later than `made` and differs from it.
 
-    Who wishes the same again takes nothing from whoever wished it before.
+    A later edit with the same target supersedes nothing.
     """
     if now is None or now.revision <= made.revision:
         return
     if (now.target, now.unloaded) != (made.target, made.unloaded):
-        raise Superseded(f"{_made_change(name, made)} was overtaken: {_later_change(name, now)}")
+        raise Superseded(f"{_made_change(name, made)} was superseded: {_later_change(name, now)}")
 
 
-def _made_change(name: str, wish: DesiredModel) -> str:
-    return f"unloading {name}" if wish.unloaded else f"{name}:{wish.target}"
+def _made_change(name: str, model: DesiredModel) -> str:
+    return f"unloading {name}" if model.unloaded else f"{name}:{model.target}"
 
 
 def _later_change(name: str, now: DesiredModel) -> str:
-    said = "wants it unloaded" if now.unloaded else f"wants {name}:{now.target}"
+    change = "wants it unloaded" if now.unloaded else f"wants {name}:{now.target}"
     reason = f" ({now.reason})" if now.reason else ""
-    return f"since revision {now.revision} {now.actor or 'somebody'} {said}{reason}"
+    return f"since revision {now.revision} {now.actor or 'somebody'} {change}{reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,12 @@ class Control:
         schedule: Schedule,
         desired: DesiredStore,
         source: ModelRepository,
-        tell_others: Callable[[], object] = lambda: None,
+        notify_others: Callable[[], object] = lambda: None,
     ) -> None:
+        """`notify_others` asks the other workers of the service to look again."""
         self._view = view
         self._schedule = schedule
-        self._tell_others = tell_others
+        self._notify_others = notify_others
         self._desired = desired
         self._source = source
 
@@ -77,7 +78,7 @@ class Control:
 
         Raises `ModelNotFound`, `VersionNotFound`, `BadRequest`, `Conflict` (nothing was changed),
         `VersionFailed` (the desired state is put back, unless somebody changed it since) and `Superseded`
-        (somebody wishes something else since).
+        (a later change wants something else).
         """
         target = await asyncio.to_thread(self._checked_target, change)
         edit = set_target(change.name, target, change.actor, change.reason)
@@ -94,22 +95,22 @@ class Control:
         return await self._bring(name, before, after, seconds)
 
     async def unload(self, name: str, actor: str, seconds: float) -> bool:
-        """Let nobody answer for a model until it is loaded or its target is set; True when nobody does.
+        """Serve no version of a model until it is loaded or its target is set; True when none serves.
 
         Requests that hold a lease are answered. Raises `ModelNotFound`, `Superseded`.
         """
-        await asyncio.to_thread(self._sight, name)
+        await asyncio.to_thread(self._info, name)
         _, after = await asyncio.to_thread(self._edit, name, set_loaded(name, False, actor, "unload"))
-        wish, looked = after.models[name], self._schedule.look()
-        return await self._came(name, wish, looked, lambda: self._answers_nothing(name), seconds)
+        model, looked = after.models[name], self._schedule.look()
+        return await self._wait_for(model, name, looked, lambda: self._serves_nothing(name), seconds)
 
-    def _answers_nothing(self, name: str) -> bool:
+    def _serves_nothing(self, name: str) -> bool:
         return self._view.is_current(name) and self._view.serving(name) is None
 
-    async def _came(
+    async def _wait_for(
         self,
+        model: DesiredModel,
         name: str,
-        wish: DesiredModel,
         looked: Callable[[], bool],
         done: Callable[[], bool],
         seconds: float,
@@ -121,7 +122,7 @@ class Control:
 
         def holds() -> bool:
             if looked() and not done():
-                check_not_superseded(name, wish, self._view.desired.models.get(name))
+                check_not_superseded(name, model, self._view.desired.models.get(name))
             return looked() and done()
 
         return await self._view.wait_until(holds, seconds)
@@ -129,12 +130,12 @@ class Control:
     async def _bring(
         self, name: str, before: DesiredModel | None, after: DesiredState, seconds: float
     ) -> bool:
-        """Wait for what comes of an edit."""
-        wish = after.models[name]
-        target, revision = wish.target, wish.revision
+        """Wait for the result of an edit."""
+        model = after.models[name]
+        target, revision = model.target, model.revision
         resolved = self._view.resolved(name, target)
         looked = self._schedule.retry(ModelTag(name, resolved) if resolved else None)
-        await self._came(name, wish, looked, lambda: self._decided(name, target, revision), seconds)
+        await self._wait_for(model, name, looked, lambda: self._decided(name, target, revision), seconds)
         if self._serves(name, target):
             return True
         # Without a look that began after the edit, a failure is that of an earlier try.
@@ -154,50 +155,52 @@ class Control:
     async def reload(self) -> None:
         """Look again now and clear every back-off, in all workers; returns after this worker's look.
 
-        Raises `StateUnavailable` when the others cannot be told.
+        Raises `StateUnavailable` when the others cannot be notified.
         """
         try:
-            await asyncio.to_thread(self._tell_others)
+            await asyncio.to_thread(self._notify_others)
         except OSError as error:
-            raise StateUnavailable(f"the other workers cannot be told to look again: {error}") from None
+            raise StateUnavailable(f"the other workers cannot be notified: {error}") from None
         await self._view.wait_until(self._schedule.retry(None), seconds=5.0)
 
     async def fresh(self) -> None:
-        """Take in what was wished through another worker, before anybody is told what is wished."""
+        """Take in changes made through another worker, before the state is shown."""
         try:
             async with asyncio.timeout(1.0):
                 document = await asyncio.to_thread(self._desired.read)
         except (StateUnavailable, TimeoutError):
-            return  # the reconciler tells; what was seen last is better than no answer
+            return  # the reconciler reports it; the last state is better than no answer
         if document != self._view.desired:
             await self._seen()
 
     async def _seen(self) -> None:
-        """Wait for a look that begins now, so that nobody is told a target that was put back."""
+        """Wait for a look that begins now, so that a target that was put back is not shown."""
         await self._view.wait_until(self._schedule.look(), seconds=5.0)
 
-    def _sight(self, name: str) -> ModelInfo | None:
+    def _info(self, name: str) -> ModelInfo | None:
         """What the store holds of a known model now; raise `ModelNotFound` for another."""
-        sights = self._source.look()
-        if sights is None:
-            sights = self._view.infos()
-        sight = sights.get(name)
-        if sight is None and not self._view.known(name):
+        models = self._source.look()
+        if models is None:
+            models = self._view.infos()
+        info = models.get(name)
+        if info is None and not self._view.known(name):
             raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
-        return sight
+        return info
 
     def _check_loadable(self, name: str) -> None:
-        sight = self._sight(name)
-        wish = self._desired.read().wish(name) or DesiredModel()
-        meant = resolve(wish.target, sight)
-        if meant.version is None:
-            raise VersionFailed(f"{name}:{wish.target} cannot be loaded: {meant.reason or 'no such version'}")
+        info = self._info(name)
+        model = self._desired.read().model(name) or DesiredModel()
+        resolved = resolve(model.target, info)
+        if resolved.version is None:
+            raise VersionFailed(
+                f"{name}:{model.target} cannot be loaded: {resolved.reason or 'no such version'}"
+            )
 
     def _checked_target(self, change: TargetChange) -> str:
-        sight = self._sight(change.name)
+        info = self._info(change.name)
         if change.target.strip().lower() == LATEST:
             return LATEST
-        versions = sight.versions if sight else {}
+        versions = info.versions if info else {}
         target = self._word(as_version(change.target, versions))
         if target not in versions:
             raise VersionNotFound(f"there is no version {target} of {change.name}")
@@ -213,7 +216,7 @@ class Control:
     def _edit(
         self, name: str, edit: Edit, check: Callable[[], None] = lambda: None
     ) -> tuple[DesiredModel | None, DesiredState]:
-        """Apply `edit` if `check` agrees; the wish before it, and the document after it."""
+        """Apply `edit` if `check` agrees; the model before it, and the document after it."""
         before: list[DesiredModel | None] = []
 
         def change(document: DesiredState) -> DesiredState:
@@ -257,5 +260,5 @@ class Control:
 
 
 def _target(document: DesiredState, name: str) -> str:
-    wish = document.wish(name)
-    return wish.target if wish is not None else "none: the model is not wanted"
+    model = document.model(name)
+    return model.target if model is not None else "none: the model is not wanted"

@@ -1,6 +1,6 @@
 """What the workers of one service have agreed on: for each model, numbered decisions of who answers.
 
-A decision is made once, by whoever is first, and never changed. The highest number that anybody has
+A decision is made once, by the first worker, and never changed. The highest number that anybody has
 reached is one word in shared memory: the moment it grows, every request that begins in any worker finds
 that what it has borrowed is out of date, and takes the version that was decided. So all workers switch
 at one point in time, without one that leads and without waiting for each other.
@@ -15,7 +15,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a number stands for. `version` None: nobody answers; `void`: nothing changes.
+    """What a number stands for. `version` None: no version answers; `void`: nothing changes.
 
     `digest` is that of the files which were checked before it was proposed; it takes part in the
     comparison of proposals, and of what was decided its end is remembered.
@@ -25,10 +25,6 @@ class Decision:
     version: str | None = None
     digest: str | None = None
     void: bool = False
-
-    def of_other_files(self, digest: str) -> bool:
-        """Whether it was made for other files than those of `digest`, under the same tag."""
-        return not digest.endswith(self.digest or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class Coordinator(Protocol):
         ...
 
     def refuse(self, name: str, version: str, revision: int, reason: str) -> None:
-        """Say that this worker cannot answer with that version, wished for at `revision`."""
+        """Say that this worker cannot answer with that version, desired since `revision`."""
         ...
 
     def quorum(self, name: str, wanted: Decision, revision: int) -> Quorum:
@@ -74,7 +70,7 @@ class Coordinator(Protocol):
         ...
 
     def refusals(self, name: str, version: str, revision: int) -> tuple[str, ...]:
-        """Why living workers refuse a version that was wished for at `revision`."""
+        """Why living workers refuse a version that is desired since `revision`."""
         ...
 
 
@@ -118,15 +114,15 @@ class LocalCoordinator:
             ledger.number = max(ledger.number, number)
 
     def propose(self, name: str, wanted: Decision) -> None:
-        """Nobody else has to know."""
+        """Do nothing: there are no other workers."""
 
     def refuse(self, name: str, version: str, revision: int, reason: str) -> None:
-        """Nobody else has to know."""
+        """Do nothing: there are no other workers."""
 
     def quorum(self, name: str, wanted: Decision, revision: int) -> Quorum:  # noqa: ARG002
-        """Nobody else is missing."""
+        """No other worker is missing."""
         return Quorum()
 
     def refusals(self, name: str, version: str, revision: int) -> tuple[str, ...]:  # noqa: ARG002
-        """Nobody else refuses."""
+        """No other worker refuses."""
         return ()

@@ -1,4 +1,4 @@
-"""An answer while it is given: it counts as one when its wire could tell it."""
+"""The path of a request, whatever wire it came by: model and version, admission, lease, thread, answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 def deadline_exceeded() -> DeadlineExceeded:
-    """What a caller is told whose time is over."""
+    """The message to a caller whose time is over."""
     return DeadlineExceeded("no answer within the request's time; send fewer at once")
 
 
@@ -120,7 +120,7 @@ class ModelRouter:
         required = self._view.required or ()
         if self._view.info(name) is None and name not in required:
             raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
-        desired = self._view.desired.wish(name)
+        desired = self._view.desired.model(name)
         return name in required or (desired is not None and not desired.unloaded)
 
     async def when_current(self, name: str, deadline: float, take: Callable[[], T]) -> T:
@@ -199,7 +199,7 @@ class DataPlane:
         return TensorAnswer(tensors=result.arrays, **served(result.timings))
 
     async def borrow(self, request: BaseRequest) -> Lease:
-        """Lease what would answer, to look at it: that takes no place, and a full service tells, too.
+        """Lease the version that would answer, to describe it. No place is taken: a full service can do it.
 
         Raises what `predict` raises before it runs, except `Overloaded`.
         """
@@ -224,7 +224,7 @@ class DataPlane:
     async def _serve(
         self, request: BaseRequest, work: Callable[[Generation], T]
     ) -> tuple[T, Callable[[Timings], dict[str, Any]]]:
-        """Admission, lease, thread. The second result tells who served, given the stages' timings."""
+        """Admission, lease, thread. The second result makes the answer's fields from the timings."""
         permit, lease = await self._enter(self.router.model_name(request.model), request)
 
         def give_back() -> None:

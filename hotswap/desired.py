@@ -1,4 +1,4 @@
-"""The desired state: the persisted wish that every management call edits and only the reconciler acts on."""
+"""The desired state: persisted, edited by every management call, acted on by the reconciler alone."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Target = Annotated[str, AfterValidator(_a_target)]
 
 
 class DesiredModel(_Part):
-    """What is wanted of one model.
+    """The desired state of one model.
 
     `last_good` is the version that last served (`last_digest` its files) and `generation` the number of
-    the decision that let it; the reconciler writes them. `revision` is the document's revision when the wish
-    last changed.
+    the decision to serve it; the reconciler writes them. `revision` is the document's revision at the last
+    change of this model by a person or the environment.
     """
 
     target: Target = LATEST
@@ -49,18 +49,20 @@ class DesiredModel(_Part):
 class DesiredState(_Part):
     """The whole document. `required` None stands for `*`: every model in the store is wanted.
 
-    `applied` holds the texts of OKAWARI_SERVE and OKAWARI_DEFAULT_MODEL that were applied last.
+    `applied` holds the texts of OKAWARI_SERVE and OKAWARI_DEFAULT_MODEL that were applied last. `revision`
+    rises when a person or the environment changes what is desired, `row_version` at every write.
     """
 
     format: int = 1
+    row_version: int = 0
     revision: int = 0
     required: tuple[Name, ...] | None = None
     default: str | None = None
     applied: tuple[str, str | None] | None = None
     models: Mapping[Name, DesiredModel] = {}
 
-    def wish(self, name: str) -> DesiredModel | None:
-        """What is wanted of `name`; None when the model is in the store but not wanted."""
+    def model(self, name: str) -> DesiredModel | None:
+        """The desired state of `name`; None when the model may be in the store but is not wanted."""
         stored = self.models.get(name)
         if self.required is None:
             return stored or DesiredModel()
@@ -80,10 +82,18 @@ class DesiredStore(Protocol):
     def edit(self, change: Edit) -> DesiredState:
         """Apply `change` to the newest document as one step and return the result.
 
-        Nobody's edit is lost: `change` sees what every earlier edit left. An exception from `change`
-        leaves everything as it was; a result equal to the document is not written.
+        No edit is lost: `change` sees what every earlier edit left. An exception from `change` leaves
+        everything as it was; a result equal to the document is not written. Stores use `edited`.
         """
         ...
+
+
+def edited(document: DesiredState, change: Edit) -> DesiredState:
+    """The document after `change`, with the next row version; the same document where it changes nothing."""
+    after = change(document)
+    if after == document:
+        return document
+    return after.model_copy(update={"row_version": document.row_version + 1})
 
 
 class BadServe(ValueError):
@@ -143,27 +153,28 @@ def seed(serve: str, default: str | None) -> Edit:
 
 
 def _apply(document: DesiredState, targets: Mapping[str, str] | None) -> DesiredState:
-    """What the text names replaces what was wanted; what served before is remembered."""
+    """The models that the text names replace those wanted before; their last versions are kept."""
     revision = document.revision + 1
     if targets is None:
-        # A first start keeps what the command line wished before it.
+        # A first start keeps what the command line changed before it.
         models = document.models if document.applied is None else _forget(document.models)
         return document.model_copy(update={"required": None, "models": models})
     models = _forget(document.models)
     for name, target in targets.items():
-        models[name] = _wished(models.get(name), target, revision, "environment", "OKAWARI_SERVE")
+        models[name] = _changed(models.get(name), target, revision, "environment", "OKAWARI_SERVE")
     return document.model_copy(update={"required": tuple(targets), "models": models})
 
 
 def _forget(models: Mapping[str, DesiredModel]) -> dict[str, DesiredModel]:
     kept = ("last_good", "last_digest", "generation")
     return {
-        name: DesiredModel(**{field: getattr(wish, field) for field in kept}) for name, wish in models.items()
+        name: DesiredModel(**{field: getattr(model, field) for field in kept})
+        for name, model in models.items()
     }
 
 
 def _kept_default(document: DesiredState) -> str | None:
-    """A default that only the environment named goes with it; one that was told by itself stays."""
+    """A default that came with OKAWARI_SERVE goes with it; one named by OKAWARI_DEFAULT_MODEL stays."""
     named = document.applied is not None and document.applied[1] is not None
     return None if named else document.default
 
@@ -177,20 +188,20 @@ def set_target(name: str, target: str, actor: str, reason: str | None) -> Edit:
 
     def change(document: DesiredState) -> DesiredState:
         revision = document.revision + 1
-        wish = _wished(document.models.get(name), target, revision, actor, reason)
-        return _with(document, name, wish, revision)
+        model = _changed(document.models.get(name), target, revision, actor, reason)
+        return _with(document, name, model, revision)
 
     return change
 
 
 def set_loaded(name: str, loaded: bool, actor: str, reason: str | None) -> Edit:
-    """The edit that lets the target of `name` answer, or lets nobody answer; the target stays as it is."""
+    """The edit that loads or unloads `name`; its target stays as it is."""
 
     def change(document: DesiredState) -> DesiredState:
         revision = document.revision + 1
-        old = document.wish(name) or document.models.get(name)
-        wish = _wished(old, old.target if old else LATEST, revision, actor, reason)
-        return _with(document, name, wish.model_copy(update={"unloaded": not loaded}), revision)
+        old = document.model(name) or document.models.get(name)
+        model = _changed(old, old.target if old else LATEST, revision, actor, reason)
+        return _with(document, name, model.model_copy(update={"unloaded": not loaded}), revision)
 
     return change
 
@@ -204,23 +215,23 @@ def put_back(name: str, before: DesiredModel | None, made: int) -> Edit:
             return document
         revision = document.revision + 1
         served = {"last_good": now.last_good, "last_digest": now.last_digest, "generation": now.generation}
-        wish = (before or DesiredModel()).model_copy(update=served)
-        if _with(document, name, wish, revision).wish(name) is not None:
+        model = (before or DesiredModel()).model_copy(update=served)
+        if _with(document, name, model, revision).model(name) is not None:
             # A model that was not wanted keeps revision 0: any other would make it wanted.
-            wish = wish.model_copy(update={"revision": revision})
-        return _with(document, name, wish, revision)
+            model = model.model_copy(update={"revision": revision})
+        return _with(document, name, model, revision)
 
     return change
 
 
 def record_serving(name: str, version: str, digest: str, generation: int) -> Edit:
-    """The edit that remembers what serves as generation `generation`, unless a later one is remembered."""
+    """The edit that records the version serving as `generation`, unless a later one is recorded."""
 
     def change(document: DesiredState) -> DesiredState:
-        wish = document.models.get(name) or DesiredModel()
-        if wish.generation >= generation:
+        model = document.models.get(name) or DesiredModel()
+        if model.generation >= generation:
             return document
-        fresh = wish.model_copy(
+        fresh = model.model_copy(
             update={"last_good": version, "last_digest": digest, "generation": generation}
         )
         return _with(document, name, fresh, document.revision)
@@ -229,7 +240,7 @@ def record_serving(name: str, version: str, digest: str, generation: int) -> Edi
 
 
 def settle_default(names: list[str]) -> Edit:
-    """The edit that stores the default model as soon as it can be told; it is never moved."""
+    """The edit that stores the default model as soon as it is clear; it is never moved."""
 
     def change(document: DesiredState) -> DesiredState:
         if document.default is not None:
@@ -240,7 +251,7 @@ def settle_default(names: list[str]) -> Edit:
     return change
 
 
-def _wished(
+def _changed(
     old: DesiredModel | None, target: str, revision: int, actor: str, reason: str | None
 ) -> DesiredModel:
     return (old or DesiredModel()).model_copy(
@@ -255,6 +266,6 @@ def _wished(
     )
 
 
-def _with(document: DesiredState, name: str, wish: DesiredModel, revision: int) -> DesiredState:
-    models = {**document.models, name: wish}
+def _with(document: DesiredState, name: str, model: DesiredModel, revision: int) -> DesiredState:
+    models = {**document.models, name: model}
     return document.model_copy(update={"models": models, "revision": revision})

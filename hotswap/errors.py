@@ -15,7 +15,7 @@ ServingError
 ├── DeadlineExceeded          the answer did not come in time
 ├── ModelFailed               the model ran and its outputs cannot be used
 ├── Conflict                  somebody changed the state since it was read
-├── Overtaken                 somebody wishes something else since
+├── Overtaken                 a later change wants something else
 ├── VersionFailed             the version cannot be loaded or failed its check
 ├── StateUnavailable          the desired state cannot be read or written
 └── ShuttingDown              the service takes no new work
@@ -67,7 +67,7 @@ class UnsupportedPicture(BadRequest):
 
 
 class ModelRequired(BadRequest):
-    """No model was named and no default can be told."""
+    """No model was named and there is no default."""
 
     code = "model_required"
 
@@ -141,7 +141,7 @@ class Conflict(ServingError):
 
 
 class Superseded(ServingError):
-    """The change was made and is no longer what is wished; the message tells what is, and by whom."""
+    """The change was made, and a later one replaced it; the message names that one and its author."""
 
     code = "superseded"
 
@@ -155,7 +155,7 @@ class VersionFailed(ServingError):
 def place_of_image(index: int, count: int) -> str:
     """What stands before a message about one of `count` pictures; nothing where there is one alone.
 
-    `index` counts from 0; both ways of counting are told, so that nobody has to know which it is.
+    `index` counts from 0; both ways of counting are given, so that neither has to be known.
     """
     return "" if count == 1 else f"picture {index + 1} of {count} (index {index}): "
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotswap.errors import ServingError
 from hotswap.tags import ModelTag
 
 if TYPE_CHECKING:
+    from hotswap.checks import Verdict
     from hotswap.predictions import Answer, TensorAnswer
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
@@ -20,26 +21,34 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One publication: who answered before (None: nobody), who answers now (None: nobody).
+    """One publication: the version that answered before and the one that answers now (None: no version).
 
-    `pause_seconds` is how long requests to this worker could not begin while it was made.
+    Every worker publishes; `name` and `number`, that of the decision, are the same in all of them, so that
+    an observer can keep one record per decision of the service. `pause_seconds` is how long requests to this
+    worker could not begin meanwhile.
     """
 
     name: str
     before: str | None
     after: str | None
-    generation: int
+    number: int
     digest: str | None
     actor: str | None = None
     reason: str | None = None
     pause_seconds: float = 0.0
+
+    @property
+    def generation(self) -> int:
+        """The number of the version that answers; 0 where none does."""
+        return self.number if self.after else 0
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedVersion:
     """A version that was verified, loaded, warmed and checked. Times are in seconds, sizes in bytes.
 
-    `resident_bytes` is what it was measured to hold at its import; None where it was not.
+    `resident_bytes` is what it was measured to hold at its import; None where it was not. `verdicts` are
+    those of the checks, by their names.
     """
 
     tag: ModelTag
@@ -47,6 +56,7 @@ class LoadedVersion:
     load_seconds: float
     warm_up_seconds: float
     resident_bytes: int | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

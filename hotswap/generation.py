@@ -26,9 +26,9 @@ class State(StrEnum):
 
 
 class Generation:
-    """A runner and the count of those who use it. It is closed only when nobody does.
+    """A runner and the count of its users. It is closed only when there are none.
 
-    `on_drained` is called once, by whoever brings the last lease back after `retire`.
+    `on_drained` is called once, by the thread that returns the last lease after `retire`.
     """
 
     def __init__(self, artifact: Artifact, runner: Runner, on_drained: Callable[[Generation], None]) -> None:
@@ -80,7 +80,7 @@ class Generation:
             self._on_drained(self)
 
     def retire(self) -> None:
-        """Let nobody borrow it any more; those who did may finish."""
+        """End borrowing; those who borrowed it may finish."""
         with self._lock:
             if self.state is not State.SERVING:
                 return

@@ -7,14 +7,15 @@ import gc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 
 from hotswap.backoff import LoadFailure
-from hotswap.errors import ServingError
+from hotswap.checks import Check, Result, Verdict, Version, judge_all
+from hotswap.errors import ServingError, VersionFailed
 from hotswap.events import LoadedVersion, Observer, notify
-from hotswap.generation import Generation, State
+from hotswap.generation import Generation, Lease, State
 from hotswap.observed import ObservedState
 from hotswap.plan import Want, may_publish
 from hotswap.repository import Artifact, Incomplete, ModelRepository, VersionInfo
@@ -48,11 +49,12 @@ def _libc() -> ctypes.CDLL | None:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The version may answer."""
+    """The version may answer; `verdicts` by the names of the checks."""
 
     generation: Generation
     load_seconds: float
     warm_up_seconds: float
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
 
 Outcome = Loaded | LoadFailure
@@ -63,14 +65,23 @@ class VersionLoader:
     """Brings versions to where they may answer. Every way to fail ends in `Failed`, nothing raises."""
 
     def __init__(
-        self, source: ModelRepository, loader: Loader, on_drained: Callable[[Generation], None]
+        self,
+        source: ModelRepository,
+        loader: Loader,
+        on_drained: Callable[[Generation], None],
+        *,
+        checks: Sequence[Check] = (),
+        borrow: Callable[[str], Lease | None] = lambda _: None,
     ) -> None:
+        """`borrow` lends the version of a model that answers now, for the checks that compare with it."""
         self._source = source
         self._loader = loader
         self._on_drained = on_drained
+        self._checks = checks
+        self._borrow = borrow
 
     def load(self, tag: ModelTag, progress: Progress) -> Outcome:
-        """Do all of it in the calling thread, telling `progress` of each state."""
+        """Do all of it in the calling thread; `progress` gets each state."""
         begun = time.perf_counter()
         try:
             verified = self._source.settle(tag)
@@ -89,13 +100,27 @@ class VersionLoader:
             runner.warm()
             progress(State.CHECKING)
             runner.check()
+            seconds = loaded - begun, time.perf_counter() - loaded
+            verdicts = self._judge(Version(artifact, runner))
         except Exception as error:  # noqa: BLE001 - whatever a bad version raises, it is refused
             if runner is not None:
                 _free(runner)
             return LoadFailure(artifact.tag, _reason_of(error), digest=artifact.digest)
-        return Loaded(
-            Generation(artifact, runner, self._on_drained), loaded - begun, time.perf_counter() - loaded
-        )
+        return Loaded(Generation(artifact, runner, self._on_drained), *seconds, verdicts)
+
+    def _judge(self, candidate: Version) -> dict[str, Verdict]:
+        """What the checks say; raises `VersionFailed` where one says no."""
+        if not self._checks:
+            return {}
+        with ExitStack() as stack:
+            lease = self._borrow(candidate.artifact.tag.name)
+            current = stack.enter_context(lease) if lease else None
+            compared = Version(current.artifact, current.runner) if current else None
+            verdicts = judge_all(self._checks, compared, candidate)
+        for name, verdict in verdicts.items():
+            if verdict.result is Result.FAIL:
+                raise VersionFailed(f"check {name}: {verdict.reason}")
+        return verdicts
 
 
 def _free(runner: Runner) -> None:
@@ -113,7 +138,7 @@ def _reason_of(error: Exception) -> str:
 
 
 class GenerationCloser:
-    """Closes generations, whoever gave them back last."""
+    """Closes generations in the background."""
 
     def __init__(
         self, observed: ObservedState, background: Background, observer: Observer, wake: Callable[[], None]
@@ -128,7 +153,7 @@ class GenerationCloser:
         self._background.submit(lambda: self._close(generation))
 
     def unwanted(self, generation: Generation) -> None:
-        """The same for one that never answered."""
+        """Close soon a generation that never answered."""
         logger.info("%s is no longer wanted; it is closed without having served", generation.tag)
         self.drained(generation)
 
@@ -255,4 +280,5 @@ def _described(loaded: Loaded) -> LoadedVersion:
         load_seconds=loaded.load_seconds,
         warm_up_seconds=loaded.warm_up_seconds,
         resident_bytes=measured.resident_bytes if measured else None,
+        verdicts=loaded.verdicts,
     )

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from hotswap.backoff import Backoff, Clock
 from hotswap.coordination import Coordinator, Decision
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, settle_default
-from hotswap.generation import State
+from hotswap.errors import ModelNotReady
+from hotswap.generation import Lease, State
 from hotswap.plan import Actual
 from hotswap.repository import ModelInfo, ModelRepository, VersionInfo, resolve
 from hotswap.slot import Slot
@@ -20,9 +21,9 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 class ObservedState:
     """Written by the reconciler's thread (states in `loading` by the loader's, too), read by any.
 
-    `models` is what the store held at the last look, `desired` the desired state as it was read last.
-    `store_away`: the store is not there, and `models` are those of an earlier look. `refusals` says why
-    other workers refuse what is prepared here, by model. `trouble` is what went wrong in the last look.
+    `models` is what the store held when it was last there, `desired` the desired state as it was read last.
+    `refusals` says why other workers refuse what is prepared here, by model. `trouble` is what went wrong
+    in the last look.
     """
 
     def __init__(
@@ -40,7 +41,6 @@ class ObservedState:
         self.models: Mapping[str, ModelInfo] = {}
         self.desired = DesiredState()
         self.refusals: dict[str, tuple[str, ...]] = {}
-        self.store_away = False
         self.trouble: str | None = None
         self._repository = repository
         self._store = store
@@ -55,7 +55,7 @@ class ObservedState:
         return model.versions.get(tag.version) if model else None
 
     def resolved(self, name: str, target: str) -> str | None:
-        """The version that a target means now; None when that cannot be told."""
+        """The version that a target means now; None when it means none."""
         return resolve(target, self.models.get(name)).version
 
     def waiting(self, tag: ModelTag) -> bool:
@@ -65,6 +65,14 @@ class ObservedState:
     def desired_model(self, name: str) -> DesiredModel:
         """What is stored of a model; the defaults where nothing is."""
         return self.desired.models.get(name) or DesiredModel()
+
+    def borrow_current(self, name: str) -> Lease | None:
+        """Borrow the version of a model that answers now; None when none does."""
+        slot = self.slots.get(name)
+        try:
+            return slot.lease() if slot else None
+        except ModelNotReady:
+            return None
 
     def actual(self, name: str) -> Actual:
         """What the slot of a model does now."""
@@ -115,13 +123,12 @@ class ObservedState:
         of the desired state raises.
         """
         models = self._repository.look()
-        self.store_away = models is None
         if models is not None:
             self.models = models
         desired, trouble = self._read()
         if desired.default is None and self.models:
             desired = self._settle_default(desired)
-        if not self.store_away:
+        if models is not None:
             self.backoff.keep(lambda tag: self.version(tag) is not None)
         self._forgive_changed(desired)
         self.desired = desired
@@ -139,7 +146,7 @@ class ObservedState:
         return desired, None
 
     def _settle_default(self, desired: DesiredState) -> DesiredState:
-        """Store the default if it can be told. A state that can't be written must not stop a swap."""
+        """Store the default if it is clear. A state that can't be written must not stop a swap."""
         change = settle_default(sorted(self.models))
         if change(desired) == desired:
             return desired  # nothing to write: no lock at every look

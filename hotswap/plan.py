@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Want:
     """What is wanted of one model now.
 
-    `version` is what the target means (None: cannot be told now), `last_good` what served last.
+    `version` is what the target means (None: no version now), `last_good` what served last.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """Let nobody answer for this model."""
+    """Serve no version of this model."""
 
     name: str
 

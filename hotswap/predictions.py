@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a request may ask of a model. `extra` is for families with wishes of their own."""
+    """What a request may ask of a model. `extra` is for options of a family's own."""
 
     threshold: float | None = None
     max_detections: int = 100
@@ -62,8 +62,7 @@ class Prediction:
     """What one version says of one picture; detections by falling score.
 
     `width` and `height` are those of the upright picture, in pixels. The optional parts belong to
-    families that make them: `embedding` float32 [D], `masks` uint8 [K, height, width], `tensors` by
-    output name, `texts`.
+    families that make them: `embedding` float32 [D], `masks` uint8 [K, height, width].
     """
 
     detections: tuple[Detection, ...]
@@ -72,8 +71,6 @@ class Prediction:
     height: int
     embedding: NDArray[np.float32] | None = None
     masks: NDArray[np.uint8] | None = None
-    tensors: Mapping[str, NDArray[Any]] | None = None
-    texts: tuple[str, ...] | None = None
 
     @property
     def scores(self) -> tuple[float, ...]:

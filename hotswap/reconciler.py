@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from hotswap.backoff import Clock
+from hotswap.checks import Check
 from hotswap.coordination import Coordinator, LocalCoordinator
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, record_serving
 from hotswap.events import Observer, Swap, notify
@@ -45,6 +46,7 @@ class Reconciler:
         *,
         observer: Observer | None = None,
         coordinator: Coordinator | None = None,
+        checks: Sequence[Check] = (),
         patience: float = 30.0,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -58,7 +60,9 @@ class Reconciler:
         self._queue = LoadQueue(
             self.observed,
             background,
-            VersionLoader(repository, loader, closer.drained),
+            VersionLoader(
+                repository, loader, closer.drained, checks=checks, borrow=self.observed.borrow_current
+            ),
             withdraw=self._rollout.withdraw,
             closer=closer,
             observer=observer,
@@ -132,7 +136,7 @@ class Reconciler:
         for name in names.difference(observed.slots):
             if observed.coordinator.number(name):
                 observed.slot(name)  # the others answer for it
-        models = {name: observed.desired.wish(name) for name in names}
+        models = {name: observed.desired.model(name) for name in names}
         return {
             name: self._want(name, model)
             for name, model in sorted(models.items())
@@ -214,7 +218,7 @@ class PublicationLog:
             name=name,
             before=before.tag.version if before else None,
             after=after.tag.version if after else None,
-            generation=publication.number if after else 0,
+            number=publication.number,
             digest=after.artifact.digest if after else None,
             actor=model.actor,
             reason=model.reason,

@@ -30,7 +30,7 @@ class Artifact:
 class VersionInfo:
     """What a quick look, without hashing, says of one version in the store.
 
-    `reason` is None for a version that may be tried, else why it is unservable and what mends it.
+    `reason` is None for a version that may be tried, else why it is unservable and what fixes it.
     """
 
     version: str
@@ -44,7 +44,7 @@ class VersionInfo:
 class ModelInfo:
     """What a look says of one model. `latest` is what BentoML's pointer names, if that exists.
 
-    `pointer` is None when all is well with it, else what is wrong and what mends it.
+    `pointer` is None when all is well with it, else what is wrong and what fixes it.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Incomplete:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """The version can't be served as it is; the reason says what mends it."""
+    """The version can't be served as it is; the reason says what fixes it."""
 
     reason: str
 
@@ -90,12 +90,12 @@ class Resolved:
     reason: str | None = None
 
 
-def resolve(target: str, sight: ModelInfo | None) -> Resolved:
+def resolve(target: str, model: ModelInfo | None) -> Resolved:
     """Say which version a target (`latest` or an exact version) means; pure."""
-    if sight is None:
+    if model is None:
         return Resolved(None, "the model is not in the store")
     if target == LATEST:
-        return Resolved(sight.latest, sight.pointer)
-    if target in sight.versions:
+        return Resolved(model.latest, model.pointer)
+    if target in model.versions:
         return Resolved(target)
     return Resolved(None, f"version {target} is not in the store")

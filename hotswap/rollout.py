@@ -20,7 +20,7 @@ class Rollout:
 
     Called by the reconciler's thread. A worker that lives is waited for, at most `timeout` seconds after
     this one is ready; one that refuses is waited for until it can, or until another version is desired.
-    One model's trouble must not stop the others: `trouble` tells of the last, until it is cleared.
+    One model's trouble must not stop the others: `trouble` is the last one, until it is cleared.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Rollout:
             return True
 
     def _serves_the_target(self, slot: Slot) -> bool:
-        model, current = self._observed.desired.wish(slot.name), slot.current
+        model, current = self._observed.desired.model(slot.name), slot.current
         if model is None or model.unloaded or current is None:
             return False
         return current.tag.version == self._observed.resolved(slot.name, model.target)

@@ -48,7 +48,7 @@ class Runner(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the model holds. Nobody calls `predict` after it."""
+        """Free what the model holds. `predict` is not called after it."""
         ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -12,8 +11,6 @@ from dataclasses import dataclass
 from hotswap.coordination import Coordinator, Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, Lease, State
-
-logger = logging.getLogger("bentoml.okawari.hotswap")
 
 
 class NotSwitched(ModelNotReady):
@@ -37,7 +34,7 @@ class Routing:
         return cls(((generation, 1.0),), generation.number)
 
     def pick(self, at: float = 0.0) -> Generation | None:
-        """The generation at a point in 0..1 of the shares; None when nobody answers."""
+        """The generation at a point in 0..1 of the shares; None when none answers."""
         for generation, share in self.shares:
             at -= share
             if at < 0:
@@ -51,7 +48,7 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One publication, as the slot remembers it for those who are told of it later.
+    """One publication, as the slot keeps it for the log and the observers.
 
     `pause_seconds` is how long requests could not begin while it was made.
     """
@@ -155,7 +152,7 @@ class Slot:
         if version is None:
             return ModelNotReady(f"no version of {self.name} serves yet; try again shortly")
         return VersionNotLoaded(
-            f"{self.name}:{version} is not loaded; GET /models/{self.name} tells what serves"
+            f"{self.name}:{version} is not loaded; GET /models/{self.name} shows what serves"
         )
 
     def catch_up(self) -> bool:
@@ -180,25 +177,12 @@ class Slot:
             self.prepared = None
             prepared.open(decided.number)
             self._route(Routing.to(prepared), begun)
-            self._warn_of_other_files(prepared, decided)
             return True
         if current is not None and current.tag.version == decided.version:
             current.number = decided.number
             self._routing = Routing.to(current)
             return True
         return False
-
-    @staticmethod
-    def _warn_of_other_files(taken: Generation, decided: Decision) -> None:
-        if decided.of_other_files(taken.artifact.digest):
-            logger.warning(
-                "%s: its files were replaced; this worker answers with %s, others as generation %d with …%s: "
-                "import them as another version",
-                taken.tag,
-                taken.artifact.digest,
-                decided.number,
-                decided.digest,
-            )
 
     def prepare(self, fresh: Generation) -> None:
         """Hold a generation ready for the decision to come."""

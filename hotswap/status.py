@@ -35,7 +35,7 @@ class VersionStatus:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One model: what is wanted, what serves, what there is. `revision` is that of the wish."""
+    """One model: what is wanted, what serves, what there is. `revision` is that of its desired state."""
 
     name: str
     target: str | None
@@ -89,7 +89,7 @@ class StateView:
         return self._observed.models
 
     def resolved(self, name: str, target: str) -> str | None:
-        """The version that a target means now; None when that cannot be told."""
+        """The version that a target means now; None when it means none."""
         return self._observed.resolved(name, target)
 
     def models(self) -> list[ModelStatus]:
@@ -100,7 +100,7 @@ class StateView:
     def model(self, name: str) -> ModelStatus:
         """One model; it may be one that is not known."""
         info = self._observed.models.get(name)
-        desired = self.desired.wish(name)
+        desired = self.desired.model(name)
         routing = self._routing(name)
         current = routing.pick() if routing else None
         return ModelStatus(

@@ -131,7 +131,7 @@ class _Job(Generic[T]):
             # No future takes one: its caller would wait for ever.
             error = RuntimeError(f"the work raised {error!r}")
         self.give_back()
-        # The loop is closed when the process ends under running work: nobody waits any more.
+        # The loop is closed when the process ends under running work: there is no waiter left.
         with suppress(RuntimeError):
             if error is None:
                 self.loop.call_soon_threadsafe(self._finish, cast(T, result), waited)

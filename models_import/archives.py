@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import posixpath
 import resource
@@ -13,10 +10,9 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 from models_import import subprocesses
 from models_import.errors import ImportRefused
@@ -24,15 +20,6 @@ from models_import.layout import MODEL_YAML
 
 #: What an archive of a model stays below.
 _MOST_MEMBERS = 10_000
-_MOST_HEADER_BYTES = 64_000_000
-
-_Open = Callable[[str], Any]
-_OPEN: dict[str, _Open] = {
-    "tar": lambda path: open(path, "rb"),  # noqa: SIM115, PTH123 - closed by who asks
-    "gz": gzip.open,
-    "bz2": bz2.open,
-    "xz": lzma.open,
-}
 
 
 class TooLarge(Exception):
@@ -42,14 +29,11 @@ class TooLarge(Exception):
 def check_unpacked(path: str, kind: str, most: int) -> bool:
     """Whether an archive holds a `model.yaml` at its top, as one that BentoML exported does.
 
-    Raises `TooLarge` for one of more than `most` bytes or very many files. `kind` is BentoML's word for its
-    format; empty, the name's ending tells it, as with BentoML. Reads no further than it must, and raises what
-    its libraries raise for what is no archive.
+    Raises `TooLarge` for one of more than `most` bytes or very many files, and what its libraries raise for
+    what is no archive.
     """
-    kind = kind or PurePath(path).suffix[1:]
-    members = _zip_members(path) if kind == "zip" else _tar_members(path, kind)
     total, exported = 0, False
-    for number, (name, size) in enumerate(members):
+    for number, (name, size) in enumerate(_zip_members(path) if kind == "zip" else _tar_members(path)):
         total += size
         exported |= name == MODEL_YAML
         if total > most:
@@ -61,53 +45,18 @@ def check_unpacked(path: str, kind: str, most: int) -> bool:
 
 def _zip_members(path: str) -> Iterator[tuple[str, int]]:
     with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            yield posixpath.normpath(member.filename), member.file_size
+        yield from ((posixpath.normpath(member.filename), member.file_size) for member in archive.infolist())
 
 
-def _tar_members(path: str, kind: str) -> Iterator[tuple[str, int]]:
-    # Links are unpacked as what they lead to.
-    sizes: dict[str, int] = {}
-    links: dict[str, str] = {}
-    ends: list[str] = []
-    # BentoML takes every ending that it does not know for its own, which is packed with xz.
-    with _OPEN.get(kind, _OPEN["xz"])(path) as file, tarfile.TarFile(fileobj=_Headers(file)) as archive:
+def _tar_members(path: str) -> Iterator[tuple[str, int]]:
+    largest = links = 0
+    with tarfile.open(path) as archive:
         for member in archive:
-            name = posixpath.normpath(member.name)
-            if member.issym() or member.islnk():
-                place = posixpath.dirname(name) if member.issym() else ""
-                links[name] = posixpath.normpath(posixpath.join(place, member.linkname))
-                ends.append(links[name])
-            else:
-                sizes[name] = max(member.size, sizes.get(name, 0))
-            yield name, member.size
-    largest = max(sizes.values(), default=0)
-    yield from (("", _size_behind(end, links, sizes, largest)) for end in ends)
-
-
-def _size_behind(end: str, links: dict[str, str], sizes: dict[str, int], largest: int) -> int:
-    """The size of what a link leads to; where that cannot be told, the largest there is."""
-    for _ in range(10):
-        if end in sizes:
-            return sizes[end]
-        end = links.get(end, "")
-    return largest
-
-
-class _Headers:
-    """A tar file of which headers are read and contents passed over; it refuses to read more than those."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._left = _MOST_HEADER_BYTES
-        self.seek, self.tell, self.write, self.close = file.seek, file.tell, file.write, file.close
-
-    def read(self, size: int) -> bytes:
-        self._left -= size
-        if self._left < 0:
-            raise TooLarge(f"its headers have more than {_mega(_MOST_HEADER_BYTES)} MB")
-        found: bytes = self._file.read(size)
-        return found
+            largest = max(largest, member.size)
+            links += member.issym() or member.islnk()
+            yield posixpath.normpath(member.name), member.size
+    # A link is unpacked as what it leads to.
+    yield "", links * largest
 
 
 def _mega(size: int) -> int:
@@ -139,10 +88,10 @@ def bound_of(archive: Path, free: int) -> Bound:
     return Bound(plausible, "if you trust it, unpack it yourself and import the folder")
 
 
-def unpack(archive: Path, room: Path, bound: Bound, packing: str = "") -> Path:
+def unpack(archive: Path, room: Path, bound: Bound, packing: str) -> Path:
     """Unpack `archive` below `room`; return the folder with its `model.yaml`. Raises `ImportRefused`.
 
-    `packing` is BentoML's word for its format; empty, the name's ending tells it.
+    `packing` is BentoML's word for its format.
     """
     home, scratch = room / "home", room / "scratch"
     for folder in (home, scratch):
@@ -200,7 +149,7 @@ def _limit_files(most: int) -> None:
 def _import(path: str, packing: str) -> None:
     import bentoml
 
-    bentoml.models.import_model(path, packing or None)
+    bentoml.models.import_model(path, packing)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from glob import escape
 from itertools import islice
 from pathlib import Path
 
@@ -25,13 +25,10 @@ from models_import.file_kinds import ARCHIVES, by_name, first_foreign
 from models_import.fingerprints import stamp_of
 from models_import.integrity import inside
 from models_import.layout import MOST_FILES, NOTE, LeadsOut, files_in, is_hidden, pick_weights
-from models_import.workspace import FILE_MODE
 
 #: Endings that programs give a file while they copy it, or keep of one that they have changed.
 _PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp")
 _BACKUP = "~"
-#: What is none of a version is told of so many, and of the others how many they are.
-_MOST_ODD = 100
 
 _LEADS_OUT = (
     "it is a link that leads out of the watched folder, and such are not followed; "
@@ -45,12 +42,17 @@ _ALIAS = (
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """One version in a drop folder. An archive alone knows its `tag`; `lacks` says what time may bring."""
+    """One entry of a drop folder, as it is now.
+
+    An archive alone knows its `tag`. `lacks` says what time may bring; where `possible` is false, why the
+    entry can be no version.
+    """
 
     path: Path
     tag: ModelTag | None
     stamp: str
     lacks: str | None = None
+    possible: bool = True
 
     @property
     def note(self) -> Path:
@@ -63,103 +65,105 @@ class Dropped:
         return plain(str(self.path), 500)
 
 
-@dataclass(frozen=True, slots=True)
-class DropScan:
-    """Versions by path, each model's in natural order; what is none, and why; the folders that were seen."""
-
-    versions: Mapping[str, Dropped]
-    odd: Mapping[str, str]
-    folders: tuple[Path, ...]
-
-
-class _Odd(Exception):
+class _NoVersion(Exception):
     """Why something can't be a version, whatever time brings."""
+
+
+class DropScan:
+    """What lies in a drop folder: `entries` by path, each model's in natural order; the `folders` seen."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.entries: dict[str, Dropped] = {}
+        self.folders: list[Path] = []
+        children = _children(root)
+        self.folders.append(root)
+        for path in children:
+            with self._passed_over(path):
+                if _is_archive(path):
+                    self.entries[str(path)] = scan_of(root, path)
+                else:
+                    self._add_model(path)
+
+    def _add_model(self, model: Path) -> None:
+        _check_folder(self._root, model)
+        self.folders.append(model)
+        children = _children(model)
+        if is_version(model):
+            self._pass_over(model, f"it holds a version itself; {_where(self._root)}")
+            children = [path for path in children if path.is_dir()]
+        elif not children:
+            raise _NoVersion(f"it is empty; {_where(self._root)}")
+        for path in children:
+            with self._passed_over(path):
+                _check_folder(self._root, path)
+                self.folders.append(path)
+                self.entries[str(path)] = scan_of(self._root, path)
+
+    @contextmanager
+    def _passed_over(self, path: Path) -> Iterator[None]:
+        """One entry can never stop the others."""
+        try:
+            yield
+        except _NoVersion as error:
+            self._pass_over(path, str(error))
+        except OSError as error:
+            self._pass_over(path, _reason(path, error))
+        except Exception as error:  # noqa: BLE001 - a foreign library may meet something unforeseen
+            self._pass_over(path, reasons.unforeseen(error))
+
+    def _pass_over(self, path: Path, why: str) -> None:
+        self.entries[str(path)] = Dropped(path, None, why, why, possible=False)
 
 
 def look(root: Path) -> DropScan | None:
     """What lies in `root`; None when it is away or cannot be read."""
-    versions: dict[str, Dropped] = {}
-    odd: dict[str, str] = {}
-    folders = [root]
     try:
-        first = _children(root)
+        return DropScan(root)
     except OSError:
         return None
-    for path in _versions(root, first, odd, folders):
-        try:
-            versions[str(path)] = scan_of(root, path)
-        except _Odd as error:
-            odd[str(path)] = str(error)
-        except Exception as error:  # noqa: BLE001 - one version can never stop the others
-            odd[str(path)] = reasons.unforeseen(error)
-    return DropScan(versions, _bounded(root, odd), tuple(folders))
 
 
-def _bounded(root: Path, odd: dict[str, str]) -> dict[str, str]:
-    if len(odd) <= _MOST_ODD:
-        return odd
-    rest = f"{len(odd) - _MOST_ODD} more of its files and folders are no versions; {_where(root)}"
-    return dict(islice(odd.items(), _MOST_ODD)) | {str(root): rest}
+def scan_of(root: Path, path: Path) -> Dropped:
+    """One version as it is now. Raises `_NoVersion` for what cannot be one."""
+    if not inside(root, path):
+        raise _NoVersion(_LEADS_OUT)
+    tag = None
+    try:
+        if _is_archive(path):
+            return Dropped(path, None, _stamp({path.name: path}))
+        tag = _tag(path)
+        if not is_version(path):
+            raise _NoVersion(_misses_all(root, path))
+        files = _files(path)
+        return Dropped(path, tag, _stamp(files), _lacks(files))
+    except (OSError, LeadsOut) as error:
+        reason = _reason(path, error)
+        return Dropped(path, tag, reason, reason)
 
 
-def _versions(root: Path, first: list[Path], odd: dict[str, str], folders: list[Path]) -> Iterator[Path]:
-    """The archives in `root`, and what lies where versions lie."""
-    archives = [path for path in first if _is_archive(path)]
-    yield from archives
-    for model in _folders(root, [path for path in first if path not in archives], odd):
-        folders.append(model)
-        try:
-            found = list(_folders(root, _in_model(root, model, odd), odd))
-        except OSError as error:
-            odd[str(model)] = _reason(model, error)
-            continue
-        folders.extend(found)
-        for path in found:
-            if _is_empty(path):
-                odd[str(path)] = _misses_all(root, path)
-            else:
-                yield path
+def has_changed(root: Path, dropped: Dropped) -> bool:
+    """Whether it is no more what it was when it was scanned."""
+    try:
+        return scan_of(root, dropped.path).stamp != dropped.stamp
+    except _NoVersion:
+        return True
 
 
-def _in_model(root: Path, model: Path, odd: dict[str, str]) -> list[Path]:
-    """What is looked at in a folder that may be a model's."""
-    children = _children(model)
-    if is_version(model):
-        odd[str(model)] = f"it holds a version itself; {_where(root)}"
-        return [path for path in children if path.is_dir()]
-    if not children:
-        odd[str(model)] = f"it is empty; {_where(root)}"
-    return children
-
-
-def _folders(root: Path, paths: Iterable[Path], odd: dict[str, str]) -> Iterator[Path]:
-    """Those that are folders in `root`. One that is none can never stop the others."""
-    for path in paths:
-        try:
-            why = _no_folder(root, path)
-        except OSError as error:
-            why = _reason(path, error)
-        if why is None:
-            yield path
-        else:
-            odd[str(path)] = why
-
-
-def _no_folder(root: Path, path: Path) -> str | None:
-    """Why something is no folder to look into."""
+def _check_folder(root: Path, path: Path) -> None:
+    """Raise `_NoVersion` for what is no folder to look into."""
     if path.is_symlink():
         if not inside(root, path):
-            return _LEADS_OUT
+            raise _NoVersion(_LEADS_OUT)
         if path.is_dir() and _is_seen(root, path.resolve()):
-            return _ALIAS
+            raise _NoVersion(_ALIAS)
     mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        return None
-    if not stat.S_ISREG(mode):
-        return "it is neither a file nor a folder"
-    kind = by_name(path.name)
-    what = kind.sentence("it", "is, by its name,") if kind else "it is no version"
-    return f"{what}; {_where(root)}"
+    if stat.S_ISREG(mode):
+        kind = by_name(path.name)
+        what = kind.sentence("it", "is, by its name,") if kind else "it is no version"
+        raise _NoVersion(f"{what}; {_where(root)}")
+    if not stat.S_ISDIR(mode):
+        raise _NoVersion("it is neither a file nor a folder")
 
 
 def _is_seen(root: Path, real: Path) -> bool:
@@ -171,7 +175,7 @@ def _is_seen(root: Path, real: Path) -> bool:
 def _misses_all(root: Path, folder: Path) -> str:
     """Why a folder that lies where versions lie is none."""
     children = _children(folder)
-    inner = next((path.name for path in children if path.is_dir() and not _is_empty(path)), None)
+    inner = next((path.name for path in children if path.is_dir() and is_version(path)), None)
     if inner is not None:
         return f"a version lies too deep in it: move what is in its folder {plain(inner, 200)} one up"
     foreign = first_foreign(path.name for path in children)
@@ -200,32 +204,11 @@ def _is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVES) and os.path.isfile(path)  # noqa: PTH113 - raises for no path
 
 
-def _is_empty(folder: Path) -> bool:
-    """Whether nothing in a folder looks like a version; one that cannot be read may be one."""
-    try:
-        return not is_version(folder)
-    except OSError:
-        return False
-
-
-def scan_of(root: Path, path: Path) -> Dropped:
-    """One version as it is now. Raises `_Odd` for what cannot be one."""
-    if not inside(root, path):
-        raise _Odd(_LEADS_OUT)
-    tag = None if _is_archive(path) else _tag(path)
-    try:
-        files = {path.name: path} if tag is None else _files(path)
-        return Dropped(path, tag, _stamp(files), None if tag is None else _lacks(files))
-    except (OSError, LeadsOut) as error:
-        reason = _reason(path, error)
-        return Dropped(path, tag, reason, reason)
-
-
 def _tag(path: Path) -> ModelTag:
     try:
         return ModelTag(path.parent.name.lower(), as_version(path.name))
     except BadTag as error:
-        raise _Odd(f"{plain(str(error), 500)}; give the folder another name") from None
+        raise _NoVersion(f"{plain(str(error), 500)}; give the folder another name") from None
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -262,35 +245,22 @@ def _lacks(files: Mapping[str, Path]) -> str | None:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, PermissionError):
-        return f"it cannot be read by this user: `chmod -R a+rX {plain(str(path), 500)}`"
-    if isinstance(error, OSError) and path.is_symlink():
+    if not isinstance(error, OSError):
+        return plain(str(error), 1000)
+    if path.is_symlink() and not isinstance(error, PermissionError):
         return f"it is a link to {plain(str(path.readlink()), 500)}, which cannot be read ({error.strerror})"
-    if isinstance(error, OSError):
-        where = plain(str(error.filename or path), 500)
-        return f"it cannot be read: {error.strerror or error} ({where})"
-    return plain(str(error), 1000)
+    return f"it {reasons.unreadable(path, error)}"
 
 
 def unwritten(dropped: Dropped) -> str | None:
     """Which file has its size but not its last bytes: some programs set the size before they copy."""
     for path in [dropped.path] if dropped.tag is None else _files(dropped.path).values():
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            size = os.fstat(handle).st_size
-            if size and _ends_in_hole(handle, size):
+        with path.open("rb") as file, suppress(OSError):  # a file system that does not tell
+            size = os.fstat(file.fileno()).st_size
+            if size and os.lseek(file.fileno(), size - 1, os.SEEK_HOLE) < size:
                 name = plain(path.name, 200)
                 return f"the last bytes of {name} were never written: copy it again, without holes"
-        finally:
-            os.close(handle)
     return None
-
-
-def _ends_in_hole(handle: int, size: int) -> bool:
-    try:
-        return os.lseek(handle, size - 1, os.SEEK_HOLE) < size
-    except (OSError, AttributeError):
-        return False  # a system, or a file system, that does not tell
 
 
 _MEND = (
@@ -311,24 +281,9 @@ def text(what: str, why: str, when: datetime, *, hindered: bool) -> str:
     )
 
 
-def write(note: Path, words: str) -> None:
-    """Write a note in one step. Raises `OSError`."""
-    handle, name = tempfile.mkstemp(prefix=f".{NOTE}.", dir=note.parent)
-    scratch = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            os.fchmod(handle, FILE_MODE)
-            file.write(words)
-        scratch.replace(note)
-    except BaseException:
-        with suppress(OSError):
-            scratch.unlink()
-        raise
-
-
 def take_back(note: Path) -> bool:
     """Remove a note, and what a killed writer left; whether there was one. Raises `OSError`."""
-    for left in note.parent.glob(f".{NOTE}.*"):
+    for left in note.parent.glob(f".{escape(note.name)}.*"):
         left.unlink(missing_ok=True)
     # On a read-only mount even removing what is not there fails.
     there = os.path.lexists(note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from common.files import sync
@@ -72,6 +73,14 @@ def _named(folder: Path) -> str | None:
     with suppress(BadManifest, OSError):
         return read_start(folder / POINTER, _LONGEST).decode("utf-8", "replace").strip()
     return None
+
+
+def is_behind(folder: Path, created: datetime) -> bool:
+    """Whether `latest` names no version, or one that was made before `created`."""
+    try:
+        return model_yaml.read(folder / (_named(folder) or "none")).created < created
+    except (BadManifest, OSError):
+        return True
 
 
 def point(folder: Path, version: str, scratch: Path) -> None:

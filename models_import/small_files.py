@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -22,14 +21,7 @@ def read_small(path: Path) -> bytes:
 
 def read_start(path: Path, most: int) -> bytes:
     """At most the first `most` bytes of a file; raises `BadManifest` for a pipe, a device or a folder."""
-    # Opening a device may have side effects, and a pipe may replace the file after the check.
-    _check_file(path, path.stat())
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        _check_file(path, os.fstat(handle))
-        return file.read(most)
-
-
-def _check_file(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(path.stat().st_mode):
         raise BadManifest(f"{path.name} is not a regular file")
+    with path.open("rb") as file:
+        return file.read(most)

@@ -67,7 +67,7 @@ def compare_with_stored(folder: Path, tag: ModelTag, digest: str) -> bool:
         return False
     try:
         info = model_yaml.read(folder)
-        stored = _digest_on_disk(folder)
+        stored = digest_of_files({name: path for name, path in files_in(folder) if name != MODEL_YAML})
     except (BadManifest, LeadsOut, FileNotFoundError):
         raise ImportRefused(
             f"{tag} is in the store, but incomplete: if no import is running, run "
@@ -86,10 +86,10 @@ def compare_with_stored(folder: Path, tag: ModelTag, digest: str) -> bool:
     )
 
 
-def _digest_on_disk(folder: Path) -> str:
-    files = ((name, path) for name, path in files_in(folder) if name != MODEL_YAML)
+def digest_of_files(files: Mapping[str, Path]) -> str:
+    """The digest that a version of these files has."""
     return digest_of(
-        {name: FileEntry(sha256=sha256_of(path), size=path.stat().st_size) for name, path in files}
+        {name: FileEntry(sha256=sha256_of(path), size=path.stat().st_size) for name, path in files.items()}
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from common.files import locked, write_atomically
-from hotswap.desired import DesiredState, Edit
+from hotswap.desired import DesiredState, Edit, edited
 from hotswap.errors import StateUnavailable
 
 
@@ -44,8 +44,8 @@ class DesiredFile:
         """Apply `change` to the newest document as one step; see `DesiredStore.edit`."""
         with locked(self._lock):
             before = self.read()
-            after = change(before)
-            if after != before:
+            after = edited(before, change)
+            if after is not before:
                 write_atomically(self._path, after.model_dump_json(indent=1).encode())
         return after
 

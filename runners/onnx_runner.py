@@ -14,7 +14,7 @@ from hotswap.predictions import Options, Picture, Prediction, Predictions, Tenso
 from hotswap.repository import Artifact
 from runners.check_images import check_pictures
 from runners.decode import Decoded, decode
-from runners.families.base import Family, FamilyResult, Outputs
+from runners.families.base import Family, Found, Outputs
 from runners.geometry import Geometry
 from runners.preprocess import Preprocessor
 from runners.session import Session
@@ -108,7 +108,7 @@ class OnnxRunner:
             return False
         return True
 
-    def _answer(self, decoded: Sequence[Decoded], options: Options, timings: Timings) -> list[FamilyResult]:
+    def _answer(self, decoded: Sequence[Decoded], options: Options, timings: Timings) -> list[Found]:
         """Run the graph once on a batch."""
         with _clock(timings, "preprocess"):
             tensor, geometries = self._preprocessor.make(decoded)
@@ -126,7 +126,7 @@ class OnnxRunner:
             raise ModelFailed("the model is closed")
         return self._session
 
-    def _read(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:
+    def _read(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         try:
             self._family.check(outputs)
             return self._family.find(outputs, geometry, options)
@@ -135,7 +135,7 @@ class OnnxRunner:
         except Exception as error:  # noqa: BLE001 - odd outputs may raise anything in the arithmetic
             raise ModelFailed(f"the outputs cannot be read: {_first_line(error)}") from None
 
-    def _prediction(self, decoded: Decoded, result: FamilyResult) -> Prediction:
+    def _prediction(self, decoded: Decoded, result: Found) -> Prediction:
         version = self._artifact.tag.version
         return Prediction(
             result.detections, version, decoded.width, decoded.height, embedding=result.embedding

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -76,22 +75,13 @@ class BoundedFile(Stream, RotatingFileHandler):
     The base class asks the disk, and renders again, at each line.
     """
 
-    _size: int | None = None
-
     def _write(self, text: str) -> None:
-        size = len(text.encode())
-        if self._written() and self._written() + size > self.maxBytes > 0:
+        self.stream = self.stream or self._open()
+        written = self.stream.tell()
+        if written and written + len(text.encode()) > self.maxBytes > 0:
             self.doRollover()
-            self._size = None
-        self._size = self._written() + size
+            self.stream = self.stream or self._open()
         super()._write(text)
-
-    def _written(self) -> int:
-        if self.stream is None:
-            self.stream = self._open()
-        if self._size is None:
-            self._size = self.stream.seek(0, os.SEEK_END)
-        return self._size
 
 
 class Gathered(logging.Handler):

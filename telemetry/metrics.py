@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 OTHER = "other"
 _HEALTH = ("/livez", "/readyz", "/healthz", "/metrics")
-_PAGES = ("/", "/docs.json", "/schema.json")
+_PAGES = ("/", "/redoc", "/docs.json", "/schema.json")
 _PROTOCOL = (
     "/v1/models",
     "/v2",
@@ -40,6 +40,7 @@ _ROUTES = (
     (re.compile(r"/models/[^/]+"), "/models/{name}"),
     (re.compile(r"/models/[^/]+/target"), "/models/{name}/target"),
     (re.compile(r"/static_content/.*"), "/static_content"),
+    (re.compile(r"/documentation/.*"), "/documentation"),
 )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
 
 from hotswap.errors import ServingError
@@ -27,19 +27,23 @@ _MOST_VERSIONS = 200
 class Metrics(Figures, Observer):
     """All figures of one worker. With PROMETHEUS_MULTIPROC_DIR they lie in files that outlive it.
 
-    `worker` is the number of its seat: who takes the seat of one that has ended counts on.
+    `worker` is the number of its seat: who takes the seat of one that has ended counts on. `lives` tells
+    whether a process is on a seat.
     """
 
-    def __init__(self, folder: Path, info: dict[str, str], worker: int = 0) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        info: dict[str, str],
+        worker: int = 0,
+        lives: Callable[[int], bool] = lambda _worker: True,
+    ) -> None:
+        self._all_workers = worker_metrics.AllWorkers(folder, lives)
         self._worker = str(worker)
         self._info = info
         self._versions: set[tuple[str, str]] = set()
         self._children: dict[tuple[object, ...], Any] = {}
-        self._shared = worker_metrics.share(folder)
-        if self._shared:
-            with suppress(OSError):  # they are folded when there is room again
-                worker_metrics.fold(folder, worker_metrics.Reserved)
+        self._shared = worker_metrics.share(folder, worker)
         self._registry = CollectorRegistry()
         super().__init__(self._registry)
 
@@ -137,28 +141,16 @@ class Metrics(Figures, Observer):
 
     def exposition(self) -> bytes:
         """All workers' figures in Prometheus' text format."""
+        machine = CollectorRegistry()
+        machine.register(Machine(self._info))
         if not self._shared:
-            machine = CollectorRegistry()
-            machine.register(Machine(self._info))
             return generate_latest(self._registry) + generate_latest(machine)
-        registry = self._of_all_workers()
-        registry.register(Machine(self._info))
-        with worker_metrics.still(self._folder):
-            return generate_latest(registry)
+        machine.register(self._all_workers)
+        return generate_latest(machine)
 
     def families(self) -> list[Metric]:
         """All workers' figures, as data."""
-        if not self._shared:
-            return list(self._registry.collect())
-        registry = self._of_all_workers()
-        with worker_metrics.still(self._folder):
-            return list(registry.collect())
-
-    def _of_all_workers(self) -> CollectorRegistry:
-        worker_metrics.sweep(self._folder)
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
-        return registry
+        return list(self._all_workers.collect() if self._shared else self._registry.collect())
 
 
 def _stages(answer: BaseAnswer) -> tuple[tuple[str, float], ...]:

@@ -65,6 +65,7 @@ def test_threads_share_the_cores_between_the_workers(monkeypatch: pytest.MonkeyP
         ("WORKERS", "0"),
         ("OKAWARI_LOG_LEVEL", "loud"),
         ("OKAWARI_REQUEST_TIMEOUT", "-1"),
+        ("OKAWARI_MAX_STREAM_MESSAGE_BYTES", "0"),
     ],
 )
 def test_a_setting_that_cannot_be_ends_the_program_with_its_name(

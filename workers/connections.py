@@ -62,7 +62,7 @@ class OpenConnections:
         self._observer: ConnectionObserver | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    # --- told by the connections -----------------------------------------------------------------
+    # --- called by the connections -----------------------------------------------------------------
 
     def opened(self, connection: Connection) -> None:
         """It is open, and has said nothing yet."""

@@ -1,4 +1,4 @@
-"""The agreement of the workers of one service, on their machine: links decide, shared memory tells.
+"""The agreement of the workers of one service on their machine: links hold decisions, shared memory numbers.
 
 Under `<folder>/<model>/` a decision is a symbolic link whose name is its number and whose target is its
 text: making one is a single step that only the first can take, even on a full disk. `words` are the
@@ -17,13 +17,13 @@ from hotswap.coordination import Decision, Quorum
 from hotswap.tags import BadTag, check_word
 from workers.membership import WorkerTable, registers
 
-#: Decisions of a model that are kept; older ones are nobody's business any more.
+#: Decisions of a model that are kept; older ones are not read any more.
 _KEPT = 16
 _LONGEST_REASON = 2000
 
 
 class SharedCoordinator:
-    """One worker's view; `seat` is the index of its own seat. See `hotswap.coordination.Commits`."""
+    """One worker's view; `seat` is the index of its own seat. See `hotswap.coordination.Coordinator`."""
 
     def __init__(self, folder: Path, seats: WorkerTable, seat: int) -> None:
         self._folder = folder
@@ -91,7 +91,7 @@ class SharedCoordinator:
         return Quorum(missing, self._refusals(name, wanted.version or "", revision, missing))
 
     def refusals(self, name: str, version: str, revision: int) -> tuple[str, ...]:
-        """What living seats say against a version."""
+        """The reasons of living seats that refuse a version."""
         return self._refusals(name, version, revision, self._seats.living())
 
     def _refusals(self, name: str, version: str, revision: int, seats: tuple[int, ...]) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class SharedCoordinator:
     def _said(self, name: str, seat: int) -> str:
         with suppress(OSError):
             return self._reason(name, seat).read_text()
-        return "its log tells why"
+        return "see its log"
 
     def _reason(self, name: str, seat: int) -> Path:
         return self._folder / name / f"refused-{seat}"

@@ -1,4 +1,4 @@
-"""Whose turn it is to take a connection: a pure rule over the counts that the workers tell each other."""
+"""Which worker takes a connection: a pure rule over the counts that the workers share."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ Protocols = Callable[[], asyncio.BaseProtocol]
 
 
 class _Connection(socket.socket):
-    """An accepted socket that tells when it is closed, whoever closes it and however far it came."""
+    """An accepted socket with a callback for its end, however far it came."""
 
     on_end: Callable[[], None] | None = None
 
@@ -98,9 +98,9 @@ class _Connection(socket.socket):
         return super().detach()
 
     def _tell(self) -> None:
-        tell, self.on_end = self.on_end, None
-        if tell is not None:
-            tell()
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
 
 
 class _Handshake:
@@ -124,7 +124,7 @@ class _Handshake:
 
 
 class Listener:
-    """The server of one worker; the connections it has open are told to the others through its seat.
+    """The server of one worker; the connections it has open are shared with the others through its seat.
 
     As much of an event loop's server as is asked of it: `close` and `wait_closed`.
     """

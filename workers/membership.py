@@ -1,8 +1,8 @@
-"""Where the workers of one service sit: who lives, and what each tells the others, in shared memory.
+"""The workers of one service: which live, and what each shares with the others, in shared memory.
 
 A seat is taken by a lock that ends with its process, so that a killed worker's seat is free at once. Every
-register has one writer, the process on that seat; the others only read. A heartbeat tells a worker that
-is stopped, or hangs, from one that lives.
+register has one writer, the process on that seat; the others only read. A worker whose
+heartbeat stops is stopped or hangs.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class NoWorkerSlot(RuntimeError):
 def registers(path: Path, words: int) -> memoryview:
     """Map a file of 64-bit words, made of zeros if absent. Raises OSError when there is no room for it.
 
-    The bytes are written before they are mapped: a hole in a file on a full disk would kill whoever
+    The bytes are written before they are mapped: a hole in a file on a full disk would kill the process that
     touches it.
     """
     if not path.exists():
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
         temporary.write_bytes(bytes(words * _WORD))
         with suppress(FileExistsError):
-            os.link(temporary, path)  # whole or not at all, and the first wins: nobody waits for a lock
+            os.link(temporary, path)  # whole or not at all, and the first wins: there is no lock to wait for
         temporary.unlink()
     handle = os.open(path, os.O_RDWR)
     try:
@@ -69,7 +69,7 @@ class WorkerTable:
 
     def living(self) -> tuple[int, ...]:
         """The seats whose processes live and are not stopped."""
-        return tuple(index for index in self.beating() if self._held(index))
+        return tuple(index for index in self.beating() if self.is_held(index))
 
     def beating(self) -> tuple[int, ...]:
         """The seats with a fresh heartbeat; a process killed a moment ago may be among them."""
@@ -80,7 +80,8 @@ class WorkerTable:
         """Open connections by seat, of those with a fresh heartbeat."""
         return {index: self._connections[index] for index in self.beating()}
 
-    def _held(self, index: int) -> bool:
+    def is_held(self, index: int) -> bool:
+        """Whether a process is on this seat."""
         try:
             handle = os.open(self._lock(index), os.O_RDONLY)
         except FileNotFoundError:
@@ -123,7 +124,7 @@ class WorkerSlot:
         self._thread.start()
 
     def rest(self) -> None:
-        """Stop beating: nobody waits for this process any more. It stays on its seat."""
+        """Stop beating: the others no longer wait for this process. It stays on its seat."""
         self._ending.set()
         if self._thread.ident is not None:
             self._thread.join(1.0)

@@ -1,6 +1,6 @@
 """What the running service says of itself, for the command line: lock, pid, ports, generations.
 
-`<home>/run/service.lock` is held by the master as long as it lives; a lock that nobody holds means
+`<home>/run/service.lock` is held by the master as long as it lives; a lock that is not held means
 *down*, whatever pid stands in `service.pid`. Each worker writes `workers/<pid>.json`.
 """
 
@@ -149,7 +149,7 @@ class RunFolder:
         return number
 
     def reload_asked(self) -> int:
-        """The number of the newest asking; 0 when nobody asked."""
+        """The number of the newest request to reload; 0 before the first."""
         try:
             return int(self._reload.read_text())
         except (OSError, ValueError):

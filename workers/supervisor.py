@@ -6,6 +6,7 @@ BentoML replaces none in a container, and elsewhere looks every ten seconds.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -19,22 +20,19 @@ from workers.run_folder import RunFolder
 
 logger = logging.getLogger("bentoml.okawari.replacing")
 
-#: Replacements that may follow each other at once, and seconds until one more may: what dies as soon as
-#: it is up must not keep the machine busy.
-AT_ONCE = 10
-ONE_MORE = 10.0
 #: Starts in vain, one after the other, that end the service when no worker lives.
 IN_VAIN = 3
+#: Seconds between starts after that, where one lives: they must not keep the machine busy.
+PAUSE = 10.0
 
 _BUSY_PAUSE = 0.2
 
 
 class Replacements:
-    """How many lost workers may be replaced now."""
+    """Whether lost workers may be replaced now."""
 
     def __init__(self) -> None:
-        self._left = float(AT_ONCE)
-        self._counted: float | None = None
+        self._last = -math.inf
         self._came_up: int | None = None
         self._vain = 0
 
@@ -48,14 +46,12 @@ class Replacements:
         """Whether nobody lives and nobody comes up any more."""
         return living == 0 and self._vain >= IN_VAIN
 
-    def allowed(self, missing: int, now: float) -> int:
-        """How many of the missing ones to start now."""
-        since = 0.0 if self._counted is None else now - self._counted
-        self._left = min(AT_ONCE, self._left + since / ONE_MORE)
-        self._counted = now
-        started = min(missing, int(self._left))
-        self._left -= started
-        return started
+    def begin(self, now: float) -> bool:
+        """Whether those that are missing are started now; if so, the next start may have to wait."""
+        if self._vain > IN_VAIN and now - self._last < PAUSE:
+            return False
+        self._last = now
+        return True
 
 
 def take_over(came_up: Callable[[], int], clock: Callable[[], float]) -> None:
@@ -99,8 +95,9 @@ def _spawning(
             logger.error("no worker lives, and the last %d starts were in vain: the service ends", IN_VAIN)
             await watcher._stop()
             return
-        for _ in range(replacements.allowed(watcher.numprocesses - len(watcher.processes), clock())):
-            watcher.spawn_process()
+        if replacements.begin(clock()):
+            for _ in range(watcher.numprocesses - len(watcher.processes)):
+                watcher.spawn_process()
 
     return spawn_processes
 

@@ -1,4 +1,4 @@
-"""What a worker tells of itself in the run folder, for the command line and whoever waits for a reload."""
+"""What a worker reports in the run folder, for the command line and for callers that wait for a reload."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class WorkerStatus:
             self._reload_pending = asked
             self._schedule.retry()
 
-    def tell(self, **more: Any) -> None:
+    def add(self, **more: Any) -> None:
         """Something else that holds from now on; it is written after the next look."""
         self._fixed = {**self._fixed, **more}
 

@@ -208,13 +208,17 @@ def handlers(servicer: ModelInference) -> list[grpc.ServiceRpcHandler]:
     """The service under each of its names: same methods, same messages."""
     methods = {
         "GenerateEmbedding": grpc.unary_unary_rpc_method_handler(
-            servicer.generate_embedding, message_limits.read_one, EmbeddingResponse.SerializeToString
+            servicer.generate_embedding,
+            message_limits.parser(EmbeddingRequest),
+            EmbeddingResponse.SerializeToString,
         ),
         "GenerateBatch": grpc.unary_stream_rpc_method_handler(
-            servicer.generate_batch, message_limits.read, EmbeddingResponse.SerializeToString
+            servicer.generate_batch, message_limits.parse_batch, EmbeddingResponse.SerializeToString
         ),
         "GenerateEmbeddingStream": grpc.unary_stream_rpc_method_handler(
-            servicer.generate_embedding_stream, message_limits.read_one, InferenceStatus.SerializeToString
+            servicer.generate_embedding_stream,
+            message_limits.parser(EmbeddingRequest),
+            InferenceStatus.SerializeToString,
         ),
     }
     return [grpc.method_handlers_generic_handler(name, methods) for name in NAMES]

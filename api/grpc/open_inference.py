@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
 
 from api import context
-from api.auth import AdminAuth
 from api.budget import ByteBudget
 from api.context import RequestContext
 from api.grpc import message_limits, open_inference_codec
@@ -19,8 +19,8 @@ from api.grpc.concurrency import OpenStreams
 from api.grpc.flow_control import HeldBytes, Messages, RefusedMessage
 from api.open_inference import not_supported
 from api.open_inference.metadata import BACKEND
-from api.open_inference.parts import ProtocolParts, in_time
 from api.open_inference.types import InferRequest, InferResponse
+from api.parts import ServiceParts
 from api.protos import inference_pb2 as messages
 from hotswap.errors import BadRequest, ModelNotFound, ServingError, VersionNotFound
 from hotswap.predictions import BaseRequest
@@ -110,9 +110,8 @@ Metadata = messages.ModelMetadataResponse.TensorMetadata
 class InferenceServicer:
     """The servicer: one method, one call. What goes wrong is raised as `ServingError`."""
 
-    def __init__(self, parts: ProtocolParts, guard: AdminAuth) -> None:
+    def __init__(self, parts: ServiceParts) -> None:
         self._parts = parts
-        self._guard = guard
 
     async def server_live(self, _: Any, __: Any) -> messages.ServerLiveResponse:
         """Who answers, lives."""
@@ -187,7 +186,7 @@ class InferenceServicer:
         if open_inference_codec.weight(request) <= QUICK:
             return work()
         state.hold(open_inference_codec.widened(request))
-        return await self._parts.aside(work, state.deadline)
+        return await self._parts.data_plane.aside(work, state.deadline)
 
     @staticmethod
     async def _written(
@@ -199,7 +198,8 @@ class InferenceServicer:
         # The answer waits for the caller to take it: it counts until then.
         state = context.current.get()
         state.hold(size)
-        return await in_time(lambda: open_inference_codec.written(answer, as_raw=as_raw), state.deadline)
+        write = partial(open_inference_codec.written, answer, as_raw=as_raw)
+        return await context.in_time(write, state.deadline)
 
     async def model_config(
         self, request: messages.ModelConfigRequest, call: Any
@@ -246,7 +246,7 @@ class InferenceServicer:
         self, request: messages.RepositoryModelLoadRequest, call: Any
     ) -> messages.RepositoryModelLoadResponse:
         """Returns when the model serves; needs the admin token."""
-        actor = self._guard.actor(_authorization(call))
+        actor = self._parts.auth.actor(_authorization(call))
         _check_repository(request.repository_name)
         await self._parts.repository.load(request.model_name, request.parameters, actor)
         return messages.RepositoryModelLoadResponse()
@@ -255,7 +255,7 @@ class InferenceServicer:
         self, request: messages.RepositoryModelUnloadRequest, call: Any
     ) -> messages.RepositoryModelUnloadResponse:
         """Returns when nobody answers for the model; needs the admin token."""
-        actor = self._guard.actor(_authorization(call))
+        actor = self._parts.auth.actor(_authorization(call))
         _check_repository(request.repository_name)
         await self._parts.repository.unload(request.model_name, actor)
         return messages.RepositoryModelUnloadResponse()
@@ -300,7 +300,7 @@ def handlers(servicer: InferenceServicer, streams: InferStreams) -> list[grpc.Se
 def _streaming(streams: InferStreams) -> grpc.RpcMethodHandler:
     return grpc.stream_stream_rpc_method_handler(
         streams.stream,
-        message_limits.reader("ModelInfer"),
+        message_limits.parser(messages.ModelInferRequest),
         messages.ModelStreamInferResponse.SerializeToString,
     )
 
@@ -323,7 +323,7 @@ def _methods(behaviours: dict[str, Any]) -> dict[str, grpc.RpcMethodHandler]:
     return {
         name: (writing if name in _WRITING else one)(
             behave,
-            message_limits.reader(name),
+            message_limits.parser(getattr(messages, f"{name}Request")),
             getattr(messages, f"{name}Response").SerializeToString,
         )
         for name, behave in behaviours.items()

@@ -11,7 +11,7 @@ from api import context, predict_fields
 from api.grpc.call_handler import Call, Pictures, meaning, tell_version
 from api.grpc.concurrency import OpenStreams
 from api.grpc.flow_control import Messages, RefusedMessage
-from api.grpc.message_limits import limited
+from api.grpc.message_limits import parser
 from api.protos import predictor_pb2 as messages
 from hotswap import predictions
 from hotswap.control import Control
@@ -89,12 +89,6 @@ def _moment(when: datetime | None) -> Timestamp | None:
 
 
 NAME = "okawari.v1.Predictor"
-
-#: Fields of a message, which has six.
-_MOST_FIELDS = 64
-_read = limited(
-    messages.PredictRequest.FromString, _MOST_FIELDS, f"the message has more than {_MOST_FIELDS} fields"
-)
 
 
 class Predictor:
@@ -186,12 +180,13 @@ def _checked(request: messages.PredictRequest) -> predict_fields.PredictFields:
 
 def handlers(servicer: Predictor) -> list[grpc.ServiceRpcHandler]:
     """The service."""
+    parse = parser(messages.PredictRequest)
     methods = {
         "Predict": grpc.unary_unary_rpc_method_handler(
-            servicer.predict, _read, messages.PredictResponse.SerializeToString
+            servicer.predict, parse, messages.PredictResponse.SerializeToString
         ),
         "PredictStream": grpc.stream_stream_rpc_method_handler(
-            servicer.predict_stream, _read, messages.StreamReply.SerializeToString
+            servicer.predict_stream, parse, messages.StreamReply.SerializeToString
         ),
         "ListModels": grpc.unary_unary_rpc_method_handler(
             servicer.list_models,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,24 +11,26 @@ from typing import Any
 import grpc
 
 from api.grpc.call_handler import CallParts, Calls
-from api.grpc.flow_control import Connections, MessageReceiver
-from api.grpc.quiet import take_no_more
-from api.grpc.services import RpcParts, Services, offered
-from api.grpc.tls import CertificateRenewal, TlsFiles
+from api.grpc.flow_control import MessageLimits, MessageReceiver
+from api.grpc.services import Services, offered
+from api.grpc.tls import BadCertificate, CertificateRenewal, TlsFiles
+from api.parts import ServiceParts
 from hotswap.admission import Admission
 from telemetry.logs import hide_metadata
 
-logger = logging.getLogger("bentoml.okawari.rpc")
-
-#: Calls open at once, for each request that may run or wait: watchers and idle cameras are calls, too.
-_CALLS = 10
-#: Of ten calls so many may last as long as their callers like; the others are for those who ask something.
-_LASTING = 8
+#: For each request that may run or wait: calls open at once, watchers and idle cameras among them; those of
+#: them that may last as long as their callers like, so that there is room for who asks something; and those
+#: of the latter that may send many messages, and hold part of one all the while.
+_CALLS, _LASTING, _STREAMS = 10, 8, 4
 #: Seconds in which calls are still taken when the service ends. The library answers none that it has not yet
 #: handed over when it is told to stop; these were sent before their callers could know.
 _LAST_WORDS = 0.2
 #: Seconds that calls have beyond the longest request, when the service ends.
 _GRACE = 5.0
+_NOT_TAKEN = (
+    "OpenSSL can use it, gRPC's library not; it takes PEM without a byte order mark, and keys of RSA, P-256 "
+    "or P-384"
+)
 
 
 class CannotListen(Exception):
@@ -40,8 +41,9 @@ class CannotListen(Exception):
 class Listen:
     """Where to listen. `shared`: other workers of this service listen there, too.
 
-    `most` connections may be open (None: any number), more are closed at once; each has `handshake` seconds
-    until it speaks HTTP/2.
+    `most` connections may be open (None: any number), more are closed at once. Each has `patience` seconds
+    until it speaks HTTP/2; with calls open it is asked for a sign of life as often, and has as long for it.
+    Files of `tls` are read anew every `renewal` seconds.
     """
 
     host: str
@@ -49,7 +51,8 @@ class Listen:
     shared: bool = False
     tls: TlsFiles | None = None
     most: int | None = None
-    handshake: float = 20.0
+    patience: float = 20.0
+    renewal: float = 5.0
 
     @property
     def address(self) -> str:
@@ -68,31 +71,30 @@ class Listen:
 
 
 class RpcServer:
-    """Offers the services of one worker; made and used on its event loop.
-
-    `heirs` tells whether other workers take connections on the same port.
-    """
+    """Offers the services of one worker; made and used on its event loop."""
 
     def __init__(
         self,
-        parts: RpcParts,
+        parts: ServiceParts,
         listen: Listen,
         services: Services | None = None,
-        heirs: Callable[[], bool] = lambda: False,
     ) -> None:
         hide_metadata()
         self._listen = listen
-        self._heirs = heirs
-        self._port = 0
         self._services = offered(parts) if services is None else services
         self._grace = parts.request_timeout + _GRACE
+        capacity = parts.data_plane.admission.capacity
         rules = CallParts(
-            receiving=MessageReceiver(parts.bodies, parts.max_body_bytes, Connections(lambda: self._port)),
+            receiving=MessageReceiver(
+                parts.bodies,
+                MessageLimits(parts.max_body_bytes, parts.max_stream_message_bytes, _STREAMS * capacity),
+            ),
             seconds=parts.request_timeout,
-            observer=parts.observer,
+            observer=parts.metrics,
             check_room=parts.check_room,
-            lasting=Admission(parts.data_plane.admission.capacity * _CALLS * _LASTING // 10),
+            lasting=Admission(_LASTING * capacity),
         )
+        patience = int(1000 * listen.patience)
         self._calls = Calls(self._services.handlers, rules, frozenset(self._services.admitted))
         self._server = grpc.aio.server(
             options=(
@@ -100,10 +102,14 @@ class RpcServer:
                 ("grpc.max_receive_message_length", parts.max_body_bytes),
                 # Otherwise the library takes in more and more of a message that nobody has asked for yet.
                 ("grpc.http2.bdp_probe", 0),
-                ("grpc.server_handshake_timeout_ms", int(1000 * listen.handshake)),
+                ("grpc.server_handshake_timeout_ms", patience),
+                # A client without power would keep its streams for hours.
+                ("grpc.keepalive_time_ms", patience),
+                ("grpc.http2.ping_timeout_ms", patience),
+                ("grpc.http2.max_pings_without_data", 0),
                 *(() if listen.most is None else (("grpc.max_allowed_incoming_connections", listen.most),)),
             ),
-            maximum_concurrent_rpcs=_CALLS * parts.data_plane.admission.capacity,
+            maximum_concurrent_rpcs=_CALLS * capacity,
         )
         self._server.add_generic_rpc_handlers((self._calls,))
         self._stopping: asyncio.Task[None] | None = None
@@ -123,11 +129,12 @@ class RpcServer:
             port = 0
         if port == 0:
             check_free(self._listen)
+            if self._listen.tls is not None:
+                raise BadCertificate(f"{self._listen.tls.certificate} and what belongs to it: {_NOT_TAKEN}")
             raise CannotListen(_unable(self._listen, "the library does not say why"))
-        self._port = port
         await self._server.start()
         if certificate is not None:
-            self._renewing = asyncio.create_task(certificate.go_on())
+            self._renewing = asyncio.create_task(certificate.go_on(self._listen.renewal))
         return port
 
     def drain(self) -> None:
@@ -136,25 +143,10 @@ class RpcServer:
         Those under way are answered.
         """
         if self._stopping is None:
-            self._leave_to_others()
             for drain in self._services.drains:
                 drain()
             self._calls.end_streams()
             self._stopping = asyncio.get_running_loop().create_task(self._end())
-
-    def _leave_to_others(self) -> None:
-        """Let new connections come to other workers, where there are any."""
-        try:
-            heirs = self._heirs()
-        except OSError as error:  # no file could be opened to ask; the end goes on all the same
-            logger.warning("gRPC: whether other workers take the connections cannot be told: %s", error)
-            return
-        if heirs:
-            deferred = take_no_more(self._port)
-            logger.info(
-                "gRPC: other workers take the connections from now on%s",
-                "" if deferred else "; the system cannot defer those of this moment, which may be reset",
-            )
 
     async def _end(self) -> None:
         if self._renewing is not None:

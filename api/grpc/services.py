@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from api.auth import AdminAuth
-from api.budget import ByteBudget
 from api.grpc import health, modelmora, open_inference, predictor
-from api.grpc.call_handler import Pictures, RpcObserver
+from api.grpc.call_handler import Pictures
 from api.grpc.open_inference import InferStreams
-from api.open_inference.parts import ProtocolParts as OipParts
+from api.parts import ServiceParts
 from api.protos import modelmora_plain_pb2  # noqa: F401
-from hotswap.control import Control
-from hotswap.dataplane import DataPlane, ModelWait
-from hotswap.events import Recorder
-from hotswap.schedule import Schedule
-from hotswap.status import StateView
+from hotswap.dataplane import ModelWait
 
 
-def register(services: Services, parts: RpcParts) -> None:
+def register(services: Services, parts: ServiceParts) -> None:
     """Offer them. A call that tells of each picture by itself is let in where there is no room for one."""
     pictures = Pictures(parts.data_plane, parts.request_timeout, parts.recorder)
     arriving = ModelWait(parts.data_plane, parts.view, parts.schedule)
@@ -35,28 +28,6 @@ def register(services: Services, parts: RpcParts) -> None:
 REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
 
 Drain = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RpcParts:
-    """What services are made of: the same parts that HTTP has. Times are in seconds.
-
-    `recorder` records the outcome of each inference. `check_room` raises `Overloaded` before a message is
-    received in vain.
-    """
-
-    oip: OipParts
-    data_plane: DataPlane
-    view: StateView
-    schedule: Schedule
-    control: Control
-    guard: AdminAuth
-    observer: RpcObserver
-    bodies: ByteBudget
-    max_body_bytes: int
-    request_timeout: float
-    recorder: Recorder
-    check_room: Callable[[], None]
 
 
 class Services:
@@ -89,19 +60,19 @@ class Services:
             self.drains.append(drain)
 
 
-def _health(services: Services, parts: RpcParts) -> None:
+def _health(services: Services, parts: ServiceParts) -> None:
     servicer = health.Health(parts.view, lambda: frozenset(services.names))
     services.add(health.handlers(servicer), drain=servicer.drain)
 
 
-def _oip(services: Services, parts: RpcParts) -> None:
-    servicer = open_inference.InferenceServicer(parts.oip, parts.guard)
+def _oip(services: Services, parts: ServiceParts) -> None:
+    servicer = open_inference.InferenceServicer(parts)
     pictures = Pictures(parts.data_plane, parts.request_timeout, parts.recorder)
     streams = InferStreams(servicer.answer, pictures, parts.bodies)
     services.add(open_inference.handlers(servicer, streams), asks=("ModelInfer",), drain=streams.drain)
 
 
-def _reflection(services: Services, _: RpcParts) -> None:
+def _reflection(services: Services, _: ServiceParts) -> None:
     """Tells of every service that stands before it."""
     servicer = reflection.aio.ReflectionServicer((*services.names, REFLECTION))
     method = grpc.stream_stream_rpc_method_handler(
@@ -112,13 +83,13 @@ def _reflection(services: Services, _: RpcParts) -> None:
     services.add([grpc.method_handlers_generic_handler(REFLECTION, {"ServerReflectionInfo": method})])
 
 
-Register = Callable[[Services, RpcParts], None]
+Register = Callable[[Services, ServiceParts], None]
 
 #: In this order; reflection, which tells of the others, comes last.
 REGISTER: tuple[Register, ...] = (_health, _oip, register, _reflection)
 
 
-def offered(parts: RpcParts, registers: Iterable[Register] = REGISTER) -> Services:
+def offered(parts: ServiceParts, registers: Iterable[Register] = REGISTER) -> Services:
     """Every service, made of these parts."""
     services = Services()
     for register in registers:

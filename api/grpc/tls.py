@@ -1,4 +1,4 @@
-"""Whether gRPC's library takes a certificate: it says so when a port is opened, and not at a renewal."""
+"""gRPC's certificate: what its files hold, whether it can be used, its renewal while the port is open."""
 
 from __future__ import annotations
 
@@ -6,39 +6,13 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
-_ANY = "127.0.0.1:0"
-
-
-def taken(configuration: grpc.ServerCertificateConfiguration) -> bool:
-    """Open a port of loopback with it for a moment, on which nobody is answered; takes some milliseconds.
-
-    Where no such port can be opened with anything, that is not its fault: True.
-    """
-    return _opens(grpc.dynamic_ssl_server_credentials(configuration, lambda: None)) or not _opens(None)
-
-
-def _opens(secret: grpc.ServerCredentials | None) -> bool:
-    with ThreadPoolExecutor(1) as nobody:
-        trial = grpc.server(nobody)
-        try:
-            port = trial.add_secure_port(_ANY, secret) if secret else trial.add_insecure_port(_ANY)
-            return int(port) != 0
-        except RuntimeError:
-            return False
-        finally:
-            trial.start()
-            trial.stop(None).wait()
-
-
-#: How often files that are written meanwhile are read anew.
-_TRIES = 3
+logger = logging.getLogger("bentoml.okawari.rpc")
 
 
 class BadCertificate(Exception):
@@ -63,24 +37,13 @@ class Pem:
     roots: bytes | None
 
 
-def held(files: TlsFiles) -> Pem:
-    """What the files hold now, whatever that is; raises OSError."""
-    roots = None if files.client_ca is None else files.client_ca.read_bytes()
-    return Pem(files.key.read_bytes(), files.certificate.read_bytes(), roots)
-
-
 def read(files: TlsFiles) -> Pem:
-    """What the files hold now, and it can be used; raises `BadCertificate`."""
-    for _ in range(_TRIES):
-        check(files)
-        try:
-            found = held(files)
-            check(files)
-            if held(files) == found:
-                return found
-        except OSError as error:
-            raise BadCertificate(f"{files.certificate} and its key: {_said(error)}") from None
-    raise BadCertificate(f"{files.certificate} and its key: they are written again and again")
+    """What the files hold now, usable or not; raises `BadCertificate` where they cannot be read."""
+    try:
+        roots = None if files.client_ca is None else files.client_ca.read_bytes()
+        return Pem(files.key.read_bytes(), files.certificate.read_bytes(), roots)
+    except OSError as error:
+        raise BadCertificate(f"{error.filename}: {_said(error)}") from None
 
 
 def check(files: TlsFiles) -> None:
@@ -114,28 +77,20 @@ def _said(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-logger = logging.getLogger("bentoml.okawari.rpc")
-
-#: Seconds between two looks at the files.
-LOOK = 5.0
-
-
 class CertificateRenewal:
     """The certificate of a port, and its successors.
 
-    What the files hold takes the place of what is served when two looks have found the same, so that files
-    which are written one after the other are not tried half way; what cannot be used leaves the old in its
-    place, and is tried again at each look. Connections that live keep what they began with. Raises
-    `BadCertificate` when made.
+    What the files hold takes the place of what is served when it is new and OpenSSL can use it; else the old
+    stays, and the log says why. Of files that change while they are read the library may get two that do not
+    belong together: then it keeps the old, too, and the next look reads them again. Connections that live
+    keep what they began with. Raises `BadCertificate` when made.
     """
 
     def __init__(self, files: TlsFiles) -> None:
+        check(files)
         self._files = files
-        self._untaken: Pem | None = None
         self._served = read(files)
-        self._check_taken(self._served)
-        self._seen: Pem | str = self._served
-        self._refused: Pem | str | None = None
+        self._refused: str | None = None
         #: The newest that no handshake has taken. One thread puts it there, another takes it: each at once.
         self._next: deque[grpc.ServerCertificateConfiguration] = deque(maxlen=1)
 
@@ -153,54 +108,30 @@ class CertificateRenewal:
             return self._next.popleft()
         return None
 
-    async def go_on(self) -> None:
-        """Look again and again, until it is cancelled; in a thread, since a file may lie on a slow disk."""
+    async def go_on(self, seconds: float) -> None:
+        """Look every `seconds`, until it is cancelled; in a thread, since a file may lie on a slow disk."""
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(seconds)
             with suppress(RuntimeError):  # no thread could be had: at the next look
                 await asyncio.to_thread(self.look)
 
     def look(self) -> None:
-        """Look at the files once; whatever is wrong is logged, once, and changes nothing."""
-        found = _found(self._files)
-        before, self._seen = self._seen, found
-        if found == self._served:
-            self._refused = None
-        elif found == before:
-            self._renew(found)
-
-    def _renew(self, found: Pem | str) -> None:
+        """Renew what is served where the files have changed; what is wrong with them is logged once."""
         try:
-            usable = read(self._files)
-            self._check_taken(usable)
+            found = read(self._files)
+            if found != self._served:
+                check(self._files)
+                self._renew(found)
+            self._refused = None
         except BadCertificate as error:
-            # What has changed is written now, and the next looks will tell.
-            if found != self._refused and _found(self._files) == found:
-                self._refused = found
+            if str(error) != self._refused:
+                self._refused = str(error)
                 logger.error("gRPC goes on with the certificate that it has: %s", error)
-            return
-        self._served, self._refused = usable, None
-        self._next.append(_configuration(usable))
+
+    def _renew(self, found: Pem) -> None:
+        self._served = found
+        self._next.append(_configuration(found))
         logger.info("gRPC: who connects from now on gets the new certificate of %s", self._files.certificate)
-
-    def _check_taken(self, found: Pem) -> None:
-        """Raise `BadCertificate` where OpenSSL can use it and the library cannot, which is asked once."""
-        if found != self._untaken:
-            if taken(_configuration(found)):
-                return
-            self._untaken = found
-        raise BadCertificate(
-            f"{self._files.certificate} and what belongs to it: OpenSSL can use it, gRPC's library not; "
-            "it takes PEM without a byte order mark, and keys of RSA, P-256 or P-384"
-        )
-
-
-def _found(files: TlsFiles) -> Pem | str:
-    """What the files hold; a text where they cannot be read."""
-    try:
-        return held(files)
-    except OSError as error:
-        return str(error)
 
 
 def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:

@@ -131,19 +131,14 @@ class _PictureResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the picture."""
         try:
-            await self._in_time(send)
-        finally:
-            if self.background is not None:
-                await self.background()
-
-    async def _in_time(self, send: Send) -> None:
-        try:
             async with asyncio.timeout(self._timeout):
                 await self._pieces(send)
         except TimeoutError:
             logger.warning("client too slow, connection closed: picture not sent in %.0f s", self._timeout)
         finally:
             self._release()
+            if self.background is not None:
+                await self.background()
 
     async def _pieces(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -3,65 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
+import fastapi_offline
 import orjson
-from pydantic import ValidationError
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ExceptionHandler
+from fastapi import APIRouter, FastAPI, Request, Response, Security
+from fastapi.openapi.docs import get_redoc_html
+from fastapi.security import HTTPBearer
+from starlette.staticfiles import StaticFiles
 
 from api import errors
-from api.auth import AdminAuth
-from api.http import body, schemas
+from api.http import schemas
+from api.http.schemas import ErrorBody, ModelBody, ModelsBody, TargetBody
+from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.kserve_v1 import http_routes as v1_routes
 from api.open_inference import http_routes
-from api.open_inference import parts as oip_parts
-from common.text import explain
-from hotswap.control import Control, TargetChange
-from hotswap.errors import BadRequest, ModelNotFound, ServingError
+from api.parts import GetParts, ServiceParts
+from hotswap.control import TargetChange
+from hotswap.errors import ModelNotFound, ServingError
 from hotswap.status import StateView
-from telemetry.recorder import CONTENT_TYPE, Metrics
+from telemetry.recorder import CONTENT_TYPE
 
-_MOST_BYTES = 65_536
-
-
-@dataclass(slots=True)
-class RouteParts:
-    """The parts that the routes use; available once the worker has started."""
-
-    view: StateView
-    control: Control
-    guard: AdminAuth
-    metrics: Metrics
-    swap_timeout: float
-    oip: oip_parts.ProtocolParts
+_PAGES = "/documentation"
 
 
-Parts = Callable[[], RouteParts]
+def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> FastAPI:
+    """The app with all routes. It is built before the worker starts, so each request calls `parts`.
 
-
-def build(parts: Parts, docs: Callable[[], dict[str, Any]]) -> Starlette:
-    """The app with all routes. It is built before the worker starts, so each request calls `parts`."""
-    routes = ManagementRoutes(parts, docs)
-    table = [
-        Route("/models", routes.models, methods=["GET"]),
-        Route("/models/{name}", routes.model, methods=["GET"]),
-        Route("/models/{name}/target", routes.set_target, methods=["PUT"]),
-        Route("/api/v1/reload", routes.reload, methods=["POST"]),
-        Route("/metrics", routes.metrics, methods=["GET"]),
-        Route("/docs.json", routes.docs, methods=["GET"]),
-        *http_routes.table(lambda: parts().oip, lambda: parts().guard),
-        *v1_routes.table(lambda: parts().oip),
-    ]
-    handler = cast(ExceptionHandler, _on_error)
-    app = Starlette(routes=table, exception_handlers={ServingError: handler})
-    # A redirect would lead to the Host that the client sent.
-    app.router.redirect_slashes = False
+    `docs` makes the document of the whole service from that of these routes.
+    """
+    app = FastAPI(
+        openapi_url=None,
+        # A redirect would lead to the Host that the client sent.
+        redirect_slashes=False,
+        strict_content_type=False,
+        exception_handlers={ServingError: _on_error},
+        separate_input_output_schemas=False,
+    )
+    app.include_router(_model_routes(parts))
+    app.include_router(_change_routes(parts))
+    app.include_router(_text_routes(parts, lambda: docs(app.openapi())))
+    app.mount(_PAGES, StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
+    app.router.routes += http_routes.table(parts)
+    app.router.routes += v1_routes.table(parts)
     return app
 
 
@@ -69,78 +55,98 @@ async def _on_error(_: Request, error: ServingError) -> Response:
     return errors.response(error)
 
 
-class ManagementRoutes:
-    """The handlers, one per route."""
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorBody, "description": "ErrorBody"} for status in statuses}
 
-    def __init__(self, parts: Parts, docs: Callable[[], dict[str, Any]]) -> None:
-        self._parts = parts
-        self._docs = docs
 
-    async def models(self, _: Request) -> Response:
-        """`GET /models`."""
-        await self._parts().control.fresh()
-        view = self._parts().view
-        models = [schemas.model_entry(status) for status in view.models()]
-        return _json(schemas.ModelsBody(default=view.default, models=models))
+def _model_routes(parts: GetParts) -> APIRouter:
+    router = APIRouter(tags=["models"], route_class=SmallBodyRoute)
 
-    async def model(self, request: Request) -> Response:
-        """`GET /models/{name}`."""
-        await self._parts().control.fresh()
-        return _json(self._entry(request.path_params["name"]))
+    @router.get("/models", operation_id="models")
+    async def models() -> ModelsBody:
+        """All models with their versions and states."""
+        return await _all_models(parts())
 
-    async def set_target(self, request: Request) -> Response:
-        """`PUT /models/{name}/target`: 200 when the target is serving, 202 at the timeout."""
-        parts = self._parts()
-        actor = parts.guard.check(request)
-        target = await _read(request, schemas.TargetBody)
-        name = request.path_params["name"]
-        expected = target.expected_current
-        change = TargetChange(
+    @router.get("/models/{name}", operation_id="model", responses=_refusals(404))
+    async def model(name: str) -> ModelBody:
+        """One model."""
+        await parts().control.fresh()
+        return _entry(parts().view, name)
+
+    return router
+
+
+def _change_routes(parts: GetParts) -> APIRouter:
+    router = APIRouter(
+        tags=["models"],
+        route_class=admin_route(lambda: parts().auth),
+        dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
+    )
+
+    @router.put(
+        "/models/{name}/target",
+        operation_id="set_target",
+        responses={202: {"model": ModelBody}, **_refusals(400, 401, 403, 404, 409, 413, 415, 503)},
+    )
+    async def set_target(name: str, change: TargetBody, request: Request, response: Response) -> ModelBody:
+        """Set a model's target: `latest` or an exact version; 202 if the swap is still running."""
+        expected = change.expected_current
+        wanted = TargetChange(
             name=name,
-            target=str(target.target),
-            actor=actor,
+            target=str(change.target),
+            actor=request.state.actor,
             expected_current=None if expected is None else str(expected),
-            reason=target.reason,
+            reason=change.reason,
         )
-        done = await parts.control.set_target(change, parts.swap_timeout)
-        response = _json(self._entry(name), 200 if done else 202)
-        if not done:
+        if not await parts().control.set_target(wanted, parts().swap_timeout):
+            response.status_code = 202
             response.headers["Location"] = f"/models/{name}"
-        return response
+        return _entry(parts().view, name)
 
-    async def reload(self, request: Request) -> Response:
-        """`POST /api/v1/reload`: rescan the store now."""
-        parts = self._parts()
-        parts.guard.check(request)
-        await parts.control.reload()
-        return await self.models(request)
+    @router.post("/api/v1/reload", operation_id="reload", responses=_refusals(401, 403, 503))
+    async def reload() -> ModelsBody:
+        """Rescan the store now and retry failed versions."""
+        await parts().control.reload()
+        return await _all_models(parts())
 
-    async def metrics(self, _: Request) -> Response:
-        """`GET /metrics`."""
-        text = await anyio.to_thread.run_sync(self._parts().metrics.exposition)
+    return router
+
+
+def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> APIRouter:
+    router = APIRouter(tags=["models"], default_response_class=Response)
+
+    @router.get("/metrics", operation_id="metrics", responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Metrics for Prometheus."""
+        text = await anyio.to_thread.run_sync(parts().metrics.exposition)
         return Response(text, media_type=CONTENT_TYPE)
 
-    async def docs(self, _: Request) -> Response:
-        """`GET /docs.json`."""
-        return Response(orjson.dumps(self._docs()), media_type="application/json")
+    @router.get("/docs.json", operation_id="docs", responses={200: {"content": {"application/json": {}}}})
+    async def docs() -> Response:
+        """This document."""
+        return Response(orjson.dumps(document()), media_type="application/json")
 
-    def _entry(self, name: str) -> schemas.ModelBody:
-        view = self._parts().view
-        if not view.known(name):
-            raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
-        return schemas.model_entry(view.model(name))
+    @router.get("/redoc", operation_id="redoc", responses={200: {"content": {"text/html": {}}}})
+    async def redoc() -> Response:
+        """This document as a page to read, by ReDoc. The interactive page is `/`."""
+        return get_redoc_html(
+            openapi_url="docs.json",
+            title="Okawari",
+            redoc_js_url=f".{_PAGES}/redoc.standalone.js",
+            redoc_favicon_url="data:,",
+            with_google_fonts=False,
+        )
+
+    return router
 
 
-def _json(document: schemas.ModelsBody | schemas.ModelBody, code: int = 200) -> Response:
-    return Response(document.model_dump_json(), code, media_type="application/json")
+async def _all_models(parts: ServiceParts) -> ModelsBody:
+    await parts.control.fresh()
+    view = parts.view
+    return ModelsBody(default=view.default, models=[schemas.model_entry(each) for each in view.models()])
 
 
-async def _read(request: Request, kind: type[schemas.TargetBody]) -> schemas.TargetBody:
-    media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media != "application/json":
-        raise errors.UnsupportedMediaType(f"Content-Type {media!r}: accepted is application/json")
-    data = await body.read_small(request, _MOST_BYTES)
-    try:
-        return kind.model_validate_json(data)
-    except ValidationError as error:
-        raise BadRequest(explain("body", error)) from None
+def _entry(view: StateView, name: str) -> ModelBody:
+    if not view.known(name):
+        raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
+    return schemas.model_entry(view.model(name))

@@ -39,7 +39,7 @@ class HttpObserver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class MiddlewareParts:
+class MiddlewareOptions:
     """The parts of the middleware. `not_ready` returns the reason, None when ready. Without `cross_origin`
     no CORS header is sent, so browsers deny pages of other origins the answers.
     """
@@ -56,7 +56,7 @@ class MiddlewareParts:
 class RequestMiddleware:
     """ASGI middleware. Lifespan events pass unchanged: an error there would prevent the start."""
 
-    def __init__(self, app: ASGIApp, parts: MiddlewareParts) -> None:
+    def __init__(self, app: ASGIApp, parts: MiddlewareOptions) -> None:
         self._app = app
         self._parts = parts
 
@@ -102,7 +102,7 @@ class _Exchange:
     """The handling of one request: limits its body, completes or replaces its response."""
 
     def __init__(
-        self, parts: MiddlewareParts, scope: Scope, receive: Receive, send: Send, state: RequestContext
+        self, parts: MiddlewareOptions, scope: Scope, receive: Receive, send: Send, state: RequestContext
     ) -> None:
         self._parts = parts
         self._scope = scope

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from api.http import content_encoding, image_response
-from api.http.schemas import ModelBody, ModelsBody, PredictBody, TargetBody
+from api.http.schemas import ErrorBody, PredictBody
 from api.kserve_v1 import openapi as v1_documents
 from api.open_inference import openapi
 from hotswap.errors import PICTURE_FORMATS
@@ -21,20 +21,6 @@ _REF = "#/components/schemas/{model}"
 _FIELDS = ("model", "version", "threshold", "max_detections")
 
 _COMPRESSED = f"It may be compressed: Content-Encoding {' or '.join(content_encoding.ACCEPTED)}."
-
-
-class ErrorDetail(BaseModel):
-    """`code` for programs, `message` for people, and the request id to search the log for."""
-
-    code: str
-    message: str
-    request_id: str
-
-
-class ErrorBody(BaseModel):
-    """The shape of all errors."""
-
-    error: ErrorDetail
 
 
 class HealthBody(BaseModel):
@@ -67,9 +53,6 @@ class PredictFieldsBody(BaseModel):
 
 _BODIES: tuple[type[BaseModel], ...] = (
     PredictBody,
-    ModelsBody,
-    ModelBody,
-    TargetBody,
     ErrorBody,
     HealthBody,
     ReadyBody,
@@ -77,12 +60,17 @@ _BODIES: tuple[type[BaseModel], ...] = (
 )
 
 
-def document(generated: dict[str, Any], version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the whole service; `generated` is BentoML's."""
+def document(generated: dict[str, Any], routes: dict[str, Any], version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the whole service.
+
+    `generated` is BentoML's, `routes` FastAPI's for the routes beside it.
+    """
     _, definitions = models_json_schema([(body, "serialization") for body in _BODIES], ref_template=_REF)
     schemas = definitions["$defs"]
-    predict = _predict(generated["paths"]["/predict"]["post"], schemas)
-    drawn = _annotated(_predict(generated["paths"]["/predict/annotated"]["post"], schemas))
+    predict = _predict("Predict", generated["paths"]["/predict"]["post"], schemas)
+    drawn = _annotated(
+        _predict("Predict and draw", generated["paths"]["/predict/annotated"]["post"], schemas)
+    )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -95,21 +83,28 @@ def document(generated: dict[str, Any], version: str) -> dict[str, Any]:
         "paths": {
             "/predict": {"post": predict},
             "/predict/annotated": {"post": drawn},
-            **_routes(),
+            **{path: _ours(operations) for path, operations in routes["paths"].items()},
+            **_other_routes(),
             **openapi.paths(),
             **v1_documents.paths(),
         },
         "components": {
-            "schemas": {**schemas, **openapi.schemas(), **v1_documents.schemas()},
-            "securitySchemes": {"adminToken": {"type": "http", "scheme": "bearer"}},
+            "schemas": {
+                **routes["components"]["schemas"],
+                **schemas,
+                **openapi.schemas(),
+                **v1_documents.schemas(),
+            },
+            "securitySchemes": routes["components"]["securitySchemes"],
         },
     }
 
 
-def _predict(generated: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+def _predict(summary: str, generated: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
     """The generated operation with its request bodies and responses."""
     fields = schemas["PredictFieldsBody"]["properties"]
     return {
+        "summary": summary,
         **{key: generated[key] for key in ("operationId", "description") if key in generated},
         "tags": ["predict"],
         "parameters": [
@@ -152,27 +147,19 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _routes() -> dict[str, Any]:
-    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+def _ours(operations: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI's operations without its own error shape, which no route answers in; the token is optional."""
+    for operation in operations.values():
+        if "HTTPValidationError" in str(operation["responses"].get("422")):
+            del operation["responses"]["422"]
+        if "security" in operation:
+            operation["security"] = [*operation["security"], {}]
+    return operations
+
+
+def _other_routes() -> dict[str, Any]:
+    """The routes of the middleware and of BentoML."""
     return {
-        "/models": {
-            "get": _operation("models", "All models with their versions and states", ("200", "ModelsBody"))
-        },
-        "/models/{name}": {
-            "get": {**_operation("model", "One model", ("200", "ModelBody"), 404), "parameters": [name]}
-        },
-        "/models/{name}/target": {"put": {**_set_target(), "parameters": [name]}},
-        "/api/v1/reload": {
-            "post": _guarded(
-                _operation(
-                    "reload",
-                    "Rescan the store now and retry failed versions",
-                    ("200", "ModelsBody"),
-                    401,
-                    403,
-                )
-            )
-        },
         "/livez": {"get": _operation("livez", "The process lives", ("200", "HealthBody"))},
         "/healthz": {"get": _operation("healthz", "The process lives", ("200", "HealthBody"))},
         "/readyz": {
@@ -180,34 +167,9 @@ def _routes() -> dict[str, Any]:
                 "readyz", "Every required model has a serving version", ("200", "ReadyBody"), 503
             )
         },
-        "/metrics": {"get": _text("metrics", "Metrics for Prometheus", "text/plain")},
-        "/docs.json": {"get": _text("docs", "This document", "application/json")},
         "/schema.json": {"get": _text("schema", "The schema for BentoML's client", "application/json")},
         "/": {"get": _text("index", "Interactive API pages", "text/html")},
     }
-
-
-def _set_target() -> dict[str, Any]:
-    operation = _operation(
-        "set_target",
-        "Set a model's target: `latest` or an exact version; 202 if the swap is still running",
-        ("200", "ModelBody"),
-        400,
-        401,
-        403,
-        404,
-        409,
-        413,
-        415,
-    )
-    operation["responses"]["202"] = _answer("ModelBody")
-    schema = {"$ref": _REF.format(model="TargetBody")}
-    operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return _guarded(operation)
-
-
-def _guarded(operation: dict[str, Any]) -> dict[str, Any]:
-    return {**operation, "security": [{"adminToken": []}, {}]}
 
 
 def _operation(name: str, text: str, good: tuple[str, str], *bad: int) -> dict[str, Any]:

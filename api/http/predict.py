@@ -6,8 +6,6 @@ fetches URLs in form fields and has no limits, so requests are parsed here inste
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,7 +16,7 @@ from starlette.requests import Request
 from api import context, predict_fields
 from api.http import body, content_encoding, image_response
 from api.http.schemas import PredictBody
-from hotswap.dataplane import DataPlane
+from api.parts import ServiceParts
 from hotswap.errors import PICTURE_FORMATS, ServingError
 
 
@@ -37,20 +35,11 @@ class PredictArguments(NamedTuple):
         return self._fields
 
 
-@dataclass(frozen=True, slots=True)
-class InputParts:
-    """The parts that parse a request. `check_room` raises `Overloaded` before a body is read."""
-
-    data_plane: DataPlane
-    check_room: Callable[[], None]
-    max_body_bytes: int
-
-
 class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
     """`image` and optional fields: as a form, as raw bytes with a query, or as JSON with base64."""
 
     #: Set by the composition root before the first request.
-    parts: ClassVar[InputParts]
+    parts: ClassVar[ServiceParts]
 
     image: Path = Field(description=PICTURE_FORMATS)
     model: str | None = Field(default=None, description="default: the service's default model")

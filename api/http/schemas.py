@@ -98,6 +98,20 @@ class TargetBody(BaseModel, extra="forbid"):
     reason: str | None = Field(default=None, max_length=500)
 
 
+class ErrorDetail(BaseModel):
+    """`code` for programs, `message` for people, and the request id to search the log for."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorBody(BaseModel):
+    """The shape of all errors."""
+
+    error: ErrorDetail
+
+
 def predicted(answer: Answer) -> Response:
     """The response to one picture."""
     return Response(orjson.dumps(_predict_body(answer)), 200, named(answer), "application/json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from api.kserve_v1 import codec
 from api.kserve_v1.codec import V1Request
 from api.open_inference import http_codec, http_routes
 from api.open_inference.not_supported import NotOffered
-from api.open_inference.parts import ProtocolParts
+from api.parts import GetParts, ServiceParts
 from hotswap.errors import BadRequest
 from hotswap.events import Outcome
 from hotswap.predictions import PredictRequest
@@ -32,7 +32,7 @@ _NOT_OFFERED: Mapping[str, str] = {
 _LABELS = "version labels are not supported; name a version (…/versions/v2), or none for the serving one"
 
 
-def table(parts: Callable[[], ProtocolParts]) -> list[BaseRoute]:
+def table(parts: GetParts) -> list[BaseRoute]:
     """All routes; `parts` is called at each request."""
     routes = V1Routes(parts)
     models = [
@@ -51,7 +51,7 @@ def table(parts: Callable[[], ProtocolParts]) -> list[BaseRoute]:
 class V1Routes:
     """The handlers, one per route, with or without a version in the path."""
 
-    def __init__(self, parts: Callable[[], ProtocolParts]) -> None:
+    def __init__(self, parts: GetParts) -> None:
         self._parts = parts
 
     async def models(self, _: Request) -> Response:
@@ -80,7 +80,7 @@ class V1Routes:
 
     @staticmethod
     async def _predict(
-        parts: ProtocolParts, request: Request, state: RequestContext, outcome: Outcome
+        parts: ServiceParts, request: Request, state: RequestContext, outcome: Outcome
     ) -> Response:
         def parse(plain: bytes) -> V1Request:
             parsed = codec.parse(plain)

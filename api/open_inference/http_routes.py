@@ -11,13 +11,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from api import context, errors
-from api.auth import AdminAuth
 from api.context import RequestContext
 from api.http import body, content_encoding
 from api.open_inference import http_codec, not_supported
 from api.open_inference.http_codec import Parsed
-from api.open_inference.parts import ProtocolParts, in_time
 from api.open_inference.types import InferRequest, InferResponse, check_parameter
+from api.parts import GetParts, ServiceParts
 from hotswap.errors import BadRequest, ModelNotReady
 from hotswap.predictions import BaseRequest
 
@@ -45,7 +44,7 @@ def _check_media(request: Request) -> None:
         )
 
 
-async def read(parts: ProtocolParts, request: Request, state: RequestContext) -> Parsed:
+async def read(parts: ServiceParts, request: Request, state: RequestContext) -> Parsed:
     """Read an infer request; a long one is parsed in the inference pool. The parsed bytes are counted.
 
     Raises `UnsupportedMediaType`, `BodyTooLarge`, `BadRequest`, `Overloaded`, `DeadlineExceeded`.
@@ -62,7 +61,7 @@ async def read(parts: ProtocolParts, request: Request, state: RequestContext) ->
 
 async def read_as(
     parse: Callable[[bytes], T],
-    parts: ProtocolParts,
+    parts: ServiceParts,
     request: Request,
     state: RequestContext,
     json_size: Callable[[int], int] = lambda size: size,
@@ -83,7 +82,7 @@ async def read_as(
 
     if encoding is None and json_size(len(data)) <= QUICK:
         return work()
-    return await parts.aside(work, state.deadline)
+    return await parts.data_plane.aside(work, state.deadline)
 
 
 async def infer_response(
@@ -120,7 +119,7 @@ async def respond(
         return work()
     # The answer's bytes count until the client has read them, also those that JSON adds.
     state.hold(weight)
-    response = await in_time(work, state.deadline)
+    response = await context.in_time(work, state.deadline)
     state.hold(max(0, len(response.body) - weight))
     return response
 
@@ -152,9 +151,9 @@ def read_parameters(document: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def table(parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) -> list[BaseRoute]:
-    """All routes; `parts` and `guard` are called at each request."""
-    routes = InferenceRoutes(parts, guard)
+def table(parts: GetParts) -> list[BaseRoute]:
+    """All routes; each request calls `parts`."""
+    routes = InferenceRoutes(parts)
     models = [
         Route(f"/v2/models/{{name}}{version}{path}", endpoint, methods=[method])
         for path, method, endpoint in (
@@ -184,9 +183,8 @@ def table(parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) ->
 class InferenceRoutes:
     """The handlers, one per route, with or without a version in the path."""
 
-    def __init__(self, parts: Callable[[], ProtocolParts], guard: Callable[[], AdminAuth]) -> None:
+    def __init__(self, parts: GetParts) -> None:
         self._parts = parts
-        self._guard = guard
 
     async def server(self, _: Request) -> Response:
         """`GET /v2`."""
@@ -251,14 +249,14 @@ class InferenceRoutes:
 
     async def load(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/load`."""
-        actor = self._guard().check(request)
+        actor = self._parts().auth.check(request)
         parameters = read_parameters(await read_object(request))
         await self._parts().repository.load(request.path_params["name"], parameters, actor)
         return _json({})
 
     async def unload(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/unload`."""
-        actor = self._guard().check(request)
+        actor = self._parts().auth.check(request)
         read_parameters(await read_object(request))
         await self._parts().repository.unload(request.path_params["name"], actor)
         return _json({})

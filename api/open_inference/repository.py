@@ -70,7 +70,7 @@ class Repository:
             raise DeadlineExceeded(f"{name} is still serving; see /v2/repository/index")
 
     def _entries(self, model: ModelStatus) -> list[RepositoryEntry]:
-        desired = self._view.desired.wish(model.name)
+        desired = self._view.desired.model(model.name)
         idle = "unloaded" if desired is not None and desired.unloaded else "not loaded"
         if not model.versions:
             return [RepositoryEntry(model.name, None, UNAVAILABLE, model.reason or "it has no versions")]

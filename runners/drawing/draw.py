@@ -157,8 +157,7 @@ def _tags(prediction: Prediction, boxed: Sequence[tuple[Detection, Area]], sizes
 
 def _is_other(prediction: Prediction) -> bool:
     """Whether the prediction is of another kind than detections, which is not drawn."""
-    others = (prediction.embedding, prediction.masks, prediction.tensors, prediction.texts)
-    return any(other is not None for other in others)
+    return prediction.embedding is not None or prediction.masks is not None
 
 
 def _write(canvas: ImageDraw.ImageDraw, tag: Tag, sizes: Sizes) -> None:

@@ -31,7 +31,7 @@ P = TypeVar("P", bound=Parameters)
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyResult:
+class Found:
     """The result for one picture: detections by descending score, or a vector [D]."""
 
     detections: tuple[Detection, ...] = ()
@@ -76,7 +76,7 @@ class Family(ABC, Generic[P]):
         """Raise `ModelFailed` unless the outputs have the family's shapes."""
 
     @abstractmethod
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """The result of one picture's outputs, which passed `check`."""
 
     def threshold(self, options: Options) -> float:

@@ -10,7 +10,7 @@ from pydantic import Field
 from hotswap.errors import VersionFailed
 from hotswap.manifest import CONFIG_FILE
 from hotswap.predictions import Detection, Options
-from runners.families.base import Family, FamilyResult, Outputs, Parameters, expect, only
+from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Floats, Geometry
 from runners.scores import as_scores, softmax
 
@@ -51,13 +51,13 @@ class Classifier(Family[ClassifierParameters]):
         array, count = only(outputs), len(self.config.labels)
         expect(array.size == count, f"[{count}] (one score per label)", array.shape)
 
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:  # noqa: ARG002
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:  # noqa: ARG002
         """See `Family.find`."""
         scores = self._scores(only(outputs).ravel().astype(np.float64))
         order = np.argsort(-scores, kind="stable")
         best = order[: min(self.parameters.top_k, options.max_detections)]
         least = self.threshold(options)
-        return FamilyResult(tuple(self._label(i, scores) for i in best.tolist() if scores[i] >= least))
+        return Found(tuple(self._label(i, scores) for i in best.tolist() if scores[i] >= least))
 
     def _scores(self, values: Floats) -> Floats:
         return softmax(values) if self.parameters.softmax else as_scores(values, "scores", _HINT)

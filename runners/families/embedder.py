@@ -10,7 +10,7 @@ from pydantic import Field
 
 from hotswap.errors import ModelFailed
 from hotswap.predictions import Options
-from runners.families.base import Family, FamilyResult, Outputs, Parameters, expect, only
+from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry
 
 
@@ -47,7 +47,7 @@ class Embedder(Family[EmbedderParameters]):
         if expected not in (None, dimension):
             raise ModelFailed(f"the vector should have {expected} values, found {dimension}")
 
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:  # noqa: ARG002
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:  # noqa: ARG002
         """See `Family.find`."""
         vector = self._pooled(only(outputs).astype(np.float32))
         if self.parameters.l2:
@@ -55,7 +55,7 @@ class Embedder(Family[EmbedderParameters]):
             if length == 0:
                 raise ModelFailed("the vector is zero: it has no direction")
             vector = vector / np.float32(length)
-        return FamilyResult(embedding=vector)
+        return Found(embedding=vector)
 
     def _pooled(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.parameters.pooling == "none":

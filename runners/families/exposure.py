@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig
 from hotswap.predictions import Detection, Options
-from runners.families.base import Family, FamilyResult, Outputs, Parameters, expect, only
+from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry
 from runners.scores import as_scores
 
@@ -41,11 +41,11 @@ class Exposure(Family[ExposureParameters]):
         shape = only(outputs).shape
         expect(shape == (len(LABELS),), f"[{len(LABELS)}] (one score per label)", shape)
 
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:  # noqa: ARG002
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:  # noqa: ARG002
         """The best label, if it reaches the threshold."""
         scores = as_scores(only(outputs), "scores")
         best = int(scores.argmax())
         score = float(scores[best])
         if score < self.threshold(options) or options.max_detections < 1:
-            return FamilyResult(())
-        return FamilyResult((Detection(self.config.labels[best], best, score, None),))
+            return Found(())
+        return Found((Detection(self.config.labels[best], best, score, None),))

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from hotswap.predictions import Options
 from runners.boxes import as_detections
-from runners.families.base import Family, FamilyResult, Outputs, Parameters, expect, only
+from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Floats, Geometry
 from runners.scores import as_scores
 
@@ -43,14 +43,14 @@ class FastestDet(Family[FastestDetParameters]):
         fits = len(shape) == 3 and shape[0] == channels
         expect(fits, f"[{channels}, H, W] (5 + one channel per label)", shape)
 
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
         grid = only(outputs)
         cells = grid.reshape(len(grid), -1)
         label_ids = cells[_BEFORE_CLASSES:].argmax(axis=0)
         scores = self._scores(cells, label_ids)
         hits = np.flatnonzero(scores >= self.threshold(options))
-        return FamilyResult(
+        return Found(
             as_detections(
                 _boxes(cells[1:5, hits], hits, grid.shape[1:]),
                 scores[hits],

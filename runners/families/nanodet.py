@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hotswap.manifest import ModelConfig
 from hotswap.predictions import Options
 from runners.boxes import as_detections
-from runners.families.base import FamilyResult, Outputs, Parameters, expect
+from runners.families.base import Found, Outputs, Parameters, expect
 from runners.geometry import Floats, Geometry
 from runners.grids import cells_of
 from runners.named_outputs import NamedOutputs
@@ -62,12 +62,12 @@ class NanoDet(NamedOutputs[NanoDetParameters]):
             fits = len(sides) == 2 and sides[0] == cells and sides[1] > 0 and sides[1] % _SIDES == 0
             expect(fits, f"[{cells}, 4 * B] (the same number of bins for each side) for {grid.sides}", sides)
 
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
         least = self.threshold(options)
         parts = [grid.read(outputs, least) for grid in self._grids]
         boxes, scores, label_ids = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return FamilyResult(
+        return Found(
             as_detections(
                 boxes / self._size,
                 scores,

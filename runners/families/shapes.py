@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hotswap.predictions import Options
 from runners.boxes import as_detections
-from runners.families.base import Family, FamilyResult, Outputs, Parameters, expect, only
+from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Floats, Geometry
 from runners.scores import as_scores
 
@@ -47,7 +47,7 @@ class Shapes(Family[ShapesParameters]):
         fits = len(shape) == 3 and shape[0] == channels
         expect(fits, f"[{channels}, H, W] (4 + one channel per label)", shape)
 
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
         grid = only(outputs)
         cells = grid.reshape(len(grid), -1)
@@ -55,7 +55,7 @@ class Shapes(Family[ShapesParameters]):
         best = cells[_BEFORE_CLASSES + label_ids, np.arange(cells.shape[1])]
         scores = as_scores(best, "class scores")
         hits = np.flatnonzero(scores >= self.threshold(options))
-        return FamilyResult(
+        return Found(
             as_detections(
                 _boxes(cells[:4, hits], hits, grid.shape[1:]),
                 scores[hits],

@@ -11,7 +11,7 @@ import numpy as np
 
 from hotswap.predictions import Options
 from runners.boxes import as_detections
-from runners.families.base import FamilyResult, Outputs, Parameters, expect
+from runners.families.base import Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
 from runners.named_outputs import NamedOutputs
 from runners.scores import as_scores
@@ -37,13 +37,13 @@ class UltraFace(NamedOutputs[UltraFaceParameters]):
         expect(fits, f"[K, {columns}] (background, then one column per label) for scores", scores)
         expect(boxes == (scores[0], 4), f"[{scores[0]}, 4] for boxes", boxes)
 
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
         scores, boxes = (outputs[name] for name in self.names)
         label_ids = scores[:, 1:].argmax(axis=1)
         best = as_scores(scores[np.arange(len(scores)), 1 + label_ids], "class scores")
         hits = np.flatnonzero(best >= self.threshold(options))
-        return FamilyResult(
+        return Found(
             as_detections(
                 boxes[hits],
                 best[hits],

@@ -15,7 +15,7 @@ from pydantic import Field
 from hotswap.manifest import ModelConfig
 from hotswap.predictions import Options
 from runners.boxes import as_detections
-from runners.families.base import Family, FamilyResult, Outputs, Parameters, expect, only
+from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Floats, Geometry
 from runners.grids import cells_of
 from runners.scores import as_scores
@@ -55,7 +55,7 @@ class YoloX(Family[YoloXParameters]):
             shape,
         )
 
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> FamilyResult:
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
         rows = only(outputs)
         objectness = as_scores(rows[:, 4], "objectness")
@@ -66,7 +66,7 @@ class YoloX(Family[YoloXParameters]):
         label_ids = classes.argmax(axis=1)
         scores = objectness[likely] * classes[np.arange(len(likely)), label_ids]
         good = scores >= least
-        return FamilyResult(
+        return Found(
             as_detections(
                 self._boxes(rows[likely[good], :4], likely[good]),
                 scores[good],

@@ -21,6 +21,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from hotswap.errors import BadPicture, UnsupportedPicture
+from runners.formats.canvas import Canvas
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _TEM, _RST0, _RST7, _SOI_CODE, _EOI_CODE, _SOS, _DRI = 0x01, 0xD0, 0xD7, 0xD8, 0xD9, 0xDA, 0xDD
@@ -94,6 +95,8 @@ class _Headers:
     interval: int
     # Where the first scan's header begins.
     start: int
+    # Whether the decoder has nothing to remark on in the file's own segments.
+    plain: bool
 
 
 class Jpeg:
@@ -129,13 +132,13 @@ class Jpeg:
         """The pixels, both sides divided by `scale`; raises `BadPicture` where data are missing."""
         clean, start = self._clean()
         size = (-(-self.size[0] // scale), -(-self.size[1] // scale))
-        kind = "CMYK" if len(self._of.sampling) == 4 else "RGBX"
-        canvas: NDArray[np.uint8] = np.empty((size[1], size[0], 4), dtype=np.uint8)
-        remark = _decode(clean, kind, canvas)
+        inks = len(self._of.sampling) == 4
+        canvas = Canvas(size)
+        remark = _decode(clean, "CMYK" if inks else "RGBX", canvas.pixels)
         if _SPARE_AT_END.search(remark):
             # A buffer of a fixed size is filled with zeros where the picture did not come to its end, and
             # zeros may be codes: without them the decoder asks for more.
-            remark = _decode(_without_zeros(clean, start), kind, canvas)
+            remark = _decode(_without_zeros(clean, start), "CMYK" if inks else "RGBX", canvas.pixels)
         if remark and not _SPARE_AT_END.search(remark):
             if _UNDECIDED.search(remark):
                 return self._compared(clean, start, scale)
@@ -143,10 +146,9 @@ class Jpeg:
         if self._of.code in _ARITHMETIC:
             # Its coder makes up zeros without a remark.
             return self._compared(clean, start, scale)
-        if kind == "CMYK":
-            return Image.frombytes("CMYK", size, canvas, "raw", "CMYK;I")
-        # Without a copy, and then without filling the new image first.
-        return Image.frombuffer("RGBX", size, canvas, "raw", "RGBX", 0, 1).convert("RGB")
+        if inks:
+            return Image.frombytes("CMYK", size, canvas.pixels, "raw", "CMYK;I")
+        return canvas.image()
 
     def _compared(self, clean: bytes, start: int, scale: int) -> Image.Image:
         """Decode twice, the second time with stray bytes before every marker.
@@ -162,7 +164,13 @@ class Jpeg:
         return image
 
     def _clean(self) -> tuple[bytes, int]:
-        """What the decoder gets, with an end mark; and where its first scan begins."""
+        """What the decoder gets, with an end mark; and where its first scan begins.
+
+        Most files are passed on as they are: a copy of a large one costs as much as a small picture.
+        """
+        profile_is_plain = bool(self.profile) or not self._headers.profile
+        if self._headers.plain and profile_is_plain and self._data.endswith(_EOI):
+            return self._data, self._headers.start
         parts: list[Any] = [_SOI]
         for code, body in self._headers.kept:
             kept = _plain(code, body, len(self._of.sampling))
@@ -225,9 +233,12 @@ def _by_pillow(data: bytes, scale: int) -> Image.Image:
 
 def _headers(data: bytes) -> _Headers:
     frame, kept, exif, profile, interval = None, [], b"", [], 0
+    plain, end = True, len(_SOI)
     for code, start, body in _segments(data):
+        plain, end = plain and start == end, start + 4 + len(body)
         if code == _SOS and frame:
-            return _Headers(frame, kept, exif, profile, interval, start)
+            plain = plain and all(_plain(*each, len(frame.sampling)) == each[1] for each in kept)
+            return _Headers(frame, kept, exif, profile, interval, start, plain)
         if code in _FRAMES:
             frame = _frame(code, body)
         elif code == _DRI and len(body) >= 2:
@@ -309,7 +320,9 @@ def _skip_coded(data: bytes, at: int, wanted: int) -> int:
 def _plain(code: int, body: bytes, components: int) -> bytes | None:
     """The segment's body, free of what a decoder would remark on; None: no pixel depends on it."""
     if code == _APP0:
-        return b"JFIF\0\1\1\0\0\1\0\1\0\0" if body.startswith(b"JFIF\0") and len(body) >= 14 else None
+        if not body.startswith(b"JFIF\0") or len(body) < 14:
+            return None
+        return body if body[5] == 1 else b"JFIF\0\1\1\0\0\1\0\1\0\0"
     if code != _APP14:
         return body
     if not body.startswith(b"Adobe") or len(body) < 12:

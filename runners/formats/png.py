@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
+from zlib_ng import zlib_ng
 
 from hotswap.errors import BadPicture
 
@@ -64,7 +65,7 @@ class _Chunk:
     @property
     def right(self) -> bool:
         """Whether it is whole and its checksum is right."""
-        return not self.cut and zlib.crc32(self.checked[:-4]) == int.from_bytes(self.checked[-4:], "big")
+        return not self.cut and zlib_ng.crc32(self.checked[:-4]) == int.from_bytes(self.checked[-4:], "big")
 
 
 class Png:
@@ -143,7 +144,7 @@ class Png:
         yield _rows(b"\x78\x01")
         adler = 1
         for rows in _inflated(self._coded, self._header.rows_size):
-            adler = zlib.adler32(rows, adler)
+            adler = zlib_ng.adler32(rows, adler)
             yield _rows(struct.pack("<BHH", 0, len(rows), len(rows) ^ 0xFFFF), rows)
         yield _rows(struct.pack("<BHH", 1, 0, 0xFFFF), struct.pack(">I", adler))
         yield _chunk(b"IEND", b"")
@@ -267,7 +268,11 @@ def _name(kind: bytes) -> str:
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
+    return (
+        struct.pack(">I4s", len(body), kind)
+        + body
+        + struct.pack(">I", zlib_ng.crc32(body, zlib_ng.crc32(kind)))
+    )
 
 
 def _rows(*parts: bytes) -> bytes:
@@ -280,7 +285,7 @@ def _inflated(coded: bytes, size: int) -> Iterator[bytes]:
 
     More of them are nobody's business. A checksum that is there has to be right.
     """
-    inflater, wanted = zlib.decompressobj(), size
+    inflater, wanted = zlib_ng.decompressobj(), size
     slices = [memoryview(coded)[at : at + _SLICE] for at in range(0, len(coded), _SLICE)]
     for piece in [*slices, memoryview(b"")]:
         rest: bytes | memoryview = piece

@@ -16,7 +16,7 @@ from api.budget import ByteBudget
 from api.context import RequestContext, current
 from api.errors import NotAcceptable
 from api.http.image_response import OFFERED, Annotator, acceptable
-from api.http.middleware import MiddlewareParts, RequestMiddleware
+from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from hotswap.errors import PictureTooLarge
 from hotswap.predictions import Answer, Picture, Prediction, Predictions, Timings
 from runners.drawing.draw import MEDIA_TYPES
@@ -174,7 +174,7 @@ class _Nobody:
 
 
 def _ask(app: object) -> httpx.Response:
-    parts = MiddlewareParts(
+    parts = MiddlewareOptions(
         max_body_bytes=10,
         bodies=ByteBudget(100),
         request_timeout=5,

@@ -15,7 +15,7 @@ from api.auth import AdminAuth
 from api.budget import ByteBudget
 from api.errors import Forbidden, Unauthorized
 from api.http.cross_origin import CrossOrigin
-from api.http.middleware import MiddlewareParts, RequestMiddleware
+from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from hotswap.errors import ModelNotFound
 from tests.api.shape import refused
 
@@ -35,7 +35,7 @@ def _ask(
 ) -> tuple[httpx.Response, _Observer]:
     """The answer of a gateway that allows these origins; without any it knows nothing of them."""
     observer = _Observer()
-    parts = MiddlewareParts(
+    parts = MiddlewareOptions(
         max_body_bytes=10,
         bodies=ByteBudget(100),
         request_timeout=5,

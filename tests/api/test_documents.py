@@ -29,6 +29,8 @@ def routes(app):
             yield each.path, sorted(each.methods - {"HEAD"})
         elif type(each).__name__ == "PassiveMount":
             yield from routes(each.app)
+        elif hasattr(each, "original_router"):  # FastAPI's include_router
+            yield from routes(each.original_router)
 
 print(json.dumps(list(routes(SERVICE.to_asgi(is_main=True)))))
 """
@@ -117,6 +119,16 @@ def test_the_pages_are_served(api: Service) -> None:
     assert "swagger" in page.text.lower()
     assert "http://" not in page.text.replace("http://www.w3.org", "")
     assert api.get("/schema.json").json()["routes"][0]["route"] == "/predict"
+
+
+def test_the_page_to_read_needs_nothing_from_elsewhere(api: Service) -> None:
+    page = api.get("/redoc")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", page.text)
+    (script,) = re.findall(r'src="\.(/[^"]+)"', page.text)
+    assert api.get(script).headers["content-type"].startswith("text/javascript")
+    assert len(api.get(script).content) > 100_000
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

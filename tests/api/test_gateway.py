@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import context
 from api.budget import ByteBudget
-from api.http.middleware import MiddlewareParts, RequestMiddleware
+from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from hotswap.errors import ModelNotFound
 from tests.api.shape import refused
 
@@ -36,7 +36,7 @@ def _ask(
 ) -> tuple[httpx.Response, _Observer]:
     """The answer to one GET, and what was counted."""
     observer = _Observer()
-    parts = MiddlewareParts(
+    parts = MiddlewareOptions(
         max_body_bytes=10,
         bodies=ByteBudget(100),
         request_timeout=5,
@@ -119,7 +119,7 @@ def test_an_app_that_breaks_after_it_began_to_answer_is_counted_and_not_answered
 
     sent: list[Message] = []
     observer = _Observer()
-    parts = MiddlewareParts(10, ByteBudget(100), 5, lambda: None, lambda: False, observer)
+    parts = MiddlewareOptions(10, ByteBudget(100), 5, lambda: None, lambda: False, observer)
     asyncio.run(_drive(RequestMiddleware(half, parts), sent))
     assert [each["type"] for each in sent] == ["http.response.start", "http.response.body"]
     assert observer.seen == [("GET", "/x", 200)]
@@ -133,7 +133,7 @@ def test_a_client_that_left_is_counted_as_499() -> None:
     asyncio.run(
         _drive(
             RequestMiddleware(
-                silent, MiddlewareParts(10, ByteBudget(100), 5, lambda: None, lambda: False, observer)
+                silent, MiddlewareOptions(10, ByteBudget(100), 5, lambda: None, lambda: False, observer)
             ),
             [],
         )
@@ -170,7 +170,7 @@ def test_what_is_no_request_passes_untouched() -> None:
         passed.append(scope)
 
     gateway = RequestMiddleware(
-        app, MiddlewareParts(10, ByteBudget(100), 5, lambda: None, lambda: False, _Observer())
+        app, MiddlewareOptions(10, ByteBudget(100), 5, lambda: None, lambda: False, _Observer())
     )
     asyncio.run(gateway({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
     assert passed == [{"type": "lifespan"}]

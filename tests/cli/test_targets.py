@@ -137,7 +137,7 @@ class TestUp:
 
         service.turns = [overtakes]
         text = okawari("pin", "code", "1", "--timeout", "60", exit_code=1).stderr
-        assert text == "okawari: code:v1 was overtaken: since revision 2 bob wants code:latest (not now)\n"
+        assert text == "okawari: code:v1 was superseded: since revision 2 bob wants code:latest (not now)\n"
         assert desired.read().models["code"].actor == "bob"
 
     def test_a_state_that_cannot_be_read_meanwhile_ends_no_waiting(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,21 +20,14 @@ from tests.e2e.pictures import picture
 _TIMEOUT = 60
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 Input = pb.ModelInferRequest.InferInputTensor
-#: As docs/06-runtime.md tells callers who must not notice that a process ends.
-_REPEATS = {
-    "methodConfig": [
-        {
-            "name": [{}],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.05s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-            },
-        }
-    ]
-}
+_CHAPTER_6 = Path(__file__).resolve().parents[2] / "docs/06-runtime.md"
+
+
+def documented_policy() -> str:
+    """The service configuration of chapter 6, for callers who must not notice that a process ends."""
+    found = re.search(r"```json\n(.*?)```", _CHAPTER_6.read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 def pictures(model: str = "m") -> pb.ModelInferRequest:
@@ -56,7 +50,7 @@ def channel(
     """A connection of its own; it may repeat calls that a process which ended has not answered."""
     options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     if repeats:
-        options.append(("grpc.service_config", json.dumps(_REPEATS)))
+        options.append(("grpc.service_config", documented_policy()))
     if credentials is None:
         return grpc.insecure_channel(service.grpc_address, options)
     return grpc.secure_channel(service.grpc_address, credentials, options)

@@ -94,17 +94,6 @@ def test_ending_one_of_two_workers_fails_no_call_of_who_repeats(make_service: St
     assert load.contradictions == []
 
 
-def test_ending_one_of_two_workers_resets_no_connection(make_service: Start, store: Store) -> None:
-    store.add("v1", 1)
-    service = make_service(store.home, WORKERS="2").ready()
-    with RpcLoad(service, kept=0, fresh=8) as load:
-        _end_each(service, load)
-    # Whoever repeats nothing hears of the very moment in which the library stops, yet always finds a worker.
-    assert [shot for shot in load.failures if "connect" in shot.why.lower()] == []
-    told = [line for line in service.lines() if 'other workers take the connections from now on"' in line]
-    assert len(told) == 2
-
-
 # --- the end -------------------------------------------------------------------------------------
 
 

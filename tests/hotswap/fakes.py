@@ -148,9 +148,11 @@ class FakeObserver(Observer):
     def __init__(self) -> None:
         self.events: list[str] = []
         self.swaps: list[Swap] = []
+        self.loads: list[LoadedVersion] = []
 
     def loaded(self, version: LoadedVersion) -> None:
         """Write it down."""
+        self.loads.append(version)
         self.events.append(f"loaded {version.tag}")
 
     def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:

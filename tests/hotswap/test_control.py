@@ -38,7 +38,7 @@ async def ready(world: LiveWorld) -> None:
 
 def target(world: LiveWorld) -> str:
     """What the desired state says of m."""
-    wish = world.store.read().wish("m")
+    wish = world.store.read().model("m")
     assert wish is not None
     return wish.target
 
@@ -100,7 +100,7 @@ async def test_a_version_that_fails_is_refused_with_its_reason_and_the_target_pu
             await world.control.set_target(TargetChange("m", "v2", "ann"), 5.0)
         assert (world.serving(), target(world)) == ("v1", "latest")
         # Whoever asks next is told so, too, and not the target of a moment before.
-        shown = world.reconciler.observed.desired.wish("m")
+        shown = world.reconciler.observed.desired.model("m")
         assert shown is not None
         assert shown.target == target(world)
 

@@ -53,8 +53,8 @@ def test_a_first_start_applies_the_text_as_actor_environment() -> None:
 
 def test_only_named_models_are_wanted_and_with_a_star_every_one() -> None:
     named, all_of_them = seeded(("a:v1", None)), seeded(("*", None))
-    assert named.wish("other") is None
-    assert all_of_them.wish("other") == DesiredModel()
+    assert named.model("other") is None
+    assert all_of_them.model("other") == DesiredModel()
 
 
 def test_the_same_text_again_changes_nothing_and_keeps_what_people_changed() -> None:
@@ -69,7 +69,7 @@ def test_a_changed_text_replaces_what_was_wanted_and_remembers_what_served() -> 
     wish = document.models["a"]
     assert (wish.target, wish.actor, wish.last_good, wish.generation) == ("v3", "environment", "v2", 1)
     assert document.required == ("a", "c")
-    assert document.wish("b") is None
+    assert document.model("b") is None
 
 
 def test_a_changed_text_does_not_count_what_serves_on_as_something_new() -> None:
@@ -81,7 +81,7 @@ def test_a_changed_text_does_not_count_what_serves_on_as_something_new() -> None
 def test_a_star_after_names_follows_latest_everywhere() -> None:
     document = seeded(("*", None), start=pinned(seeded(("a:v1", None)), "b", "v2"))
     assert document.required is None
-    assert [document.wish(name).target for name in ("a", "b", "c")] == ["latest"] * 3  # type: ignore[union-attr]
+    assert [document.model(name).target for name in ("a", "b", "c")] == ["latest"] * 3  # type: ignore[union-attr]
 
 
 def test_a_first_start_with_a_star_keeps_what_was_pinned_before_it() -> None:
@@ -128,7 +128,7 @@ def test_a_default_once_stored_is_never_moved() -> None:
 
 def test_setting_a_target_makes_the_model_wanted_and_says_who_and_why() -> None:
     document = pinned(seeded(("a:v1", None)), "b", "v2")
-    wish = document.wish("b")
+    wish = document.model("b")
     assert wish is not None
     assert (wish.target, wish.actor, wish.reason, wish.revision) == ("v2", "ann", "because", 2)
     assert wish.changed is not None
@@ -159,7 +159,7 @@ def test_putting_back_a_model_that_was_not_wanted_leaves_it_unwanted() -> None:
     before = seeded(("a:v1", None))
     mine = pinned(before, "b", "v2")
     back = put_back("b", before.models.get("b"), mine.models["b"].revision)(mine)
-    assert back.wish("b") is None
+    assert back.model("b") is None
 
 
 def test_what_serves_is_remembered_unless_a_later_decision_is() -> None:
@@ -174,4 +174,4 @@ def test_what_serves_is_remembered_unless_a_later_decision_is() -> None:
 
 def test_serving_a_model_does_not_make_it_wanted() -> None:
     document = record_serving("b", "v1", "x", 1)(seeded(("a:v1", None)))
-    assert document.wish("b") is None
+    assert document.model("b") is None

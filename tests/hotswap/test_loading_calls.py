@@ -135,17 +135,17 @@ def test_an_unloaded_model_stays_so_through_a_restart_and_answers_with_a_new_tar
     document = seed("*", None)(DesiredState())
     document = set_loaded("m", False, "ann", None)(document)
     again = seed("*", None)(DesiredState.model_validate_json(document.model_dump_json()))
-    wish = again.wish("m")
+    wish = again.model("m")
     assert wish is not None
     assert wish.unloaded
-    wish = set_target("m", "v1", "ann", None)(again).wish("m")
+    wish = set_target("m", "v1", "ann", None)(again).model("m")
     assert wish is not None
     assert not wish.unloaded
 
 
 def test_a_model_that_was_not_wanted_is_wanted_once_it_is_loaded() -> None:
     document = seed("a", None)(DesiredState())
-    assert document.wish("m") is None
-    wish = set_loaded("m", True, "ann", None)(document).wish("m")
+    assert document.model("m") is None
+    wish = set_loaded("m", True, "ann", None)(document).model("m")
     assert wish is not None
     assert (wish.target, wish.unloaded) == ("latest", False)

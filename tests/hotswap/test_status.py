@@ -50,6 +50,16 @@ def test_a_closed_version_is_available_again_even_before_it_is_forgotten() -> No
     assert seen == [{"v1": "available", "v2": "serving"}] * 2
 
 
+def test_other_files_under_the_tag_that_serves_are_said_so_and_change_nothing() -> None:
+    world = World("m:v1")
+    world.settle()
+    world.source.add("m:v1", "sha256:2")
+    world.settle()
+    (version,) = world.reconciler.view.model("m").versions
+    assert (version.state, version.digest) == ("serving", "sha256:1")
+    assert "other files under this tag" in (version.reason or "")
+
+
 def test_a_version_that_is_not_whole_is_unservable_and_says_why() -> None:
     world = World("m:v1")
     world.source.settled[ModelTag("m", "v1")] = Incomplete("weights.onnx is missing")

@@ -37,12 +37,14 @@ def test_a_request_switches_its_worker_by_itself(two: Workers) -> None:
     assert len(two.numbers()) == 1
 
 
-def test_the_swap_is_told_once_in_each_worker_and_remembered(two: Workers) -> None:
+def test_the_swap_is_observed_once_in_each_worker_under_one_number_and_remembered(two: Workers) -> None:
     two.settle()
     for world in two.worlds:
         assert [(swap.before, swap.after) for swap in world.observer.swaps] == [(None, "v1"), ("v1", "v2")]
-    wish = two.store.read().models["m"]
-    assert (wish.last_good, {wish.generation}) == ("v2", two.numbers())
+    numbers = [[swap.number for swap in world.observer.swaps] for world in two.worlds]
+    assert numbers[0] == numbers[1] == sorted(set(numbers[0]))
+    model = two.store.read().models["m"]
+    assert (model.last_good, {model.generation}) == ("v2", two.numbers())
 
 
 def test_what_was_replaced_is_closed_in_each_worker(two: Workers) -> None:
@@ -156,7 +158,7 @@ def test_what_one_refuses_answers_nowhere_and_the_others_know_why(two: Workers) 
     two.worlds[0].clock.now += 1000
     two.load(0)
     assert two.all() == OLD
-    revision = two.store.read().wish("m").revision  # type: ignore[union-attr]
+    revision = two.store.read().model("m").revision  # type: ignore[union-attr]
     (why,) = two.board(0).refusals("m", "v2", revision)
     assert "finds nothing" in why
     two.worlds[1].loader.fails.clear()

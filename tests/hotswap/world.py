@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from hotswap.admission import Admission
+from hotswap.checks import Check
 from hotswap.control import Control
 from hotswap.coordination import Coordinator
 from hotswap.dataplane import DataPlane
@@ -36,6 +37,7 @@ class World:
         store: DesiredStore | None = None,
         source: FakeSource | None = None,
         coordinator: Coordinator | None = None,
+        checks: Sequence[Check] = (),
     ) -> None:
         self.source = source or FakeSource()
         for tag in tags:
@@ -52,6 +54,7 @@ class World:
             self.background,
             observer=self.observer,
             coordinator=coordinator,
+            checks=checks,
             clock=self.clock,
         )
 
@@ -102,6 +105,7 @@ class LiveWorld(World):
             self.loading,
             observer=self.observer,
             coordinator=shared.get("coordinator"),
+            checks=shared.get("checks", ()),
             clock=self.clock,
         )
         # Only a call of `wake` makes it look: a forgotten one shows as a test that hangs.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models_import.drop_folder import SETTLED_SECONDS, DropFolder, WatchEnd
+from models_import.drop_folder import SETTLED_SECONDS, DropFolder
 from models_import.importer import Importer
 from models_import.integrity import QUIET_SECONDS
 from tests.builders import write_version
@@ -35,7 +35,6 @@ class Drop:
         self.home = home
         self.clock = Clock()
         self.steps: list[str] = []
-        self.ending = WatchEnd()
         self.parts = {"probe": not_tried} | parts
         self.on_step: Callable[[str], None] = lambda _step: None
         self.drop = self.fresh()
@@ -47,7 +46,7 @@ class Drop:
             return Importer(home, **self.parts, **more)
 
         return DropFolder(
-            self.folder, self.home, self.ending, make=make, clock=self.clock, now=lambda: day(1), at=self._at
+            self.folder, self.home, make=make, clock=self.clock, now=lambda: day(1), at=self._at
         )
 
     def _at(self, step: str) -> None:

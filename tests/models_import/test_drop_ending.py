@@ -16,7 +16,6 @@ import pytest
 from hotswap.manifest import Measured
 from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
-from models_import.drop_folder import Ended, WatchEnd
 from models_import.importer import STEPS
 from models_import.probe import Task
 from models_import.store import ModelStore
@@ -45,24 +44,41 @@ def _sound(drop: Drop) -> bool:
 
 
 @pytest.mark.parametrize("step", NAMES)
-def test_told_to_end_at_any_step_it_undoes_or_finishes(drop: Drop, step: str) -> None:
-    drop.on_step = lambda name: drop.ending.ask() if name == step else None
+def test_told_to_end_at_any_step_it_undoes_it_or_the_next_start_completes_it(drop: Drop, step: str) -> None:
+    def end(name: str) -> None:
+        if name == step:
+            raise SystemExit
+
+    drop.on_step = end
     drop.turns()
-    with pytest.raises(Ended):
+    with pytest.raises(SystemExit):
         drop.passes(QUIET)
-    finished = NAMES.index(step) >= NAMES.index("shelf")
-    assert _sound(drop) == finished
-    assert drop.notes() == ([] if finished else ["code/v1/IMPORT-FAILED.txt"])
-    if finished:
-        assert (drop.home / "models/code/latest").read_text() == "v1"
+    assert _sound(drop) == (NAMES.index(step) > NAMES.index("publish"))
+    assert drop.notes() == ["code/v1/IMPORT-FAILED.txt"]
     if step != "lock":
         assert [left.name for left in (drop.home / "staging").iterdir()] == ["import.lock"]
 
-    drop.ending, drop.on_step = WatchEnd(), lambda _step: None
+    drop.on_step = lambda _step: None
     drop.drop = drop.fresh()
     drop.settles()
     assert _sound(drop)
+    assert (drop.home / "models/code/latest").read_text() == "v1"
     assert drop.notes() == []
+
+
+def test_latest_follows_at_the_next_start_where_a_kill_came_before_it(drop: Drop) -> None:
+    drop.settles()
+    write_version(drop.folder, "code", "v2", 2)
+    drop.settles()
+    latest = drop.home / "models/code/latest"
+    latest.write_text("v1")
+    drop.drop = drop.fresh()
+    drop.settles()
+    assert latest.read_text() == "v2"
+    imports = drop.imports
+    drop.drop = drop.fresh()
+    drop.settles()
+    assert drop.imports == imports
 
 
 @pytest.fixture
@@ -72,6 +88,10 @@ def silent() -> Iterator[int]:
     yield reading
     os.close(writing)
     os.close(reading)
+
+
+def _end(*_signal: object) -> None:
+    raise SystemExit
 
 
 def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path, silent: int) -> None:
@@ -86,10 +106,10 @@ def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path, 
 
     drop = Drop(tmp_path, home, probe=child)
     write_version(drop.folder, "code", "v1", 1)
-    before = signal.signal(signal.SIGUSR1, drop.ending.ask)
+    before = signal.signal(signal.SIGUSR1, _end)
     try:
         drop.turns()
-        with pytest.raises(Ended):
+        with pytest.raises(SystemExit):
             drop.passes(QUIET)
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -97,16 +117,6 @@ def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path, 
         os.kill(int(pid.read_text()), 0)
     assert [left.name for left in (home / "staging").iterdir()] == ["import.lock"]
     assert drop.store() == []
-
-
-def test_it_ends_once_and_never_while_something_is_held() -> None:
-    ending = WatchEnd()
-    ending.hold()
-    ending.ask()
-    with pytest.raises(Ended):
-        ending.release()
-    ending.ask()
-    ending.release()
 
 
 @pytest.mark.parametrize("step", ["copy", "try", "publish", "latest", "clean", "done"])

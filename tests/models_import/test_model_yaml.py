@@ -65,9 +65,11 @@ def test_every_way_to_write_a_moment_is_read(text: str) -> None:
         (b"a: &a [1]\nb: *a\n", r"aliases \(\*a\) are refused"),
         (b"[" * 100_000, "levels"),
         (b"a: [" + b"1," * 100_000 + b"]", "parts"),
-        (b"a: 1" + b":59" * 300_000, "too long for a number"),
-        (b"%TAG !a! x\n" * 11 + b"--- a", "directives"),
-        ("name: code\n".encode("utf-16"), "not UTF-8"),
+        (b"a: 1" + b":59" * 300_000, "longer than 20000"),
+        (b"a: 1" + b":59" * 6_000, "lacks name"),
+        (b"".join(b"%%TAG !a%d! x\r" % n for n in range(50_000)) + b"--- a", "percent signs"),
+        (b"".join(b"%%TAG !a%d! x\n" % n for n in range(900)) + b"--- {}", "lacks name"),
+        ("name: code\n".encode("utf-16"), "lacks name"),
     ],
 )
 def test_anything_else_is_said(text: bytes, said: str) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from models_import import archives
 from models_import.archives import TooLarge, check_unpacked
 
 
@@ -28,30 +27,20 @@ def pack(path: Path, *members: tuple[str, int | str], mode: str = "w") -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(
-    ("mode", "ending", "kind"),
-    [
-        ("w", "tar", ""),
-        ("w:gz", "tar.gz", ""),
-        ("w:gz", "tgz", "gz"),
-        ("w:bz2", "tar.bz2", ""),
-        ("w:xz", "bentomodel", ""),
-        ("w:xz", "any", ""),
-    ],
-)
-def test_every_format_tells(tmp_path: Path, mode: str, ending: str, kind: str) -> None:
-    path = pack(tmp_path / f"a.{ending}", ("a", 600_000), ("b", 400_000), mode=mode)
-    check_unpacked(path, kind, 1_000_000)
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_every_format_tells(tmp_path: Path, mode: str) -> None:
+    path = pack(tmp_path / "any", ("a", 600_000), ("b", 400_000), mode=mode)
+    check_unpacked(path, "", 1_000_000)
     with pytest.raises(TooLarge, match="at least 1 MB, allowed are 0 MB"):
-        check_unpacked(path, kind, 999_999)
+        check_unpacked(path, "", 999_999)
 
 
 def test_a_zip_tells_too(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a", bytes(1_000_000))
-    check_unpacked(str(tmp_path / "a.zip"), "", 1_000_000)
+    check_unpacked(str(tmp_path / "a.zip"), "zip", 1_000_000)
     with pytest.raises(TooLarge):
-        check_unpacked(str(tmp_path / "a.zip"), "", 999_999)
+        check_unpacked(str(tmp_path / "a.zip"), "zip", 999_999)
 
 
 @pytest.mark.parametrize("link", ["a", "./a", "../d/a", "hard:d/a", "nowhere", "l0"])
@@ -66,15 +55,6 @@ def test_a_link_counts_as_what_it_leads_to(tmp_path: Path, link: str) -> None:
 def test_very_many_files_are_refused(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.tar.gz", *[(f"{number}", 0) for number in range(10_001)], mode="w:gz")
     with pytest.raises(TooLarge, match="more than 10000 files"):
-        check_unpacked(path, "", 1_000_000)
-
-
-def test_headers_that_are_themselves_a_bomb_are_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archives, "_MOST_HEADER_BYTES", 100_000)
-    path = pack(tmp_path / "a.tar", ("a" * 100_000, 1))
-    with pytest.raises(TooLarge, match="headers"):
         check_unpacked(path, "", 1_000_000)
 
 

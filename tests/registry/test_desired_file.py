@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.desired import DesiredState, set_target
+from hotswap.desired import DesiredState, record_serving, seed, set_target, settle_default
 from registry.file_store import DesiredFile, StateDamaged
 
 EDITS = 40
@@ -126,3 +126,18 @@ def test_a_state_with_names_that_no_store_could_hold_is_damaged(tmp_path: Path, 
     store.path.write_text(text)
     with pytest.raises(StateDamaged, match="move it away"):
         store.read()
+
+
+def test_the_row_version_rises_at_every_write_and_only_there(tmp_path: Path) -> None:
+    store = DesiredFile(tmp_path)
+    edits = [
+        seed("*", None),
+        record_serving("m", "v1", "sha256:1", 1),
+        settle_default(["m"]),
+        set_target("m", "v1", "ann", None),
+    ]
+    versions = [store.edit(change).row_version for change in edits]
+
+    assert versions == [1, 2, 3, 4]
+    assert store.edit(settle_default(["m"])).row_version == 4
+    assert DesiredFile(tmp_path).read().row_version == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from hotswap.desired import DesiredState, Edit
+from hotswap.desired import DesiredState, Edit, edited
 
 
 class DesiredMemory:
@@ -21,5 +21,5 @@ class DesiredMemory:
     def edit(self, change: Edit) -> DesiredState:
         """Apply `change` to the newest document as one step; see `DesiredStore.edit`."""
         with self._lock:
-            self._document = change(self._document)
+            self._document = edited(self._document, change)
             return self._document

@@ -54,15 +54,6 @@ def test_the_first_decision_holds(commits: Coordinator) -> None:
     assert (again.number, again.version, again.void) == (1, "v1", False)
 
 
-def test_a_decision_knows_the_files_it_was_made_for(commits: Coordinator) -> None:
-    digest = "sha256:" + "0123456789abcdef" * 4
-    commits.decide("m", Decision(1, "v1", digest))
-    found = commits.decision("m", 1)
-    assert found is not None
-    assert not found.of_other_files(digest)
-    assert found.of_other_files("sha256:" + "0" * 64)
-
-
 @pytest.mark.parametrize(("decision", "version"), [(Decision(1), None), (Decision(1, void=True), None)])
 def test_nobody_and_nothing_can_be_decided(
     commits: Coordinator, decision: Decision, version: str | None

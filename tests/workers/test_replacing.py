@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from workers.supervisor import AT_ONCE, IN_VAIN, ONE_MORE, Replacements, _spawning
+from workers.supervisor import IN_VAIN, PAUSE, Replacements, _spawning
 
 
 class Watcher:
@@ -29,24 +29,21 @@ class Watcher:
         self.stopped = True
 
 
-def test_lost_workers_are_replaced_at_once() -> None:
-    assert Replacements().allowed(3, 1000.0) == 3
-
-
-def test_what_dies_again_and_again_is_replaced_ever_so_often_and_no_more() -> None:
+def test_lost_workers_are_replaced_at_once_as_long_as_some_come_up() -> None:
     replacements = Replacements()
-    started = [replacements.allowed(1, float(second)) for second in range(1000)]
-    assert sum(started[:AT_ONCE]) == AT_ONCE
-    assert sum(started[AT_ONCE:]) <= 1000 / ONE_MORE
-    assert sum(started[900:]) > 0
+    for came_up in range(100):
+        replacements.lost(came_up)
+        assert replacements.begin(0.0)
 
 
-def test_a_quiet_time_lets_many_be_replaced_at_once_again() -> None:
-    replacements = Replacements()
-    assert replacements.allowed(AT_ONCE + 5, 0.0) == AT_ONCE
-    assert replacements.allowed(5, 1.0) == 0
-    assert replacements.allowed(100, 1.0 + AT_ONCE * ONE_MORE) == AT_ONCE
-    assert replacements.allowed(100, 1e9) == AT_ONCE
+def test_starts_in_vain_are_few() -> None:
+    replacements, started = Replacements(), 0
+    for second in range(1000):
+        replacements.lost(came_up=7)
+        started += replacements.begin(float(second))
+    assert IN_VAIN + 1000 / PAUSE - 2 <= started <= IN_VAIN + 1000 / PAUSE + 1
+    replacements.lost(came_up=8)
+    assert replacements.begin(1000.0)
 
 
 def test_starts_in_vain_end_the_service_when_nobody_lives() -> None:
@@ -67,10 +64,21 @@ def test_one_that_came_up_gives_hope_again() -> None:
     assert replacements.hopeless(0)
 
 
-def test_when_all_are_lost_no_more_are_started_than_when_some_are() -> None:
+def test_all_that_are_missing_are_started_together() -> None:
     watcher, hopeful = Watcher(numprocesses=2), itertools.count()
     look = _spawning(Watcher.spawn_processes, Replacements(), lambda: next(hopeful), lambda: 0.0)
-    for _ in range(AT_ONCE):
+    for _ in range(11):
+        asyncio.run(look(watcher))
+        assert len(watcher.processes) == 2
+        watcher.processes.clear()
+    assert (watcher.started, watcher.stopped) == (22, False)
+
+
+def test_a_service_whose_starts_are_in_vain_is_stopped() -> None:
+    watcher = Watcher(numprocesses=1)
+    look = _spawning(Watcher.spawn_processes, Replacements(), lambda: 0, lambda: 0.0)
+    for _ in range(IN_VAIN + 1):
+        assert not watcher.stopped
         asyncio.run(look(watcher))
         watcher.processes.clear()
-    assert (watcher.started, watcher.stopped) == (2 + AT_ONCE, False)
+    assert (watcher.started, watcher.stopped) == (IN_VAIN, True)

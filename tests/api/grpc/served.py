@@ -12,10 +12,9 @@ import grpc
 
 from api.budget import ByteBudget
 from api.grpc.server import Listen, RpcServer
-from api.grpc.services import RpcParts
 from api.protos import predictor_pb2 as messages
 from hotswap.errors import ServingError
-from tests.api.grpc.typed import parts_of
+from tests.api.grpc.protocol import parts_of
 from tests.hotswap.fakes import PATIENCE, Hold
 from tests.hotswap.world import LiveWorld, live
 
@@ -89,12 +88,9 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    *tags: str, capacity: int = 100, buffered: int = 100_000_000, heirs: bool = False, **more: Any
+    *tags: str, capacity: int = 100, buffered: int = 100_000_000, **more: Any
 ) -> AsyncIterator[Served]:
-    """A server over a world where each model serves the last of its tags. Nothing is held afterwards.
-
-    `heirs`: other workers take connections on its port.
-    """
+    """A server over a world where each model serves the last of its tags. Nothing is held afterwards."""
     with live(*tags, capacity=capacity) as world:
         refused: list[str] = []
 
@@ -102,8 +98,8 @@ async def served(
             refused.append(error.code)
 
         counted, bodies = Counted(), ByteBudget(buffered)
-        parts: RpcParts = replace(parts_of(world, refuse=refuse), observer=counted, bodies=bodies, **more)
-        server = RpcServer(parts, Listen("127.0.0.1", 0), heirs=lambda: heirs)
+        parts = replace(parts_of(world, refuse=refuse), metrics=counted, bodies=bodies, **more)
+        server = RpcServer(parts, Listen("127.0.0.1", 0))
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             found = Served(world, server, port, channel, counted, bodies, refused)

@@ -19,8 +19,8 @@ from api.grpc.services import Services
 from hotswap import errors as core
 from hotswap.errors import ServingError
 from tests.api.grpc.calling import Code, ends, reached
+from tests.api.grpc.protocol import parts_of
 from tests.api.grpc.served import PREDICT, Counted, served
-from tests.api.grpc.typed import parts_of
 from tests.hotswap.world import live
 
 pytestmark = pytest.mark.anyio
@@ -111,7 +111,7 @@ async def test_what_is_told_of_the_time_left_is_the_smaller_of_both_limits() -> 
     services.add([grpc.method_handlers_generic_handler("s", {"m": method})])
     with live() as world:
         counted = Counted()
-        parts = replace(parts_of(world), observer=counted, request_timeout=60.0)
+        parts = replace(parts_of(world), metrics=counted, request_timeout=60.0)
         server = RpcServer(parts, Listen("127.0.0.1", 0), services)
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -12,8 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from api.grpc.server import CannotListen, Listen, RpcServer, check_free
 from tests.api.grpc.calling import Code, reached
+from tests.api.grpc.protocol import parts_of
 from tests.api.grpc.served import served
-from tests.api.grpc.typed import parts_of
 from tests.hotswap.world import live
 
 pytestmark = pytest.mark.anyio
@@ -92,15 +92,3 @@ async def test_the_address_may_be_of_either_kind() -> None:
 async def test_a_port_that_is_no_number_of_one_is_told_as_others_are() -> None:
     with pytest.raises(CannotListen, match=r"0-65535\.; set GRPC_PORT"):
         check_free(Listen("127.0.0.1", 70_000))
-
-
-async def test_who_cannot_ask_for_other_workers_ends_all_the_same() -> None:
-    def heirs() -> bool:
-        raise OSError(24, "Too many open files")
-
-    with live() as world:
-        server = RpcServer(parts_of(world), Listen("127.0.0.1", 0), heirs=heirs)
-        port = await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            await server.stop()
-            assert await _code(channel.unary_unary(CHECK)(b"")) is Code.UNAVAILABLE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +18,14 @@ from api.grpc.server import Listen, RpcServer
 from api.grpc.services import Services
 from hotswap.errors import DeadlineExceeded
 from tests.api.grpc.frames import message, wire
+from tests.api.grpc.protocol import parts_of
 from tests.api.grpc.served import Counted, served
-from tests.api.grpc.typed import parts_of
 from tests.hotswap.fakes import PATIENCE
 from tests.hotswap.world import live
 
 pytestmark = pytest.mark.anyio
+
+STREAM = "/okawari.v1.Predictor/PredictStream"
 
 
 async def test_who_has_left_is_counted_as_such_and_is_no_fault_of_ours(
@@ -46,7 +49,7 @@ async def test_who_has_left_is_counted_as_such_and_is_no_fault_of_ours(
     services.add([grpc.method_handlers_generic_handler("s", {"m": method})])
     with live() as world:
         counted = Counted()
-        server = RpcServer(replace(parts_of(world), observer=counted), Listen("127.0.0.1", 0), services)
+        server = RpcServer(replace(parts_of(world), metrics=counted), Listen("127.0.0.1", 0), services)
         port = await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             call = channel.unary_stream("/s/m")(b"")
@@ -90,3 +93,31 @@ async def test_a_status_that_comes_too_late_is_no_error_of_the_library() -> None
     context.current.set(context.RequestContext("r", 0.0))
     with pytest.raises(asyncio.CancelledError):
         await call_handler._refuse(_Ended(), DeadlineExceeded("too late"))
+
+
+@pytest.fixture
+async def patient() -> AsyncIterator[tuple[int, Counted]]:
+    """A server that asks for signs of life every second: its port, and its calls that have ended."""
+    with live("m:v1") as world:
+        counted = Counted()
+        server = RpcServer(replace(parts_of(world), metrics=counted), Listen("127.0.0.1", 0, patience=1.0))
+        yield await server.start(), counted
+        await server.stop()
+
+
+async def test_who_vanishes_within_a_stream_keeps_nothing_and_who_is_silent_stays(
+    patient: tuple[int, Counted],
+) -> None:
+    port, counted = patient
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, wire(port) as vanished:
+        idle = channel.stream_stream(STREAM)()
+        vanished.call(STREAM)  # it answers no ping
+        vanished.send(message(bytes(1_000), size=100_000))
+        async with asyncio.timeout(PATIENCE):
+            while not counted.calls:
+                await asyncio.sleep(0.01)
+        # A stream's end may be told before its caller's.
+        assert counted.codes() in (["CANCELLED"], ["OK"])
+        assert not idle.done()
+        await idle.done_writing()
+        assert await idle.read() is grpc.aio.EOF

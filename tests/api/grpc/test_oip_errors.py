@@ -37,7 +37,7 @@ def _two_fields() -> pb.InferTensorContents:
         ([pixels(shape=[2**40, 2**40])], "shape"),
         ([pixels(datatype="FP64")], "fp64_contents"),
         ([pixels(contents=_two_fields())], "['int_contents', 'fp32_contents']"),
-        ([pixels(), pixels()], "twice"),
+        ([pixels(), pixels()], "duplicate"),
         ([Input(name="image", datatype="FP32", shape=[1, 3, 32, 32])], "found 0"),
         ([pictures()], "pictures"),
         ([pictures(b"")], "empty"),

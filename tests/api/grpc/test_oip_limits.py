@@ -21,6 +21,7 @@ from tests.api.grpc.served import PREDICT, Served, served
 pytestmark = pytest.mark.anyio
 
 Input = pb.ModelInferRequest.InferInputTensor
+PARSE = message_limits.parser(pb.ModelInferRequest)
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 Code = grpc.StatusCode
 
@@ -171,7 +172,6 @@ _NOTHINGS = 50_000
 _GROWING = {
     "parameters": within(5, b"\x22\x00" * _NOTHINGS),
     "values": within(4, within(2, b"\x08\x00" * _NOTHINGS)),
-    "shape": within(5, within(3, b"\x01" * _NOTHINGS)),
     "loose shape": within(5, b"\x18\x01" * _NOTHINGS),
     "elements": within(5, within(5, b"\x42\x00" * _NOTHINGS)),
     "loose elements": within(5, within(5, b"\x10\x01" * _NOTHINGS)),
@@ -182,14 +182,14 @@ _GROWING = {
 @pytest.mark.parametrize("raw", _GROWING.values(), ids=_GROWING)
 def test_what_is_within_tensors_and_parameters_is_counted_before_it_grows(raw: bytes) -> None:
     assert pb.ModelInferRequest.FromString(raw).ByteSize() > 0
-    with pytest.raises(BadRequest, match="more than 32768 fields together"):
-        message_limits.reader("ModelInfer")(raw)
+    with pytest.raises(BadRequest, match="more than 32768 fields"):
+        PARSE(raw)
 
 
 def test_packed_elements_are_as_many_as_there_are() -> None:
     contents = pb.InferTensorContents(uint64_contents=range(100_000), bool_contents=[True] * 100_000)
     raw = pb.ModelInferRequest(inputs=[Input(name="x", contents=contents)]).SerializeToString()
-    (found,) = message_limits.reader("ModelInfer")(raw).inputs
+    (found,) = PARSE(raw).inputs
     assert (len(found.contents.uint64_contents), len(found.contents.bool_contents)) == (100_000, 100_000)
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -14,6 +11,7 @@ from grpc_health.v1 import health_pb2
 
 from api.auth import AdminAuth
 from api.grpc import errors, flow_control
+from api.grpc.flow_control import ReceiveSlots
 from api.protos import inference_pb2 as pb
 from api.protos import predictor_pb2 as messages
 from hotswap.errors import BadRequest, ServingError
@@ -27,12 +25,8 @@ pytestmark = pytest.mark.anyio
 STREAM = "/okawari.v1.Predictor/PredictStream"
 UNLOAD = "/inference.GRPCInferenceService/RepositoryModelUnload"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-#: Bytes that are held at most, by which there are two places for pictures and for streams, one for the rest.
+#: Bytes that are held at most, by which there are two places for pictures, one for the rest.
 TWO = 4_000_000
-#: What has come of a message, within what a connection lets through before anybody reads.
-BEGUN = bytes(60_000)
-FRAME = 16_384
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what came on a connection")
 
 
 def camera(one: Served) -> Any:
@@ -51,7 +45,7 @@ async def silent(one: Served, count: int) -> list[Any]:
     found = []
     for number in range(1, count + 1):
         found.append(camera(one))
-        await one.until(lambda number=number: one.server._calls._parts.receiving.streams.taken == number)
+        await one.until(lambda number=number: one.server._calls._parts.receiving.streams.inside == number)
     return found
 
 
@@ -71,11 +65,9 @@ async def test_streams_take_no_places_from_calls_nor_they_from_streams() -> None
         await one.until(lambda: len(one.counted.calls) == 5)
 
 
-async def test_who_asks_for_health_is_heard_whatever_pictures_are_on_their_way(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flow_control, "PATIENCE", 600.0)  # nobody gives way
+async def test_who_asks_for_health_is_heard_whatever_pictures_are_on_their_way() -> None:
     async with served("m:v1", buffered=TWO) as one:
+        one.server._calls._parts.receiving.ones = ReceiveSlots(2, patience=600.0)  # nobody gives way
         slow = [one.slow() for _ in range(9)]
         await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 2)
         await one.health()
@@ -102,8 +94,7 @@ async def test_a_picture_is_no_small_call_whatever_it_is_asked_by() -> None:
             await one.until(lambda: one.server._calls._parts.receiving.ones.taken == 0)
 
 
-async def test_more_cameras_than_places_are_all_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_control, "PATIENCE", 600.0)  # nobody gives way
+async def test_more_cameras_than_places_are_all_answered() -> None:
     async with served("m:v1", buffered=TWO) as one:
 
         async def films() -> None:
@@ -118,30 +109,49 @@ async def test_more_cameras_than_places_are_all_answered(monkeypatch: pytest.Mon
         assert one.counted.codes() == ["OK"] * 20
 
 
-@LINUX
-async def test_cameras_that_say_nothing_for_long_stay_however_many_there_are(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flow_control, "LOOK", 0.02)
+async def test_cameras_that_say_nothing_for_long_stay_however_many_there_are() -> None:
     async with served("m:v1", buffered=TWO) as one:
-        idle = await silent(one, 12)
-        looks, look = 0, one.server._calls._parts.receiving.streams._kernel.received
-
-        def counted(peers: Iterable[str]) -> Mapping[str, int]:
-            nonlocal looks
-            looks += 1
-            return look(peers)
-
-        monkeypatch.setattr(one.server._calls._parts.receiving.streams._kernel, "received", counted)
-        await one.until(lambda: looks > 5)
+        idle = await silent(one, 300)
         for _ in range(2):
             for each in idle:
                 await each.write(frame())
+            for each in idle:
                 assert (await each.read()).answer.model_version == "v1"
         for each in idle:
             await each.done_writing()
             assert await each.read() is grpc.aio.EOF
-        assert one.counted.codes() == ["OK"] * 12
+        await one.until(lambda: one.counted.codes() == ["OK"] * 300)
+
+
+async def test_of_streams_no_more_are_open_than_may_be_and_one_that_ends_makes_room() -> None:
+    async with served("m:v1", capacity=1) as one:
+        idle = await silent(one, 4)
+        said = await ends(camera(one).read(), Code.RESOURCE_EXHAUSTED)
+        assert "4 streams" in said
+        assert "unary" in said
+        assert (await one.predict()).model_version == "v1"
+        await idle[0].done_writing()
+        assert await idle[0].read() is grpc.aio.EOF
+        await one.until(lambda: one.server._calls._parts.receiving.streams.inside == 3)
+        another = camera(one)
+        await another.write(frame())
+        assert (await another.read()).answer.model_version == "v1"
+        for each in (*idle, another):
+            each.cancel()
+
+
+async def test_a_frame_over_the_limit_of_streams_ends_the_stream_and_goes_by_a_unary_call() -> None:
+    large = messages.PredictRequest(image=b"x" * 50_000, model="m").SerializeToString()
+    async with served("m:v1", max_stream_message_bytes=50_000) as one:
+        stream = camera(one)
+        await stream.write(frame())
+        await stream.write(large)
+        assert (await stream.read()).answer.model_version == "v1"
+        said = await ends(stream.read(), Code.RESOURCE_EXHAUSTED)
+        assert f"may have 50000 bytes and this one has {len(large)}" in said
+        assert "unary" in said
+        assert "OKAWARI_MAX_STREAM_MESSAGE_BYTES" in said
+        assert (await one.predict(b"x" * 50_000)).model_version == "v1"
 
 
 async def test_a_picture_that_there_is_no_room_for_is_told_so_and_the_stream_goes_on() -> None:
@@ -172,30 +182,6 @@ async def test_bytes_that_are_no_message_are_the_callers_fault_also_where_there_
         assert one.counted.calls == [(STREAM, "INVALID_ARGUMENT")]
 
 
-@LINUX
-async def test_messages_that_streams_have_begun_are_bounded_and_who_is_silent_stays(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flow_control, "LOOK", 0.02)
-    few: dict[str, Any] = {"buffered": 200_000, "max_body_bytes": 100_000}
-    async with served("m:v1", **few) as one, AsyncExitStack() as stack:
-        (idle,) = await silent(one, 1)
-        receives = one.server._calls._parts.receiving.streams
-        for number in range(5):
-            line = await stack.enter_async_context(wire(one.port))
-            line.call(STREAM)
-            await one.until(lambda number=number: receives.taken + len(one.counted.calls) == 2 + number)
-            await one.until(lambda: receives._finding is None)  # what came before counts no more
-            begun = message(BEGUN, size=100_000)
-            for at in range(0, len(begun), FRAME):
-                line.send(begun[at : at + FRAME])
-        await one.until(lambda: one.counted.calls == [(STREAM, "RESOURCE_EXHAUSTED")] * 2)
-        assert receives.taken == 4
-        await idle.write(frame())
-        assert (await idle.read()).answer.model_version == "v1"
-        idle.cancel()
-
-
 async def test_small_calls_are_small_so_that_who_watches_keeps_little() -> None:
     async with served("m:v1") as one:
         for method in ("/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"):
@@ -211,7 +197,7 @@ async def test_small_calls_are_small_so_that_who_watches_keeps_little() -> None:
 @pytest.mark.parametrize("sent", ["Bearer wrong", "Bearer é", "Bearer 中", "Bearer 💥"])
 async def test_an_admin_token_of_odd_bytes_is_wrong_and_no_fault_of_ours(sent: str) -> None:
     asked = pb.RepositoryModelUnloadRequest(model_name="m").SerializeToString()
-    async with served("m:v1", guard=AdminAuth("é", exposed=False)) as one:
+    async with served("m:v1", auth=AdminAuth("é", exposed=False)) as one:
         async with wire(one.port) as line:
             line.call(UNLOAD, {"authorization": sent.encode()})
             line.send(message(asked), end=True)
@@ -246,10 +232,10 @@ async def test_who_leaves_within_a_message_leaves_nothing_behind(monkeypatch: py
                 line.send(message(b"x" * 10_000, size=1_000_000))
                 parts = one.server._calls._parts.receiving
                 await one.until(
-                    lambda parts=parts: parts.ones.taken + parts.streams.taken + parts.small.taken == 1
+                    lambda parts=parts: parts.ones.taken + parts.streams.inside + parts.small.taken == 1
                 )
             await one.until(
-                lambda parts=parts: parts.ones.taken + parts.streams.taken + parts.small.taken == 0
+                lambda parts=parts: parts.ones.taken + parts.streams.inside + parts.small.taken == 0
             )
         await one.until(lambda: len(one.counted.calls) == 3)
         first, stream, last = one.counted.codes()

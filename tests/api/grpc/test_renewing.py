@@ -16,9 +16,9 @@ import pytest
 
 from api.grpc import tls
 from api.grpc.server import Listen, RpcServer
-from api.grpc.tls import BadCertificate, CertificateRenewal, Pem, TlsFiles, read
+from api.grpc.tls import BadCertificate, CertificateRenewal, TlsFiles, check, read
 from tests.api.grpc.handshakes import ALONE, HOST, credentials, let_in, shown
-from tests.api.grpc.typed import parts_of
+from tests.api.grpc.protocol import parts_of
 from tests.e2e.certificates import Authority, Pair
 from tests.hotswap.fakes import PATIENCE
 from tests.hotswap.world import live
@@ -44,8 +44,7 @@ class Port:
         shutil.copy(pair.key, self.files.key)
 
     def look(self) -> None:
-        """Look as often as it takes to believe what is found."""
-        self.renewing.look()
+        """Look at the files once."""
         self.renewing.look()
 
     def shows(self) -> str:
@@ -95,37 +94,31 @@ def test_who_connects_after_the_files_were_renewed_sees_the_new_certificate(port
     assert [port.shows(), port.shows()] == ["second", "second"]
 
 
-def test_files_that_are_written_one_after_the_other_are_not_tried_half_way(
-    port: Port, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_files_that_are_written_one_after_the_other_are_used_when_both_are(port: Port) -> None:
     second = port.authority.vouch("second")
     shutil.copy(second.certificate, port.files.certificate)
-    port.renewing.look()
+    port.look()
+    assert port.shows() == "first"
     shutil.copy(second.key, port.files.key)
     port.look()
     assert port.shows() == "second"
-    assert not _told(caplog)
 
 
-def test_files_that_are_written_while_they_are_tried_are_no_error(
-    port: Port, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_of_files_that_are_written_while_they_are_read_the_next_look_makes_a_pair(
+    port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    second, third = port.authority.vouch("second"), port.authority.vouch("third")
-    port.write(second)
+    second = port.authority.vouch("second")
+    shutil.copy(second.certificate, port.files.certificate)
 
-    def tried(files: TlsFiles) -> Pem:
-        monkeypatch.setattr(tls, "read", read)
-        shutil.copy(third.certificate, files.certificate)
-        try:
-            return read(files)
-        finally:
-            shutil.copy(third.key, files.key)
+    def checked(files: TlsFiles) -> None:
+        shutil.copy(second.key, files.key)  # after it was read
+        check(files)
 
-    monkeypatch.setattr(tls, "read", tried)
+    monkeypatch.setattr(tls, "check", checked)
     port.look()
-    assert not _told(caplog)
+    assert [port.shows(), port.shows()] == ["first", "first"], "the library keeps what it has"
     port.look()
-    assert port.shows() == "third"
+    assert port.shows() == "second"
 
 
 @pytest.mark.parametrize("broken", ["another key", "no PEM", "gone"])
@@ -149,48 +142,33 @@ def test_what_cannot_be_used_leaves_the_old_certificate_and_is_told_once(
     assert len(_told(caplog)) == 1
 
 
-def test_what_openssl_takes_and_the_library_does_not_is_told_as_refused(
-    port: Port, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
+def _with_byte_order_mark(files: TlsFiles) -> None:
+    files.certificate.write_bytes(codecs.BOM_UTF8 + files.certificate.read_bytes())
+
+
+def test_what_openssl_takes_and_the_library_does_not_leaves_the_old_certificate(port: Port) -> None:
     pair = port.authority.vouch("second")
     port.write(pair)
-    port.files.certificate.write_bytes(codecs.BOM_UTF8 + pair.certificate.read_bytes())
-    caplog.set_level(logging.INFO)
-    for _ in range(3):
-        port.look()
-        assert port.shows() == "first"
-    (told,) = (record.message for record in caplog.records)
-    assert told.startswith("gRPC goes on with the certificate that it has")
-    assert capfd.readouterr().err.count("Invalid cert chain file") == 1, "the library says so once, too"
-    with pytest.raises(BadCertificate, match="byte order mark"):
-        CertificateRenewal(port.files)
+    _with_byte_order_mark(port.files)
+    port.look()
+    assert [port.shows(), port.shows()] == ["first", "first"]
     port.write(pair)
     port.look()
     assert port.shows() == "second"
 
 
-def test_where_no_trial_is_possible_the_certificate_is_not_blamed(
-    port: Port, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.anyio
+async def test_what_the_library_does_not_take_ends_the_start_with_the_files_name(
+    tmp_path: Path, authority: Authority
 ) -> None:
-    monkeypatch.setattr(tls, "_ANY", "192.0.2.1:0")  # an address of documents (RFC 5737): nobody's here
-    port.write(port.authority.vouch("second"))
-    port.look()
-    assert port.shows() == "second"
-
-
-def test_what_could_not_be_tried_for_want_of_files_is_tried_again(
-    port: Port, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def tried(files: TlsFiles) -> Pem:
-        monkeypatch.setattr(tls, "read", read)
-        raise BadCertificate(f"{files.certificate}: Too many open files")
-
-    monkeypatch.setattr(tls, "read", tried)
-    port.write(port.authority.vouch("second"))
-    port.look()
-    assert len(_told(caplog)) == 1
-    port.renewing.look()
-    assert port.shows() == "second"
+    files = _files(tmp_path, authority)
+    _with_byte_order_mark(files)
+    with live() as world:
+        server = RpcServer(parts_of(world), Listen(HOST, 0, tls=files))
+        with pytest.raises(BadCertificate) as refused:
+            await server.start()
+    assert str(files.certificate) in str(refused.value)
+    assert "byte order mark" in str(refused.value)
 
 
 def test_clients_go_on_to_need_a_certificate_and_their_authority_is_renewed_too(
@@ -211,39 +189,10 @@ def test_clients_go_on_to_need_a_certificate_and_their_authority_is_renewed_too(
     assert not let_in(port.number, port.authority, None)
 
 
-def test_files_that_change_while_they_are_read_are_read_anew(
-    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+def test_a_key_is_shown_to_nobody_who_prints_what_the_files_hold(
+    tmp_path: Path, authority: Authority
 ) -> None:
-    files, second = _files(tmp_path, authority), authority.vouch("second")
-    from api.grpc import tls
-
-    checks, check = [0], tls.check
-
-    def checked(given: TlsFiles) -> None:
-        check(given)
-        checks[0] += 1
-        if checks[0] == 2:
-            shutil.copy(second.certificate, files.certificate)
-            shutil.copy(second.key, files.key)
-
-    monkeypatch.setattr(tls, "check", checked)
-    found = read(files)
-    assert (found.key, found.chain) == second.read()
-    assert "PRIVATE" not in repr(found)
-
-
-def test_files_that_change_at_every_look_are_refused(
-    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = _files(tmp_path, authority)
-    from api.grpc import tls
-
-    def grows(given: TlsFiles) -> None:
-        given.certificate.write_bytes(given.certificate.read_bytes() + b"\n")
-
-    monkeypatch.setattr(tls, "check", grows)
-    with pytest.raises(BadCertificate, match="again and again"):
-        read(files)
+    assert "PRIVATE" not in repr(read(_files(tmp_path, authority)))
 
 
 class Load:
@@ -277,12 +226,11 @@ class Load:
 
 @pytest.mark.anyio
 async def test_under_load_no_call_fails_while_certificates_follow_each_other(
-    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, authority: Authority
 ) -> None:
-    monkeypatch.setattr(tls, "LOOK", 0.01)
     files, client = _files(tmp_path, authority), authority.vouch("client")
     with live("m:v1") as world:
-        server = RpcServer(parts_of(world), Listen(HOST, 0, tls=files))
+        server = RpcServer(parts_of(world), Listen(HOST, 0, tls=files, renewal=0.01))
         port = await server.start()
         load = Load(port, credentials(authority, client))
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as calls:

@@ -7,7 +7,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from api.grpc import flow_control
+from api.grpc.flow_control import ReceiveSlots
 from api.protos import predictor_pb2 as messages
 from hotswap.errors import Overloaded
 from tests.api.grpc.calling import Code, ends, reached
@@ -50,7 +50,7 @@ async def test_who_watches_or_films_leaves_room_for_who_asks() -> None:
         for each in lasting:
             assert (await each.read()).status == State.SERVING
         lasting.append(film())
-        await one.until(lambda: one.server._calls._parts.receiving.streams.taken == 1)
+        await one.until(lambda: one.server._calls._parts.receiving.streams.inside == 1)
         for number, another in enumerate((watch(b""), film()), 1):
             assert "8 places" in await ends(another.read(), Code.RESOURCE_EXHAUSTED)
             await one.until(lambda number=number: len(one.counted.calls) >= number)  # it is open till then
@@ -85,25 +85,14 @@ async def test_a_message_over_the_limit_is_refused(size: int) -> None:
         assert one.held() == (0, 0, 0)
 
 
-async def test_who_sends_slowly_gives_way_to_those_who_wait_for_the_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flow_control, "PATIENCE", 0.1)
-    async with served("m:v1", buffered=2_000_000) as one:
-        slow = one.slow()
-        await one.until(lambda: _reading(one) == 1)
-        await one.predict()
-        assert "slowly" in await ends(slow, Code.RESOURCE_EXHAUSTED)
-
-
-async def test_who_sends_slowly_and_keeps_nobody_waiting_has_the_whole_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flow_control, "PATIENCE", 0.0)
+async def test_of_those_who_send_slowly_half_the_places_are_kept_for_the_whole_time() -> None:
     async with served("m:v1", buffered=4_000_000) as one:
+        one.server._calls._parts.receiving.ones = ReceiveSlots(2, patience=0.05)
         slow = one.slow()
         await one.until(lambda: _reading(one) == 1)
-        await one.predict()
+        refused = one.slow()
+        assert (await one.predict()).model_version == "v1"
+        assert "arrive slowly" in await ends(refused, Code.RESOURCE_EXHAUSTED)
         await slow.write(messages.PredictRequest(image=b"x", model="m").SerializeToString())
         await slow.done_writing()
         answer = messages.PredictResponse.FromString(await slow)

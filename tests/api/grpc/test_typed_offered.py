@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from api.grpc.server import Listen, RpcServer
 from api.grpc.services import offered
-from tests.api.grpc.typed import parts_of
+from tests.api.grpc.protocol import parts_of
 from tests.hotswap.world import live
 
 pytestmark = pytest.mark.anyio

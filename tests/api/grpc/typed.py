@@ -13,12 +13,11 @@ from typing import Any
 
 import grpc
 
-from api.auth import AdminAuth
 from api.budget import ByteBudget
 from api.grpc import modelmora, predictor
 from api.grpc.call_handler import Pictures
 from api.grpc.server import Listen, RpcServer
-from api.grpc.services import RpcParts, Services
+from api.grpc.services import Services
 from api.protos import modelmora_pb2 as mm
 from api.protos import predictor_pb2 as pb
 from api.protos.modelmora_pb2_grpc import ModelInferenceStub
@@ -27,7 +26,7 @@ from hotswap.dataplane import ModelWait
 from hotswap.errors import ServingError
 from hotswap.repository import Artifact, Verified
 from hotswap.tags import ModelTag
-from tests.api.grpc.protocol import protocol_of, recorder_of
+from tests.api.grpc.protocol import parts_of, recorder_of
 from tests.hotswap.fakes import PATIENCE, FakeSource, Hold
 from tests.hotswap.world import LiveWorld, live
 
@@ -150,29 +149,6 @@ async def typed(
                 for hold in world.loader.holds.values():
                     hold.let_go()
                 await server.stop()
-
-
-def parts_of(world: LiveWorld, seconds: float = 30.0, refuse: Any = None) -> RpcParts:
-    """What a server of that world is made of."""
-    return RpcParts(
-        oip=protocol_of(world, refuse),
-        data_plane=world.data_plane,
-        view=world.reconciler.view,
-        schedule=world.reconciler.schedule,
-        control=world.control,
-        guard=AdminAuth(None, exposed=False, insecure=False),
-        observer=_Nobody(),
-        bodies=ByteBudget(100_000_000),
-        max_body_bytes=2_000_000,
-        request_timeout=seconds,
-        recorder=recorder_of(refuse),
-        check_room=lambda: None,
-    )
-
-
-class _Nobody:
-    def called(self, method: str, code: str, seconds: float) -> None:
-        """Nobody counts."""
 
 
 def embedding(request_id: str = "r", model: str = "e", **more: Any) -> mm.EmbeddingRequest:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +13,12 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from api import context
-from api.auth import AdminAuth
 from api.context import RequestContext
 from api.open_inference.http_routes import QUICK, InferenceRoutes
 from api.open_inference.inference import Inference
-from api.open_inference.metadata import Models
-from api.open_inference.parts import ProtocolParts
 from hotswap.dataplane import DataPlane
 from hotswap.errors import DeadlineExceeded, ServingError
-from tests.api.grpc.protocol import recorder_of
+from tests.api.grpc.protocol import recorder_of, service_parts
 from tests.api.open_inference.asking import HEADER, binary, joined
 from tests.hotswap.world import live
 
@@ -43,18 +39,13 @@ def asked(rows: int) -> Request:
 
 def routes(data_plane: DataPlane, refused: list[ServingError]) -> InferenceRoutes:
     """The routes on that core alone."""
-    parts: Any = ProtocolParts(
+    parts = service_parts(
         data_plane=data_plane,
         inference=Inference(data_plane),
-        models=Models(data_plane, "1"),
-        repository=None,  # type: ignore[arg-type]
-        statistics=None,  # type: ignore[arg-type]
         recorder=recorder_of(lambda _, __, error, ___: refused.append(error)),
-        check_room=lambda: None,
-        not_ready=lambda: None,
         max_body_bytes=10 * QUICK,
     )
-    return InferenceRoutes(lambda: parts, lambda: AdminAuth(None, exposed=False))
+    return InferenceRoutes(lambda: parts)
 
 
 @pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""A management call whose edit is overtaken is told so at once, and by whom."""
+"""A management call whose edit is superseded is told so at once, and by whom."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ async def loading(world: LiveWorld) -> tuple[asyncio.Task[bool], Hold]:
 
 async def told(call: Awaitable[bool]) -> str:
     async with asyncio.timeout(5.0):
-        with pytest.raises(Superseded) as overtaken:
+        with pytest.raises(Superseded) as superseded:
             await call
-    return overtaken.value.message
+    return superseded.value.message
 
 
 async def test_by_a_call_of_the_same_process() -> None:
@@ -45,7 +45,7 @@ async def test_by_a_call_of_the_same_process() -> None:
             said = await told(call)
         finally:
             hold.let_go()
-        assert said == "m:v2 was overtaken: since revision 2 bob wants m:v1 (v2 is late)"
+        assert said == "m:v2 was superseded: since revision 2 bob wants m:v1 (v2 is late)"
         assert (world.serving(), target(world)) == ("v1", "v1")
 
 
@@ -58,7 +58,7 @@ async def test_by_an_edit_of_another_process_when_a_look_sees_it() -> None:
             said = await told(call)
         finally:
             hold.let_go()
-        assert said == "m:v2 was overtaken: since revision 2 cli:eve wants m:latest"
+        assert said == "m:v2 was superseded: since revision 2 cli:eve wants m:latest"
 
 
 async def test_by_the_unloading_of_the_model() -> None:
@@ -69,7 +69,7 @@ async def test_by_the_unloading_of_the_model() -> None:
             said = await told(call)
         finally:
             hold.let_go()
-        assert said == "m:v2 was overtaken: since revision 2 bob wants it unloaded (unload)"
+        assert said == "m:v2 was superseded: since revision 2 bob wants it unloaded (unload)"
 
 
 async def test_the_same_wish_again_overtakes_nobody() -> None:
@@ -89,8 +89,8 @@ class Unanswered(Control):
 
     still: Callable[[], bool] = staticmethod(lambda: True)
 
-    def _answers_nothing(self, name: str) -> bool:
-        return not self.still() and super()._answers_nothing(name)
+    def _serves_nothing(self, name: str) -> bool:
+        return not self.still() and super()._serves_nothing(name)
 
 
 async def test_an_unloading_by_a_load() -> None:
@@ -101,4 +101,4 @@ async def test_an_unloading_by_a_load() -> None:
         assert await world.reconciler.view.wait_until(lambda: world.serving() is None, 5.0)
         world.store.edit(set_loaded("m", True, "bob", "load"))
         world.reconciler.wake()
-        assert await told(call) == "unloading m was overtaken: since revision 2 bob wants m:latest (load)"
+        assert await told(call) == "unloading m was superseded: since revision 2 bob wants m:latest (load)"

@@ -1,4 +1,4 @@
-"""Batches are counted before they are read."""
+"""Fields of messages are counted before they are parsed."""
 
 from __future__ import annotations
 
@@ -18,39 +18,38 @@ from hotswap.errors import BadRequest
 from tests.api.grpc.typed import typed
 
 NOTHING = b"\x0a\x00"
+PARSE_ONE = message_limits.parser(EmbeddingRequest)
+BATCH = message_limits.nested(BatchRequest.DESCRIPTOR)
 #: On both sides of where the length of a length grows.
 SIZES = (0, 1, 100, 120, 128, 300, 16_370, 16_400)
 
 
 def test_a_batch_of_the_most_pictures_is_read_and_one_more_is_refused() -> None:
-    assert len(message_limits.read(NOTHING * message_limits.MOST).requests) == message_limits.MOST
-    with pytest.raises(BadRequest, match="at most 10000"):
-        message_limits.read(NOTHING * (message_limits.MOST + 1))
+    most = message_limits.MOST_PICTURES
+    assert len(message_limits.parse_batch(NOTHING * most).requests) == most
+    with pytest.raises(BadRequest, match=f"at most {most}"):
+        message_limits.parse_batch(NOTHING * (most + 1))
 
 
 def test_a_big_message_of_nothings_is_refused_without_being_read() -> None:
     raw = NOTHING * 5_000_000
     begun = time.process_time()
     with pytest.raises(BadRequest):
-        message_limits.read(raw)
+        message_limits.parse_batch(raw)
     assert time.process_time() - begun < 0.2
 
 
 def test_what_stands_before_the_pictures_hides_none_of_them() -> None:
     for odd in (b"\x10\x05", b"\x11" + bytes(8), b"\x15" + bytes(4), b"\x12\x03abc", b"\x13\x14"):
-        assert message_limits.fields(odd + NOTHING * 3, message_limits.MOST) == (
-            5 if odd == b"\x13\x14" else 4
-        )
+        assert message_limits.fields(odd + NOTHING * 3, 100, BATCH) == (5 if odd == b"\x13\x14" else 4)
         with pytest.raises(BadRequest):
-            message_limits.read(odd + NOTHING * (message_limits.MOST + 1))
+            message_limits.parse_batch(odd + NOTHING * (message_limits.MOST_PICTURES + 1))
 
 
 def test_tags_that_are_longer_than_they_need_be_count_as_the_time_that_they_take() -> None:
     long, number = b"\x88\x80\x80\x80\x00", b"\xff" * 9 + b"\x01"
-    assert message_limits.fields((long + number) * 10, 100) == 50
-    assert message_limits.fields((b"\x08" + number) * 10, 100) == 10
-    with pytest.raises(BadRequest):
-        message_limits.read(within(1, (long + number) * 20_000))
+    assert message_limits.fields((long + number) * 10, 100, BATCH) == 50
+    assert message_limits.fields((b"\x08" + number) * 10, 100, BATCH) == 10
 
 
 def within(number: int, *parts: bytes) -> bytes:
@@ -72,38 +71,41 @@ GROWING = (
 
 @pytest.mark.parametrize("raw", GROWING, ids=["options", "keys", "unknown", "ids", "groups", "each"])
 def test_what_is_within_the_pictures_of_a_batch_is_counted_too(raw: bytes) -> None:
-    with pytest.raises(BadRequest, match="at most 80000 fields"):
-        message_limits.read(raw)
+    with pytest.raises(BadRequest, match="more than 80000 fields"):
+        message_limits.parse_batch(raw)
 
 
 @pytest.mark.parametrize("raw", GROWING[:5], ids=["options", "keys", "unknown", "ids", "groups"])
 def test_so_is_what_is_within_a_picture_alone(raw: bytes) -> None:
     with pytest.raises(BadRequest, match="more than 256 fields"):
-        message_limits.read_one(raw[4:])
+        PARSE_ONE(raw[4:])
 
 
 def test_a_batch_of_the_most_pictures_may_have_ids_names_and_versions() -> None:
     one = EmbeddingRequest(request_id="r", image_data=bytes(9), model_name="e", options={"version": "v1"})
-    raw = BatchRequest(requests=[one] * message_limits.MOST).SerializeToString()
-    assert len(message_limits.read(raw).requests) == message_limits.MOST
+    raw = BatchRequest(requests=[one] * message_limits.MOST_PICTURES).SerializeToString()
+    assert len(message_limits.parse_batch(raw).requests) == message_limits.MOST_PICTURES
 
 
 @given(st.binary(max_size=60))
 def test_odd_bytes_within_pictures_do_no_harm(odd: bytes) -> None:
     raw = within(1, odd) + NOTHING
-    assert message_limits.fields(raw, 100, {1: {4: message_limits.PLAIN, 3: None}}) >= 2
+    assert message_limits.fields(raw, 100, BATCH) >= 2
     for end in range(len(raw)):
-        message_limits.fields(raw[:end], 100, {1: {4: message_limits.PLAIN, 3: None}})
+        message_limits.fields(raw[:end], 100, BATCH)
 
 
 @given(st.lists(st.sampled_from(SIZES), max_size=20), st.binary(max_size=40))
-def test_pictures_are_counted_as_they_are_read_and_odd_bytes_do_no_harm(sizes: list[int], odd: bytes) -> None:
-    wanted = BatchRequest(requests=[EmbeddingRequest(image_data=bytes(size)) for size in sizes])
-    raw = wanted.SerializeToString()
-    assert message_limits.fields(raw, message_limits.MOST) == len(sizes)
-    assert message_limits.read(raw) == wanted
-    with suppress(DecodeError, BadRequest):
-        message_limits.read(odd + raw)
+def test_pictures_are_counted_as_they_are_parsed_and_odd_bytes_hide_none(
+    sizes: list[int], odd: bytes
+) -> None:
+    batch = BatchRequest(requests=[EmbeddingRequest(image_data=bytes(size)) for size in sizes])
+    raw = batch.SerializeToString()
+    assert message_limits.fields(raw, 1_000, BATCH) == len(sizes) + sum(size > 0 for size in sizes)
+    assert message_limits.parse_batch(raw) == batch
+    with suppress(DecodeError):
+        parsed = BatchRequest.FromString(odd + raw)
+        assert message_limits.fields(odd + raw, 1_000, BATCH) >= len(parsed.requests)
 
 
 @pytest.mark.anyio
@@ -111,6 +113,6 @@ async def test_the_caller_of_too_big_a_batch_is_told() -> None:
     async with typed("e:v1") as served:
         call = served.channel.unary_stream("/modelmora.v1.ModelInference/GenerateBatch", None, None)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await call(NOTHING * (message_limits.MOST + 1)).read()
+            await call(NOTHING * (message_limits.MOST_PICTURES + 1)).read()
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "at most 10000" in (refused.value.details() or "")

@@ -1,0 +1,89 @@
+"""FastAPI's routes within our limits: JSON of at most 64 kB, read before the deadline, after the token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
+
+from api import errors
+from api.auth import AdminAuth
+from api.http import body
+from common.text import explain_findings
+from hotswap.errors import BadRequest
+
+_MOST_BYTES = 65_536
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class _SmallRequest(Request):
+    async def body(self) -> bytes:
+        """The body, expanded where it came compressed; raises as `read_small`, and `UnsupportedMediaType`."""
+        if not hasattr(self, "_body"):
+            media = self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+            if media != "application/json":
+                raise errors.UnsupportedMediaType(f"Content-Type {media!r}: accepted is application/json")
+            self._body = await body.read_small(self, _MOST_BYTES)
+        return self._body
+
+
+class SmallBodyRoute(APIRoute):
+    """A route whose body is JSON; what does not fit is our `BadRequest`. What takes GET takes HEAD, too."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """See Starlette's `Route`."""
+        return super().matches(self._as_get(scope))
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See Starlette's `Route`. The server leaves the body of a HEAD out."""
+        await super().handle(self._as_get(scope), receive, send)
+
+    def _as_get(self, scope: Scope) -> Scope:
+        return {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
+
+    def get_route_handler(self) -> Handler:
+        """FastAPI's handler, with a request that reads no more than it may."""
+        handle = super().get_route_handler()
+
+        async def within_limits(request: Request) -> Response:
+            small = _SmallRequest(request.scope, request.receive)
+            if self.body_field is not None:
+                await small.body()  # here: FastAPI makes a 400 of whatever it raises
+            try:
+                return await handle(small)
+            except RequestValidationError as error:
+                raise BadRequest(_explained(error.errors())) from None
+
+        return within_limits
+
+
+def _explained(findings: Sequence[Any]) -> str:
+    first = findings[0]
+    if first["type"] == "json_invalid":
+        return f"the body is not JSON: {first['ctx']['error']}, at character {first['loc'][-1]}"
+    return explain_findings("body", [{**each, "loc": each["loc"][1:]} for each in findings])
+
+
+def admin_route(auth: Callable[[], AdminAuth]) -> type[SmallBodyRoute]:
+    """Routes for the holder of the admin token: it is looked at before the body is read.
+
+    The endpoint reads the actor from `request.state.actor`. Raises as `AdminAuth.check`.
+    """
+
+    class AdminRoute(SmallBodyRoute):
+        def get_route_handler(self) -> Handler:
+            handle = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                request.state.actor = auth().check(request)
+                return await handle(request)
+
+            return guarded
+
+    return AdminRoute

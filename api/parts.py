@@ -1,0 +1,64 @@
+"""What every wire calls: one object, built once, when the worker starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from api.auth import AdminAuth
+from api.budget import ByteBudget
+from api.open_inference.inference import Inference
+from api.open_inference.metadata import Models
+from api.open_inference.repository import Repository
+from api.open_inference.statistics import Statistics
+from hotswap.control import Control
+from hotswap.dataplane import DataPlane
+from hotswap.events import Recorder
+from hotswap.schedule import Schedule
+from hotswap.status import StateView
+
+
+class WireMetrics(Protocol):
+    """The metrics as wires see them."""
+
+    def called(self, method: str, code: str, seconds: float) -> None:
+        """Count one finished gRPC call."""
+        ...
+
+    def exposition(self) -> bytes:
+        """The text for Prometheus, over all workers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceParts:
+    """The parts of one worker. Times are in seconds, sizes in bytes.
+
+    `recorder` records the outcome of each inference. `check_room` raises `Overloaded` before a body is read
+    in vain. `not_ready` is why a required model has no serving version, None when all have one. `bodies`
+    bounds what is held of requests at once.
+    """
+
+    view: StateView
+    schedule: Schedule
+    control: Control
+    data_plane: DataPlane
+    recorder: Recorder
+    metrics: WireMetrics
+    auth: AdminAuth
+    bodies: ByteBudget
+    inference: Inference
+    models: Models
+    repository: Repository
+    statistics: Statistics
+    check_room: Callable[[], None]
+    not_ready: Callable[[], str | None]
+    max_body_bytes: int
+    max_stream_message_bytes: int
+    request_timeout: float
+    swap_timeout: float
+
+
+#: Routes are built before the worker starts, so each request asks for the parts.
+GetParts = Callable[[], ServiceParts]
