@@ -21,7 +21,7 @@ from telemetry import worker_metrics
 from telemetry.worker_metrics import fold, still
 
 # Processes start slowly beside others that work.
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 _COUNT = """
 import pathlib, sys

@@ -74,6 +74,7 @@ def silent() -> Iterator[int]:
     os.close(reading)
 
 
+@pytest.mark.process
 def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path, silent: int) -> None:
     """The child itself sends the signal, and would then stay for as long as the test."""
     pid = tmp_path / "pid"
@@ -110,6 +111,7 @@ def test_it_ends_once_and_never_while_something_is_held() -> None:
 
 
 @pytest.mark.parametrize("step", ["copy", "try", "publish", "latest", "clean", "done"])
+@pytest.mark.process
 def test_killed_at_a_step_it_leaves_nothing_half_done(drop: Drop, step: str) -> None:
     def die(name: str) -> None:
         if name == step:
