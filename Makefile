@@ -8,11 +8,16 @@ DEV     := $(VENV)/.dev
 PORT    := $(or $(PORT),3000)
 WORKERS := $(or $(WORKERS),1)
 
+# A file of tests stays in one process, which may share a service among them.
+PYTEST  := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 export PORT WORKERS
 export BENTOML_DO_NOT_TRACK := True
+# Without its cache every process compiles BentoML and all that it imports, 3 s each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test check lint types prove bench demo bento lock schema clean
+.PHONY: help setup dev run unit test check lint types prove bench demo bento lock schema clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -34,8 +39,11 @@ run: setup ## seed the demo models and serve on 127.0.0.1:$(PORT)
 	@$(BIN)/okawari init
 	@BENTOML_HOME="$$($(BIN)/python -c "from settings import Settings; print(Settings().store_home)")" exec $(BIN)/bentoml serve service:Okawari --host 127.0.0.1 --port $(PORT)
 
-test: dev ## all tests at their everyday size
-	@$(BIN)/python -m pytest -m "not full"
+unit: dev ## tests that start no process, in a minute
+	@$(PYTEST) -m "not process and not e2e and not full"
+
+test: dev ## all but the end-to-end tests and those with clients of others, in minutes
+	@$(PYTEST) -m "not full" --ignore tests/e2e --ignore tests/clients
 
 lint: dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -43,8 +51,8 @@ lint: dev
 types: dev
 	@$(BIN)/mypy
 
-check: lint types ## lint, strict types, import matrix, all tests once, coverage: what CI runs
-	@scripts/check $(BIN)
+check: lint types ## lint, strict types, all tests at their everyday size, coverage: what CI runs
+	@$(PYTEST) -m "not full" --cov --cov-report=term
 
 prove: dev ## the reliability suite at its full size, with 1, 2 and 4 workers (long)
 	@scripts/prove $(BIN)

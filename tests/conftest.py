@@ -3,9 +3,51 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+#: Whether processes may start: without a test, and in the one that runs.
+_marks = [True]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice the cores: a test with a service waits more than it works."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones come first, so that no process works alone in the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/e2e/", "tests/clients/")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """While a test runs that has no mark for it, no process starts."""
+    _marks.append(any(item.iter_markers("process")) or any(item.iter_markers("e2e")))
+    try:
+        return (yield)
+    finally:
+        _marks.pop()
+
+
+@sys.addaudithook
+def _refuse_processes(event: str, _arguments: object) -> None:
+    if event in _STARTS and not _marks[-1]:
+        raise AssertionError("who starts a process has the mark `process`, and is no part of `make unit`")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: some hold the time, and an id is the same in every process."""
+    return argname if isinstance(val, bytes) else None
 
 
 @pytest.fixture

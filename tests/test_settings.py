@@ -137,6 +137,7 @@ def test_variables_of_ours_and_of_others_are_told_nothing_of() -> None:
     )
 
 
+@pytest.mark.process
 def test_every_variable_that_this_repository_uses_is_known() -> None:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     files = [ROOT / name.decode() for name in done.stdout.split(b"\0") if name]

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import settings
 
 from tests.e2e.harness import Service
 from tests.e2e.reporting import make_service, pytest_runtest_makereport, services, store
@@ -20,10 +19,6 @@ from tests.e2e.stores import Store
 from tests.e2e.waiting import until
 
 __all__ = ["make_service", "pytest_runtest_makereport", "store"]
-
-# A busy machine is no fault of the code.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
 
 MAX_BODY = 2_000_000
 MAX_PIXELS = 1_000_000

@@ -12,7 +12,7 @@ import pytest
 from telemetry.worker_metrics import FILE_BYTES, AllWorkers, share
 
 # Processes start slowly beside others that work.
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 _COUNT = """
 import pathlib, sys

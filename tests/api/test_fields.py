@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from api.errors import UnsupportedMediaType
 from api.predict_fields import PredictFields, is_long, parse
 from hotswap.errors import BadPicture, BadRequest, ServingError
+from tests.e2e.sizes import SIZES
 
 _PICTURE = b"\xff\xd8picture"
 _TYPES = ["application/json", "image/jpeg", "application/octet-stream", "multipart/form-data; boundary=x"]
@@ -220,7 +221,7 @@ def test_long_text_is_long_and_a_picture_is_not() -> None:
     assert not is_long("image/jpeg", b"\xff\0" * 300_000)
 
 
-@settings(max_examples=300)
+@settings(max_examples=SIZES.examples)
 @given(st.dictionaries(st.sampled_from(["model", "version", "threshold", "max_detections"]), _JSON))
 def test_whatever_json_says_is_understood_or_refused(fields: dict[str, Any]) -> None:
     try:
@@ -233,7 +234,7 @@ def test_whatever_json_says_is_understood_or_refused(fields: dict[str, Any]) -> 
     assert read.version is None or isinstance(read.version, str)
 
 
-@settings(max_examples=300)
+@settings(max_examples=SIZES.examples)
 @given(
     st.sampled_from(_TYPES),
     st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=3),

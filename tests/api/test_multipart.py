@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from api.http.multipart import Part, parse
 from hotswap.errors import BadRequest
+from tests.e2e.sizes import SIZES
 
 _TYPE = "multipart/form-data; boundary=frontier"
 _NAMES = st.text(
@@ -37,7 +38,7 @@ def test_what_was_sent_is_what_is_read(fields: list[tuple[str, bytes]]) -> None:
     assert [(part.name, part.data) for part in parse(body, _TYPE)] == fields
 
 
-@settings(max_examples=300)
+@settings(max_examples=SIZES.examples)
 @given(
     st.binary(max_size=400),
     st.sampled_from([_TYPE, 'multipart/form-data; boundary="a b"', "x; boundary=\xff"]),
@@ -49,7 +50,7 @@ def test_anything_else_is_a_bad_request_and_nothing_worse(body: bytes, content_t
         return
 
 
-@settings(max_examples=300)
+@settings(max_examples=SIZES.examples)
 @given(st.data())
 def test_a_damaged_form_is_read_or_refused(data: st.DataObject) -> None:
     whole = bytearray(_form((_named("image"), bytes(range(256))), (_named("model"), b"m")))

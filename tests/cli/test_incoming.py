@@ -197,6 +197,7 @@ def test_init_seeds_once(okawari: Okawari, tree: Path, monkeypatch: pytest.Monke
 
 
 class TestExport:
+    @pytest.mark.process
     def test_out_and_in_again(
         self, okawari: Okawari, tree: Path, tmp_path: Path, bentoml: BentoML, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -82,6 +82,7 @@ def test_a_fault_of_ours_is_not_dressed_as_a_refusal(
 
 
 @pytest.mark.parametrize("command", ["--help", "models", "status", "catalogue"])
+@pytest.mark.process
 def test_looking_imports_nothing_heavy(home: Path, command: str) -> None:
     code = (
         "import sys\nfrom cli.main import main\n"
@@ -134,6 +135,7 @@ def on_a_terminal(*arguments: str, home: Path) -> str:
     return drawn.decode()
 
 
+@pytest.mark.process
 def test_a_reader_that_leaves_is_told_nothing(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -272,6 +272,7 @@ def test_labels_are_told_once_with_their_best_score() -> None:
     assert best([found(str(i), 0.5) for i in range(9)]).endswith("3 0.50, …")
 
 
+@pytest.mark.process
 def test_help_needs_no_client(home: Path) -> None:
     code = (
         "import sys\nfrom cli.main import main\n"

@@ -30,6 +30,8 @@ class Sizes:
     new_models: int = _size(2, 10)
     stops: int = _size(1, 10)
     overload_rounds: int = _size(3, 20)
+    examples: int = _size(100, 300)
+    orders: int = _size(50, 200)
 
 
 SIZES = Sizes()

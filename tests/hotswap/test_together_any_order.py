@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hotswap.errors import VersionFailed
 from hotswap.generation import Lease
 from hotswap.slot import NotSwitched
+from tests.e2e.sizes import SIZES
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.workers import PLACES, Killed, Workers, kill
 
@@ -171,6 +172,6 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 AnyOrder.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None, database=None, derandomize=True
+    max_examples=SIZES.orders, stateful_step_count=60, deadline=None, database=None, derandomize=True
 )
 TestAnyOrder = pytest.mark.timeout(120)(AnyOrder.TestCase)

@@ -47,6 +47,7 @@ def test_the_last_words_of_a_child(said: bytes, last: str) -> None:
     assert last_words(said) == last
 
 
+@pytest.mark.process
 def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(archives, "LIMIT", 0.001)
     (tmp_path / "code.tar").touch()
@@ -54,6 +55,7 @@ def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, t
         unpack(tmp_path / "code.tar", tmp_path, Bound(1, ""))
 
 
+@pytest.mark.process
 def test_no_file_of_the_child_that_unpacks_grows_above_the_limit(tmp_path: Path) -> None:
     script = "import sys; from models_import.archives import _limit_files as limit; limit(1000)\n"
     script += "open(sys.argv[1], 'wb', 0).write(bytes(999))\n"

@@ -94,6 +94,7 @@ def _end(*_signal: object) -> None:
     raise SystemExit
 
 
+@pytest.mark.process
 def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path, silent: int) -> None:
     """The child itself sends the signal, and would then stay for as long as the test."""
     pid = tmp_path / "pid"
@@ -120,6 +121,7 @@ def test_a_signal_ends_the_child_that_tries_a_model(tmp_path: Path, home: Path, 
 
 
 @pytest.mark.parametrize("step", ["copy", "try", "publish", "latest", "clean", "done"])
+@pytest.mark.process
 def test_killed_at_a_step_it_leaves_nothing_half_done(drop: Drop, step: str) -> None:
     def die(name: str) -> None:
         if name == step:

@@ -138,6 +138,7 @@ class TestOdd:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.process
 def test_what_this_user_may_not_read_says_so_and_stops_nobody(place: Path) -> None:
     for version in ("v1", "v2", "v3"):
         write_version(place, "code", version, 1)

@@ -40,6 +40,7 @@ def wanted(folder: Path) -> Wanted:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("locations", [["x.onnx.data"], ["weights.pb", "sub/more.bin"], ["./x.data"]])
+@pytest.mark.process
 def test_they_come_in_with_one_onnx(
     home: Path, tmp_path: Path, store: ModelStore, locations: list[str]
 ) -> None:

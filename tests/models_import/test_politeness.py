@@ -12,7 +12,7 @@ import pytest
 from models_import.subprocesses import child_environment, run_module
 
 #: Each starts a process; on a busy machine that alone takes seconds.
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 _TELL = "import os; print(os.nice(0), *open('/proc/self/autogroup').read().split()[-1:])"
 

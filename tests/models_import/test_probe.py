@@ -17,7 +17,7 @@ from tests.builders import write_heavy_version, write_version
 from tests.models_import.shop import bring
 
 #: Each starts a process that imports much; on a busy machine that alone takes seconds.
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 
 def task(folder: Path, limit: float = 60.0) -> Task:

@@ -81,6 +81,7 @@ def test_a_damaged_marker_is_said(home: Path, demo: Path) -> None:
         seed(home, importer(home), demo=demo)
 
 
+@pytest.mark.process
 def test_two_at_once_do_it_once(home: Path, demo: Path) -> None:
     fork = multiprocessing.get_context("fork")
     begin, counts = fork.Barrier(2), fork.Queue()

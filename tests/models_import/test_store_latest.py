@@ -26,6 +26,7 @@ class TestLatest:
         return home / "models/code/latest"
 
     @pytest.mark.parametrize("text", ["", "\n", "v9", "latest", "../v1", "v", "\x00\xff"])
+    @pytest.mark.process
     def test_one_that_names_no_version_is_said_and_mended(
         self, pointer: Path, store: ModelStore, text: str
     ) -> None:

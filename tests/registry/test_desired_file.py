@@ -25,6 +25,7 @@ def edit_on(home: Path, name: str, start: Barrier) -> None:
         store.edit(set_target(name, f"v{number}", name, None))
 
 
+@pytest.mark.process
 @pytest.mark.timeout(30)
 def test_of_two_processes_that_edit_at_once_neither_loses_anything(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")

@@ -129,6 +129,7 @@ with ThreadPoolExecutor(2) as pool:
 
 @pytest.mark.timeout(60)
 @pytest.mark.skipif(sys.platform != "linux", reason="only this C library keeps what is freed")
+@pytest.mark.process
 def test_the_memory_of_a_big_picture_goes_back_to_the_machine(tmp_path: Path) -> None:
     """The heap would keep the 96 MB of each thread's last one."""
     file = tmp_path / "big.jpg"

@@ -146,6 +146,7 @@ def _decide(
     answers.put(decided)
 
 
+@pytest.mark.process
 @pytest.mark.timeout(60)
 def test_of_many_at_once_one_decides_and_all_agree(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")

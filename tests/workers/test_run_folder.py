@@ -61,6 +61,7 @@ def a_dead_pid() -> int:
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.process
 def test_a_home_that_is_taken_is_refused_naming_the_holder_and_freed_by_its_death(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     with another_service(tmp_path) as holder:
@@ -143,6 +144,7 @@ def test_what_a_worker_wrote_is_read_while_the_service_is_up(tmp_path: Path) -> 
     assert (found.pid, found.ready, found.models["m"].generation) == (os.getpid(), True, 3)
 
 
+@pytest.mark.process
 def test_workers_that_died_or_wrote_rubbish_are_left_out(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.claim()

@@ -51,6 +51,7 @@ def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("lasting")
+@pytest.mark.process
 def test_each_takes_its_own_seat_until_all_are_taken(tmp_path: Path, sitting: subprocess.Popen[str]) -> None:
     ours = WorkerTable(tmp_path, 3)
     one, two = ours.take(), ours.take()
@@ -62,6 +63,7 @@ def test_each_takes_its_own_seat_until_all_are_taken(tmp_path: Path, sitting: su
 
 
 @pytest.mark.usefixtures("lasting")
+@pytest.mark.process
 def test_a_killed_process_is_gone_at_once(tmp_path: Path, sitting: subprocess.Popen[str]) -> None:
     ours = WorkerTable(tmp_path, 3)
     assert ours.living() == (0,)
@@ -71,6 +73,7 @@ def test_a_killed_process_is_gone_at_once(tmp_path: Path, sitting: subprocess.Po
     assert ours.take().index == 0
 
 
+@pytest.mark.process
 def test_a_stopped_process_keeps_its_seat_and_does_not_count(
     tmp_path: Path, sitting: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +97,7 @@ def test_who_rests_does_not_count_and_stays_on_its_seat(tmp_path: Path) -> None:
     assert ours.take().index == 2
 
 
+@pytest.mark.process
 def test_a_process_that_ends_frees_its_seat(tmp_path: Path, sitting: subprocess.Popen[str]) -> None:
     ours = WorkerTable(tmp_path, 3)
     sitting.communicate("", timeout=10)

@@ -24,6 +24,7 @@ def test_both_protos_say_the_same_but_for_the_package() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.timeout(60)  # a compiler and an interpreter are started
+@pytest.mark.process
 async def test_a_stub_made_from_the_proto_without_a_package_is_answered(tmp_path: Path) -> None:
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(b"picture")

@@ -23,7 +23,7 @@ from tests.e2e.certificates import Authority, Pair
 from tests.hotswap.fakes import PATIENCE
 from tests.hotswap.world import live
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 CHECK = "/grpc.health.v1.Health/Check"
 
