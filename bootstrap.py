@@ -168,7 +168,7 @@ class Worker:
             rpc = RpcServer(self.parts, listen)
             await rpc.start()
             self._rpc = rpc
-            self._report.add(grpc=listen.told())
+            self._report.add(grpc=listen.described())
             self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
 

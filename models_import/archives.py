@@ -1,4 +1,4 @@
-"""How large an archive becomes, told by the headers in it before anything is written."""
+"""How large an archive becomes, by its headers, before anything is written."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ class Bound:
     """How many bytes an archive may hold, and what to do with one that holds more."""
 
     size: int
-    mend: str
+    remedy: str
 
 
 def bound_of(archive: Path, free: int) -> Bound:
     """What is believed of an archive where `free` bytes may be written."""
     plausible = max(_SMALL_BYTES, _MOST_TIMES * archive.stat().st_size)
     if free < plausible:
-        return Bound(max(0, free), "remove versions that nobody needs with `okawari remove`")
+        return Bound(max(0, free), "remove versions that are not needed with `okawari remove`")
     return Bound(plausible, "if you trust it, unpack it yourself and import the folder")
 
 
@@ -105,7 +105,7 @@ def unpack(archive: Path, room: Path, bound: Bound, packing: str) -> Path:
         raise ImportRefused(f"{archive}: it was not unpacked within {LIMIT:g} s") from None
     said = subprocesses.last_words(done.stderr)
     if done.returncode == _TOO_LARGE:
-        raise ImportRefused(f"{archive}: {said}: {bound.mend}")
+        raise ImportRefused(f"{archive}: {said}: {bound.remedy}")
     if done.returncode != 0:
         raise ImportRefused(f"{archive}: {said}")
     return _only_version(home, archive)
@@ -121,7 +121,7 @@ def _only_version(home: Path, archive: Path) -> Path:
 def main() -> None:
     """Import into this process's home; what is wrong goes to stderr in one line."""
     path, packing, most = os.path.abspath(sys.argv[1]), sys.argv[2], int(sys.argv[3])  # noqa: PTH100 - keeps links
-    # Whoever waits for this process may be gone before it can end it.
+    # The process that waits for this one may be gone before it can end it.
     signal.alarm(int(LIMIT) + 5)
     _limit_files(most)
     try:

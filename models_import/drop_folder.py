@@ -90,7 +90,7 @@ class DropFolder:
         at: Hook = lambda _step: None,
     ) -> None:
         self.folder = folder
-        #: The folders whose events tell of changes.
+        #: The folders whose events report changes.
         self.folders: list[Path] = [folder]
         #: Seconds that should pass between two scans, however much changes.
         self.pause = _GATHER
@@ -161,7 +161,7 @@ class DropFolder:
         except ImportRefused as refused:
             self._refused(dropped, case, str(refused), hindered=isinstance(refused, ImportUnavailable))
         except Exception as error:
-            logger.exception("an import of %s that nobody foresaw", dropped)
+            logger.exception("an unexpected error in the import of %s", dropped)
             why = f"{type(error).__name__}: {plain(str(error), 500)}"
             self._refused(dropped, case, why, hindered=False)
 

@@ -56,7 +56,7 @@ class Dropped:
 
     @property
     def note(self) -> Path:
-        """Where people are told why it did not come in."""
+        """The note with the reason why it was not imported."""
         if self.tag is None:
             return self.path.with_name(f"{self.path.name}.{NOTE}")
         return self.path / NOTE
@@ -190,7 +190,7 @@ def _where(root: Path) -> str:
 
 
 def _children(folder: Path) -> list[Path]:
-    """What lies in a folder, without what nobody takes for a version."""
+    """What lies in a folder, without what is clearly no version."""
     found = [path for path in folder.iterdir() if not _is_ignored(path.name)]
     return sorted(found, key=lambda path: (natural_key(as_version(path.name)), path.name))
 
@@ -255,7 +255,7 @@ def _reason(path: Path, error: Exception) -> str:
 def unwritten(dropped: Dropped) -> str | None:
     """Which file has its size but not its last bytes: some programs set the size before they copy."""
     for path in [dropped.path] if dropped.tag is None else _files(dropped.path).values():
-        with path.open("rb") as file, suppress(OSError):  # a file system that does not tell
+        with path.open("rb") as file, suppress(OSError):  # a file system that does not say
             size = os.fstat(file.fileno()).st_size
             if size and os.lseek(file.fileno(), size - 1, os.SEEK_HOLE) < size:
                 name = plain(path.name, 200)
@@ -264,7 +264,7 @@ def unwritten(dropped: Dropped) -> str | None:
 
 
 _MEND = (
-    "Mend the files here; or, if it is another version, give the folder another name. "
+    "Repair the files here; or, if it is another version, give the folder another name. "
     "It is tried again as soon as a file here changes."
 )
 _WAIT = "Nothing here: it is not the version's fault. It is tried again by itself, every minute or sooner."

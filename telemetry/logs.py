@@ -19,7 +19,7 @@ from hotswap.predictions import Answer, BaseAnswer, TensorAnswer, timings
 
 #: Seconds that a line may wait for others.
 _GATHER_SECONDS = 0.05
-#: Records that wait at most; whoever brings one more writes them all.
+#: Records that wait at most; the thread that adds one more writes them all.
 _MOST = 1000
 
 
@@ -57,7 +57,7 @@ class Stream(logging.StreamHandler[Any]):
         """Write these records; what goes wrong is reported as the library does it."""
         try:
             self._write("".join(f"{self.format(record)}{self.terminator}" for record in records))
-        except Exception:  # noqa: BLE001 - logging must not end what it tells of
+        except Exception:  # noqa: BLE001 - logging must not end what it logs
             self.handleError(records[-1])
 
     def _write(self, text: str) -> None:
@@ -87,7 +87,7 @@ class BoundedFile(Stream, RotatingFileHandler):
 class Gathered(logging.Handler):
     """Hands records on a moment later, in a thread of its own, many in one go.
 
-    A write lets go of the interpreter, and whoever answers requests would wait for its turn again after
+    A write lets go of the interpreter, and the thread that answers would wait for its turn again after
     every line. Warnings and worse are written before `emit` returns, and with them all that came before.
     """
 
@@ -164,7 +164,7 @@ _METADATA = _Metadata()
 
 
 def hide_metadata() -> None:
-    """Let no line of the gRPC library tell what callers sent."""
+    """Keep what callers sent out of the gRPC library's lines."""
     logging.getLogger("grpc._cython.cygrpc").addFilter(_METADATA)
 
 
@@ -205,7 +205,7 @@ def answered(answer: Answer) -> None:
     if not _inference.isEnabledFor(logging.INFO):
         return
     found = [len(prediction.detections) for prediction in answer.predictions]
-    told = found[0] if len(found) == 1 else found
+    pictures = found[0] if len(found) == 1 else found
     scores = [score for prediction in answer.predictions for score in prediction.scores]
     more = {
         "num_images": len(found),
@@ -213,7 +213,7 @@ def answered(answer: Answer) -> None:
         "max_confidence": max(scores, default=None),
         "image_size_bytes": answer.image_bytes,
     }
-    _answered(answer, f"found {told}", more)
+    _answered(answer, f"found {pictures}", more)
 
 
 def inferred(answer: TensorAnswer) -> None:

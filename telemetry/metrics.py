@@ -67,7 +67,7 @@ class Machine(Collector):
 
 
 def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
-    """Memory that can be used without swapping; NaN where the system does not tell."""
+    """Memory that can be used without swapping; NaN where the system does not say."""
     try:
         lines = meminfo.read_text().splitlines()
     except OSError:

@@ -138,7 +138,7 @@ def _text(decision: Decision) -> str:
     if decision.void:
         return "void"
     digest = (decision.digest or "")[-16:]
-    return "nobody" if decision.version is None else f"serve {decision.version} {digest}"
+    return "none" if decision.version is None else f"serve {decision.version} {digest}"
 
 
 def _parsed(number: int, text: str) -> Decision:

@@ -14,7 +14,7 @@ from typing import Any
 from workers.connections import OpenConnections
 from workers.membership import WorkerSlot, WorkerTable
 
-#: Told instead of a count by who takes no connections: it starts, or it ends.
+#: In place of a count: this worker takes no connections, as it starts or ends.
 AWAY = 2**62
 
 #: Seconds until a worker looks again at what it has left to another, and how often it does so before it

@@ -43,7 +43,7 @@ class Replacements:
         self._vain += 1
 
     def hopeless(self, living: int) -> bool:
-        """Whether nobody lives and nobody comes up any more."""
+        """Whether no worker lives and none comes up any more."""
         return living == 0 and self._vain >= IN_VAIN
 
     def begin(self, now: float) -> bool:
@@ -59,7 +59,7 @@ def take_over(came_up: Callable[[], int], clock: Callable[[], float]) -> None:
 
     Raises ImportError or AttributeError where the process manager has other parts than are known.
     """
-    # BentoML asks once whether this stands here; it means "replace nobody".
+    # BentoML asks once whether this stands here; it means "replace none".
     os.environ.pop("BENTOML_CONTAINERIZED", None)
     from circus.sighandler import SysHandler
     from circus.watcher import Watcher
@@ -121,18 +121,18 @@ logger = logging.getLogger("bentoml.okawari.service")
 
 
 def host() -> str:
-    """Where HTTP will listen, as the command line tells the master; BentoML has not opened it yet."""
+    """Where HTTP will listen, as the master's command line says; BentoML has not opened it yet."""
     return _given("--host") or os.environ.get("BENTOML_HOST", "0.0.0.0")  # noqa: S104 - BentoML's default
 
 
 def port() -> int:
-    """Its port; 0 where any will do, or where none is told."""
-    told = _given("--port", "-p") or os.environ.get("BENTOML_PORT", "")
-    return int(told) if told.isdecimal() else 0
+    """Its port; 0 where any will do, or where none is given."""
+    number = _given("--port", "-p") or os.environ.get("BENTOML_PORT", "")
+    return int(number) if number.isdecimal() else 0
 
 
 def https_files() -> tuple[Path, Path] | None:
-    """Certificate and key that HTTP is told to use, as workers find them; None for plain text, or for a key
+    """Certificate and key that HTTP is to use, as workers find them; None for plain text, or for a key
     with a password.
     """
     chain = _given("--ssl-certfile")
@@ -143,7 +143,7 @@ def https_files() -> tuple[Path, Path] | None:
 
 
 def _folder() -> Path:
-    """Where workers run, from which they find their files: as told, or the Bento's, or this one."""
+    """Where workers run, from which they find their files: as given, or the Bento's, or this one."""
     served = next((word for word in sys.argv[2:3] if Path(word).expanduser().is_dir()), "")
     return Path(_given("--working-dir") or served).expanduser()
 
@@ -151,7 +151,7 @@ def _folder() -> Path:
 def _given(*names: str) -> str:
     """What follows an option of the command line, empty where it is not there."""
     words = [word for each in sys.argv for word in each.split("=", 1)]
-    return next((told for name, told in pairwise(words) if name in names), "")
+    return next((value for name, value in pairwise(words) if name in names), "")
 
 
 def take_over_hangup(run: RunFolder) -> None:

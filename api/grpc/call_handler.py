@@ -153,7 +153,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             request = await self._parts.receiving.one(
                 call, held, handler.request_deserializer, seconds, small=small
             )
-            # A watcher holds next to nothing and may take what it is told whenever it likes.
+            # A watcher holds next to nothing and may read its states whenever it likes.
             return await _asked(handler, request, call if small else Taken(call, self._parts.seconds))
 
     async def _answer_stream(self, handler: Handler, call: Any, held: HeldBytes) -> Any:
@@ -235,7 +235,7 @@ class Pictures:
 
 
 def meaning(error: Exception, request_id: str) -> ServingError:
-    """What a caller is told of any error; the log has the trace of one that is the service's own fault."""
+    """The status for a caller of any error; the log has the trace of one that is the service's own fault."""
     if isinstance(error, ServingError):
         return error
     logger.error("request %s", request_id, exc_info=error)

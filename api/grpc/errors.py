@@ -32,7 +32,7 @@ GRPC: tuple[tuple[type[ServingError], grpc.StatusCode], ...] = (
     (errors.DeadlineExceeded, _Code.DEADLINE_EXCEEDED),
 )
 
-#: Bytes of a text. Clients refuse more than 8 kB of metadata and then tell of another status; what is not
+#: Bytes of a text. Clients refuse more than 8 kB of metadata and then report another status; what is not
 #: ASCII takes three times its bytes.
 MOST_TEXT = 2_000
 
@@ -46,11 +46,11 @@ def status_of(error: ServingError) -> grpc.StatusCode:
 
 def text_of(error: ServingError) -> str:
     """The message as a status can carry it."""
-    told = error.message.encode(errors="replace")
-    return told.decode() if len(told) <= MOST_TEXT else told[:MOST_TEXT].decode(errors="ignore") + "…"
+    text = error.message.encode(errors="replace")
+    return text.decode() if len(text) <= MOST_TEXT else text[:MOST_TEXT].decode(errors="ignore") + "…"
 
 
 def name_of(status: grpc.StatusCode | int | None) -> str:
-    """A status by its name, however it is told."""
+    """A status by its name, whatever form it has."""
     number = status.value[0] if isinstance(status, grpc.StatusCode) else status
     return _NAMES.get(number or 0, "UNKNOWN")

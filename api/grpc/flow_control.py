@@ -62,7 +62,7 @@ class ReceiveSlots:
             limit.reschedule(asyncio.get_running_loop().time())
 
 
-#: Seconds in which the library tells that a caller has left, after it told of no message.
+#: Seconds within which the library reports that a caller has left, after it reported no message.
 _LEFT = 0.05
 #: Small calls have this part of the places that pictures have, and their messages at most so many bytes: who
 #: watches a name keeps it as long as the connection lasts.

@@ -16,7 +16,7 @@ from hotswap.errors import ModelNotFound
 from hotswap.status import StateView
 
 NAME = "grpc.health.v1.Health"
-#: Seconds after which a watcher is looked after although nothing was told.
+#: Seconds after which a watcher is checked although nothing was sent.
 _LONG = 3600.0
 
 State = messages.HealthCheckResponse.ServingStatus
@@ -24,7 +24,7 @@ _SERVING, _NOT = State.SERVING, State.NOT_SERVING
 
 
 class Health:
-    """The servicer. What is told is read at that moment, so a swap cannot leave it behind."""
+    """The servicer. A state is read when it is sent, so that it is never older than a swap."""
 
     def __init__(self, view: StateView, services: Callable[[], frozenset[str]]) -> None:
         self._view = view
@@ -33,12 +33,12 @@ class Health:
         self._ending = asyncio.Event()
 
     def drain(self) -> None:
-        """From now on nothing serves here; who watches is told so, and let go."""
+        """From now on nothing serves here; watchers get that state, and their calls end."""
         self._draining = True
         self._ending.set()
 
     async def check(self, request: messages.HealthCheckRequest, _: Any) -> messages.HealthCheckResponse:
-        """The state of a name now; raises `ModelNotFound` for one that nobody has."""
+        """The state of a name now; raises `ModelNotFound` for an unknown one."""
         found = self.state(request.service)
         if found == State.SERVICE_UNKNOWN:
             raise ModelNotFound(f"there is neither a service nor a model {request.service[:64]!r}")
@@ -46,14 +46,14 @@ class Health:
 
     async def watch(self, request: messages.HealthCheckRequest, call: Any) -> None:
         """The state of a name now, and again whenever it changes."""
-        told: int | None = None
+        sent: int | None = None
         while not self._draining:
-            told = await self._tell(call, request.service, told)
-            await self._change(request.service, told)
-        await self._tell(call, request.service, told)
+            sent = await self._send(call, request.service, sent)
+            await self._change(request.service, sent)
+        await self._send(call, request.service, sent)
 
     def state(self, name: str) -> int:
-        """What is told of a name."""
+        """The state of a name."""
         own = not name or name in self._services()
         if not own and not self._view.known(name):
             return int(State.SERVICE_UNKNOWN)
@@ -63,15 +63,15 @@ class Health:
             return int(_SERVING if self._view.ready() else _NOT)
         return int(_SERVING if self._view.serving(name) is not None else _NOT)
 
-    async def _tell(self, call: Any, name: str, told: int | None) -> int:
+    async def _send(self, call: Any, name: str, sent: int | None) -> int:
         found = self.state(name)
-        if found != told:
+        if found != sent:
             await call.write(messages.HealthCheckResponse(status=found))
         return found
 
-    async def _change(self, name: str, told: int) -> None:
+    async def _change(self, name: str, sent: int) -> None:
         """Wait until a name is in another state, or the service ends."""
-        watching = asyncio.ensure_future(self._view.wait_until(lambda: self.state(name) != told, _LONG))
+        watching = asyncio.ensure_future(self._view.wait_until(lambda: self.state(name) != sent, _LONG))
         ending = asyncio.ensure_future(self._ending.wait())
         try:
             await asyncio.wait({watching, ending}, return_when=asyncio.FIRST_COMPLETED)

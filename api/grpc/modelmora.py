@@ -25,7 +25,7 @@ _PROGRESS = {State.LOADING: 0.0, State.QUEUED: 0.25, State.RUNNING: 0.5, State.D
 
 
 class ProgressStates:
-    """Where the work on a picture tells its states, and where they are sent from, in the same order."""
+    """The states of the work on a picture, sent in the order in which they come."""
 
     def __init__(self, request_id: str, call: Call) -> None:
         self._request_id = request_id
@@ -33,23 +33,23 @@ class ProgressStates:
         self._loop = asyncio.get_running_loop()
         self._told: asyncio.Queue[State | None] = asyncio.Queue()  # None: it has ended
 
-    def tell(self, state: State) -> None:
+    def add(self, state: State) -> None:
         """Called on the event loop."""
         self._told.put_nowait(state)
 
     def begun(self) -> None:
         """A thread has begun; called in that thread."""
         with suppress(RuntimeError):  # the loop is closed when the process ends under running work
-            self._loop.call_soon_threadsafe(self.tell, State.RUNNING)
+            self._loop.call_soon_threadsafe(self.add, State.RUNNING)
 
     def soon(self, state: State) -> Callable[[], None]:
-        """Tell a state when the running step of this task has ended; the result takes it back until then."""
-        return self._loop.call_soon(self.tell, state).cancel
+        """Add a state when the running step of this task has ended; the result takes it back until then."""
+        return self._loop.call_soon(self.add, state).cancel
 
     async def send(
-        self, work: Coroutine[Any, Any, EmbeddingResponse], told: Callable[[Exception], str]
+        self, work: Coroutine[Any, Any, EmbeddingResponse], error_text: Callable[[Exception], str]
     ) -> None:
-        """Do the work and send its states, the last with the result, or with what `told` says of an error."""
+        """Do the work and send its states, the last with the result, or with the `error_text` of an error."""
         task = asyncio.create_task(work)
         task.add_done_callback(lambda _: self._told.put_nowait(None))
         reached = 0.0
@@ -57,18 +57,18 @@ class ProgressStates:
             while (state := await self._told.get()) is not None:
                 reached = _PROGRESS[state]
                 await self._write(state, reached)
-            await self._last(task, reached, told)
+            await self._last(task, reached, error_text)
         finally:
             await cancel_all([task])
 
     async def _last(
-        self, task: asyncio.Task[EmbeddingResponse], reached: float, told: Callable[[Exception], str]
+        self, task: asyncio.Task[EmbeddingResponse], reached: float, error_text: Callable[[Exception], str]
     ) -> None:
         error = task.exception()
         if error is None:
             await self._write(State.DONE, _PROGRESS[State.DONE], result=task.result())
         elif isinstance(error, Exception):
-            await self._write(State.FAILED, reached, error=told(error))
+            await self._write(State.FAILED, reached, error=error_text(error))
         else:
             raise error
 
@@ -109,7 +109,7 @@ class ModelInference:
                 return await self._answer(wanted, self._pictures.deadline(call))
             except Exception as error:  # noqa: BLE001 - it belongs to this picture, the others go on
                 return EmbeddingResponse(
-                    request_id=wanted.name, model_name=item[1].model_name, error=wanted.told(error)
+                    request_id=wanted.name, model_name=item[1].model_name, error=wanted.error_text(error)
                 )
 
         await concurrency.run_unordered(
@@ -121,13 +121,13 @@ class ModelInference:
         state = context.current.get()
         wanted = _Wanted(request, state.request_id)
         steps = ProgressStates(wanted.name, call)
-        await steps.send(self._follow(wanted, state.deadline, steps), wanted.told)
+        await steps.send(self._follow(wanted, state.deadline, steps), wanted.error_text)
 
     async def _follow(self, wanted: _Wanted, deadline: float, steps: ProgressStates) -> EmbeddingResponse:
         with self._pictures.recorder.inference(wanted.request_id, wanted.model) as outcome:
             asked = wanted.checked()
             if not self._arriving.serves(asked.model, asked.version):
-                steps.tell(State.LOADING)
+                steps.add(State.LOADING)
                 await self._arriving.wait_until_servable(asked.model, asked.version, deadline)
             # It is refused at once, or waits for a thread when this step ends.
             take_back = steps.soon(State.QUEUED)
@@ -164,7 +164,7 @@ class ModelInference:
 class _Wanted:
     """A request for one vector. `name` is what its answer calls it, `request_id` what the log does.
 
-    `otherwise` is its name where the caller has given it none, `place` what tells it among others.
+    `otherwise` is its name where the caller has given it none, `place` its position among others.
     """
 
     def __init__(self, request: EmbeddingRequest, otherwise: str, place: str = "") -> None:
@@ -183,8 +183,8 @@ class _Wanted:
         values = {"model": request.model_name, "version": request.options.get("version")}
         return predict_fields.checked(request.image_data, values, field="image_data")
 
-    def told(self, error: Exception) -> str:
-        """What its caller is told of an error."""
+    def error_text(self, error: Exception) -> str:
+        """The text of an error for its caller."""
         known = meaning(error, self.request_id)
         return f"{known.code}: {self._place}{known.message}"
 

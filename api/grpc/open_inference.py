@@ -53,7 +53,7 @@ class InferStreams:
         self._open.drain()
 
     async def stream(self, requests: Messages, call: Call) -> None:
-        """Answer each request; one that fails is told in `error_message`, and the stream goes on.
+        """Answer each request; the error of one is in `error_message`, and the stream goes on.
 
         Raises `ShuttingDown` when the service ends before the caller has.
         """
@@ -254,7 +254,7 @@ class InferenceServicer:
     async def unload(
         self, request: messages.RepositoryModelUnloadRequest, call: Any
     ) -> messages.RepositoryModelUnloadResponse:
-        """Returns when nobody answers for the model; needs the admin token."""
+        """Returns when no version of the model serves; needs the admin token."""
         actor = self._parts.auth.actor(_authorization(call))
         _check_repository(request.repository_name)
         await self._parts.repository.unload(request.model_name, actor)

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol tells of models, as its messages."""
+"""Requests, answers and descriptions of the Open Inference Protocol as its messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from hotswap.predictions import TensorSpec
 
 
 def dims(spec: TensorSpec) -> dict[str, Any]:
-    """A tensor of the graph, as configurations tell it."""
+    """A tensor of the graph, as configurations describe it."""
     return {"name": spec.name, "data_type": data_type(spec.datatype), "dims": spec.shape}
 
 
@@ -130,15 +130,15 @@ def _check_counts(request: messages.ModelInferRequest) -> None:
 
 
 def parameters(where: str, found: Mapping[str, Any]) -> dict[str, Parameter]:
-    """Parameters as plain values; raise `BadRequest` for one that is empty, or that nobody here knows."""
+    """Parameters as plain values; raise `BadRequest` for one that is empty or unknown."""
     if len(found) > MOST_PARAMETERS:
         raise BadRequest(f"{where}: at most {MOST_PARAMETERS} parameters")
     plain: dict[str, Parameter] = {}
     for name, value in found.items():
         kind = value.WhichOneof("parameter_choice")
-        told: Any = getattr(value, kind) if kind else None
-        check_parameter(where, name, told)
-        plain[name] = told
+        content: Any = getattr(value, kind) if kind else None
+        check_parameter(where, name, content)
+        plain[name] = content
     return plain
 
 
@@ -159,8 +159,8 @@ def _typed_inputs(request: messages.ModelInferRequest) -> tuple[Tensor, ...]:
 
 
 def _about(found: messages.ModelInferRequest.InferInputTensor) -> tuple[str, str, list[int]]:
-    """Its name as errors tell it, its datatype and its shape, both checked."""
-    # A shape may be told in a byte an axis: no more of them are looked at than it takes to refuse it.
+    """Its name as errors quote it, its datatype and its shape, both checked."""
+    # A shape may take one byte an axis: no more of them are looked at than it takes to refuse it.
     where, shape = f"input {found.name}", list(found.shape[: MOST_AXES + 1])
     datatype = check_datatype(where, found.datatype)
     count(where, shape)
@@ -211,11 +211,11 @@ def written(response: InferResponse, *, as_raw: bool) -> messages.ModelInferResp
     )
     whole = as_raw or any(each.datatype not in _FIELDS for each in response.outputs)
     for each in response.outputs:
-        told = answer.outputs.add(name=each.name, datatype=each.datatype, shape=each.shape)
+        tensor = answer.outputs.add(name=each.name, datatype=each.datatype, shape=each.shape)
         if whole:
             answer.raw_output_contents.append(tensors.packed(each.data))
         else:
-            getattr(told.contents, _FIELDS[each.datatype]).extend(_flat(each.data))
+            getattr(tensor.contents, _FIELDS[each.datatype]).extend(_flat(each.data))
     return answer
 
 

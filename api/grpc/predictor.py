@@ -46,8 +46,8 @@ def answered(request_id: str, answer: Answer) -> messages.StreamReply:
 
 def failed(request_id: str, error: ServingError) -> messages.StreamReply:
     """The reply of a stream that is an error."""
-    told = messages.Error(code=error.code, message=error.message)
-    return messages.StreamReply(request_id=request_id, error=told)
+    message = messages.Error(code=error.code, message=error.message)
+    return messages.StreamReply(request_id=request_id, error=message)
 
 
 def model(status: ModelStatus) -> messages.Model:

@@ -23,7 +23,7 @@ from telemetry.logs import hide_metadata
 #: of the latter that may send many messages, and hold part of one all the while.
 _CALLS, _LASTING, _STREAMS = 10, 8, 4
 #: Seconds in which calls are still taken when the service ends. The library answers none that it has not yet
-#: handed over when it is told to stop; these were sent before their callers could know.
+#: handed over when it begins to stop; these were sent before their callers could know.
 _LAST_WORDS = 0.2
 #: Seconds that calls have beyond the longest request, when the service ends.
 _GRACE = 5.0
@@ -59,7 +59,7 @@ class Listen:
         """Host and port as the library reads them."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def told(self) -> dict[str, Any]:
+    def described(self) -> dict[str, Any]:
         """What a client has to know, for the run folder."""
         mutual = self.tls is not None and self.tls.client_ca is not None
         return {
@@ -100,7 +100,7 @@ class RpcServer:
             options=(
                 ("grpc.so_reuseport", int(listen.shared)),
                 ("grpc.max_receive_message_length", parts.max_body_bytes),
-                # Otherwise the library takes in more and more of a message that nobody has asked for yet.
+                # Otherwise the library takes in more and more of a message that is not read yet.
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.server_handshake_timeout_ms", patience),
                 # A client without power would keep its streams for hours.
@@ -138,7 +138,7 @@ class RpcServer:
         return port
 
     def drain(self) -> None:
-        """Begin to end: watchers are told, idle streams end, and in a moment no more calls are taken.
+        """Begin to end: watchers get the state, idle streams end, and in a moment no more calls are taken.
 
         Those under way are answered.
         """

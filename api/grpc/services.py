@@ -16,7 +16,7 @@ from hotswap.dataplane import ModelWait
 
 
 def register(services: Services, parts: ServiceParts) -> None:
-    """Offer them. A call that tells of each picture by itself is let in where there is no room for one."""
+    """Offer them. A call that reports each picture by itself is admitted even without room for one."""
     pictures = Pictures(parts.data_plane, parts.request_timeout, parts.recorder)
     arriving = ModelWait(parts.data_plane, parts.view, parts.schedule)
     vectors = modelmora.ModelInference(pictures, arriving)
@@ -73,7 +73,7 @@ def _oip(services: Services, parts: ServiceParts) -> None:
 
 
 def _reflection(services: Services, _: ServiceParts) -> None:
-    """Tells of every service that stands before it."""
+    """Describe every service registered before it."""
     servicer = reflection.aio.ReflectionServicer((*services.names, REFLECTION))
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
@@ -85,7 +85,7 @@ def _reflection(services: Services, _: ServiceParts) -> None:
 
 Register = Callable[[Services, ServiceParts], None]
 
-#: In this order; reflection, which tells of the others, comes last.
+#: In this order; reflection, which describes the others, comes last.
 REGISTER: tuple[Register, ...] = (_health, _oip, register, _reflection)
 
 

@@ -47,7 +47,7 @@ def read(files: TlsFiles) -> Pem:
 
 
 def check(files: TlsFiles) -> None:
-    """Raise `BadCertificate` unless the files can be read and belong together; the library would not tell."""
+    """Raise `BadCertificate` unless the files can be read and belong together; the library is silent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         _readable(files.certificate, files.key)

@@ -50,7 +50,7 @@ class Canvas:
 
 
 def _pixels(owner: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The memory of an image, as `owner`, which keeps it, tells where it lies."""
+    """The memory of an image, at the address that `owner` gives, which keeps it."""
     array = _ArrowArray.from_address(_address_in(owner, b"arrow_array"))
     address = array.children[0].contents.buffers[1]
     memory = (ctypes.c_uint8 * (4 * size[0] * size[1])).from_address(address)

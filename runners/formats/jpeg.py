@@ -1,4 +1,4 @@
-"""JPEGs: told to be whole by what the coded data hold, never by their last bytes.
+"""JPEGs: whole when the coded data hold all pixels, whatever their last bytes are.
 
 The decoder gets the segments that pixels depend on and nothing else, so that only what it says of the
 coded data is left to judge. Two things it does not say are counted here: scans that are missing and
@@ -327,6 +327,6 @@ def _plain(code: int, body: bytes, components: int) -> bytes | None:
         return body
     if not body.startswith(b"Adobe") or len(body) < 12:
         return None
-    # Codes that nobody has defined mean what decoders take them for.
+    # Undefined codes mean what decoders take them for.
     transform = 0 if not body[11] else 2 if components == 4 else 1
     return body[:11] + bytes([transform])

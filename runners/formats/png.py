@@ -45,7 +45,7 @@ class _Header:
 
     @property
     def rows_size(self) -> int:
-        """How many bytes the rows have, each with the byte that tells its filter."""
+        """How many bytes the rows have, each with the byte of its filter."""
         passes = _PASSES if self.interlaced else ((0, 0, 1, 1),)
         total = 0
         for left, top, across, down in passes:
@@ -195,7 +195,7 @@ class Png:
         elif chunk.kind == b"iCCP" and chunk.right:
             self._profile = bytes(chunk.body)
         elif chunk.kind[:1].isupper():
-            raise BadPicture(f"the PNG needs a chunk {_name(chunk.kind)} to be read, which nobody here knows")
+            raise BadPicture(f"the PNG needs a chunk {_name(chunk.kind)} that is not known here")
 
 
 class _Pieces:
@@ -223,7 +223,7 @@ class _Pieces:
         return self._at
 
     def seek(self, at: int) -> int:
-        """Stay: nobody may go anywhere else."""
+        """Stay: there is no other place to go."""
         if at != self._at:
             raise OSError("a PNG that is made while it is read cannot be wound")
         return at
@@ -283,7 +283,7 @@ def _rows(*parts: bytes) -> bytes:
 def _inflated(coded: bytes, size: int) -> Iterator[bytes]:
     """The first `size` bytes of what was packed, in pieces; raises `BadPicture` where there are fewer.
 
-    More of them are nobody's business. A checksum that is there has to be right.
+    Further ones are not read. A checksum that is there has to be right.
     """
     inflater, wanted = zlib_ng.decompressobj(), size
     slices = [memoryview(coded)[at : at + _SLICE] for at in range(0, len(coded), _SLICE)]

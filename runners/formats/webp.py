@@ -1,4 +1,4 @@
-"""WebPs: their chunks are told apart here, and the decoder gets those that pixels depend on."""
+"""WebPs: their chunks are separated here, and the decoder gets those that pixels depend on."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a WebP's canvas in pixels; None when the header does not tell."""
+    """Width and height of a WebP's canvas in pixels; None when the header does not say."""
     chunk = data[12:16]
     if len(data) < 30:
         return None
