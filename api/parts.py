@@ -1,4 +1,4 @@
-"""What every wire calls: one object, built once, when the worker starts."""
+"""The parts that every wire uses: one object, built once, at the start of the worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hotswap.status import StateView
 
 
 class WireMetrics(Protocol):
-    """The metrics as wires see them."""
+    """The metrics for the wires."""
 
     def called(self, method: str, code: str, seconds: float) -> None:
         """Count one finished gRPC call."""
@@ -35,9 +35,9 @@ class WireMetrics(Protocol):
 class ServiceParts:
     """The parts of one worker. Times are in seconds, sizes in bytes.
 
-    `recorder` records the outcome of each inference. `check_room` raises `Overloaded` before a body is read
-    in vain. `not_ready` is why a required model has no serving version, None when all have one. `bodies`
-    bounds what is held of requests at once.
+    `recorder` records the outcome of each inference. `check_room` raises `Overloaded` before a body is
+    read. `not_ready` returns why a required model has no serving version, None when all have one. `bodies`
+    bounds the bytes of requests in memory.
     """
 
     view: StateView
@@ -60,5 +60,5 @@ class ServiceParts:
     swap_timeout: float
 
 
-#: Routes are built before the worker starts, so each request asks for the parts.
+#: Routes are built before the worker starts, so each request calls it.
 GetParts = Callable[[], ServiceParts]

@@ -1,4 +1,4 @@
-"""FastAPI's routes within our limits: JSON of at most 64 kB, read before the deadline, after the token."""
+"""FastAPI routes within our limits: the token first, then at most 64 kB of JSON are read in time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 class _SmallRequest(Request):
     async def body(self) -> bytes:
-        """The body, expanded where it came compressed; raises as `read_small`, and `UnsupportedMediaType`."""
+        """The decompressed body. Raises as `read_small` does, and `UnsupportedMediaType`."""
         if not hasattr(self, "_body"):
             media = self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
             if media != "application/json":
@@ -34,21 +34,21 @@ class _SmallRequest(Request):
 
 
 class SmallBodyRoute(APIRoute):
-    """A route whose body is JSON; what does not fit is our `BadRequest`. What takes GET takes HEAD, too."""
+    """A route with a JSON body; an invalid one becomes our `BadRequest`. A GET route also accepts HEAD."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See Starlette's `Route`."""
         return super().matches(self._as_get(scope))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See Starlette's `Route`. The server leaves the body of a HEAD out."""
+        """See Starlette's `Route`. The server omits the body of a HEAD."""
         await super().handle(self._as_get(scope), receive, send)
 
     def _as_get(self, scope: Scope) -> Scope:
         return {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
 
     def get_route_handler(self) -> Handler:
-        """FastAPI's handler, with a request that reads no more than it may."""
+        """FastAPI's handler, with a request that reads a limited body."""
         handle = super().get_route_handler()
 
         async def within_limits(request: Request) -> Response:
@@ -71,7 +71,7 @@ def _explained(findings: Sequence[Any]) -> str:
 
 
 def admin_route(auth: Callable[[], AdminAuth]) -> type[SmallBodyRoute]:
-    """Routes for the holder of the admin token: it is looked at before the body is read.
+    """Routes that need the admin token, which is checked before the body is read.
 
     The endpoint reads the actor from `request.state.actor`. Raises as `AdminAuth.check`.
     """
