@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 _OURS = ("OKAWARI_", "BENTOML_", "PROMETHEUS_")
-_PLAIN = ("PORT", "WORKERS", "GRPC_PORT")
+#: The last: a start that may not keep what it has compiled takes seconds longer.
+_PLAIN = ("PORT", "WORKERS", "GRPC_PORT", "PYTHONDONTWRITEBYTECODE")
 #: How many workers a service has whose test does not say. TEST_WORKERS runs the whole suite with several.
 _WORKERS = os.environ.get("TEST_WORKERS") or "1"
 #: From a place of its own in each run, so that two runs on one machine meet rarely; none comes twice soon.
