@@ -49,6 +49,7 @@ def test_every_public_name_is_there_and_no_other():
         okawari.wishes  # noqa: B018
 
 
+@pytest.mark.process
 def test_import_is_quick_until_a_name_is_used():
     code = "import sys, okawari; assert not {'numpy', 'pydantic'} & set(sys.modules); okawari.Family"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30, cwd=ROOT)

@@ -41,7 +41,7 @@ class TestNotes:
         told = words(folder)
         assert "code:v1 was not imported" in told
         assert "it brings bad luck \\x1b[31m\n" in told
-        assert "Mend the files here" in told
+        assert "Repair the files here" in told
         assert "2026-01-02 00:00:00 UTC" in told
         assert (folder / "IMPORT-FAILED.txt").stat().st_mode & 0o777 == 0o644
 
