@@ -121,6 +121,7 @@ def test_a_slow_copy_is_served_only_when_it_is_whole(
     assert watching.end() == 0
 
 
+@pytest.mark.timeout(2 * LIMIT)  # six trials, one after the other, each of which gives way to all others
 def test_broken_versions_get_notes_the_old_one_serves_on_and_mending_cures_them(
     make_service: Start, store: Store, drop: Path, watch: Watch
 ) -> None:
@@ -140,6 +141,8 @@ def test_broken_versions_get_notes_the_old_one_serves_on_and_mending_cures_them(
 
         for version, source in good.items():
             _copy(source, drop / "m" / version)
+        for version in good:
+            until((store.models / "m" / version / "model.yaml").exists, f"{version} is imported")
         load.sees("v4")
         until(lambda: not list(drop.rglob(f"*{_NOTE}*")), "all notes were taken back")
     assert set(service.states()) == {"v1", "v2", "v3", "v4"}
