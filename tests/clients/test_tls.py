@@ -77,7 +77,7 @@ def test_python_over_grpc(secret: Secret) -> None:
     for less in (("--ca", secret.authority), ()):
         with pytest.raises(AssertionError, match="UNAVAILABLE: "):
             run(*ask, *less, cwd=ROOT)
-    with pytest.raises(AssertionError, match="belong together"):
+    with pytest.raises(AssertionError, match="need each other"):
         run(*ask, *own, cwd=ROOT)
 
 

@@ -40,7 +40,7 @@ def take(page: Page, step: str) -> str:
         page.click("#example")
     else:
         page.set_input_files("#file", step)
-    return f"!['', 'asking …'].includes({_TOLD})"
+    return f"!['', 'predicting …'].includes({_TOLD})"
 
 
 def shown(page: Page, step: str) -> object:
