@@ -23,9 +23,12 @@ def test_swapping_a_heavy_model_holds_no_memory(make_service: Start, store: Stor
     seen = [without]
     for swap in range(2, SIZES.memory_swaps + 1):
         seen.append(_resident_after_swap(service, swap, "v2" if swap % 2 == 0 else "v1"))
-    grown = seen[-1] - without
+    # One reading may come while a thread holds a few megabytes for the moment; what is lost stays in all.
+    grown = min(seen[-5:]) - without
     print(f"{without / 1e6:.1f} MB after the 1st swap, {seen[-1] / 1e6:.1f} after {len(seen)}")
-    assert grown <= 0.05 * SIZES.memory_bytes * service.count, [round(each / 1e6) for each in seen]
+    assert grown <= 0.05 * SIZES.memory_bytes * service.count, " ".join(
+        str(round(each / 1e6)) for each in seen
+    )
 
 
 def _resident_after_swap(service: Service, swap: int, version: str) -> int:
