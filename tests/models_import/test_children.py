@@ -52,7 +52,7 @@ def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(archives, "LIMIT", 0.001)
     (tmp_path / "code.tar").touch()
     with pytest.raises(ImportRefused, match=r"it was not unpacked within 0\.001 s"):
-        unpack(tmp_path / "code.tar", tmp_path, Bound(1, ""))
+        unpack(tmp_path / "code.tar", tmp_path, Bound(1, ""), "tar")
 
 
 @pytest.mark.process
