@@ -124,6 +124,7 @@ class Okawari:
         # Before the pid file names this process: the default action of SIGHUP would end it.
         supervisor.take_over_hangup(RUN)
         supervisor.replace_lost_workers(RUN)
+        supervisor.fork_workers()
         try:
             RUN.claim()
             _check_http()
@@ -136,6 +137,8 @@ class Okawari:
     async def start(self) -> None:
         """In each worker: build the parts and wait until the required models serve, or `start_timeout`."""
         global _worker  # noqa: PLW0603 - one worker, one process
+        # A worker's environment is the process manager's, with BentoML's folder in it.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(RUN.metrics)
         _worker = Worker(SETTINGS, RUN, BODIES, CONNECTIONS)
         PredictInput.parts = _worker.parts
         # Cached, since BentoML would inspect and wrap the methods for every request.

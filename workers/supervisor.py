@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from workers import fork
 from workers.run_folder import RunFolder
 
 logger = logging.getLogger("bentoml.okawari.replacing")
@@ -176,3 +177,11 @@ def replace_lost_workers(run: RunFolder) -> None:
         take_over(run.came_up, time.monotonic)
     except (ImportError, AttributeError) as error:
         logger.warning("lost workers are replaced only as the process manager does it: %s", error)
+
+
+def fork_workers() -> None:
+    """Fork workers; where that is not possible each is a new Python, which starts later and needs more."""
+    try:
+        fork.take_over()
+    except (ImportError, AttributeError) as error:
+        logger.warning("workers are not forked, and start more slowly: %s", error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,18 @@ from tests.e2e.stores import Store
 from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+
+
+def test_workers_are_forked_from_the_master_also_when_they_are_replaced(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    until(lambda: _serving(service) == 2, "both workers serve")
+    os.kill(service.workers()[0].pid, signal.SIGKILL)
+    until(lambda: _serving(service) == 2, "the lost worker is replaced")
+    commands = [Path(f"/proc/{state.pid}/cmdline").read_bytes() for state in service.workers()]
+    assert commands == 2 * [Path(f"/proc/{service.pid}/cmdline").read_bytes()]
 
 
 def test_figures_survive_a_killed_worker(make_service: Start, store: Store) -> None:
