@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "models_import": ({"common", "hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
     "okawari": ({"hotswap", "runners"}, set()),
     "registry": ({"common", "hotswap"}, set()),
-    "workers": ({"common", "hotswap"}, {"circus"}),
+    "workers": ({"common", "hotswap"}, {"circus", "psutil"}),
     "telemetry": ({"common", "hotswap"}, {"prometheus_client", "orjson"}),
     "api": (
         {"common", "hotswap", "registry", "telemetry"},

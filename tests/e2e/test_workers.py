@@ -26,9 +26,16 @@ def test_workers_are_forked_from_the_master_also_when_they_are_replaced(
     store.add("v1", 1)
     service = make_service(store.home, WORKERS="2").ready()
     until(lambda: _serving(service) == 2, "both workers serve")
-    os.kill(service.workers()[0].pid, signal.SIGKILL)
-    until(lambda: _serving(service) == 2, "the lost worker is replaced")
-    commands = [Path(f"/proc/{state.pid}/cmdline").read_bytes() for state in service.workers()]
+    killed = service.workers()[0].pid
+    os.kill(killed, signal.SIGKILL)
+    pids: list[int] = []
+
+    def replaced() -> bool:
+        pids[:] = [state.pid for state in service.workers()]
+        return len(pids) == 2 and killed not in pids
+
+    until(replaced, "the lost worker is replaced")
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
     assert commands == 2 * [Path(f"/proc/{service.pid}/cmdline").read_bytes()]
 
 
