@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,26 @@ def entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fork, "WORKER", ["-m", "tests.workers.forked"])
 
 
+@pytest.fixture(autouse=True)
+def none_stays() -> Iterator[None]:
+    """A test that fails leaves no worker behind: it would hold the output of the tests open."""
+    yield
+    for worker in _started:
+        if worker.poll() is None:
+            worker.kill()
+            worker.wait()
+    _started.clear()
+
+
+_started: list[Any] = []
+
+
 def _start(folder: Path, ending: str, **environment: str) -> Any:
     command = [sys.executable, "-m", "tests.workers.forked", str(folder / "report"), ending]
-    return fork.start(command, cwd=str(folder), env=environment, preexec_fn=os.setsid, close_fds=False)
+    _started.append(
+        fork.start(command, cwd=str(folder), env=environment, preexec_fn=os.setsid, close_fds=False)
+    )
+    return _started[-1]
 
 
 def _ended(worker: Any) -> int:
