@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PARTS: Final = ("steady", "swap", "memory", "wires")
+PARTS: Final = ("start", "steady", "swap", "memory", "wires")
 _EXAMPLES = """
 examples:
   python -m benchmarks.run                            everything; about eight minutes

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.figures import Spread
 from benchmarks.remembering import MemoryResult
+from benchmarks.starting import StartResult
 from benchmarks.steady import Case, SizeResult
 from benchmarks.swapping import SwapResult
 from benchmarks.wires import Wire
@@ -22,6 +23,20 @@ def write(folder: Path, document: dict[str, Any]) -> Path:
     path = folder / f"{document['machine']['at'].replace(':', '').replace('+0000', 'Z')}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     return path
+
+
+def starts(results: Iterable[StartResult]) -> list[dict[str, Any]]:
+    """Start and memory."""
+    return [
+        {
+            "workers": result.workers,
+            "first_answer_s": Spread.of(result.seconds).as_json(),
+            "first_answer_of_plain": result.start_ratio.as_json(),
+            "proportional_mb": Spread.of(result.proportional).as_json(),
+            "proportional_of_plain": result.memory_ratio.as_json(),
+        }
+        for result in results
+    ]
 
 
 def steady(results: Iterable[SizeResult]) -> list[dict[str, Any]]:

@@ -12,12 +12,30 @@ from benchmarks.aims import Aim
 from benchmarks.figures import Spread, percentile
 from benchmarks.machine import cores
 from benchmarks.remembering import MemoryResult
+from benchmarks.starting import StartResult
 from benchmarks.steady import SizeResult
 from benchmarks.swapping import SwapResult
 from benchmarks.wires import CONCURRENCY, Wire
 
 #: The share of the cores that the limit must have had for its throughput to mean something.
 _ENOUGH = 0.9
+
+
+def show_starts(console: Console, results: Iterable[StartResult]) -> None:
+    """Start and memory."""
+    console.print("\n[bold]Start[/] (beside one plain Python that loads the model and runs it once)")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("workers", "first answer s", "x plain", "PSS of all MB", "x plain"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            str(result.workers),
+            Spread.of(result.seconds).text(2),
+            result.start_ratio.text(2),
+            Spread.of(result.proportional).text(0),
+            result.memory_ratio.text(2),
+        )
+    console.print(table)
 
 
 def show_steady(console: Console, results: Iterable[SizeResult]) -> None:

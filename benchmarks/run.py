@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import machine, models, pictures, record, remembering, report, swapping
+from benchmarks import machine, models, pictures, record, remembering, report, starting, swapping
 from benchmarks.aims import Aim, steady_aims, swap_aims
 from benchmarks.bring import bring
 from benchmarks.limit import Limit
@@ -19,6 +19,7 @@ from benchmarks.models import Subject
 from benchmarks.options import Options, parse
 from benchmarks.remembering import MemoryResult
 from benchmarks.serving import Service, quiet_environment
+from benchmarks.starting import StartResult
 from benchmarks.steady import CONCURRENCY, SizeResult, Steady
 from benchmarks.swapping import SwapResult
 from benchmarks.wires import Wire, Wires
@@ -52,6 +53,8 @@ class Bench:
         at = self.document["machine"]
         self.console.print(f"{at['cores']} cores of {at['processor']}, load {at['load_before']}")
         self.console.print(f"{self.subject.about}, commit {at['commit']}")
+        if "start" in self.options.parts:
+            self._take_starts()
         if "steady" in self.options.parts:
             self._take_steady()
         if "swap" in self.options.parts:
@@ -60,8 +63,14 @@ class Bench:
             self._take_memory()
         if "wires" in self.options.parts:
             self._take_wires()
-        report.show_aims(self.console, self.aims)
+        if self.aims:
+            report.show_aims(self.console, self.aims)
         self.console.print(f"\n{record.write(self.options.results, self.document)}")
+
+    def _take_starts(self) -> None:
+        results = self._starts()
+        report.show_starts(self.console, results)
+        self.document["starts"] = record.starts(results)
 
     def _take_steady(self) -> None:
         results = self._steady()
@@ -98,6 +107,23 @@ class Bench:
                     for step in wires.round(limit, self.options.seconds):
                         tell(step)
             return wires.wires
+
+    def _starts(self) -> list[StartResult]:
+        home = self._home("start", [self.subject.version(self.room / "start", "v1")])
+        rounds = self.options.rounds
+        with self._progress("start", rounds * len(self.workers)) as tell:
+            return [
+                starting.measure(
+                    home,
+                    count,
+                    weights=self.subject.weights,
+                    model=self.subject.name,
+                    picture=self.small[0],
+                    rounds=rounds,
+                    tell=tell,
+                )
+                for count in self.workers
+            ]
 
     def _steady(self) -> list[SizeResult]:
         large = pictures.large(self.small)

@@ -46,6 +46,13 @@ class Service:
         return f"http://{HOST}:{self.port}"
 
     @property
+    def master(self) -> int:
+        """The process that has started the workers."""
+        if self._process is None:
+            raise RuntimeError("the service does not run")
+        return self._process.pid
+
+    @property
     def pids(self) -> list[int]:
         """Its workers' processes, in a fixed order."""
         return sorted(state.pid for state in RunFolder(self.home).worker_states())
@@ -98,7 +105,7 @@ class Service:
             states = RunFolder(self.home).worker_states()
             if sum(state.ready for state in states) == self.workers and self._answers():
                 return
-            time.sleep(0.1)
+            time.sleep(0.02)
         raise RuntimeError(f"the service did not start: {self._log.read_text()[-2000:]}")
 
     def _answers(self) -> bool:
