@@ -204,8 +204,10 @@ class Worker:
         required = self.reconciler.view.required
         if required is None:
             return "no model serves yet: import one with `okawari import` or `bentoml models import`"
-        missing = ", ".join(self.reconciler.view.not_serving(required))
-        return f"nothing serves yet for {missing}; GET /models shows why"
+        view = self.reconciler.view
+        missing = {name: view.reason(name) for name in view.not_serving(required)}
+        reasons = [f"{name} ({reason})" if reason else name for name, reason in missing.items()]
+        return f"nothing serves yet for {', '.join(reasons)}; GET /models shows why"
 
     def _check_room(self) -> None:
         """Raise `Overloaded` when a request would be refused anyway."""

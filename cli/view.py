@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hotswap.desired import DesiredState
-from hotswap.repository import ModelInfo, VersionInfo
-from hotswap.tags import LATEST, natural_key
+from hotswap.repository import ModelInfo, VersionInfo, resolve
+from hotswap.tags import LATEST, alias_of, natural_key
 from workers.run_folder import GenerationState, ModelState, WorkerState
 
 AVAILABLE = "available"
@@ -69,8 +69,12 @@ def _model(
         generation=max((state.generation or 0 for state in states), default=0) or None,
         revision=wanted.revision if wanted else 0,
         reason=stored.pointer if stored else "not in the store",
-        versions=tuple(_versions(stored, states, _Target(target, stored.latest if stored else None, up))),
+        versions=tuple(_versions(stored, states, _Target(target, _meant(target, stored), up))),
     )
+
+
+def _meant(target: str | None, stored: ModelInfo | None) -> str | None:
+    return None if target is None else resolve(target, stored).version
 
 
 def _same(versions: Sequence[str | None]) -> str | None:
@@ -82,16 +86,16 @@ class _Target:
     """A model's target, and the version that it resolves to."""
 
     target: str | None
-    latest: str | None
+    meant: str | None
     up: bool
 
     def why_not(self, version: str) -> str:
         """Why an available version is not serving."""
-        wanted = self.latest if self.target == LATEST else self.target
         if self.target is None:
             return "the model is not selected by OKAWARI_SERVE"
-        if version != wanted:
-            return f"the target is {self.target}" + (f" ({wanted})" if self.target == LATEST else "")
+        if version != self.meant:
+            moves = self.target == LATEST or alias_of(self.target) is not None
+            return f"the target is {self.target}" + (f" ({self.meant})" if moves else "")
         return "about to be loaded" if self.up else "the service is down"
 
 

@@ -20,7 +20,7 @@ from hotswap.errors import (
 from hotswap.repository import ModelInfo, ModelRepository, resolve
 from hotswap.schedule import Schedule
 from hotswap.status import StateView
-from hotswap.tags import LATEST, BadTag, ModelTag, as_version, check_word
+from hotswap.tags import LATEST, BadTag, ModelTag, alias_of, as_target, as_version
 
 
 def check_not_superseded(name: str, made: DesiredModel, now: DesiredModel | None) -> None:
@@ -198,20 +198,17 @@ class Control:
 
     def _checked_target(self, change: TargetChange) -> str:
         info = self._info(change.name)
-        if change.target.strip().lower() == LATEST:
-            return LATEST
         versions = info.versions if info else {}
-        target = self._word(as_version(change.target, versions))
-        if target not in versions:
+        try:
+            target = as_target(change.target, versions)
+        except BadTag as error:
+            raise BadRequest(str(error)) from None
+        found = resolve(target, info or ModelInfo(change.name, None, {}))
+        if alias_of(target) is not None and found.version is None:
+            raise VersionNotFound(found.reason or f"nothing is named by {target}")
+        if target != LATEST and alias_of(target) is None and target not in versions:
             raise VersionNotFound(f"there is no version {target} of {change.name}")
         return target
-
-    @staticmethod
-    def _word(target: str) -> str:
-        try:
-            return check_word("target", target)
-        except BadTag as error:
-            raise BadRequest(f"{error}; or {LATEST!r}") from None
 
     def _edit(
         self, name: str, edit: Edit, check: Callable[[], None] = lambda: None

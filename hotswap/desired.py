@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from hotswap.tags import LATEST, as_version, check_word
+from hotswap.tags import LATEST, as_target, check_word
 
 
 class _Part(BaseModel):
@@ -20,7 +20,7 @@ def _name(text: str) -> str:
 
 
 def _a_target(text: str) -> str:
-    return text if text == LATEST else check_word("version", text)
+    return as_target(text)
 
 
 Name = Annotated[str, AfterValidator(_name)]
@@ -127,7 +127,7 @@ def _named(name: str, part: str) -> str:
 
 def _target(target: str, part: str) -> str:
     try:
-        return target if target == LATEST else check_word("version", as_version(target))
+        return as_target(target)
     except ValueError as error:
         raise BadServe(f"OKAWARI_SERVE: {part!r}: {error}") from None
 

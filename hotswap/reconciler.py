@@ -15,7 +15,7 @@ from hotswap.events import Observer, Swap, notify
 from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
 from hotswap.observed import ObservedState
 from hotswap.plan import Load, Unload, Want, plan, want
-from hotswap.repository import ModelRepository
+from hotswap.repository import ModelRepository, resolve
 from hotswap.rollout import Rollout
 from hotswap.runner import Loader
 from hotswap.schedule import Schedule
@@ -69,6 +69,7 @@ class Reconciler:
             wake=wake,
         )
         self._publications = PublicationLog(desired, observer)
+        self._reasons: dict[str, str | None] = {}
         self.on_step: list[Callable[[], None]] = [self.view.changed]
 
     def wake(self) -> None:
@@ -146,13 +147,22 @@ class Reconciler:
     def _want(self, name: str, model: DesiredModel) -> Want:
         observed = self.observed
         info = observed.models.get(name)
-        version = observed.version_to_follow(name) or observed.resolved(name, model.target)
+        version = observed.version_to_follow(name) or self._resolved(name, model.target)
         return want(
             name,
             version,
             model.last_good if info is not None and model.last_good in info.versions else None,
             refused=version is not None and self._refused_elsewhere(name, version, model.revision),
         )
+
+    def _resolved(self, name: str, target: str) -> str | None:
+        """What a target means now; a reason for none is logged once."""
+        found = resolve(target, self.observed.models.get(name))
+        if found.reason != self._reasons.get(name) and name in self.observed.models:
+            self._reasons[name] = found.reason
+            if found.reason is not None:
+                logger.warning("%s: %s; what serves now stays", name, found.reason)
+        return found.version
 
     def _refused_elsewhere(self, name: str, version: str, revision: int) -> bool:
         """Whether no version answers here and a living worker refuses this one."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from hotswap.manifest import Measured, ModelConfig
-from hotswap.tags import LATEST, ModelTag
+from hotswap.tags import ALIAS_SIGN, LATEST, PRODUCTION, ModelTag, alias_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,15 @@ class VersionInfo:
 class ModelInfo:
     """What a look says of one model. `latest` is what BentoML's pointer names, if that exists.
 
-    `pointer` is None when all is well with it, else what is wrong and what fixes it.
+    `pointer` is None when all is well with it, else what is wrong and what fixes it. `aliases` says which
+    version each alias of the registry names, `production` among them.
     """
 
     name: str
     latest: str | None
     versions: Mapping[str, VersionInfo]
     pointer: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +93,23 @@ class Resolved:
 
 
 def resolve(target: str, model: ModelInfo | None) -> Resolved:
-    """Say which version a target (`latest` or an exact version) means; pure."""
+    """Say which version a target (`latest`, an alias or an exact version) means; pure."""
     if model is None:
         return Resolved(None, "the model is not in the store")
     if target == LATEST:
         return Resolved(model.latest, model.pointer)
+    if (alias := alias_of(target)) is not None:
+        return _aliased(alias, model)
     if target in model.versions:
         return Resolved(target)
     return Resolved(None, f"version {target} is not in the store")
+
+
+def _aliased(alias: str, model: ModelInfo) -> Resolved:
+    version = model.aliases.get(alias)
+    if version is None:
+        kind = "production model" if alias == PRODUCTION else f"alias {alias}"
+        return Resolved(None, f"No {kind} found in registry for {model.name}")
+    if version not in model.versions:
+        return Resolved(None, f"version {version}, which {ALIAS_SIGN}{alias} names, is not in the store")
+    return Resolved(version)

@@ -12,7 +12,7 @@ from hotswap.backoff import Failure
 from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import Generation, State
 from hotswap.observed import ObservedState
-from hotswap.repository import ModelInfo, VersionInfo
+from hotswap.repository import ModelInfo, VersionInfo, resolve
 from hotswap.schedule import Schedule
 from hotswap.slot import Routing, Slot
 from hotswap.tags import ModelTag, natural_key
@@ -134,6 +134,10 @@ class StateView:
         slots = self._observed.slots
         return [name for name in names if (slot := slots.get(name)) is None or slot.current is None]
 
+    def reason(self, name: str) -> str | None:
+        """Why the target of a model means no version, or what is wrong in the store; None if nothing is."""
+        return _reason(self._observed.models.get(name), self.desired.model(name))
+
     def is_current(self, name: str) -> bool:
         """Whether this process can answer for a model as all workers have decided."""
         slot = self._observed.slots.get(name)
@@ -241,7 +245,8 @@ def _reason(info: ModelInfo | None, desired: DesiredModel | None) -> str | None:
         return "not in the store"
     if desired is not None and desired.unloaded:
         return "unloaded: it answers again when it is loaded or its target is set"
-    return info.pointer
+    meant = resolve(desired.target, info) if desired is not None else None
+    return (meant and meant.reason) or info.pointer
 
 
 def _version(

@@ -7,6 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 LATEST = "latest"
+#: What stands before the name of an alias where a target is given: `@production`.
+ALIAS_SIGN = "@"
+PRODUCTION = "production"
 
 # BentoML's rule for names and versions: at most 63 lower-case characters, alphanumeric at both ends.
 _WORD = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
@@ -55,6 +58,27 @@ def as_version(text: str | int, known: Collection[str] = ()) -> str:
     if word.isdecimal() and word.isascii() and word not in known:
         return f"v{word}"
     return word
+
+
+def as_target(text: str | int, known: Collection[str] = ()) -> str:
+    """Read a target: `latest`, an alias as `@name`, or a version as `as_version` reads it.
+
+    Raises `BadTag`, which says what is allowed.
+    """
+    word = as_version(text, known)
+    if word == LATEST:
+        return LATEST
+    try:
+        if word.startswith(ALIAS_SIGN):
+            return ALIAS_SIGN + check_word("alias", word.removeprefix(ALIAS_SIGN))
+        return check_word("target", word)
+    except BadTag as error:
+        raise BadTag(f"{error}; or {LATEST!r}, or an alias such as {ALIAS_SIGN}{PRODUCTION}") from None
+
+
+def alias_of(target: str) -> str | None:
+    """The alias that a target names; None where it names none."""
+    return target.removeprefix(ALIAS_SIGN) if target.startswith(ALIAS_SIGN) else None
 
 
 def natural_key(version: str) -> tuple[tuple[int, int | str], ...]:

@@ -91,7 +91,9 @@ class ModelsBody(BaseModel):
 class TargetBody(BaseModel, extra="forbid"):
     """The body of `PUT /models/{name}/target`."""
 
-    target: str | StrictInt = Field(description="`latest` or a version; an integer n means vn")
+    target: str | StrictInt = Field(
+        description="`latest`, an alias such as `@production`, or a version; an integer n means vn"
+    )
     expected_current: str | StrictInt | None = Field(
         default=None, description="refuse if another version is serving"
     )

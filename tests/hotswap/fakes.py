@@ -100,6 +100,7 @@ class FakeSource:
     models: dict[str, dict[str, str]] = field(default_factory=dict)
     latest: dict[str, str | None] = field(default_factory=dict)
     settled: dict[ModelTag, Verified | Exception] = field(default_factory=dict)
+    aliases: dict[str, dict[str, str]] = field(default_factory=dict)
     away: bool = False
     looks: int = 0
     during_look: Callable[[], None] = lambda: None
@@ -139,7 +140,8 @@ class FakeSource:
         there = self.models[name].copy()  # at once: a test may add one while a thread looks
         versions = {version: VersionInfo(version, digest) for version, digest in there.items()}
         latest = self.latest.get(name)
-        return ModelInfo(name, latest, versions, None if latest else "latest is empty")
+        problem = None if latest else "latest is empty"
+        return ModelInfo(name, latest, versions, problem, dict(self.aliases.get(name, {})))
 
 
 class FakeObserver(Observer):
