@@ -1,4 +1,4 @@
-"""A model that follows an alias serves the version that the alias names in the registry, and moves with it."""
+"""A model that follows an alias serves the version which the alias names in the registry, and moves along."""
 
 from __future__ import annotations
 
