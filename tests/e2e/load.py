@@ -100,6 +100,7 @@ class Load:
         until(
             lambda: any(shot.begun >= begun and shot.claimed == version for shot in self._shots[-50:]),
             f"an answer of {version}",
+            seconds=240,  # an import gives way to everything else that runs on the machine
         )
 
     def _send(self, fresh: bool) -> None:
