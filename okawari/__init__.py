@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from hotswap.manifest import BadManifest, ModelConfig
     from hotswap.predictions import Box, Detection, Options, Picture, Prediction
     from hotswap.tags import ModelTag
+    from okawari.model_registry_service import ModelRegistryService
+    from registry.entries import RegistryEntry
     from runners.boxes import as_detections
     from runners.families.base import Family, Found, Outputs, Parameters, expect, only
     from runners.geometry import Geometry
@@ -23,6 +25,8 @@ _HOMES = {
     "hotswap.manifest": ("BadManifest", "ModelConfig"),
     "hotswap.predictions": ("Box", "Detection", "Options", "Picture", "Prediction"),
     "hotswap.tags": ("ModelTag",),
+    "okawari.model_registry_service": ("ModelRegistryService",),
+    "registry.entries": ("RegistryEntry",),
     "runners.boxes": ("as_detections",),
     "runners.families.base": ("Family", "Found", "Outputs", "Parameters", "expect", "only"),
     "runners.geometry": ("Geometry",),
@@ -38,12 +42,14 @@ __all__ = [
     "Geometry",
     "ModelConfig",
     "ModelFailed",
+    "ModelRegistryService",
     "ModelTag",
     "Options",
     "Outputs",
     "Parameters",
     "Picture",
     "Prediction",
+    "RegistryEntry",
     "ServingError",
     "VersionFailed",
     "as_detections",

@@ -11,12 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {
+    "adapters",
     "api",
     "bootstrap",
     "cli",
     "common",
     "evaluation",
     "hotswap",
+    "migrations",
     "models_import",
     "okawari",
     "registry",
@@ -37,8 +39,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "evaluation": ({"common", "hotswap", "runners"}, {"numpy"}),
     "models_import": ({"common", "hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
-    "okawari": ({"hotswap", "runners"}, set()),
     "registry": ({"common", "hotswap"}, set()),
+    "adapters": ({"common", "hotswap", "migrations", "registry"}, {"sqlalchemy", "alembic"}),
+    "migrations": ({"adapters"}, {"sqlalchemy", "alembic"}),
+    "okawari": ({"adapters", "hotswap", "registry", "runners"}, set()),
     "workers": ({"common", "hotswap"}, {"circus", "psutil"}),
     "telemetry": ({"common", "hotswap"}, {"prometheus_client", "orjson"}),
     "api": (

@@ -1,0 +1,1 @@
+"""The model registry in SQLite or PostgreSQL, by SQLAlchemy Core. Needs okawari[sql]."""

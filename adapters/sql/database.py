@@ -1,0 +1,139 @@
+"""Connections to SQLite and PostgreSQL: short timeouts, one kind of error, no password in any text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from registry.errors import RegistryUnavailable
+
+#: Seconds until a database that does not answer is given up, and milliseconds for one statement or lock.
+_CONNECT_SECONDS = 3
+_STATEMENT_MS = 5_000
+_LOCK_MS = 3_000
+_POOL_SIZE = 2
+#: Marks the connections whose transactions write: SQLite locks those at their beginning.
+_WRITES = "registry_writes"
+#: PostgreSQL's codes for a table or a column that is not there.
+_NO_TABLE = ("42P01", "42703")
+
+
+class Database:
+    """A pool of connections to the database at a URL; it is opened when it is first used."""
+
+    def __init__(self, url: str) -> None:
+        """Raises `ValueError` for a URL that is neither sqlite:///… nor postgresql://…."""
+        self._url = _checked(url)
+        self.engine = _sqlite(self._url) if self._is_sqlite else _postgresql(self._url)
+
+    @property
+    def name(self) -> str:
+        """The URL without password and query, for people."""
+        return self._url.set(drivername=self._url.get_backend_name(), query={}).render_as_string(True)
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state. Raises `RegistryUnavailable`."""
+        with self.explained(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that commits unless an exception leaves it. Raises `RegistryUnavailable`."""
+        with self.explained(), self.engine.connect() as connection:
+            marked = connection.execution_options(**{_WRITES: True})
+            with marked.begin():
+                yield marked
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """What the database refuses becomes `RegistryUnavailable`, with its reason in one line."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise RegistryUnavailable(f"the registry {self.name} {self._problem(error)}") from None
+
+    def _problem(self, error: SQLAlchemyError) -> str:
+        reason = str(error.orig if isinstance(error, DBAPIError) else error)
+        if getattr(getattr(error, "orig", None), "sqlstate", None) in _NO_TABLE or "no such table" in reason:
+            return "lacks the tables of this release: run okawari db upgrade"
+        line = reason.strip().partition("\n")[0]
+        for secret in _secrets(self._url):
+            line = line.replace(secret, "***")
+        return f"cannot be used: {line[:300]}"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _checked(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError("the registry's URL cannot be read: write sqlite:///… or postgresql://…") from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite+pysqlite")
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    raise ValueError(f"{backend}: a registry is sqlite:///… or postgresql://…, or the path of a file")
+
+
+def _secrets(url: URL) -> list[str]:
+    """What of a URL must not be shown: its password, and the values of its query."""
+    query = (value for values in url.normalized_query.values() for value in values)
+    return [secret for secret in (url.password, *query) if secret]
+
+
+def _postgresql(url: URL) -> Engine:
+    """With timeouts by which a database that is away is noticed within seconds."""
+    arguments = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": _STATEMENT_MS}
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=_POOL_SIZE,
+        pool_timeout=_CONNECT_SECONDS,
+        connect_args={key: value for key, value in arguments.items() if key not in url.query},
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def bound(connection: Any, _: object) -> None:
+        # By statements, not by startup options, which poolers such as PgBouncer refuse.
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = {_STATEMENT_MS}")
+            cursor.execute(f"SET lock_timeout = {_LOCK_MS}")
+        connection.commit()
+
+    return engine
+
+
+def _sqlite(url: URL) -> Engine:
+    """With a log beside the file, so that readers wait for no writer, and BEGIN as we say it."""
+    engine = create_engine(
+        url, connect_args={"timeout": _STATEMENT_MS / 1000}, pool_size=_POOL_SIZE, hide_parameters=True
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN comes too late to lock
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

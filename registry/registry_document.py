@@ -1,0 +1,146 @@
+"""The registry file's content: `{"models": […], "history": […]}`, read from what people may have edited."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.text import explain_findings
+from registry.entries import ChangeRecord, RegistryEntry, Status
+from registry.errors import RegistryDamaged
+from registry.json_lines import line_of
+from registry.model_record import MOVES, ModelRecord
+from registry.record_store import Pointer
+
+#: Maximum entries of a file, and records of its history; older ones are dropped.
+MOST_ENTRIES = 100_000
+MOST_HISTORY = 10_000
+#: So many changes of production of each model outlive the others: rollbacks return along them.
+_KEPT_MOVES = 20
+_OPTIONAL = ("digest", "aliases", "tags")
+
+
+class _Content(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: Annotated[tuple[RegistryEntry, ...], Field(max_length=MOST_ENTRIES)] = ()
+    history: tuple[ChangeRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class RegistryDocument:
+    """The content as records by model, in the order of the file."""
+
+    records: Mapping[str, ModelRecord] = field(default_factory=dict)
+    history: Sequence[ChangeRecord] = ()
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next change."""
+        return self.history[-1].number + 1 if self.history else 1
+
+    def with_record(self, record: ModelRecord, change: ChangeRecord) -> RegistryDocument:
+        """The document after a change."""
+        history = _bounded([*self.history, change])
+        return RegistryDocument({**self.records, record.name: record}, history)
+
+    def pointers(self) -> Mapping[str, Pointer]:
+        """What the pointers of each model mean."""
+        return {name: _pointer(record) for name, record in self.records.items()}
+
+    def to_json(self) -> bytes:
+        """The file's bytes: indented, without optional fields that are empty."""
+        entries = (one for record in self.records.values() for one in record.entries.values())
+        content = {
+            "models": [_without_empty(one.model_dump(mode="json")) for one in entries],
+            "history": [one.model_dump(mode="json", exclude_none=True) for one in self.history],
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def parse(source: str, data: bytes) -> RegistryDocument:
+    """Read the file's bytes; raises `RegistryDamaged`, which names the line and the reason."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise RegistryDamaged(f"{source}, line {line}: not UTF-8") from None
+    try:
+        content = _Content.model_validate_json(data)
+    except ValidationError as error:
+        raise RegistryDamaged(_explained(source, text, error)) from None
+    _check_unique(source, text, content.models)
+    return _document(content)
+
+
+def _without_empty(entry: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in entry.items() if value or key not in _OPTIONAL}
+
+
+def _explained(source: str, text: str, error: ValidationError) -> str:
+    findings = error.errors(include_url=False, include_context=False)
+    if findings[0]["type"] == "json_invalid":
+        return f"{source}: {findings[0]['msg']}"
+    line = line_of(text, findings[0]["loc"])
+    return explain_findings(f"{source}, line {line}", findings[:1])
+
+
+def _check_unique(source: str, text: str, entries: Sequence[RegistryEntry]) -> None:
+    """Raise where two entries are the same version, or a model has two productions or one alias twice."""
+    seen: dict[tuple[str, ...], int] = {}
+    for index, entry in enumerate(entries):
+        for claim, problem in _claims(entry):
+            first = seen.setdefault((entry.model_name, *claim), index)
+            if first != index:
+                lines = [line_of(text, ("models", place)) for place in (first, index)]
+                raise RegistryDamaged(
+                    f"{source}, line {lines[1]}: {entry.model_name} has {problem} twice, "
+                    f"first in line {lines[0]}; allowed is one"
+                )
+
+
+def _claims(entry: RegistryEntry) -> list[tuple[tuple[str, ...], str]]:
+    """What an entry claims for itself alone among those of its model."""
+    claims: list[tuple[tuple[str, ...], str]] = [(("version", entry.version), f"version {entry.version}")]
+    if entry.status is Status.PRODUCTION:
+        claims.append((("production",), "a production version"))
+    return [*claims, *((("alias", alias), f"alias {alias}") for alias in set(entry.aliases))]
+
+
+def _document(content: _Content) -> RegistryDocument:
+    entries: dict[str, dict[str, RegistryEntry]] = {}
+    moves: dict[str, list[ChangeRecord]] = defaultdict(list)
+    for entry in content.models:
+        entries.setdefault(entry.model_name, {})[entry.version] = entry
+    for change in content.history:
+        if change.action in MOVES:
+            moves[change.model_name].append(change)
+    records = {name: ModelRecord(name, found, tuple(moves[name])) for name, found in entries.items()}
+    return RegistryDocument(records, content.history)
+
+
+def _pointer(record: ModelRecord) -> Pointer:
+    now = record.production
+    aliases = {alias: one.version for one in record.entries.values() for alias in one.aliases}
+    return Pointer(now.version if now else None, aliases)
+
+
+def _bounded(history: list[ChangeRecord]) -> tuple[ChangeRecord, ...]:
+    """The history without its oldest records, where it is too long."""
+    surplus = len(history) - MOST_HISTORY
+    if surplus <= 0:
+        return tuple(history)
+    later: dict[str, int] = defaultdict(int)
+    kept: list[ChangeRecord] = []
+    for index in range(len(history) - 1, -1, -1):
+        change = history[index]
+        is_move = change.action in MOVES
+        if index >= surplus or (is_move and later[change.model_name] < _KEPT_MOVES):
+            kept.append(change)
+        later[change.model_name] += is_move
+    return tuple(reversed(kept))
