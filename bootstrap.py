@@ -8,11 +8,14 @@ import logging
 import os
 import platform
 import signal
+import socket
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 
+from adapters.registries import open_registry
 from api.auth import AdminAuth, is_exposed
 from api.budget import ByteBudget
 from api.grpc.server import Listen, RpcServer
@@ -28,12 +31,15 @@ from hotswap.control import Control
 from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
 from hotswap.errors import Overloaded
-from hotswap.events import Recorder
+from hotswap.events import Observers, Recorder
 from hotswap.reconciler import Reconciler
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
 from registry.file_store import DesiredFile
+from registry.promotion import Promotions
+from registry.registered_models import RegisteredModels, StoreRegistrar
+from registry.switch_recorder import SwitchRecorder
 from runners.loader import OnnxLoader
 from settings import Settings
 from telemetry import logs
@@ -78,13 +84,16 @@ class Worker:
         store, desired = ModelStore(settings.models), DesiredFile(settings.home)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
         self._background = LoaderThread()
+        registry = open_registry(settings.registry_location)
+        models = RegisteredModels(store, registry)
+        self._switches = SwitchRecorder(registry, _service_name(settings))
         several = settings.workers > 1
         self.reconciler = Reconciler(
-            store,
+            models,
             desired,
             loader,
             self._background,
-            observer=self.metrics,
+            observer=Observers(self.metrics, self._switches),
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
             else LocalCoordinator(),
@@ -102,11 +111,15 @@ class Worker:
         self._listener = process.listening_socket()
         self._report = WorkerStatus(view, schedule, run, self._listener)
         self._report.add(tls=process.speaks_tls())
-        control = Control(view, schedule, desired, store, run.ask_reload if several else _no_others)
+        self._models = models
+        self._registrar = StoreRegistrar(registry, view.infos)
+        control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
         self.parts = ServiceParts(
             view=view,
             schedule=schedule,
             control=control,
+            registry=registry,
+            promotions=Promotions(registry, control, view, models),
             data_plane=data_plane,
             recorder=Recorder(InferenceObserver(self.metrics, view)),
             metrics=self.metrics,
@@ -123,6 +136,7 @@ class Worker:
             request_timeout=settings.request_timeout,
             swap_timeout=settings.swap_timeout,
         )
+        self._telling = threading.Lock()
         self.draining = False
         self._rpc: RpcServer | None = None
 
@@ -134,7 +148,12 @@ class Worker:
         process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
-        self.reconciler.on_step += [self._report.write, self._sample, self._return_memory]
+        self.reconciler.on_step += [
+            self._report.write,
+            self._sample,
+            self._return_memory,
+            self._tell_registry,
+        ]
         self._turning.start()
         self._watcher.start()
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
@@ -174,6 +193,17 @@ class Worker:
 
     def _sample(self) -> None:
         self.metrics.sample(self.reconciler.view)
+
+    def _tell_registry(self) -> None:
+        """Bring what the registry lacks into it, in another thread: a database may be slow."""
+        if self._telling.locked() or not (self._switches.waiting or self._registrar.missing()):
+            return
+        self._background.submit(self._write_registry)
+
+    def _write_registry(self) -> None:
+        with self._telling:
+            self._switches.write()
+            self._registrar.register()
 
     def _return_memory(self) -> None:
         """After a flood of pictures, give its memory back; otherwise only the next swap would."""
@@ -236,6 +266,11 @@ def rpc_listen(settings: Settings, host: str) -> Listen | None:
 def _share_of_rpc(room: int) -> int:
     """Of all connections that there is room for: its clients open few, and close none for others."""
     return room // 4
+
+
+def _service_name(settings: Settings) -> str:
+    """The name of this service in a registry that several share."""
+    return f"{socket.gethostname()}:{settings.home}"[:100]
 
 
 def _no_others() -> None:

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     okawari_home: Annotated[Path | None, Field(validation_alias=_plain("okawari_home"))] = None
     bentoml_home: Annotated[Path | None, Field(validation_alias=_plain("bentoml_home"))] = None
 
+    registry: Annotated[str | None, Field(repr=False)] = None
     serve: str = "*"
     default_model: str | None = None
     admin_token: Annotated[str | None, Field(repr=False)] = None
@@ -151,6 +152,11 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """The model store."""
         return self.store_home / "models"
+
+    @property
+    def registry_location(self) -> str:
+        """The model registry: the URL of a database, or the path of a file."""
+        return self.registry or str(self.home / "models" / "registry.json")
 
     @cached_property
     def thread_count(self) -> int:

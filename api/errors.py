@@ -14,6 +14,7 @@ from api import context
 from api.context import RequestContext
 from hotswap import errors
 from hotswap.errors import ServingError
+from registry.errors import InvalidEntry
 
 
 class BodyTooLarge(errors.BadRequest):
@@ -90,6 +91,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (BodyTooLarge, 413),
     (HeadersTooLarge, 431),
     (NotAcceptable, 406),
+    (InvalidEntry, 422),
     (errors.BadRequest, 400),
     (Unauthorized, 401),
     (Forbidden, 403),

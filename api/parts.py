@@ -17,6 +17,8 @@ from hotswap.dataplane import DataPlane
 from hotswap.events import Recorder
 from hotswap.schedule import Schedule
 from hotswap.status import StateView
+from registry.model_registry import ModelRegistry
+from registry.promotion import Promotions
 
 
 class WireMetrics(Protocol):
@@ -43,6 +45,8 @@ class ServiceParts:
     view: StateView
     schedule: Schedule
     control: Control
+    registry: ModelRegistry
+    promotions: Promotions
     data_plane: DataPlane
     recorder: Recorder
     metrics: WireMetrics

@@ -89,6 +89,43 @@ class Observer:
         """An inference was not answered, known after `seconds`; `model` as the request named it."""
 
 
+class Observers(Observer):
+    """Passes everything on to several; what one of them raises is logged, and the others hear it too."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def loaded(self, version: LoadedVersion) -> None:
+        """See `Observer`."""
+        for each in self._observers:
+            notify(each.loaded, version)
+
+    def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:
+        """See `Observer`."""
+        for each in self._observers:
+            notify(each.failed, tag, reason, retry_in)
+
+    def published(self, swap: Swap) -> None:
+        """See `Observer`."""
+        for each in self._observers:
+            notify(each.published, swap)
+
+    def closed(self, tag: ModelTag) -> None:
+        """See `Observer`."""
+        for each in self._observers:
+            notify(each.closed, tag)
+
+    def predicted(self, answer: Answer | TensorAnswer) -> None:
+        """See `Observer`."""
+        for each in self._observers:
+            notify(each.predicted, answer)
+
+    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float) -> None:
+        """See `Observer`."""
+        for each in self._observers:
+            notify(each.refused, request_id, model, error, seconds)
+
+
 class Outcome:
     """What became of one inference; see `Recorder.inference`."""
 

@@ -286,7 +286,7 @@ def _promote(
     return Outcome(replace(after, moves=(*record.moves, noted)), new, noted)
 
 
-def _moved(  # noqa: PLR0917
+def _moved(
     stamp: Stamp,
     action: Action,
     before: ModelRecord,

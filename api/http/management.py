@@ -15,7 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
 from api import errors
-from api.http import schemas
+from api.http import registry_routes, schemas
 from api.http.schemas import ErrorBody, ModelBody, ModelsBody, TargetBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.kserve_v1 import http_routes as v1_routes
@@ -44,6 +44,7 @@ def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     )
     app.include_router(_model_routes(parts))
     app.include_router(_change_routes(parts))
+    app.include_router(registry_routes.router(parts))
     app.include_router(_text_routes(parts, lambda: docs(app.openapi())))
     app.mount(_PAGES, StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
     app.router.routes += http_routes.table(parts)

@@ -34,7 +34,10 @@ class _SmallRequest(Request):
 
 
 class SmallBodyRoute(APIRoute):
-    """A route with a JSON body; an invalid one becomes our `BadRequest`. A GET route also accepts HEAD."""
+    """A route with a JSON body; an invalid one becomes our error. A GET route also accepts HEAD."""
+
+    #: What a body, or a query, with a wrong field becomes.
+    invalid: type[BadRequest] = BadRequest
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See Starlette's `Route`."""
@@ -58,31 +61,36 @@ class SmallBodyRoute(APIRoute):
             try:
                 return await handle(small)
             except RequestValidationError as error:
-                raise BadRequest(_explained(error.errors())) from None
+                raise self._error(error.errors()) from None
 
         return within_limits
 
+    def _error(self, findings: Sequence[Any]) -> BadRequest:
+        first = findings[0]
+        if first["type"] == "json_invalid":
+            return BadRequest(
+                f"the body is not JSON: {first['ctx']['error']}, at character {first['loc'][-1]}"
+            )
+        where = first["loc"][0]
+        return self.invalid(explain_findings(where, [{**each, "loc": each["loc"][1:]} for each in findings]))
 
-def _explained(findings: Sequence[Any]) -> str:
-    first = findings[0]
-    if first["type"] == "json_invalid":
-        return f"the body is not JSON: {first['ctx']['error']}, at character {first['loc'][-1]}"
-    return explain_findings("body", [{**each, "loc": each["loc"][1:]} for each in findings])
 
-
-def admin_route(auth: Callable[[], AdminAuth]) -> type[SmallBodyRoute]:
+def admin_route(
+    auth: Callable[[], AdminAuth], base: type[SmallBodyRoute] = SmallBodyRoute
+) -> type[SmallBodyRoute]:
     """Routes that need the admin token, which is checked before the body is read.
 
     The endpoint reads the actor from `request.state.actor`. Raises as `AdminAuth.check`.
     """
 
-    class AdminRoute(SmallBodyRoute):
+    class AdminRoute(base):  # type: ignore[misc,valid-type]
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
 
             async def guarded(request: Request) -> Response:
                 request.state.actor = auth().check(request)
-                return await handle(request)
+                answer: Response = await handle(request)
+                return answer
 
             return guarded
 

@@ -1,0 +1,268 @@
+"""`/api/v1/registry`: versions, their statuses, promotion and rollback."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request, Response, Security
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, Field, StrictInt, StrictStr
+
+from api.http.schemas import ErrorBody
+from api.http.small_bodies import SmallBodyRoute, admin_route
+from api.parts import GetParts
+from registry.entries import By, ChangeRecord, RegistryEntry, Switch, Version, checked
+from registry.errors import InvalidEntry
+from registry.promotion import Promotion
+
+PREFIX = "/api/v1/registry"
+_MODEL = "/models/{model_name}"
+_VERSION = "/models/{model_name}/{version}"
+_MOST_LISTED = 1_000
+
+VersionIn = StrictStr | StrictInt
+
+
+class ChangeIn(BaseModel, extra="forbid"):
+    """What every change may say: why it is made, and what it expects."""
+
+    expected_current: VersionIn | None = Field(
+        default=None, description="refuse unless this version is production now (for an alias: its version)"
+    )
+    reason: str | None = Field(default=None, max_length=500)
+
+
+class EntryIn(ChangeIn):
+    """The body of `POST /models`."""
+
+    model_name: str
+    version: VersionIn = Field(description="an integer n means vn")
+    path: str = Field(description="relative to the folder that holds `models/`")
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class AliasIn(ChangeIn):
+    """The body of `PUT …/aliases/{alias}`."""
+
+    version: VersionIn
+
+
+class DescriptionIn(ChangeIn):
+    """The body of `PATCH …/{version}`: each field that is given is exchanged as a whole."""
+
+    metadata: dict[str, Any] | None = None
+    tags: dict[str, str] | None = None
+
+
+class EntriesBody(BaseModel):
+    """The answer to `GET /models`."""
+
+    models: list[RegistryEntry]
+
+
+class PromotionBody(RegistryEntry):
+    """The entry after a change of production, and what this service serves of the model."""
+
+    target: str | None = Field(description="what the model's slot follows; null: it is not wanted")
+    serving: Version | None = Field(description="the version that answers in this service")
+    note: str
+
+
+class HistoryBody(BaseModel):
+    """Changes, newest first."""
+
+    history: list[ChangeRecord]
+
+
+class ServedBody(BaseModel):
+    """Which version answered at a time, in each service that knows the model."""
+
+    served: list[Switch]
+
+
+def router(parts: GetParts) -> APIRouter:
+    """All routes of the registry."""
+    routes = APIRouter(prefix=PREFIX, tags=["registry"])
+    routes.include_router(_reads(parts))
+    routes.include_router(_changes(parts))
+    routes.include_router(_production(parts))
+    return routes
+
+
+class _RegistryRoute(SmallBodyRoute):
+    """An invalid body is 422 with its field."""
+
+    invalid = InvalidEntry
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorBody, "description": "ErrorBody"} for status in statuses}
+
+
+def _reads(parts: GetParts) -> APIRouter:
+    routes = APIRouter(route_class=_RegistryRoute)
+
+    @routes.get("/models", operation_id="registry_list", responses=_refusals(422, 503))
+    async def entries(
+        model_name: str | None = None, status: str | None = None, alias: str | None = None
+    ) -> EntriesBody:
+        """The registered versions that fit all that is given."""
+        found = await _in_thread(parts().registry.list, model_name, status, alias)
+        return EntriesBody(models=list(found))
+
+    @routes.get(_MODEL + "/history", operation_id="registry_history", responses=_refusals(404, 422, 503))
+    async def history(
+        model_name: str,
+        before: int | None = None,
+        limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 100,
+        at: Annotated[
+            datetime | None, Query(description="ask instead which version answered at this time (ISO 8601)")
+        ] = None,
+    ) -> HistoryBody | ServedBody:
+        """The changes of a model, newest first; with `at`, which version answered then."""
+        if at is not None:
+            return ServedBody(served=list(await _in_thread(parts().registry.served_at, model_name, at)))
+        found = await _in_thread(parts().registry.history, model_name, before, limit)
+        return HistoryBody(history=list(found))
+
+    @routes.get(_VERSION, operation_id="registry_entry", responses=_refusals(404, 422, 503))
+    async def entry(model_name: str, version: str) -> RegistryEntry:
+        """One registered version."""
+        found: RegistryEntry = await _in_thread(parts().registry.entry, model_name, version)
+        return found
+
+    return routes
+
+
+def _admin(parts: GetParts) -> APIRouter:
+    return APIRouter(
+        route_class=admin_route(lambda: parts().auth, _RegistryRoute),
+        dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
+        responses=_refusals(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    )
+
+
+def _changes(parts: GetParts) -> APIRouter:
+    routes = _admin(parts)
+
+    @routes.post("/models", status_code=201, operation_id="registry_register")
+    async def register(wanted: EntryIn, request: Request) -> RegistryEntry:
+        """Register a version whose files are in the model store, as `staging`."""
+        digest = await _in_thread(
+            parts().promotions.stored_digest, wanted.model_name, wanted.version, wanted.path
+        )
+        changed = await _in_thread(
+            partial(parts().registry.register, digest=digest, by=_by(request, wanted)),
+            wanted.model_name,
+            wanted.version,
+            wanted.path,
+            wanted.metadata,
+        )
+        found: RegistryEntry = changed.entry
+        return found
+
+    @routes.put(_VERSION + "/archive", operation_id="registry_archive")
+    async def archive(
+        model_name: str, version: str, request: Request, change: ChangeIn | None = None
+    ) -> RegistryEntry:
+        """Put a version away."""
+        changed = await _in_thread(parts().registry.archive, model_name, version, _by(request, change))
+        found: RegistryEntry = changed.entry
+        return found
+
+    @routes.put(_MODEL + "/aliases/{alias}", operation_id="registry_set_alias")
+    async def set_alias(model_name: str, alias: str, wanted: AliasIn, request: Request) -> RegistryEntry:
+        """Let an alias mean a version."""
+        changed = await _in_thread(
+            parts().registry.set_alias, model_name, alias, wanted.version, _by(request, wanted)
+        )
+        parts().schedule.wake()
+        found: RegistryEntry = changed.entry
+        return found
+
+    @routes.delete(_MODEL + "/aliases/{alias}", operation_id="registry_delete_alias")
+    async def delete_alias(
+        model_name: str,
+        alias: str,
+        request: Request,
+        expected_current: str | None = None,
+        reason: Annotated[str | None, Query(max_length=500)] = None,
+    ) -> RegistryEntry:
+        """Let an alias mean nothing."""
+        change = ChangeIn(expected_current=expected_current, reason=reason)
+        changed = await _in_thread(parts().registry.delete_alias, model_name, alias, _by(request, change))
+        found: RegistryEntry = changed.entry
+        return found
+
+    @routes.patch(_VERSION, operation_id="registry_describe")
+    async def describe(
+        model_name: str, version: str, wanted: DescriptionIn, request: Request
+    ) -> RegistryEntry:
+        """Exchange the metadata or tags of a version."""
+        changed = await _in_thread(
+            partial(
+                parts().registry.describe,
+                metadata=wanted.metadata,
+                tags=wanted.tags,
+                by=_by(request, wanted),
+            ),
+            model_name,
+            version,
+        )
+        found: RegistryEntry = changed.entry
+        return found
+
+    return routes
+
+
+def _production(parts: GetParts) -> APIRouter:
+    routes = _admin(parts)
+    slow: dict[int | str, dict[str, Any]] = {202: {"model": PromotionBody}}
+
+    @routes.put(_VERSION + "/activate", operation_id="registry_activate", responses=slow)
+    async def activate(
+        model_name: str, version: str, request: Request, response: Response, change: ChangeIn | None = None
+    ) -> PromotionBody:
+        """Make a version production, and serve it; 202 if the swap is still running."""
+        by = _by(request, change)
+        promoted = await parts().promotions.activate(model_name, version, by, parts().swap_timeout)
+        return _promoted(promoted, response)
+
+    @routes.post(_MODEL + "/rollback", operation_id="registry_rollback", responses=slow)
+    async def rollback(
+        model_name: str, request: Request, response: Response, change: ChangeIn | None = None
+    ) -> PromotionBody:
+        """Make the version production that was so before; twice goes two back."""
+        by = _by(request, change)
+        promoted = await parts().promotions.rollback(model_name, by, parts().swap_timeout)
+        return _promoted(promoted, response)
+
+    return routes
+
+
+def _promoted(promoted: Promotion, response: Response) -> PromotionBody:
+    entry = promoted.entry
+    if not promoted.done:
+        response.status_code = 202
+        response.headers["Location"] = f"{PREFIX}/models/{entry.model_name}/{entry.version}"
+    fields = entry.model_dump()
+    return PromotionBody(**fields, target=promoted.target, serving=promoted.serving, note=promoted.note)
+
+
+def _by(request: Request, change: ChangeIn | None) -> By:
+    change = change or ChangeIn()
+    return checked(
+        By,
+        "body",
+        actor=request.state.actor,
+        reason=change.reason,
+        expected_current=change.expected_current,
+    )
+
+
+async def _in_thread(call: Any, *arguments: Any) -> Any:
+    """A call that waits for a disk or a database."""
+    return await anyio.to_thread.run_sync(call, *arguments)

@@ -1,0 +1,130 @@
+"""Promotion and rollback in the running service: a change of the record waits until it serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from hotswap.control import Control, TargetChange
+from hotswap.errors import Conflict, VersionFailed, VersionNotFound
+from hotswap.repository import ModelRepository
+from hotswap.status import StateView
+from hotswap.tags import ALIAS_SIGN, LATEST, PRODUCTION
+from registry.entries import By, RegistryEntry, checked_version
+from registry.errors import InvalidEntry
+from registry.model_registry import Changed, ModelRegistry
+
+FOLLOWS_PRODUCTION = f"{ALIAS_SIGN}{PRODUCTION}"
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What a change of production has led to.
+
+    `target` is what the model's slot follows now (None: it is not wanted), `serving` what answers in this
+    service. `done` is False while the swap still runs.
+    """
+
+    entry: RegistryEntry
+    target: str | None
+    serving: str | None
+    moved: bool
+    done: bool
+
+    @property
+    def note(self) -> str:
+        """What this means for the model's slot."""
+        name = self.entry.model_name
+        if self.target is None:
+            return f"{name} is not served here"
+        if self.moved:
+            return f"{name} followed {LATEST} and follows {FOLLOWS_PRODUCTION} now"
+        if self.target != FOLLOWS_PRODUCTION:
+            return f"{name} follows {self.target}, so that what serves has not changed"
+        return f"{name} follows {FOLLOWS_PRODUCTION}"
+
+
+class Promotions:
+    """Changes of production of one service: registry first, then the slot that follows it."""
+
+    def __init__(
+        self, registry: ModelRegistry, control: Control, view: StateView, repository: ModelRepository
+    ) -> None:
+        self._registry = registry
+        self._control = control
+        self._view = view
+        self._repository = repository
+
+    async def activate(self, name: str, version: str | int, by: By, seconds: float) -> Promotion:
+        """Make a version production and serve it where the model's slot follows `latest` or `@production`.
+
+        Raises `Conflict` when it cannot be served, or when loading it failed: the registry and the target
+        are then as before. Raises what `ModelRegistry.activate` raises, and `Superseded`.
+        """
+        return await self._promote(
+            name, lambda: self._registry.activate(name, version, by, self.check_servable), by, seconds
+        )
+
+    async def rollback(self, name: str, by: By, seconds: float) -> Promotion:
+        """Make the version production that was so before; as `activate` does."""
+        return await self._promote(
+            name, lambda: self._registry.rollback(name, by, self.check_servable), by, seconds
+        )
+
+    def check_servable(self, entry: RegistryEntry) -> None:
+        """Raise `Conflict` with the reason when the files of a version are gone or cannot be served."""
+        models = self._repository.look()
+        model = (self._view.infos() if models is None else models).get(entry.model_name)
+        found = model.versions.get(entry.version) if model else None
+        reason = "its files are not in the model store" if found is None else found.reason
+        if reason is not None:
+            raise Conflict(f"{entry.model_name}:{entry.version} cannot be served: {reason}")
+
+    def stored_digest(self, name: str, version: str | int, path: str) -> str | None:
+        """The digest of a version in the model store, which `path` must lead to.
+
+        Raises `InvalidEntry` for a path that leads elsewhere, `VersionNotFound` where nothing is.
+        """
+        text, parts = checked_version(version), PurePosixPath(path).parts
+        if parts[:3] != ("models", name, text) or ".." in parts:
+            raise InvalidEntry(
+                f"path: {path[:200]!r} does not lead to the version; in the model store it is "
+                f"models/{name[:64]}/{text}"
+            )
+        models = self._repository.look() or self._view.infos()
+        found = models[name].versions.get(text) if name in models else None
+        if found is None:
+            raise VersionNotFound(f"there is nothing at {path[:200]}: import {name}:{text} first")
+        return found.digest
+
+    async def _promote(self, name: str, change: Callable[[], Changed], by: By, seconds: float) -> Promotion:
+        changed = await asyncio.to_thread(change)
+        await self._control.fresh()
+        before = self._target(name)
+        if before not in (LATEST, FOLLOWS_PRODUCTION):
+            return self._result(changed, name, moved=False, done=True)
+        target = TargetChange(name, FOLLOWS_PRODUCTION, by.actor, reason=by.reason)
+        try:
+            done = await self._control.set_target(target, seconds)
+        except VersionFailed as failed:
+            raise await self._taken_back(changed, name, by, failed) from None
+        return self._result(changed, name, moved=before == LATEST, done=done)
+
+    async def _taken_back(self, changed: Changed, name: str, by: By, failed: VersionFailed) -> Conflict:
+        """Undo the change in the registry; the error that says so."""
+        if changed.record is None:
+            return Conflict(failed.message)
+        reason = f"taken back: {failed.message}"[:500]
+        undo = By(actor=by.actor, reason=reason)
+        await asyncio.to_thread(self._registry.undo, name, changed.record.number, undo)
+        return Conflict(f"{failed.message}; production of {name} is as before")
+
+    def _target(self, name: str) -> str | None:
+        model = self._view.desired.model(name)
+        return None if model is None or model.unloaded else model.target
+
+    def _result(self, changed: Changed, name: str, *, moved: bool, done: bool) -> Promotion:
+        target, serving = self._target(name), self._view.serving(name)
+        return Promotion(changed.entry, FOLLOWS_PRODUCTION if moved else target, serving, moved, done)

@@ -1,0 +1,132 @@
+"""The model store with the aliases of the registry, and the registry with the versions of the store."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from hotswap.errors import ServingError
+from hotswap.repository import ModelInfo, ModelRepository, Verified
+from hotswap.tags import PRODUCTION, ModelTag
+from registry.entries import By
+from registry.errors import AlreadyRegistered, RegistryUnavailable
+from registry.model_registry import ModelRegistry
+from registry.record_store import Pointer, Pointers
+
+logger = logging.getLogger("bentoml.okawari.registry")
+
+#: Seconds after which a registry that could not be reached is asked again.
+RETRY = 2.0
+_SERVICE = By(actor="service", reason="it appeared in the model store")
+
+
+class RegisteredModels:
+    """A `ModelRepository`: what the store holds, with what each alias of the registry means.
+
+    While the registry cannot be reached, or holds a wrong edit, the last aliases hold and `problem` says why.
+    """
+
+    def __init__(
+        self,
+        store: ModelRepository,
+        registry: ModelRegistry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._pointers = Pointers("", {})
+        self._again = 0.0
+        self.problem: str | None = None
+
+    def look(self) -> Mapping[str, ModelInfo] | None:
+        """See `ModelRepository`."""
+        models = self._store.look()
+        pointers = self._read().models
+        if models is None or not pointers:
+            return models
+        return {
+            name: replace(info, aliases=_aliases(pointers[name])) if name in pointers else info
+            for name, info in models.items()
+        }
+
+    def settle(self, tag: ModelTag) -> Verified:
+        """See `ModelRepository`."""
+        return self._store.settle(tag)
+
+    def _read(self) -> Pointers:
+        if self._clock() >= self._again:
+            try:
+                self._pointers = self._registry.pointers()
+                self._note(self._pointers.problem)
+            except RegistryUnavailable as error:
+                self._again = self._clock() + RETRY
+                self._note(error.message)
+        return self._pointers
+
+    def _note(self, problem: str | None) -> None:
+        """Log a problem once, and its end."""
+        before, self.problem = self.problem, problem
+        if problem == before:
+            return
+        if problem is None:
+            logger.warning("the registry can be used again")
+        else:
+            logger.error("the registry's last content holds: %s", problem)
+
+
+def _aliases(pointer: Pointer) -> Mapping[str, str]:
+    production = {PRODUCTION: pointer.production} if pointer.production else {}
+    return {**(pointer.aliases or {}), **production}
+
+
+class StoreRegistrar:
+    """Registers as `staging` every servable version that appears in the model store.
+
+    Each worker may have one: a version that another has registered is only noted.
+    """
+
+    def __init__(self, registry: ModelRegistry, models: Callable[[], Mapping[str, ModelInfo]]) -> None:
+        """`models` says what the store holds now."""
+        self._registry = registry
+        self._models = models
+        self._known: set[ModelTag] = set()
+
+    def missing(self) -> bool:
+        """Whether a servable version is not known to be registered."""
+        return any(tag not in self._known for tag, _ in self._servable())
+
+    def register(self) -> None:
+        """Register what is missing. What the registry refuses is logged once; the rest comes next time."""
+        try:
+            if not self._known:
+                self._known.update(
+                    ModelTag(entry.model_name, entry.version) for entry in self._registry.list()
+                )
+            for tag, digest in self._servable():
+                if tag not in self._known:
+                    self._register(tag, digest)
+        except RegistryUnavailable:
+            return  # `RegisteredModels` reports it
+
+    def _register(self, tag: ModelTag, digest: str | None) -> None:
+        path = f"models/{tag.name}/{tag.version}"
+        try:
+            self._registry.register(tag.name, tag.version, path, digest=digest, by=_SERVICE)
+        except AlreadyRegistered:
+            pass
+        except RegistryUnavailable:
+            raise
+        except ServingError as error:
+            logger.warning("cannot register %s: %s", tag, error.message)
+        self._known.add(tag)
+
+    def _servable(self) -> list[tuple[ModelTag, str | None]]:
+        return [
+            (ModelTag(name, version.version), version.digest)
+            for name, info in self._models().items()
+            for version in info.versions.values()
+            if version.reason is None
+        ]
