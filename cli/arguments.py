@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from cli.errors import Refused
-from hotswap.repository import ModelInfo
+from hotswap.repository import ModelInfo, ModelRepository
 from hotswap.tags import ModelTag, as_version, natural_key
 from models_import.store import ModelStore
 
@@ -20,20 +21,20 @@ def VERSION_ARGUMENTS(command: Command) -> Command:  # noqa: N802 - a decorator 
     return click.argument("name")(click.argument("version")(command))
 
 
-def stored_model(store: ModelStore, name: str) -> ModelInfo:
-    """The model `name` of the store. Raises `Refused`, listing the models of the store."""
+def stored_model(store: ModelRepository, name: str, path: Path) -> ModelInfo:
+    """The model `name` of the store at `path`. Raises `Refused`, listing the models of the store."""
     models = store.look()
     if models is None:
-        raise Refused(f"cannot read the store {store.path}: check that it exists and that you may read it")
+        raise Refused(f"cannot read the store {path}: check that it exists and that you may read it")
     if name not in models:
         known = ", ".join(sorted(models)) or "none"
-        raise Refused(f"there is no model {name!r} in {store.path}; models: {known}")
+        raise Refused(f"there is no model {name!r} in {path}; models: {known}")
     return models[name]
 
 
 def one_version(store: ModelStore, name: str, version: str) -> ModelTag:
     """A version of the store by its exact name. Raises `Refused`, listing the versions of the model."""
-    return version_of(stored_model(store, name), version)
+    return version_of(stored_model(store, name, store.path), version)
 
 
 def version_of(model: ModelInfo, version: str) -> ModelTag:

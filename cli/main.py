@@ -30,7 +30,14 @@ COMMANDS = {
     "status": ("cli.status_commands", "Show whether the service is up, its addresses and what it serves."),
     "predict": ("cli.predict_command", "Run pictures through the service and show the detections."),
     "pin": ("cli.target_commands", "Pin a model to one version."),
-    "follow": ("cli.target_commands", "Always serve the latest version."),
+    "follow": ("cli.target_commands", "Follow latest, or an alias such as @production."),
+    "promote": ("cli.promotion_commands", "Make a version production, and serve it."),
+    "rollback": ("cli.promotion_commands", "Go back to the version that was production before."),
+    "alias": ("cli.promotion_commands", "Let an alias mean a version."),
+    "archive": ("cli.promotion_commands", "Put a version away."),
+    "registry": ("cli.registry_commands", "The record of all versions."),
+    "history": ("cli.registry_commands", "Show who changed a model, when and why."),
+    "who-served": ("cli.registry_commands", "Say which version answered at a moment."),
     "reload": ("cli.target_commands", "Rescan the store now and retry failed versions."),
     "families": ("cli.family_commands", "List the model families."),
     "schema": ("cli.family_commands", "Print the JSON Schema of config.json."),
@@ -47,7 +54,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), f"{cmd_name}_command")
+        command: click.Command = getattr(import_module(module), f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -71,12 +78,12 @@ def _is_refusal(error: Exception) -> bool:
     from pydantic import ValidationError
 
     from hotswap.desired import BadServe
+    from hotswap.errors import ServingError
     from hotswap.manifest import BadManifest
     from hotswap.tags import BadTag
     from models_import.errors import ImportRefused
-    from registry.file_store import StateDamaged
 
-    refusals = (ImportRefused, StateDamaged, BadManifest, BadTag, BadServe, ValidationError, OSError)
+    refusals = (ImportRefused, ServingError, BadManifest, BadTag, BadServe, ValidationError, OSError)
     return isinstance(error, refusals) and not isinstance(error, BrokenPipeError)
 
 

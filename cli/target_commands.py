@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-from pathlib import Path
-
 import click
 
+from adapters.registries import open_registry
 from cli.arguments import stored_model, version_of
 from cli.errors import Refused
 from cli.output import note, say, settings
-from cli.swap_wait import SwapFailed, SwapWatch
-from hotswap.control import check_not_superseded
-from hotswap.desired import DesiredModel, DesiredState, Edit, put_back, set_target
-from hotswap.errors import StateUnavailable, Superseded
+from cli.swap_wait import SwapWatch
+from cli.target_edit import TargetEdit
 from hotswap.repository import resolve
-from hotswap.tags import LATEST
+from hotswap.tags import LATEST, alias_of, as_target
 from models_import.store import ModelStore
-from registry.file_store import DesiredFile
+from registry.registered_models import RegisteredModels
 from workers.run_folder import RunFolder
 
 _TIMEOUT = click.option(
@@ -49,89 +44,40 @@ def pin_command(name: str, version: str, reason: str | None, timeout: float) -> 
       okawari pin detector 6 --reason "v7 misses the gate"
     """
     configured = settings()
-    model = stored_model(ModelStore(configured.models), name)
+    model = stored_model(ModelStore(configured.models), name, configured.models)
     tag = version_of(model, version)
     if reason_against := model.versions[tag.version].reason:
         raise Refused(f"{tag} cannot be served: {reason_against}")
-    change = _Change(configured.home, name, tag.version, tag.version)
+    change = TargetEdit(configured.home, name, tag.version, tag.version)
     say(change.make(reason, timeout))
 
 
 @click.command("follow")
 @click.argument("name")
-@click.argument("target", type=click.Choice([LATEST]))
+@click.argument("target")
 @_REASON
 @_TIMEOUT
 def follow_command(name: str, target: str, reason: str | None, timeout: float) -> None:
-    """Always serve the latest version, now and after every import.
+    """Follow latest, or an alias of the registry such as @production.
+
+    `latest` serves the latest version, now and after every import. `@production` serves the version
+    that was promoted last, whatever is imported.
 
     \b
-    Example:
+    Examples:
       okawari follow detector latest
+      okawari follow detector @production
     """
     configured = settings()
-    resolved = resolve(target, stored_model(ModelStore(configured.models), name))
+    wanted = as_target(target)
+    if wanted != LATEST and alias_of(wanted) is None:
+        raise Refused(f"follow takes {LATEST} or @ALIAS; `okawari pin {name} {target}` pins to a version")
+    models = RegisteredModels(ModelStore(configured.models), open_registry(configured.registry_location))
+    resolved = resolve(wanted, stored_model(models, name, configured.models))
     if resolved.version is None:
         raise Refused(f"{name}: {resolved.reason}")
-    change = _Change(configured.home, name, target, resolved.version)
+    change = TargetEdit(configured.home, name, wanted, resolved.version)
     say(change.make(reason, timeout))
-
-
-class _Change:
-    """One change of a model's target; `version` is what the target resolves to now."""
-
-    def __init__(self, home: Path, name: str, target: str, version: str) -> None:
-        self._state = DesiredFile(home)
-        self._run = RunFolder(home)
-        self._name = name
-        self._target = target
-        self._version = version
-        self._before: DesiredModel | None = None
-
-    def make(self, reason: str | None, timeout: float) -> str:
-        """Write the new target and wait until it serves; return a message, or raise `Refused`."""
-        desired = self._state.edit(self._edit(reason)).models[self._name]
-        change = (
-            f"{self._name} follows {self._target}"
-            if self._target == LATEST
-            else f"{self._name} is pinned to {self._version}"
-        )
-        if not self._run.is_up():
-            return f"{change}; the service is down and will serve it when it starts"
-        try:
-            watch = SwapWatch(self._run, timeout)
-            up = watch.until_serving(self._name, self._version, lambda: self._check(desired))
-        except SwapFailed as failed:
-            self._state.edit(put_back(self._name, self._before, desired.revision))
-            raise Refused(
-                f"{self._name}:{self._version} failed and the previous target was restored: {failed}"
-            ) from None
-        return f"{change}; {self._version} is serving" if up else f"{change}; the service stopped meanwhile"
-
-    def _check(self, desired: DesiredModel) -> None:
-        """Raise `Refused` when the target has been changed again meanwhile."""
-        try:
-            check_not_superseded(self._name, desired, self._state.read().models.get(self._name))
-        except StateUnavailable:
-            return  # the service keeps running without the file, so the wait continues
-        except Superseded as superseded:
-            raise Refused(superseded.message) from None
-
-    def _edit(self, reason: str | None) -> Edit:
-        change = set_target(self._name, self._target, f"cli:{_user()}", reason)
-
-        def edit(document: DesiredState) -> DesiredState:
-            self._before = document.models.get(self._name)
-            return change(document)
-
-        return edit
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return str(os.getuid())
 
 
 @click.command("reload")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from hotswap.control import Control, TargetChange
-from hotswap.errors import Conflict, VersionFailed, VersionNotFound
-from hotswap.repository import ModelRepository
+from hotswap.errors import Conflict, ModelNotFound, VersionFailed, VersionNotFound
+from hotswap.repository import ModelInfo, ModelRepository
 from hotswap.status import StateView
 from hotswap.tags import ALIAS_SIGN, LATEST, PRODUCTION
 from registry.entries import By, RegistryEntry, checked_version
-from registry.errors import InvalidEntry
+from registry.errors import AlreadyRegistered, InvalidEntry
 from registry.model_registry import Changed, ModelRegistry
+from registry.registered_models import stored_path
 
 FOLLOWS_PRODUCTION = f"{ALIAS_SIGN}{PRODUCTION}"
 
@@ -46,6 +48,31 @@ class Promotion:
         return f"{name} follows {FOLLOWS_PRODUCTION}"
 
 
+def check_servable(entry: RegistryEntry, models: Mapping[str, ModelInfo]) -> None:
+    """Raise `Conflict` with the reason when the files of a version are gone or cannot be served."""
+    model = models.get(entry.model_name)
+    found = model.versions.get(entry.version) if model else None
+    reason = "its files are not in the model store" if found is None else found.reason
+    if reason is not None:
+        raise Conflict(f"{entry.model_name}:{entry.version} cannot be served: {reason}")
+
+
+def register_stored(
+    registry: ModelRegistry, models: Mapping[str, ModelInfo], name: str, version: str | int, by: By
+) -> None:
+    """Register a version of the store that has just been imported, unless it is registered."""
+    text = checked_version(version)
+    found = models[name].versions.get(text) if name in models else None
+    if found is None:
+        return
+    try:
+        registry.entry(name, text)
+    except (ModelNotFound, VersionNotFound):
+        with suppress(AlreadyRegistered):
+            by = By(actor=by.actor, reason=by.reason)
+            registry.register(name, text, stored_path(name, text), digest=found.digest, by=by)
+
+
 class Promotions:
     """Changes of production of one service: registry first, then the slot that follows it."""
 
@@ -63,9 +90,12 @@ class Promotions:
         Raises `Conflict` when it cannot be served, or when loading it failed: the registry and the target
         are then as before. Raises what `ModelRegistry.activate` raises, and `Superseded`.
         """
-        return await self._promote(
-            name, lambda: self._registry.activate(name, version, by, self.check_servable), by, seconds
-        )
+
+        def change() -> Changed:
+            register_stored(self._registry, self._look(), name, version, by)
+            return self._registry.activate(name, version, by, self.check_servable)
+
+        return await self._promote(name, change, by, seconds)
 
     async def rollback(self, name: str, by: By, seconds: float) -> Promotion:
         """Make the version production that was so before; as `activate` does."""
@@ -75,12 +105,7 @@ class Promotions:
 
     def check_servable(self, entry: RegistryEntry) -> None:
         """Raise `Conflict` with the reason when the files of a version are gone or cannot be served."""
-        models = self._repository.look()
-        model = (self._view.infos() if models is None else models).get(entry.model_name)
-        found = model.versions.get(entry.version) if model else None
-        reason = "its files are not in the model store" if found is None else found.reason
-        if reason is not None:
-            raise Conflict(f"{entry.model_name}:{entry.version} cannot be served: {reason}")
+        check_servable(entry, self._look())
 
     def stored_digest(self, name: str, version: str | int, path: str) -> str | None:
         """The digest of a version in the model store, which `path` must lead to.
@@ -93,11 +118,15 @@ class Promotions:
                 f"path: {path[:200]!r} does not lead to the version; in the model store it is "
                 f"models/{name[:64]}/{text}"
             )
-        models = self._repository.look() or self._view.infos()
+        models = self._look()
         found = models[name].versions.get(text) if name in models else None
         if found is None:
             raise VersionNotFound(f"there is nothing at {path[:200]}: import {name}:{text} first")
         return found.digest
+
+    def _look(self) -> Mapping[str, ModelInfo]:
+        models = self._repository.look()
+        return self._view.infos() if models is None else models
 
     async def _promote(self, name: str, change: Callable[[], Changed], by: By, seconds: float) -> Promotion:
         changed = await asyncio.to_thread(change)

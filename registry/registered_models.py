@@ -112,7 +112,7 @@ class StoreRegistrar:
             return  # `RegisteredModels` reports it
 
     def _register(self, tag: ModelTag, digest: str | None) -> None:
-        path = f"models/{tag.name}/{tag.version}"
+        path = stored_path(tag.name, tag.version)
         try:
             self._registry.register(tag.name, tag.version, path, digest=digest, by=_SERVICE)
         except AlreadyRegistered:
@@ -130,3 +130,8 @@ class StoreRegistrar:
             for version in info.versions.values()
             if version.reason is None
         ]
+
+
+def stored_path(name: str, version: str) -> str:
+    """Where a version of the model store lies, from the folder that holds `models/`."""
+    return f"models/{name}/{version}"

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import cli.import_commands
 import cli.target_commands
+import cli.target_edit
 from cli.main import main
 from cli.swap_wait import SwapWatch
 from models_import.importer import Importer
@@ -116,6 +117,7 @@ def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
         return SwapWatch(run, timeout, sleep=played.turn)
 
     monkeypatch.setattr(cli.target_commands, "SwapWatch", watch)
+    monkeypatch.setattr(cli.target_edit, "SwapWatch", watch)
     yield played
     played.end()
 

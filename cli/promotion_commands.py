@@ -1,0 +1,225 @@
+"""`promote`, `rollback`, `archive`, `alias`: change the registry, and wait for the swap that follows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from adapters.registries import open_registry
+from cli.errors import Refused
+from cli.output import note, say, settings, short
+from cli.target_edit import TargetEdit, TargetRestored, actor
+from hotswap.tags import LATEST
+from models_import.store import ModelStore
+from registry.entries import By, RegistryEntry, checked
+from registry.file_store import DesiredFile
+from registry.model_registry import Changed, ModelRegistry
+from registry.promotion import FOLLOWS_PRODUCTION, check_servable, register_stored
+from settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _change_options(command: Command) -> Command:
+    for option in (
+        click.option("--expected-current", metavar="VERSION", help="Refuse unless this is current now."),
+        click.option("--reason", help="Reason, stored with the change."),
+        click.option("--yes", "-y", is_flag=True, help="Do not ask."),
+    ):
+        command = option(command)
+    return command
+
+
+_TIMEOUT = click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Seconds to wait for the workers.",
+)
+
+
+@click.command("promote")
+@click.argument("name")
+@click.argument("version")
+@_change_options
+@_TIMEOUT
+def promote_command(
+    name: str, version: str, *, expected_current: str | None, reason: str | None, yes: bool, timeout: float
+) -> None:
+    """Make a version production, and serve it.
+
+    Shows what changes, and asks. A model that follows `latest` follows `@production` from then on; one
+    that is pinned stays pinned. If the version cannot be loaded, everything is put back.
+
+    \b
+    Examples:
+      okawari promote detector v7
+      okawari promote detector 7 --yes --reason "better at night" --expected-current v6
+    """
+    with _Registry() as opened:
+        registry = opened.registry
+        record = opened.entry(name, version)
+        _confirm(registry.production(name), record, "promote", yes)
+        by = _by(expected_current, reason)
+        opened.change_production(
+            name, lambda: registry.activate(name, version, by, opened.check), by, timeout
+        )
+
+
+@click.command("rollback")
+@click.argument("name")
+@_change_options
+@_TIMEOUT
+def rollback_command(
+    name: str, expected_current: str | None, reason: str | None, yes: bool, timeout: float
+) -> None:
+    """Go back to the version that was production before; twice goes two back.
+
+    \b
+    Examples:
+      okawari rollback detector
+      okawari rollback detector --yes --reason "misses cars at night"
+    """
+    with _Registry() as opened:
+        registry = opened.registry
+        _confirm(registry.production(name), registry.rollback_target(name), "roll back", yes)
+        by = _by(expected_current, reason)
+        opened.change_production(name, lambda: registry.rollback(name, by, opened.check), by, timeout)
+
+
+@click.command("archive")
+@click.argument("name")
+@click.argument("version")
+@_change_options
+def archive_command(
+    name: str, version: str, expected_current: str | None, reason: str | None, yes: bool
+) -> None:
+    """Put a version away; its files stay.
+
+    \b
+    Example:
+      okawari archive detector v3
+    """
+    with _Registry() as opened:
+        entry = opened.entry(name, version)
+        _ask(f"archive {name}:{entry.version}, which is {entry.status}?", yes)
+        changed = opened.registry.archive(name, version, _by(expected_current, reason))
+        say(f"{name}:{changed.entry.version} is {changed.entry.status}")
+
+
+@click.command("alias")
+@click.argument("name")
+@click.argument("alias")
+@click.argument("version", required=False)
+@click.option("--delete", is_flag=True, help="Let the alias mean nothing.")
+@_change_options
+def alias_command(
+    name: str,
+    alias: str,
+    version: str | None,
+    *,
+    delete: bool,
+    expected_current: str | None,
+    reason: str | None,
+    yes: bool,
+) -> None:
+    """Let an alias mean a version; models that follow @ALIAS swap to it.
+
+    \b
+    Examples:
+      okawari alias detector canary v8
+      okawari alias detector canary --delete
+    """
+    if delete == (version is not None):
+        raise click.UsageError("give a VERSION, or --delete")
+    with _Registry() as opened:
+        by = _by(expected_current, reason)
+        if version is None:
+            old = opened.registry.alias(name, alias)
+            _ask(f"delete alias {alias} of {name}, which means {old.version}?", yes)
+            opened.registry.delete_alias(name, alias, by)
+            say(f"{name} has no alias {alias} any more")
+            return
+        entry = opened.entry(name, version)
+        before = next(iter(opened.registry.list(name, alias=alias)), None)
+        means = f", which means {before.version} now" if before else ""
+        _ask(f"let alias {alias}{means} mean {name}:{entry.version}?", yes)
+        opened.registry.set_alias(name, alias, version, by)
+        say(f"{name}: {alias} means {entry.version}")
+
+
+class _Registry:
+    """The registry and the store of the settings, while a command runs."""
+
+    def __init__(self) -> None:
+        self._configured: Settings = settings()
+        self._store = ModelStore(self._configured.models)
+        self.registry: ModelRegistry = open_registry(self._configured.registry_location)
+
+    def __enter__(self) -> _Registry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.registry.close()
+
+    def check(self, entry: RegistryEntry) -> None:
+        """Raise `Conflict` where the files of a version are gone, or cannot be served."""
+        check_servable(entry, self._store.look() or {})
+
+    def entry(self, name: str, version: str) -> RegistryEntry:
+        """The entry of a version; one that was just imported is registered."""
+        register_stored(self.registry, self._store.look() or {}, name, version, By(actor=actor()))
+        return self.registry.entry(name, version)
+
+    def change_production(self, name: str, change: Callable[[], Changed], by: By, timeout: float) -> None:
+        """Change the registry, then wait until the service follows; put the registry back if it cannot."""
+        changed = change()
+        version = changed.entry.version
+        model = DesiredFile(self._configured.home).read().model(name)
+        target = None if model is None or model.unloaded else model.target
+        if target not in (LATEST, FOLLOWS_PRODUCTION):
+            say(f"{name}:{version} is production; {name} follows {target}, and serves what it served")
+            return
+        edit = TargetEdit(self._configured.home, name, FOLLOWS_PRODUCTION, version)
+        try:
+            outcome = edit.make(by.reason, timeout)
+        except TargetRestored as failed:
+            if changed.record is not None:
+                self.registry.undo(name, changed.record.number, by)
+            raise Refused(f"{failed.message}; production of {name} is as before") from None
+        say(f"{name}:{version} is production; {outcome}")
+
+
+def _by(expected_current: str | None, reason: str | None) -> By:
+    return checked(By, "options", actor=actor(), reason=reason, expected_current=expected_current)
+
+
+def _confirm(before: RegistryEntry | None, after: RegistryEntry, verb: str, yes: bool) -> None:
+    """Show both versions side by side, and ask."""
+    note(f"{after.model_name}: {before.version if before else 'no version'} -> {after.version}")
+    for what, old, new in _differences(before, after):
+        note(f"  {what:<24} {old:>14} -> {new:>14}")
+    _ask(f"{verb} {after.model_name}:{after.version}?", yes)
+
+
+def _differences(before: RegistryEntry | None, after: RegistryEntry) -> list[tuple[str, str, str]]:
+    old = before.metadata.metrics if before else {}
+    metrics = sorted({*old, *after.metadata.metrics})
+    return [
+        ("digest", short(before.digest if before else None), short(after.digest)),
+        *((name, str(old.get(name, "-")), str(after.metadata.metrics.get(name, "-"))) for name in metrics),
+    ]
+
+
+def _ask(question: str, yes: bool) -> None:
+    """Raise `Refused` unless the answer is yes; scripts, which cannot be asked, say --yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{question} there is no terminal to ask: add --yes")
+    if not click.confirm(question, err=True):
+        raise Refused("nothing was changed")
