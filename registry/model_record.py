@@ -32,11 +32,15 @@ class ModelRecord:
 
     def entry(self, version: str) -> RegistryEntry:
         """Raises `ModelNotFound`, `VersionNotFound`."""
-        if not self.entries:
-            raise ModelNotFound(f"{self.name} is not registered; register a version first")
+        self.check_registered()
         if version not in self.entries:
             raise VersionNotFound(f"{self.name}:{version} is not registered; register it first")
         return self.entries[version]
+
+    def check_registered(self) -> None:
+        """Raise `ModelNotFound` where there is no version of the model."""
+        if not self.entries:
+            raise ModelNotFound(f"{self.name} is not registered; register a version first")
 
     @property
     def production(self) -> RegistryEntry | None:
@@ -96,8 +100,7 @@ def earlier(moves: Sequence[ChangeRecord]) -> tuple[str, ...]:
 
 def rollback_target(record: ModelRecord) -> RegistryEntry:
     """The version that a rollback makes production; raises `Conflict` with the reason when there is none."""
-    if not record.entries:
-        raise ModelNotFound(f"{record.name} is not registered; register a version first")
+    record.check_registered()
     versions = earlier(record.moves)
     if not versions:
         raise Conflict(f"no version of {record.name} was production before: activate one by its version")
@@ -158,6 +161,7 @@ def undo(number: int) -> Change:
     """
 
     def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+        record.check_registered()
         last = record.moves[-1] if record.moves else None
         if last is None or last.number != number:
             raise Conflict(
@@ -234,6 +238,7 @@ def delete_alias(alias: str) -> Change:
     """Let an alias mean nothing; raises `AliasNotFound`."""
 
     def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+        record.check_registered()
         old = record.alias(alias)
         _expect(record, stamp, old, f"alias {alias}")
         if old is None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hotswap.errors import ModelNotFound
 from hotswap.tags import natural_key
 from registry import model_record
 from registry.entries import (
@@ -26,6 +25,7 @@ from registry.model_record import Change, Check, ModelRecord
 from registry.record_store import MOST_LISTED, Pointers, RecordStore
 
 _NOBODY = By()
+_MOST_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class ModelRegistry:
 
     def delete_alias(self, name: str, alias: str, by: By = _NOBODY) -> Changed:
         """Remove an alias; raises `AliasNotFound`."""
-        return self._change(name, model_record.delete_alias(alias), by)
+        return self._change(name, model_record.delete_alias(checked_alias(alias)), by)
 
     def describe(
         self,
@@ -142,12 +142,16 @@ class ModelRegistry:
         if status is not None and status not in tuple(Status):
             raise InvalidEntry(f"status: allowed are {', '.join(Status)}, found {status[:80]!r}")
         wanted = Status(status) if status is not None else None
-        fitting = self._store.entries(name, wanted, alias)
+        fitting = self._store.entries(
+            None if name is None else checked_name(name),
+            wanted,
+            None if alias is None else checked_alias(alias),
+        )
         return tuple(sorted(fitting, key=lambda one: (one.model_name, natural_key(one.version))))
 
     def entry(self, name: str, version: str | int) -> RegistryEntry:
         """One entry."""
-        return self._store.record(name).entry(checked_version(version))
+        return self._record(name).entry(checked_version(version))
 
     def production(self, name: str) -> RegistryEntry | None:
         """The production version; None where a registered model has none."""
@@ -155,9 +159,9 @@ class ModelRegistry:
 
     def alias(self, name: str, alias: str) -> RegistryEntry:
         """The version that an alias means; raises `AliasNotFound`."""
-        entry = self._record(name).alias(alias)
+        entry = self._record(name).alias(checked_alias(alias))
         if entry is None:
-            raise AliasNotFound(f"{name} has no alias {alias[:64]}")
+            raise AliasNotFound(f"{name} has no alias {alias}")
         return entry
 
     def rollback_target(self, name: str) -> RegistryEntry:
@@ -167,7 +171,8 @@ class ModelRegistry:
     def history(self, name: str, before: int | None = None, limit: int = 100) -> tuple[ChangeRecord, ...]:
         """The last changes of a model, newest first; with `before` those with smaller numbers."""
         self._record(name)
-        return self._store.history(name, before, min(max(limit, 1), MOST_LISTED))
+        newest = None if before is None else min(max(before, 0), _MOST_NUMBER)
+        return self._store.history(name, newest, min(max(limit, 1), MOST_LISTED))
 
     def pointers(self) -> Pointers:
         """What production and every alias of every model mean; cheap enough to be asked twice a second."""
@@ -179,16 +184,15 @@ class ModelRegistry:
 
     def served_at(self, name: str, time: datetime) -> tuple[Switch, ...]:
         """Which version and digest answered at a time, one switch for each service that knows the model."""
-        return self._store.switches_at(name, time)
+        return self._store.switches_at(checked_name(name), time.astimezone(UTC))
 
     def close(self) -> None:
         """Give back what the store holds open."""
         self._store.close()
 
     def _record(self, name: str) -> ModelRecord:
-        record = self._store.record(name)
-        if not record.entries:
-            raise ModelNotFound(f"{name[:64]} is not registered; register a version first")
+        record = self._store.record(checked_name(name))
+        record.check_registered()
         return record
 
     def _change(self, name: str, change: Change, by: By) -> Changed:

@@ -36,7 +36,7 @@ class Pointers:
 
 
 class RecordStore(Protocol):
-    """A place for the records, shared by all processes that open it. All methods raise `RegistryUnavailable`."""
+    """A place for the records, shared by all processes that open it. All raise `RegistryUnavailable`."""
 
     def change(self, name: str, change: Change, by: By) -> Outcome:
         """Apply a change to the newest record of a model, as one step with its line in the history.
