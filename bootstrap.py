@@ -12,8 +12,10 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
+from pathlib import Path
 
 from adapters.registries import open_registry
 from api.auth import AdminAuth, is_exposed
@@ -30,15 +32,22 @@ from hotswap.admission import Admission
 from hotswap.control import Control
 from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
-from hotswap.errors import Overloaded
+from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder
 from hotswap.reconciler import Reconciler
+from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
+from models_import.candidates import Candidate, Wanted
+from models_import.errors import ImportRefused, ImportUnavailable
+from models_import.file_kinds import is_onnx
+from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
+from registry.errors import InvalidEntry
 from registry.file_store import DesiredFile
 from registry.promotion import Promotions
 from registry.registered_models import RegisteredModels, StoreRegistrar
+from registry.registration import Registrations
 from registry.switch_recorder import SwitchRecorder
 from runners.loader import OnnxLoader
 from settings import Settings
@@ -114,12 +123,20 @@ class Worker:
         self._models = models
         self._registrar = StoreRegistrar(registry, view.infos)
         control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
+        promotions = Promotions(registry, control, view, models)
         self.parts = ServiceParts(
             view=view,
             schedule=schedule,
             control=control,
             registry=registry,
-            promotions=Promotions(registry, control, view, models),
+            promotions=promotions,
+            registrations=Registrations(
+                registry,
+                promotions.look,
+                base=settings.store_home,
+                roots=settings.import_roots or (settings.models,),
+                bring=partial(_import, Importer(settings.store_home)),
+            ),
             data_plane=data_plane,
             recorder=Recorder(InferenceObserver(self.metrics, view)),
             metrics=self.metrics,
@@ -193,6 +210,7 @@ class Worker:
 
     def _sample(self) -> None:
         self.metrics.sample(self.reconciler.view)
+        self.metrics.registry_unavailable.set(self._models.problem is not None)
 
     def _tell_registry(self) -> None:
         """Bring what the registry lacks into it, in another thread: a database may be slow."""
@@ -239,6 +257,11 @@ class Worker:
         reasons = [f"{name} ({reason})" if reason else name for name, reason in missing.items()]
         return f"nothing serves yet for {', '.join(reasons)}; GET /models shows why"
 
+    def degraded(self) -> str | None:
+        """What does not work, though models answer; None where all does."""
+        problem = self._models.problem
+        return f"the registry's last content holds: {problem}" if problem else None
+
     def _check_room(self) -> None:
         """Raise `Overloaded` when a request would be refused anyway."""
         if self._admission.full:
@@ -266,6 +289,17 @@ def rpc_listen(settings: Settings, host: str) -> Listen | None:
 def _share_of_rpc(room: int) -> int:
     """Of all connections that there is room for: its clients open few, and close none for others."""
     return room // 4
+
+
+def _import(importer: Importer, path: Path, tag: ModelTag) -> None:
+    """Import the files at a path; of an .onnx file, the folder that it lies in."""
+    folder = path.parent if path.is_file() and is_onnx(path.name) else path
+    try:
+        importer.run(Candidate(folder, Wanted(tag.name, tag.version), named=True))
+    except ImportUnavailable as error:
+        raise StateUnavailable(f"nothing was imported: {error}") from None
+    except ImportRefused as refused:
+        raise InvalidEntry(f"path: {refused}") from None
 
 
 def _service_name(settings: Settings) -> str:

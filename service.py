@@ -242,6 +242,10 @@ def _not_ready() -> str | None:
     return "the worker is starting" if _worker is None else _worker.not_ready()
 
 
+def _degraded() -> str | None:
+    return _worker and _worker.degraded()
+
+
 def _draining() -> bool:
     return _worker is not None and _worker.draining
 
@@ -264,6 +268,7 @@ SERVICE.add_asgi_middleware(
         not_ready=_not_ready,
         draining=_draining,
         observer=_Observer(),
+        degraded=_degraded,
         cross_origin=CrossOrigin(SETTINGS.cors_origins) if SETTINGS.cors_origins else None,
     ),
 )

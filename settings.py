@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     bentoml_home: Annotated[Path | None, Field(validation_alias=_plain("bentoml_home"))] = None
 
     registry: Annotated[str | None, Field(repr=False)] = None
+    import_roots: Annotated[tuple[Path, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     serve: str = "*"
     default_model: str | None = None
     admin_token: Annotated[str | None, Field(repr=False)] = None

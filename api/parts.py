@@ -19,6 +19,7 @@ from hotswap.schedule import Schedule
 from hotswap.status import StateView
 from registry.model_registry import ModelRegistry
 from registry.promotion import Promotions
+from registry.registration import Registrations
 
 
 class WireMetrics(Protocol):
@@ -47,6 +48,7 @@ class ServiceParts:
     control: Control
     registry: ModelRegistry
     promotions: Promotions
+    registrations: Registrations
     data_plane: DataPlane
     recorder: Recorder
     metrics: WireMetrics

@@ -36,6 +36,7 @@ COMMANDS = {
     "alias": ("cli.promotion_commands", "Let an alias mean a version."),
     "archive": ("cli.promotion_commands", "Put a version away."),
     "registry": ("cli.registry_commands", "The record of all versions."),
+    "db": ("cli.database_commands", "Make and check the tables of a registry in a database."),
     "history": ("cli.registry_commands", "Show who changed a model, when and why."),
     "who-served": ("cli.registry_commands", "Say which version answered at a moment."),
     "reload": ("cli.target_commands", "Rescan the store now and retry failed versions."),

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from hotswap.control import Control, TargetChange
 from hotswap.errors import Conflict, ModelNotFound, VersionFailed, VersionNotFound
@@ -14,7 +13,7 @@ from hotswap.repository import ModelInfo, ModelRepository
 from hotswap.status import StateView
 from hotswap.tags import ALIAS_SIGN, LATEST, PRODUCTION
 from registry.entries import By, RegistryEntry, checked_version
-from registry.errors import AlreadyRegistered, InvalidEntry
+from registry.errors import AlreadyRegistered
 from registry.model_registry import Changed, ModelRegistry
 from registry.registered_models import stored_path
 
@@ -92,7 +91,7 @@ class Promotions:
         """
 
         def change() -> Changed:
-            register_stored(self._registry, self._look(), name, version, by)
+            register_stored(self._registry, self.look(), name, version, by)
             return self._registry.activate(name, version, by, self.check_servable)
 
         return await self._promote(name, change, by, seconds)
@@ -105,26 +104,10 @@ class Promotions:
 
     def check_servable(self, entry: RegistryEntry) -> None:
         """Raise `Conflict` with the reason when the files of a version are gone or cannot be served."""
-        check_servable(entry, self._look())
+        check_servable(entry, self.look())
 
-    def stored_digest(self, name: str, version: str | int, path: str) -> str | None:
-        """The digest of a version in the model store, which `path` must lead to.
-
-        Raises `InvalidEntry` for a path that leads elsewhere, `VersionNotFound` where nothing is.
-        """
-        text, parts = checked_version(version), PurePosixPath(path).parts
-        if parts[:3] != ("models", name, text) or ".." in parts:
-            raise InvalidEntry(
-                f"path: {path[:200]!r} does not lead to the version; in the model store it is "
-                f"models/{name[:64]}/{text}"
-            )
-        models = self._look()
-        found = models[name].versions.get(text) if name in models else None
-        if found is None:
-            raise VersionNotFound(f"there is nothing at {path[:200]}: import {name}:{text} first")
-        return found.digest
-
-    def _look(self) -> Mapping[str, ModelInfo]:
+    def look(self) -> Mapping[str, ModelInfo]:
+        """What the store holds now, or held when it was last there."""
         models = self._repository.look()
         return self._view.infos() if models is None else models
 

@@ -26,6 +26,15 @@ _PROTOCOL = (
 _FIXED = frozenset(
     {"/predict", "/predict/annotated", "/models", "/api/v1/reload", *_HEALTH, *_PAGES, *_PROTOCOL}
 )
+_REGISTRY = (
+    ("", ""),
+    ("/[^/]+/history", "/{name}/history"),
+    ("/[^/]+/rollback", "/{name}/rollback"),
+    ("/[^/]+/aliases/[^/]+", "/{name}/aliases/{alias}"),
+    ("/[^/]+/[^/]+", "/{name}/{version}"),
+    ("/[^/]+/[^/]+/activate", "/{name}/{version}/activate"),
+    ("/[^/]+/[^/]+/archive", "/{name}/{version}/archive"),
+)
 _ROUTES = (
     (re.compile(r"/v2/models/[^/]+"), "/v2/models/{name}"),
     (re.compile(r"/v2/models/[^/]+/versions/[^/]+"), "/v2/models/{name}/versions/{version}"),
@@ -39,6 +48,10 @@ _ROUTES = (
     (re.compile(r"/v2/repository/models/[^/]+/unload"), "/v2/repository/models/{name}/unload"),
     (re.compile(r"/models/[^/]+"), "/models/{name}"),
     (re.compile(r"/models/[^/]+/target"), "/models/{name}/target"),
+    *(
+        (re.compile(f"/api/v1/registry/models{path}"), f"/api/v1/registry/models{name}")
+        for path, name in _REGISTRY
+    ),
     (re.compile(r"/static_content/.*"), "/static_content"),
     (re.compile(r"/documentation/.*"), "/documentation"),
 )
@@ -93,6 +106,12 @@ class Figures:
         )
         self.http_seconds = Histogram(
             "http_request_duration_seconds", "Whole requests", ("endpoint",), buckets=_FAST, registry=registry
+        )
+        self.registry_unavailable = Gauge(
+            "registry_unavailable",
+            "1 while the registry cannot be used and its last content holds",
+            registry=registry,
+            multiprocess_mode="livemax",
         )
         self.http_connections = Gauge(
             "http_connections", "Open connections", registry=registry, multiprocess_mode="livesum"

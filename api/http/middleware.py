@@ -40,7 +40,8 @@ class HttpObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MiddlewareOptions:
-    """The parts of the middleware. `not_ready` returns the reason, None when ready. Without `cross_origin`
+    """The parts of the middleware. `not_ready` returns the reason, None when ready, `degraded` what does not
+    work meanwhile, though models answer. Without `cross_origin`
     no CORS header is sent, so browsers deny pages of other origins the answers.
     """
 
@@ -50,6 +51,7 @@ class MiddlewareOptions:
     not_ready: Health
     draining: Callable[[], bool]
     observer: HttpObserver
+    degraded: Health = lambda: None
     cross_origin: CrossOrigin | None = None
 
 
@@ -93,7 +95,9 @@ class RequestMiddleware:
     def _readiness(self) -> Response:
         reason = self._parts.not_ready()
         if reason is None:
-            return Response(orjson.dumps({"ready": True}), media_type="application/json")
+            degraded = self._parts.degraded()
+            ready = {"ready": True} | ({"degraded": degraded} if degraded else {})
+            return Response(orjson.dumps(ready), media_type="application/json")
         text = errors.body("not_ready", reason, context.current.get())
         return Response(text, 503, {"Retry-After": "1"}, "application/json")
 

@@ -34,6 +34,7 @@ class ReadyBody(BaseModel):
     """Every required model has a serving version."""
 
     ready: bool
+    degraded: str | None = Field(default=None, description="what does not work, though models answer")
 
 
 class PredictFieldsBody(BaseModel):

@@ -150,18 +150,16 @@ def _changes(parts: GetParts) -> APIRouter:
 
     @routes.post("/models", status_code=201, operation_id="registry_register")
     async def register(wanted: EntryIn, request: Request) -> RegistryEntry:
-        """Register a version whose files are in the model store, as `staging`."""
-        digest = await _in_thread(
-            parts().promotions.stored_digest, wanted.model_name, wanted.version, wanted.path
-        )
-        changed = await _in_thread(
-            partial(parts().registry.register, digest=digest, by=_by(request, wanted)),
+        """Register a version as `staging`. Files outside the model store are imported into it first."""
+        by = _by(request, wanted)
+        found: RegistryEntry = await _in_thread(
+            parts().registrations.register,
             wanted.model_name,
             wanted.version,
             wanted.path,
             wanted.metadata,
+            by,
         )
-        found: RegistryEntry = changed.entry
         return found
 
     @routes.put(_VERSION + "/archive", operation_id="registry_archive")

@@ -1,0 +1,276 @@
+"""Promotion and rollback through the running service: what follows production swaps, and nobody notices."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.harness import BIN, Service, environment
+from tests.e2e.load import Load, Readiness
+from tests.e2e.reporting import Start
+from tests.e2e.sizes import LIMIT, SIZES
+from tests.e2e.stores import Store
+from tests.e2e.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+
+_API = "/api/v1/registry"
+
+
+def _call(service: Service, method: str, path: str, **body: Any) -> httpx.Response:
+    return httpx.request(method, f"{service.url}{_API}{path}", json=body or None, timeout=60)
+
+
+def _activate(service: Service, version: str, **body: Any) -> httpx.Response:
+    return _call(service, "PUT", f"/models/m/{version}/activate", **body)
+
+
+def _production(service: Service) -> list[Any]:
+    found = _call(service, "GET", "/models?status=production").json()["models"]
+    return [entry["version"] for entry in found]
+
+
+def _file(service: Service) -> Path:
+    return service.home / "models" / "registry.json"
+
+
+def _registered(service: Service, *versions: int) -> None:
+    def there() -> bool:
+        entries = _call(service, "GET", "/models?model_name=m").json()["models"]
+        return [entry["version"] for entry in entries] == list(versions)
+
+    until(there, f"{versions} are registered")
+
+
+def test_what_appears_in_the_store_is_registered_promoted_and_rolled_back(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    store.add("v2", 2)
+    service = make_service(store.home).ready()
+    _registered(service, 1, 2)
+    assert _call(service, "GET", "/models/m/2").json()["status"] == "staging"
+
+    answer = _activate(service, "1", reason="known good")
+    assert (answer.status_code, answer.json()["status"], answer.json()["serving"]) == (200, "production", 1)
+    assert answer.json()["target"] == service.model()["target"] == "@production"
+    assert service.version() == "v1"
+
+    assert _activate(service, "v2", expected_current=3).status_code == 409
+    assert service.version() == "v1"
+    assert _activate(service, "v2", expected_current=1).json()["serving"] == 2
+    assert (service.version(), _production(service)) == ("v2", [2])
+
+    back = _call(service, "POST", "/models/m/rollback", reason="misses cars")
+    assert (back.status_code, back.json()["version"], service.version()) == (200, 1, "v1")
+    assert _call(service, "POST", "/models/m/rollback").status_code == 409
+
+    history = _call(service, "GET", "/models/m/history").json()["history"]
+    assert [(one["action"], one["after"], one["reason"]) for one in history[:3]] == [
+        ("rollback", 1, "misses cars"),
+        ("activate", 2, None),
+        ("activate", 1, "known good"),
+    ]
+    store.add("v3", 3)
+    _registered(service, 1, 2, 3)
+    assert service.version() == "v1", "what is imported does not answer before it is promoted"
+
+
+def test_a_version_that_cannot_be_loaded_is_not_production(make_service: Start, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home).ready()
+    assert _activate(service, "v1").status_code == 200
+    store.add("v2", 2, best=math.nan)  # its check before it answers fails
+    _registered(service, 1, 2)
+    answer = _activate(service, "v2")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    assert (service.version(), _production(service)) == ("v1", [1])
+    assert _activate(service, "v9").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/models", {"model_name": "m", "version": 1, "path": "models/m/v1"}, 409),
+        ("POST", "/models", {"model_name": "m", "version": 7, "path": "models/m/v7"}, 404),
+        ("POST", "/models", {"model_name": "m", "version": 7, "path": "../outside"}, 422),
+        ("POST", "/models", {"model_name": "m", "version": 7}, 422),
+        ("POST", "/models", {"model_name": "m", "version": [], "path": "x"}, 422),
+        ("POST", "/models", {"model_name": "M!", "version": 1, "path": "models/M!/v1"}, 422),
+        ("GET", "/models?status=best", None, 422),
+        ("GET", "/models/none/1", None, 404),
+        ("PUT", "/models/m/1/archive", {"expected_current": "v4"}, 409),
+        ("PUT", "/models/m/aliases/production", {"version": 1}, 422),
+        ("PUT", "/models/m/aliases/canary", {"version": 9}, 404),
+        ("DELETE", "/models/m/aliases/canary", None, 404),
+        ("PATCH", "/models/m/1", {"metadata": {"metrics": {"accuracy": "high"}}}, 422),
+        ("GET", "/models/m/history?at=yesterday", None, 422),
+        ("POST", "/models/m/rollback", {"reason": "x" * 501}, 422),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_status(
+    shared: Service, method: str, path: str, body: dict[str, Any] | None, status: int
+) -> None:
+    answer = httpx.request(method, f"{shared.url}{_API}{path}", json=body)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["message"]
+
+
+def test_an_alias_a_description_and_who_served(shared: Service) -> None:
+    assert _call(shared, "PUT", "/models/m/aliases/canary", version=1).json()["aliases"] == ["canary"]
+    assert shared.target("@canary").status_code == 200
+    assert _call(shared, "GET", "/models?alias=canary").json()["models"][0]["version"] == 1
+    described = _call(
+        shared, "PATCH", "/models/m/1", metadata={"metrics": {"accuracy": 0.9, "latency_ms": 7}}
+    )
+    assert described.json()["metadata"]["metrics"] == {"accuracy": 0.9, "latency_ms": 7}
+
+    def served(at: str) -> Any:
+        return _call(shared, "GET", f"/models/m/history?at={at}").json()["served"]
+
+    until(lambda: served("2100-01-01T00:00:00Z") != [], "the switch is recorded")
+    (now,) = served("2100-01-01T00:00:00Z")
+    assert (now["version"], now["digest"]) == (1, shared.predict(model="m").json()["model_digest"])
+    assert served("2000-01-01T00:00:00Z") == []
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A service with one version, which is not changed in ways that another test sees."""
+    from tests.e2e.reporting import services
+
+    folder = tmp_path_factory.mktemp("registry")
+    store = Store(folder / "home", folder)
+    store.add("v1", 1)
+    making = services()
+    service = next(making)(store.home).ready()
+    _registered(service, 1)
+    yield service
+    making.close()
+
+
+def test_promotions_and_rollbacks_under_load_fail_no_request(make_service: Start, store: Store) -> None:
+    for number in (1, 2):
+        store.add(f"v{number}", number)
+    service = make_service(store.home, WORKERS="2").ready()
+    assert _activate(service, "v1").status_code == 200
+    promised: list[tuple[float, str]] = []
+    with Readiness(service) as readiness, Load(service) as load:
+        for turn in range(SIZES.promotions):
+            if turn % 2:
+                answer, version = _call(service, "POST", "/models/m/rollback"), "v1"
+            else:
+                answer, version = _activate(service, "v2"), "v2"
+            assert answer.status_code == 200, answer.text
+            promised.append((time.monotonic(), version))
+            load.reach(len(load.shots) + 20)
+    print(f"{len(load.shots)} requests over {len(promised)} changes of production")
+    assert load.failures == []
+    assert load.contradictions == []
+    assert readiness.flaps == []
+    for when, version in promised:
+        first = min((shot for shot in load.shots if shot.begun > when), key=lambda shot: shot.begun)
+        assert first.claimed == version
+
+
+def test_a_hand_edit_swaps_and_a_broken_one_is_refused_with_its_line(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    store.add("v2", 2)
+    service = make_service(store.home).ready()
+    assert _activate(service, "v1").status_code == 200
+    _registered(service, 1, 2)
+    document = json.loads(_file(service).read_text())
+    for entry in document["models"]:
+        entry["status"] = "production" if entry["version"] == 2 else "staging"
+    _file(service).write_text(json.dumps(document, indent=1))
+    until(lambda: service.version() == "v2", "the edited file is followed")
+    assert _call(service, "GET", "/models/m/history").json()["history"][0]["action"] == "file_edit"
+
+    whole = _file(service).read_text()
+    _file(service).write_text(whole.replace('"production"', '"best"'))
+    until(lambda: any("registry.json" in line and "line" in line for line in service.lines()), "it is told")
+    answer = _activate(service, "v1")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "registry_unavailable")
+    assert service.version() == "v2"
+    _file(service).write_text(whole)
+    until(lambda: _activate(service, "v1").status_code == 200, "the mended file can be changed")
+
+
+def test_a_slot_that_follows_production_waits_for_the_first(make_service: Start, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, OKAWARI_SERVE="m:@production", OKAWARI_START_TIMEOUT="0.1").start()
+    answer = httpx.get(f"{service.url}/readyz")
+    assert answer.status_code == 503
+    assert "No production model found in registry for m" in answer.text
+    assert any("No production model found in registry for m" in line for line in service.lines())
+    assert _activate(service, "v1").status_code == 200
+    assert httpx.get(f"{service.url}/readyz").status_code == 200
+    assert service.version() == "v1"
+
+
+def _cli(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "okawari", *words],
+        env=environment(service.store, service.home),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_the_command_line_promotes_waits_and_rolls_back(make_service: Start, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    assert _cli(service, "promote", "m", "v1", "--yes").returncode == 0
+    store.add("v2", 2)
+    asked = _cli(service, "promote", "m", "v2")
+    assert (asked.returncode, "--yes" in asked.stderr) == (1, True)
+    done = _cli(service, "promote", "m", "2", "--yes", "--reason", "better at night")
+    assert (done.returncode, service.version()) == (0, "v2"), done.stderr
+    assert _cli(service, "rollback", "m", "--yes").returncode == 0
+    assert service.version() == "v1"
+    history = json.loads(_cli(service, "history", "m", "--json").stdout)["history"]
+    assert [one["action"] for one in history[:3]] == ["rollback", "activate", "register"]
+    assert history[1]["reason"] == "better at night"
+    assert _cli(service, "who-served", "m", "--at", "2100-01-01T00:00:00Z").stdout.startswith("m:v1 ")
+    assert _cli(service, "follow", "m", "@none").returncode == 1
+
+
+def test_a_service_that_is_killed_in_a_promotion_comes_back_with_what_is_production(
+    make_service: Start, store: Store
+) -> None:
+    store.add("v1", 1)
+    store.add("v2", 2)
+    home = store.home
+    service = make_service(home).ready()
+    assert _activate(service, "v1").status_code == 200
+    for turn in range(SIZES.stops):
+        version = f"v{2 - turn % 2}"
+        with httpx.Client() as client:
+            request = client.build_request("PUT", f"{service.url}{_API}/models/m/{version}/activate")
+            sent = subprocess.Popen(
+                ["curl", "-s", "-X", "PUT", str(request.url)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        time.sleep(0.003 * (turn % 8))  # somewhere in the change
+        os.killpg(service.master.pid, signal.SIGKILL)
+        for pid in service.pids():
+            os.kill(pid, signal.SIGKILL)
+        sent.wait()
+        service.ended()
+        service = make_service(home).ready()
+        (production,) = _production(service)
+        assert service.version() == f"v{production}"
