@@ -243,7 +243,7 @@ def _not_ready() -> str | None:
 
 
 def _degraded() -> str | None:
-    return _worker and _worker.degraded()
+    return None if _worker is None else _worker.degraded()
 
 
 def _draining() -> bool:

@@ -63,7 +63,7 @@ def promote_command(
     with _Registry() as opened:
         registry = opened.registry
         record = opened.entry(name, version)
-        _confirm(registry.production(name), record, "promote", yes)
+        _confirm(registry.production(name), record, f"make {record.model_name}:{record.version} production", yes)
         by = _by(expected_current, reason)
         opened.change_production(
             name, lambda: registry.activate(name, version, by, opened.check), by, timeout
@@ -86,7 +86,8 @@ def rollback_command(
     """
     with _Registry() as opened:
         registry = opened.registry
-        _confirm(registry.production(name), registry.rollback_target(name), "roll back", yes)
+        back = registry.rollback_target(name)
+        _confirm(registry.production(name), back, f"roll {name} back to {back.version}", yes)
         by = _by(expected_current, reason)
         opened.change_production(name, lambda: registry.rollback(name, by, opened.check), by, timeout)
 
@@ -198,12 +199,12 @@ def _by(expected_current: str | None, reason: str | None) -> By:
     return checked(By, "options", actor=actor(), reason=reason, expected_current=expected_current)
 
 
-def _confirm(before: RegistryEntry | None, after: RegistryEntry, verb: str, yes: bool) -> None:
+def _confirm(before: RegistryEntry | None, after: RegistryEntry, what: str, yes: bool) -> None:
     """Show both versions side by side, and ask."""
     note(f"{after.model_name}: {before.version if before else 'no version'} -> {after.version}")
-    for what, old, new in _differences(before, after):
-        note(f"  {what:<24} {old:>14} -> {new:>14}")
-    _ask(f"{verb} {after.model_name}:{after.version}?", yes)
+    for field, old, new in _differences(before, after):
+        note(f"  {field:<16} {old:>12} -> {new}")
+    _ask(f"{what}?", yes)
 
 
 def _differences(before: RegistryEntry | None, after: RegistryEntry) -> list[tuple[str, str, str]]:

@@ -71,7 +71,9 @@ def follow_command(name: str, target: str, reason: str | None, timeout: float) -
     configured = settings()
     wanted = as_target(target)
     if wanted != LATEST and alias_of(wanted) is None:
-        raise Refused(f"follow takes {LATEST} or @ALIAS; `okawari pin {name} {target}` pins to a version")
+        raise click.UsageError(
+            f"follow takes {LATEST} or @ALIAS; `okawari pin {name} {target}` pins to a version"
+        )
     models = RegisteredModels(ModelStore(configured.models), open_registry(configured.registry_location))
     resolved = resolve(wanted, stored_model(models, name, configured.models))
     if resolved.version is None:

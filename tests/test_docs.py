@@ -14,6 +14,7 @@ from api import errors as wire
 from api.grpc import errors as rpc
 from hotswap import errors
 from hotswap.errors import ServingError
+from registry import errors as registry_errors
 from runners.families.index import json_schema
 from settings import Settings
 from telemetry.recorder import Metrics
@@ -45,7 +46,7 @@ def test_every_error_code_stands_in_chapter_8_with_its_status() -> None:
     documented = {
         (int(row[0]), code) for row in _rows(CHAPTER_8, r"\d{3}") for code in re.findall(r"`(\w+)`", row[1])
     }
-    classes = [each for module in (errors, wire) for each in vars(module).values()]
+    classes = [each for module in (errors, wire, registry_errors) for each in vars(module).values()]
     kinds = {each for each in classes if isinstance(each, type) and issubclass(each, ServingError)}
     made = {(wire.status_of(kind("")), kind.code) for kind in kinds}
     assert made <= documented

@@ -19,8 +19,9 @@ from registry.errors import InvalidEntry
 from registry.promotion import Promotion
 
 PREFIX = "/api/v1/registry"
-_MODEL = "/models/{model_name}"
-_VERSION = "/models/{model_name}/{version}"
+_MODELS = f"{PREFIX}/models"
+_MODEL = f"{_MODELS}/{{model_name}}"
+_VERSION = f"{_MODEL}/{{version}}"
 _MOST_LISTED = 1_000
 
 VersionIn = StrictStr | StrictInt
@@ -85,7 +86,7 @@ class ServedBody(BaseModel):
 
 def router(parts: GetParts) -> APIRouter:
     """All routes of the registry."""
-    routes = APIRouter(prefix=PREFIX, tags=["registry"])
+    routes = APIRouter()
     routes.include_router(_reads(parts))
     routes.include_router(_changes(parts))
     routes.include_router(_production(parts))
@@ -103,9 +104,9 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _reads(parts: GetParts) -> APIRouter:
-    routes = APIRouter(route_class=_RegistryRoute)
+    routes = APIRouter(tags=["registry"], route_class=_RegistryRoute)
 
-    @routes.get("/models", operation_id="registry_list", responses=_refusals(422, 503))
+    @routes.get(_MODELS, operation_id="registry_list", responses=_refusals(422, 503))
     async def entries(
         model_name: str | None = None, status: str | None = None, alias: str | None = None
     ) -> EntriesBody:
@@ -139,6 +140,7 @@ def _reads(parts: GetParts) -> APIRouter:
 
 def _admin(parts: GetParts) -> APIRouter:
     return APIRouter(
+        tags=["registry"],
         route_class=admin_route(lambda: parts().auth, _RegistryRoute),
         dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
         responses=_refusals(400, 401, 403, 404, 409, 413, 415, 422, 503),
@@ -148,7 +150,7 @@ def _admin(parts: GetParts) -> APIRouter:
 def _changes(parts: GetParts) -> APIRouter:
     routes = _admin(parts)
 
-    @routes.post("/models", status_code=201, operation_id="registry_register")
+    @routes.post(_MODELS, status_code=201, operation_id="registry_register")
     async def register(wanted: EntryIn, request: Request) -> RegistryEntry:
         """Register a version as `staging`. Files outside the model store are imported into it first."""
         by = _by(request, wanted)
