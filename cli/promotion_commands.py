@@ -63,7 +63,9 @@ def promote_command(
     with _Registry() as opened:
         registry = opened.registry
         record = opened.entry(name, version)
-        _confirm(registry.production(name), record, f"make {record.model_name}:{record.version} production", yes)
+        _confirm(
+            registry.production(name), record, f"make {record.model_name}:{record.version} production", yes
+        )
         by = _by(expected_current, reason)
         opened.change_production(
             name, lambda: registry.activate(name, version, by, opened.check), by, timeout

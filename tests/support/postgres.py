@@ -58,7 +58,7 @@ class PostgresServer:
         # No pg_ctl: at the end of a session no process may be started.
         pid = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
         handle = os.pidfd_open(pid)
-        os.kill(pid, signal.SIGQUIT)
+        os.kill(pid, signal.SIGINT)  # writes what is committed: nothing else is synchronous here
         ended = select([handle], [], [], 30)[0]
         os.close(handle)
         if not ended:
