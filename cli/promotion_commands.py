@@ -8,17 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from adapters.registries import open_registry
 from cli.errors import Refused
-from cli.output import note, say, settings, short
-from cli.target_edit import TargetEdit, TargetRestored, actor
-from hotswap.tags import LATEST
-from models_import.store import ModelStore
+from cli.open_registry import OpenRegistry
+from cli.output import note, say, short
+from cli.target_edit import actor
 from registry.entries import By, RegistryEntry, checked
-from registry.file_store import DesiredFile
-from registry.model_registry import Changed, ModelRegistry
-from registry.promotion import FOLLOWS_PRODUCTION, check_servable, register_stored
-from settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,15 +54,17 @@ def promote_command(
       okawari promote detector v7
       okawari promote detector 7 --yes --reason "better at night" --expected-current v6
     """
-    with _Registry() as opened:
+    with OpenRegistry() as opened:
         registry = opened.registry
         record = opened.entry(name, version)
         _confirm(
             registry.production(name), record, f"make {record.model_name}:{record.version} production", yes
         )
         by = _by(expected_current, reason)
-        opened.change_production(
-            name, lambda: registry.activate(name, version, by, opened.check), by, timeout
+        say(
+            opened.change_production(
+                name, lambda: registry.activate(name, version, by, opened.check), by, timeout
+            )
         )
 
 
@@ -86,12 +82,12 @@ def rollback_command(
       okawari rollback detector
       okawari rollback detector --yes --reason "misses cars at night"
     """
-    with _Registry() as opened:
+    with OpenRegistry() as opened:
         registry = opened.registry
         back = registry.rollback_target(name)
         _confirm(registry.production(name), back, f"roll {name} back to {back.version}", yes)
         by = _by(expected_current, reason)
-        opened.change_production(name, lambda: registry.rollback(name, by, opened.check), by, timeout)
+        say(opened.change_production(name, lambda: registry.rollback(name, by, opened.check), by, timeout))
 
 
 @click.command("archive")
@@ -107,7 +103,7 @@ def archive_command(
     Example:
       okawari archive detector v3
     """
-    with _Registry() as opened:
+    with OpenRegistry() as opened:
         entry = opened.entry(name, version)
         _ask(f"archive {name}:{entry.version}, which is {entry.status}?", yes)
         changed = opened.registry.archive(name, version, _by(expected_current, reason))
@@ -139,7 +135,7 @@ def alias_command(
     """
     if delete == (version is not None):
         raise click.UsageError("give a VERSION, or --delete")
-    with _Registry() as opened:
+    with OpenRegistry() as opened:
         by = _by(expected_current, reason)
         if version is None:
             old = opened.registry.alias(name, alias)
@@ -153,48 +149,6 @@ def alias_command(
         _ask(f"let alias {alias}{means} mean {name}:{entry.version}?", yes)
         opened.registry.set_alias(name, alias, version, by)
         say(f"{name}: {alias} means {entry.version}")
-
-
-class _Registry:
-    """The registry and the store of the settings, while a command runs."""
-
-    def __init__(self) -> None:
-        self._configured: Settings = settings()
-        self._store = ModelStore(self._configured.models)
-        self.registry: ModelRegistry = open_registry(self._configured.registry_location)
-
-    def __enter__(self) -> _Registry:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.registry.close()
-
-    def check(self, entry: RegistryEntry) -> None:
-        """Raise `Conflict` where the files of a version are gone, or cannot be served."""
-        check_servable(entry, self._store.look() or {})
-
-    def entry(self, name: str, version: str) -> RegistryEntry:
-        """The entry of a version; one that was just imported is registered."""
-        register_stored(self.registry, self._store.look() or {}, name, version, By(actor=actor()))
-        return self.registry.entry(name, version)
-
-    def change_production(self, name: str, change: Callable[[], Changed], by: By, timeout: float) -> None:
-        """Change the registry, then wait until the service follows; put the registry back if it cannot."""
-        changed = change()
-        version = changed.entry.version
-        model = DesiredFile(self._configured.home).read().model(name)
-        target = None if model is None or model.unloaded else model.target
-        if target not in (LATEST, FOLLOWS_PRODUCTION):
-            say(f"{name}:{version} is production; {name} follows {target}, and serves what it served")
-            return
-        edit = TargetEdit(self._configured.home, name, FOLLOWS_PRODUCTION, version)
-        try:
-            outcome = edit.make(by.reason, timeout)
-        except TargetRestored as failed:
-            if changed.record is not None:
-                self.registry.undo(name, changed.record.number, by)
-            raise Refused(f"{failed.message}; production of {name} is as before") from None
-        say(f"{name}:{version} is production; {outcome}")
 
 
 def _by(expected_current: str | None, reason: str | None) -> By:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from adapters.registries import open_registry
-from cli.errors import Refused
+from cli.errors import Refused, complain
 from cli.output import say, say_json, settings, short
-from registry.entries import ChangeRecord, RegistryEntry, Status
+from cli.target_edit import actor
+from hotswap.tags import ModelTag
+from registry.entries import By, ChangeRecord, RegistryEntry, Status
+from registry.registry_document import parse
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,6 +53,48 @@ def list_command(name: str | None, status: str | None, alias: str | None, as_jso
         _print(_entries(entries))
     else:
         say("no version is registered; a running service registers those of its store by itself")
+
+
+@registry_command.command("adopt")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(min=0))
+def adopt_command(file: Path, timeout: float) -> None:
+    """Take in a registry file that was written before there was a store.
+
+    Its paths, from the folder that holds `models/`, are imported; its entries are registered, and its
+    production versions activated, unless the registry has one of that model. What cannot be taken in is
+    named, with exit code 1. Running it again does what is missing.
+
+    \b
+    Example:
+      okawari registry adopt models/registry.json
+    """
+    from cli.adoption import Adoption
+    from cli.open_registry import OpenRegistry
+    from cli.progress import TerminalReport
+    from models_import.importer import Importer
+
+    entries = tuple(
+        entry
+        for record in parse(str(file), file.read_bytes()).records.values()
+        for entry in record.entries.values()
+    )
+    by = By(actor=actor(), reason=f"adopted from {file}"[:500])
+    failed = False
+    with OpenRegistry() as opened, TerminalReport() as report:
+
+        def activate(tag: ModelTag) -> None:
+            opened.change_production(
+                tag.name, lambda: opened.registry.activate(tag.name, tag.version, by), by, timeout
+            )
+
+        importer = Importer(opened.configured.store_home, report=report)
+        for tag, outcome in Adoption(file, opened.registry, importer, by, activate).run(entries):
+            refused = outcome.startswith("not adopted")
+            failed |= refused
+            (complain if refused else say)(f"{tag}: {outcome}")
+    if failed:
+        raise SystemExit(1)
 
 
 @click.command("history")

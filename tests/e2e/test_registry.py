@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -219,10 +220,10 @@ def test_a_slot_that_follows_production_waits_for_the_first(make_service: Start,
     assert service.version() == "v1"
 
 
-def _cli(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+def _cli(service: Service, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [BIN / "okawari", *words],
-        env=environment(service.store, service.home),
+        env=environment(service.store, service.home, **settings),
         capture_output=True,
         text=True,
         check=False,
@@ -274,3 +275,49 @@ def test_a_service_that_is_killed_in_a_promotion_comes_back_with_what_is_product
         service = make_service(home).ready()
         (production,) = _production(service)
         assert service.version() == f"v{production}"
+
+
+def _before_the_store(folder: Path, store: Store) -> Path:
+    """A folder `models/` with a registry file, a production version 1 and a version 2 without config."""
+    models = folder / "models"
+    for number in (1, 2):
+        source = store.source(f"v{number}", number, "yolov8n-coco")
+        target = models / "yolov8n-coco" / f"v{number}"
+        target.mkdir(parents=True)
+        shutil.copy(source / "weights.onnx", target / "model.onnx")
+        if number == 1:
+            shutil.copy(source / "config.json", target)
+    entry = {
+        "model_name": "yolov8n-coco",
+        "version": 1,
+        "path": "models/yolov8n-coco/v1/model.onnx",
+        "status": "production",
+        "creation_timestamp": "2025-01-01T00:00:00Z",
+        "metadata": {"description": "COCO", "metrics": {"accuracy": 0.37, "latency_ms": 12}},
+    }
+    second = entry | {"version": 2, "path": "models/yolov8n-coco/v2/model.onnx", "status": "staging"}
+    (models / "registry.json").write_text(json.dumps({"models": [entry, second]}))
+    return models / "registry.json"
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["elsewhere", "as the registry"])
+def test_a_registry_file_from_before_the_store_is_adopted(
+    make_service: Start, store: Store, tmp_path: Path, in_place: bool
+) -> None:
+    file = _before_the_store(tmp_path / "mounted", store)
+    settings = {"OKAWARI_REGISTRY": str(file)} if in_place else {}
+    service = make_service(store.home, **settings)
+    service.home.mkdir(parents=True, exist_ok=True)
+    for turn in range(2):
+        adopted = _cli(service, "registry", "adopt", str(file), **settings)
+        assert adopted.returncode == 1
+        assert ("yolov8n-coco:v1: imported" in adopted.stdout) == (turn == 0), adopted.stdout
+        assert "yolov8n-coco:v2: not adopted: there is no config.json" in adopted.stderr
+    service.ready()
+    assert service.predict(model="yolov8n-coco").json()["model_version"] == "v1"
+    (entry,) = _call(service, "GET", "/models?status=production").json()["models"]
+    assert (entry["model_name"], entry["version"]) == ("yolov8n-coco", 1)
+    assert entry["metadata"]["metrics"] == {"accuracy": 0.37, "latency_ms": 12}
+    store.add("v3", 3, "yolov8n-coco")
+    until(lambda: "v3" in service.states("yolov8n-coco"), "the new version is seen")
+    assert service.predict(model="yolov8n-coco").json()["model_version"] == "v1"

@@ -1,0 +1,61 @@
+"""The registry of the settings, as commands change it: with the swap that follows a change of production."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from adapters.registries import open_registry
+from cli.errors import Refused
+from cli.output import settings
+from cli.target_edit import TargetEdit, TargetRestored, actor
+from hotswap.tags import LATEST
+from models_import.store import ModelStore
+from registry.entries import By, RegistryEntry
+from registry.file_store import DesiredFile
+from registry.model_registry import Changed, ModelRegistry
+from registry.promotion import FOLLOWS_PRODUCTION, check_servable, register_stored
+from settings import Settings
+
+
+class OpenRegistry:
+    """The registry and the store of the settings, while a command runs."""
+
+    def __init__(self) -> None:
+        self.configured: Settings = settings()
+        self._store = ModelStore(self.configured.models)
+        self.registry: ModelRegistry = open_registry(self.configured.registry_location)
+
+    def __enter__(self) -> OpenRegistry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.registry.close()
+
+    def check(self, entry: RegistryEntry) -> None:
+        """Raise `Conflict` where the files of a version are gone, or cannot be served."""
+        check_servable(entry, self._store.look() or {})
+
+    def entry(self, name: str, version: str) -> RegistryEntry:
+        """The entry of a version; one that was just imported is registered."""
+        register_stored(self.registry, self._store.look() or {}, name, version, By(actor=actor()))
+        return self.registry.entry(name, version)
+
+    def change_production(self, name: str, change: Callable[[], Changed], by: By, timeout: float) -> str:
+        """Change the registry, then wait until the service follows; say what came of it.
+
+        Raises `Refused` when it cannot be served; the registry is put back then.
+        """
+        changed = change()
+        version = changed.entry.version
+        model = DesiredFile(self.configured.home).read().model(name)
+        target = None if model is None or model.unloaded else model.target
+        if target not in (LATEST, FOLLOWS_PRODUCTION):
+            return f"{name}:{version} is production; {name} follows {target}, and serves what it served"
+        edit = TargetEdit(self.configured.home, name, FOLLOWS_PRODUCTION, version)
+        try:
+            outcome = edit.make(by.reason, timeout)
+        except TargetRestored as failed:
+            if changed.record is not None:
+                self.registry.undo(name, changed.record.number, by)
+            raise Refused(f"{failed.message}; production of {name} is as before") from None
+        return f"{name}:{version} is production; {outcome}"

@@ -1,0 +1,50 @@
+"""The registry over HTTP, on each store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.reporting import Start, make_service  # noqa: F401 - a fixture
+from tests.e2e.sizes import LIMIT
+from tests.e2e.stores import Store
+from tests.e2e.waiting import until
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(LIMIT)]
+
+
+def test_registry_api(make_service: Start, where: str, tmp_path: Path) -> None:  # noqa: F811
+    store = Store(tmp_path / "home", tmp_path)
+    store.add("v1", 1)
+    outside = tmp_path / "home" / "deliveries" / "m" / "v2"
+    source = store.source("v2", 2)
+    outside.mkdir(parents=True)
+    for name in ("weights.onnx", "config.json"):
+        (outside / name).write_bytes((source / name).read_bytes())
+    roots = f"{store.models},{tmp_path / 'home' / 'deliveries'}"
+    service = make_service(store.home, OKAWARI_REGISTRY=where, OKAWARI_IMPORT_ROOTS=roots).ready()
+    url = f"{service.url}/api/v1/registry/models"
+
+    body = {
+        "model_name": "m",
+        "version": 2,
+        "path": "deliveries/m/v2",
+        "metadata": {"metrics": {"accuracy": 0.5}},
+    }
+    created = httpx.post(url, json=body, timeout=60)
+    assert created.status_code == 201, created.text
+    assert (created.json()["version"], created.json()["status"]) == (2, "staging")
+    assert created.json()["digest"].startswith("sha256:")
+    assert httpx.post(url, json=body).status_code == 409
+    assert httpx.post(url, json=body | {"version": 3, "path": "models/../../etc"}).status_code == 422
+    assert httpx.post(url, json=body | {"version": 3, "path": "deliveries/m/v3"}).status_code == 404
+
+    until(lambda: len(httpx.get(url).json()["models"]) == 2, "the version of the store is registered, too")
+    assert [entry["version"] for entry in httpx.get(url).json()["models"]] == [1, 2]
+    assert httpx.put(f"{url}/m/2/activate", json={"reason": "first"}).json()["status"] == "production"
+    assert httpx.get(f"{url}/m/v2").json()["status"] == "production"
+    assert httpx.put(f"{url}/m/1/activate").json()["serving"] == 1
+    statuses = {entry["version"]: entry["status"] for entry in httpx.get(url).json()["models"]}
+    assert statuses == {1: "production", 2: "staging"}
