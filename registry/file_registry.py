@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time as clock
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -63,15 +63,24 @@ class FileRegistry:
 
     def change(self, name: str, change: Change, by: By) -> Outcome:
         """See `RecordStore`. Raises `RegistryDamaged` while the file holds a wrong edit, which is kept."""
+        return self.change_each([(name, change)], by)[0]
+
+    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[Outcome]:
+        """See `RecordStore`; raises as `change` does."""
+        outcomes = []
         with _explained(self._path), locked(self._lock):
-            document = self._newest()
-            record = document.records.get(name) or ModelRecord(name, {})
-            if record.entries:
-                document, record = _with_edit_noted(document, record)
-            outcome = change(record, Stamp(document.next_number, datetime.now(UTC), by))
-            if outcome.change is not None:
-                self._write(document.with_record(outcome.record, outcome.change))
-        return outcome
+            document = before = self._newest()
+            for name, change in changes:
+                record = document.records.get(name) or ModelRecord(name, {})
+                if record.entries:
+                    document, record = _with_edit_noted(document, record)
+                outcome = change(record, Stamp(document.next_number, datetime.now(UTC), by))
+                if outcome.change is not None:
+                    document = document.with_record(outcome.record, outcome.change)
+                outcomes.append(outcome)
+            if any(outcome.change is not None for outcome in outcomes) and document is not before:
+                self._write(document)
+        return outcomes
 
     def record(self, name: str) -> ModelRecord:
         """See `RecordStore`."""

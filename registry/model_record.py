@@ -115,12 +115,17 @@ def rollback_target(record: ModelRecord) -> RegistryEntry:
     return entry
 
 
-def register(entry: RegistryEntry) -> Change:
-    """Add a version as `staging`. Raises `AlreadyRegistered`, `Conflict` when the model has too many."""
+def register(entry: RegistryEntry, *, once: bool = False) -> Change:
+    """Add a version as `staging`. Raises `Conflict` when the model has too many versions.
+
+    A version that is registered already raises `AlreadyRegistered`, or with `once` stays as it is.
+    """
 
     def change(record: ModelRecord, stamp: Stamp) -> Outcome:
         _expect_production(record, stamp)
         if entry.version in record.entries:
+            if once:
+                return Outcome(record, record.entries[entry.version])
             raise AlreadyRegistered(f"{entry.model_name}:{entry.version} is already registered")
         if len(record.entries) >= MOST_VERSIONS:
             raise Conflict(f"{record.name} has {MOST_VERSIONS} versions, the maximum")

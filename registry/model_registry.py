@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hotswap.tags import natural_key
+from hotswap.tags import ModelTag, natural_key
 from registry import model_record
 from registry.entries import (
     By,
@@ -70,6 +70,29 @@ class ModelRegistry:
             creation_timestamp=datetime.now(UTC),
         )
         return self._change(name, model_record.register(entry), by)
+
+    def register_each(self, versions: Iterable[tuple[ModelTag, str, str | None]], by: By = _NOBODY) -> int:
+        """Add versions, given with path and digest, as `staging` in one step; how many were not there yet."""
+        now = datetime.now(UTC)
+        changes = [
+            (
+                tag.name,
+                model_record.register(
+                    checked(
+                        RegistryEntry,
+                        "entry",
+                        model_name=tag.name,
+                        version=tag.version,
+                        path=path,
+                        digest=digest,
+                        creation_timestamp=now,
+                    ),
+                    once=True,
+                ),
+            )
+            for tag, path, digest in versions
+        ]
+        return sum(outcome.change is not None for outcome in self._store.change_each(changes, by))
 
     def activate(
         self, name: str, version: str | int, by: By = _NOBODY, check: Check | None = None

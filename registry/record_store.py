@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -44,6 +44,10 @@ class RecordStore(Protocol):
         No change is lost and none is half made, whoever else changes something or is killed. Whatever
         `change` raises leaves everything as it was.
         """
+        ...
+
+    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[Outcome]:
+        """Apply several changes, each to the record of its model, as one step: all or none."""
         ...
 
     def record(self, name: str) -> ModelRecord:

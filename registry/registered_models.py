@@ -11,7 +11,7 @@ from hotswap.errors import ServingError
 from hotswap.repository import ModelInfo, ModelRepository, Verified
 from hotswap.tags import PRODUCTION, ModelTag
 from registry.entries import By
-from registry.errors import AlreadyRegistered, RegistryUnavailable
+from registry.errors import RegistryUnavailable
 from registry.model_registry import ModelRegistry
 from registry.record_store import Pointer, Pointers
 
@@ -19,6 +19,8 @@ logger = logging.getLogger("bentoml.okawari.registry")
 
 #: Seconds after which a registry that could not be reached is asked again.
 RETRY = 2.0
+#: Versions that are registered in one step.
+_AT_ONCE = 500
 _SERVICE = By(actor="service", reason="it appeared in the model store")
 
 
@@ -99,29 +101,21 @@ class StoreRegistrar:
         return any(tag not in self._known for tag, _ in self._servable())
 
     def register(self) -> None:
-        """Register what is missing. What the registry refuses is logged once; the rest comes next time."""
-        try:
-            if not self._known:
-                self._known.update(
-                    ModelTag(entry.model_name, entry.version) for entry in self._registry.list()
+        """Register what is missing, some hundred at a time. What the registry refuses is logged once."""
+        missing = [(tag, digest) for tag, digest in self._servable() if tag not in self._known]
+        for start in range(0, len(missing), _AT_ONCE):
+            some = missing[start : start + _AT_ONCE]
+            try:
+                self._registry.register_each(
+                    [(tag, stored_path(tag.name, tag.version), digest) for tag, digest in some], _SERVICE
                 )
-            for tag, digest in self._servable():
-                if tag not in self._known:
-                    self._register(tag, digest)
-        except RegistryUnavailable:
-            return  # `RegisteredModels` reports it
-
-    def _register(self, tag: ModelTag, digest: str | None) -> None:
-        path = stored_path(tag.name, tag.version)
-        try:
-            self._registry.register(tag.name, tag.version, path, digest=digest, by=_SERVICE)
-        except AlreadyRegistered:
-            pass
-        except RegistryUnavailable:
-            raise
-        except ServingError as error:
-            logger.warning("cannot register %s: %s", tag, error.message)
-        self._known.add(tag)
+            except RegistryUnavailable:
+                return  # `RegisteredModels` reports it; the rest comes next time
+            except ServingError as error:
+                logger.warning(
+                    "cannot register %s and %d others: %s", some[0][0], len(some) - 1, error.message
+                )
+            self._known.update(tag for tag, _ in some)
 
     def _servable(self) -> list[tuple[ModelTag, str | None]]:
         return [

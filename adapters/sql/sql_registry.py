@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,15 +30,24 @@ class SqlRegistry:
 
     def change(self, name: str, change: Change, by: By) -> Outcome:
         """See `RecordStore`."""
+        return self.change_each([(name, change)], by)[0]
+
+    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[Outcome]:
+        """See `RecordStore`."""
+        outcomes: list[Outcome] = []
         with self._database.writing() as connection:
-            number = _locked_revision(connection) + 1
-            before = _record(connection, name)
-            outcome = change(before, Stamp(number, datetime.now(UTC), by))
-            if outcome.change is not None:
-                _write(connection, before, outcome.record)
-                connection.execute(insert(CHANGES).values(_change_row(outcome.change)))
-                connection.execute(update(REVISION).values(number=number))
-        return outcome
+            number = first = _locked_revision(connection) + 1
+            for name, change in changes:
+                before = _record(connection, name)
+                outcome = change(before, Stamp(number, datetime.now(UTC), by))
+                if outcome.change is not None:
+                    _write(connection, before, outcome.record)
+                    connection.execute(insert(CHANGES).values(_change_row(outcome.change)))
+                    number += 1
+                outcomes.append(outcome)
+            if number > first:
+                connection.execute(update(REVISION).values(number=number - 1))
+        return outcomes
 
     def record(self, name: str) -> ModelRecord:
         """See `RecordStore`."""
