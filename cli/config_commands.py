@@ -33,7 +33,12 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 @click.group("config")
 def config_command() -> None:
-    """Infer a first config.json from an ONNX file."""
+    """Infer a first config.json from an ONNX file.
+
+    \b
+    Example:
+      okawari config infer run7.onnx
+    """
 
 
 @config_command.command("infer")

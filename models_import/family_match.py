@@ -174,6 +174,8 @@ def _yolox(export: Export) -> Match | None:
     if rows != cells and cells is not None and (isinstance(rows, int) or not export.chosen):
         return None
     source, decoded, why = _yolox_boxes(export, tensor)
+    if source == "assumption" and not export.chosen:
+        return None
     fits = f"output {text_of(tensor)}: one row per cell of strides 8, 16 and 32, 5 + one column per label"
     parameter = Finding("output.parameters.decoded", decoded, source, why)
     return Match("yolox", (*_found("yolox", fits, [tensor], source=source), parameter), count)
@@ -186,7 +188,7 @@ def _yolox_boxes(export: Export, tensor: GraphTensor) -> tuple[Source, bool, str
         return "graph", True, "the graph has the operator Exp, which decodes the sides"
     if last is not None and last.type == "Transpose":
         return "graph", False, "the graph ends with Transpose and has no Exp"
-    return "assumption", False, "the graph ends as none of YOLOX's exports; YOLOv6 has the same shape"
+    return "assumption", False, "the graph ends as no export of YOLOX does"
 
 
 def _classifier(export: Export) -> Match | None:

@@ -56,14 +56,15 @@ def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
 
 
 def _layout(tensor: GraphTensor, path: Path) -> Finding:
-    """The layout by the axis of 3 channels, or of open ones that are named so."""
-    text = text_of(tensor)
-    for layout, (axis, _, _) in _AXES.items():
-        side = tensor.shape[axis]
-        if side == 3 or str(side).lower() in _CHANNEL_NAMES:
-            return Finding("input.layout", layout, "graph", f"input {text}")
-    if any(isinstance(tensor.shape[axis], int) for axis, _, _ in _AXES.values()):
+    """The layout by the axis of 3 channels, else by one that is named so, else by the only open one."""
+    text, sides = text_of(tensor), {layout: tensor.shape[axes[0]] for layout, axes in _AXES.items()}
+    three = [layout for layout, side in sides.items() if side == 3]
+    named = [layout for layout, side in sides.items() if str(side).lower() in _CHANNEL_NAMES]
+    fitting = three or named or [layout for layout, side in sides.items() if not isinstance(side, int)]
+    if not fitting:
         raise ImportRefused(
             f"{path}: input {text}: neither axis 1 nor axis 3 has the 3 channels of a picture"
         )
-    return Finding("input.layout", "NCHW", "assumption", f"input {text} does not tell its channels")
+    if len(fitting) > 1:
+        return Finding("input.layout", fitting[0], "assumption", f"input {text} does not tell its channels")
+    return Finding("input.layout", fitting[0], "graph", f"input {text}")
