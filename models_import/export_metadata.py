@@ -119,7 +119,7 @@ def _ultralytics(properties: Mapping[str, str], exporter: str, path: Path) -> It
 
 
 def _ultralytics_classify() -> Iterator[Finding]:
-    why = "as Ultralytics' classify_transforms; releases before 8.1 normalised with the ImageNet mean and std"
+    why = "as Ultralytics' classify_transforms; early releases had the ImageNet mean and std"
     values = {"colour_order": "RGB", "resize": {"mode": "centre_crop", "kernel": "bilinear"}}
     normalised = {"scale": 1 / 255, "mean": None, "std": None}
     for field, value in (values | normalised).items():

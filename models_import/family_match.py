@@ -182,12 +182,13 @@ def _yolox(export: Export) -> Match | None:
 
 
 def _yolox_boxes(export: Export, tensor: GraphTensor) -> tuple[Source, bool, str]:
-    """Whether the graph decodes its boxes: only then it has an exponential; else it ends by turning rows."""
+    """Whether the graph decodes its boxes: only then it has an exponential; else it ends by joining grids."""
     last = export.graph.makers.get(tensor.name)
     if export.graph.has("Exp"):
         return "graph", True, "the graph has the operator Exp, which decodes the sides"
-    if last is not None and last.type == "Transpose":
-        return "graph", False, "the graph ends with Transpose and has no Exp"
+    # Of heads like YOLOv8's, with rows turned, the joined parts are boxes and scores.
+    if last is not None and last.type == "Transpose" and export.operators_into(tensor) == {"Concat"}:
+        return "graph", False, "the graph ends by joining three grids, and has no Exp"
     return "assumption", False, "the graph ends as no export of YOLOX does"
 
 
