@@ -86,6 +86,10 @@ class TestNames:
         with pytest.raises(ImportRefused, match=r"^m\.onnx: names in the graph's metadata"):
             parse_names(text, HERE)
 
+    def test_no_more_labels_are_read_than_are_allowed(self) -> None:
+        with pytest.raises(ImportRefused, match="at most 100000 labels"):
+            parse_names("[" + "''," * 1_000_000 + "]", HERE)
+
 
 class TestUltralytics:
     def test_its_keys_are_read(self, tmp_path: Path) -> None:
@@ -180,7 +184,13 @@ class TestTransformers:
 
     @pytest.mark.parametrize(
         "processor",
-        [[], "text", {"image_mean": 10**400}, {"image_mean": ["a", 1, 2]}, {"image_mean": [1e400, 1, 1]}],
+        [
+            [],
+            "text",
+            {"image_mean": [10**400, 1, 1], "image_std": [1, 1, 1]},
+            {"image_mean": ["a", 1, 2]},
+            {"image_mean": [1e400, 1, 1]},
+        ],
     )
     def test_odd_files_tell_nothing_of_the_mean(self, tmp_path: Path, processor: Any) -> None:
         assert "input.mean" not in self.beside(tmp_path, None, processor).findings

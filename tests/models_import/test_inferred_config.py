@@ -142,6 +142,11 @@ class TestFamilies:
         assert inferred.config.output.parameters == {"softmax": softmax}
         assert sources(inferred)["output.parameters.softmax"] == source
 
+    def test_an_embedding_is_no_head_whatever_its_length(self, tmp_path: Path) -> None:
+        assert infer(tmp_path, {"embedding": ((1, 1000), ["Gemm"])}).config.family == "embedder"
+        (tmp_path / "labels.txt").write_text("a\nb\n")
+        assert infer(tmp_path, {"feature": ((1, 2), ["Gemm"])}).config.family == "embedder"
+
     def test_scores_come_before_an_embedding(self, tmp_path: Path) -> None:
         outputs = {"embedding": ((1, 9), ["Relu"]), "out": ((1, 5), ["Softmax"])}
         inferred = infer(tmp_path, outputs)
@@ -222,7 +227,8 @@ class TestInput:
 
     def test_bytes_are_not_scaled(self, tmp_path: Path) -> None:
         outputs = {"out": ((1, 5), ["Softmax"])}
-        inferred = infer(tmp_path, outputs, dtype=TensorProto.UINT8, metadata=ULTRALYTICS | {"names": "{}"})
+        of_floats = {"Image.NominalPixelRange": "Normalized_1_1"}
+        inferred = infer(tmp_path, outputs, dtype=TensorProto.UINT8, metadata=of_floats)
         assert (inferred.config.input.dtype, inferred.config.input.scale) == ("uint8", 1.0)
         assert sources(inferred)["input.scale"] == "graph"
         assert inferred.config.input.mean is None
@@ -238,6 +244,15 @@ class TestInput:
         chosen = infer(tmp_path, outputs, Given(size=(32, 16)), picture=picture, metadata=ULTRALYTICS)
         assert (chosen.config.input.width, chosen.config.input.height) == (32, 16)
         assert sources(chosen)["input.width"] == "given"
+
+    @pytest.mark.parametrize(
+        ("picture", "layout"),
+        [(("n", "num_channels", "h", "w"), "NCHW"), (("n", "h", "w", "channels"), "NHWC")],
+    )
+    def test_channels_may_be_named(self, tmp_path: Path, picture: Any, layout: str) -> None:
+        inferred = infer(tmp_path, {"out": ((1, 5), ["Softmax"])}, Given(size=(64, 48)), picture=picture)
+        assert inferred.config.input.layout == layout
+        assert "input.layout" not in inferred.assumptions
 
     def test_channels_that_nothing_tells_are_an_assumption(self, tmp_path: Path) -> None:
         picture = (None, None, None, None)

@@ -106,8 +106,9 @@ def test_what_is_read_is_bounded(
 ) -> None:
     path = export(tmp_path / "m.onnx", {"out": ((1, 2), ["Identity"])}, metadata={"key": "value" * 2})
     assert read_graph(path).metadata == {"key": "valuevalue"}
+    export(path, {"out": ((1, 2), ["Identity"])}, metadata={"a": "1234", "b": "5678"})
     monkeypatch.setattr(onnx_graph, limit, value)
-    with pytest.raises(BadGraph, match=rf"\b{value}\b"):
+    with pytest.raises(BadGraph, match=r"are allowed|more than"):
         read_graph(path)
 
 
