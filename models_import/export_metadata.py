@@ -160,7 +160,9 @@ def _transformers(path: Path) -> Iterator[Finding]:
     """The files that transformers and optimum write; in `onnx/` they lie one folder above."""
     folders = [path.parent, path.absolute().parent.parent] if path.absolute().parent.name == "onnx" else []
     for folder in folders or [path.parent]:
-        config, processor = _json(folder / CONFIG_FILE), _json(folder / PREPROCESSOR_FILE)
+        theirs = is_transformers_config(folder / CONFIG_FILE)
+        config = _json(folder / CONFIG_FILE) if theirs else {}
+        processor = _json(folder / PREPROCESSOR_FILE)
         if isinstance(config.get("id2label"), dict):
             labels = _by_number(config["id2label"], f"{folder / CONFIG_FILE}: id2label")
             yield Finding("labels", labels, "metadata", f"id2label in {CONFIG_FILE} of transformers")

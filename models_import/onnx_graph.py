@@ -19,6 +19,8 @@ _MOST_FIELDS = 3_000_000
 #: Most bytes of one name, and of all metadata together.
 _MOST_NAME = 1_000
 _MOST_METADATA = 4_000_000
+#: Most bytes of names and metadata together.
+_MOST_TEXT = 64_000_000
 
 #: TensorProto.DataType → onnxruntime's name of the type.
 _TYPES = {
@@ -100,6 +102,7 @@ class _Reader:
         self.data = data
         self.fields_left = _MOST_FIELDS
         self.metadata_left = _MOST_METADATA
+        self.text_left = _MOST_TEXT
 
     def model(self) -> OnnxGraph:
         """ModelProto: 2 producer_name, 7 graph, 14 metadata_props."""
@@ -209,6 +212,9 @@ class _Reader:
         start, end = value
         if end - start > most:
             raise BadGraph(f"it holds a {what} of {end - start} bytes; {most} are allowed")
+        self.text_left -= end - start
+        if self.text_left < 0:
+            raise BadGraph(f"its names and metadata have more than {_MOST_TEXT} bytes")
         return self.data[start:end].decode("utf-8", "replace")
 
     def fields(self, message: _Value) -> Iterator[tuple[int, _Value]]:

@@ -156,6 +156,8 @@ class TestTransformers:
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
         (tmp_path / "onnx").mkdir()
         assert said(tmp_path / "onnx").value("input.std") == [0.25] * 3
+        (tmp_path / "onnx" / "config.json").write_text('{"format": 1, "family": "embedder"}')
+        assert said(tmp_path / "onnx").value("input.std") == [0.25] * 3
         (tmp_path / "other").mkdir()
         assert said(tmp_path / "other").findings == {}
 

@@ -100,7 +100,9 @@ def test_no_bytes_break_the_reader(
             assert read_graph(_write(path, crafted)).outputs
 
 
-@pytest.mark.parametrize(("limit", "value"), [("_MOST_FIELDS", 20), ("_MOST_NAME", 3), ("_MOST_METADATA", 5)])
+@pytest.mark.parametrize(
+    ("limit", "value"), [("_MOST_FIELDS", 20), ("_MOST_NAME", 3), ("_MOST_METADATA", 5), ("_MOST_TEXT", 20)]
+)
 def test_what_is_read_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
