@@ -23,6 +23,7 @@ COMMANDS = {
     "import": ("cli.import_commands", "Check models and add them to the store."),
     "get": ("cli.import_commands", "Download a model of the catalogue and import it."),
     "catalogue": ("cli.catalogue", "List the models of the catalogue."),
+    "config": ("cli.config_commands", "Infer a first config.json from an ONNX file."),
     "init": ("cli.import_commands", "Install the demo models (once per home)."),
     "models": ("cli.status_commands", "List versions, their states, and why a version is not serving."),
     "export": ("cli.store_commands", "Export a version as an archive."),
@@ -100,6 +101,7 @@ def main() -> None:
     \b
     Examples:
       okawari import models/detector/v7      # a folder with weights.onnx and config.json
+      okawari config infer run7.onnx         # a first config.json, to be checked
       okawari get fastestdet                 # from the catalogue
       okawari models                         # all versions, their states, and why some are not serving
       okawari predict photos/ --save out/    # detections as a table, and drawn on the pictures

@@ -23,6 +23,8 @@ MANIFEST_KEY = "okawari"
 Unit = Annotated[float, Field(ge=0, le=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 Label = Annotated[str, Field(max_length=200)]
+FieldName = Annotated[str, Field(max_length=100)]
+Reason = Annotated[str, Field(max_length=500)]
 
 
 class BadManifest(ValueError):
@@ -128,6 +130,12 @@ class ModelConfig(_Part):
     resources: Resources = Resources()
     warm_up: WarmUp = WarmUp()
     golden: list[GoldenPicture] = []
+    inferred: dict[FieldName, Reason] = Field(
+        default={},
+        max_length=100,
+        description="fields that `okawari config infer` assumed, each with the reason; delete those that "
+        "were checked",
+    )
 
     @field_validator("created")
     @classmethod

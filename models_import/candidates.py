@@ -184,8 +184,8 @@ def open_folder(folder: Path, wanted: Wanted, origin: Path, *, follow: bool = Fa
         files[CONFIG_FILE] = wanted.config
     if CONFIG_FILE not in files:
         raise ImportRefused(
-            f"{origin}: no {CONFIG_FILE}, and preprocessing is never guessed: write one, "
-            f"then import with --config {CONFIG_FILE}"
+            f"{origin}: no {CONFIG_FILE}, and preprocessing is never guessed: write one "
+            f"(`okawari config infer` makes a first one), then import with --config {CONFIG_FILE}"
         )
     name = wanted.name or (info.name if info else folder.parent.name)
     tag = _tag(name, wanted.version or (info.version if info else folder.name))

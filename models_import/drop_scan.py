@@ -236,7 +236,10 @@ def _lacks(files: Mapping[str, Path]) -> str | None:
     if partial := next((name for name in files if name.lower().endswith(_PARTIAL)), None):
         return f"{plain(partial, 200)} is, by its name, a file that is still being copied"
     if CONFIG_FILE not in files:
-        return f"no {CONFIG_FILE}, and pre-processing is never guessed: put one there"
+        return (
+            f"no {CONFIG_FILE}, and pre-processing is never guessed: put one there "
+            "(`okawari config infer` makes a first one)"
+        )
     try:
         pick_weights([name for name in files if not is_hidden(name)])
     except BadManifest as error:

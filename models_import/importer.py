@@ -49,12 +49,16 @@ Hook = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The result of an import. `latest` is the version that BentoML's pointer names now."""
+    """The result of an import. `latest` is the version that BentoML's pointer names now.
+
+    `unreviewed` are the fields of the config that were inferred, and that nobody has checked.
+    """
 
     tag: ModelTag
     digest: str
     outcome: Literal["imported", "unchanged"]
     latest: str | None
+    unreviewed: tuple[str, ...] = ()
 
 
 class Importer:
@@ -130,7 +134,7 @@ class _Import:
             step(self)
         self.importer.at("done")
         outcome: Literal["imported", "unchanged"] = "unchanged" if self.unchanged else "imported"
-        return Imported(self.tag, self.manifest.digest, outcome, self.latest)
+        return Imported(self.tag, self.manifest.digest, outcome, self.latest, tuple(self.config.inferred))
 
     def lock(self) -> None:
         self.owned.enter_context(self.importer.staging.locked(self.importer.report))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from common.text import plain
+from hotswap.manifest import CONFIG_FILE
+
 if TYPE_CHECKING:
     from models_import.importer import Imported
 
@@ -23,6 +26,9 @@ class ImportProgress:
 
 SILENT = ImportProgress()
 
+#: Most fields that a warning names.
+_MOST_FIELDS = 12
+
 
 def summary(imported: Imported) -> str:
     """The outcome of an import in one line."""
@@ -30,3 +36,16 @@ def summary(imported: Imported) -> str:
     if imported.latest == imported.tag.version:
         return f"{line}; it is latest"
     return f"{line}; latest is {imported.latest}, which was created later"
+
+
+def unreviewed(imported: Imported) -> str | None:
+    """A warning of a config that was inferred and not checked since, in one line; None without one."""
+    if not imported.unreviewed:
+        return None
+    fields = ", ".join(plain(field, 100) for field in imported.unreviewed[:_MOST_FIELDS])
+    more = len(imported.unreviewed) - _MOST_FIELDS
+    fields += f" and {more} more" if more > 0 else ""
+    return (
+        f"{imported.tag}: {CONFIG_FILE} is inferred and not reviewed: check {fields}; then delete `inferred` "
+        "in it and import it as a new version"
+    )

@@ -29,7 +29,8 @@ def damaged(tag: ModelTag, problem: str) -> str:
 def foreign(folder: Path, problem: str) -> str:
     """The reason for a version imported by another program without a valid config."""
     return (
-        f"{plain(problem, _LONGEST)}: preprocessing is never guessed; write a {CONFIG_FILE} and run "
+        f"{plain(problem, _LONGEST)}: preprocessing is never guessed; write a {CONFIG_FILE} "
+        f"(`okawari config infer` makes a first one) and run "
         f"`okawari import {folder} --config {CONFIG_FILE} --version NEW`"
     )
 

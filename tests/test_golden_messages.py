@@ -195,6 +195,7 @@ SUMMARIES = {
     "import": "Check models and add them to the store.",
     "get": "Download a model of the catalogue and import it.",
     "catalogue": "List the models of the catalogue.",
+    "config": "Infer a first config.json from an ONNX file.",
     "init": "Install the demo models (once per home).",
     "models": "List versions, their states, and why a version is not serving.",
     "export": "Export a version as an archive.",

@@ -52,6 +52,16 @@ def test_what_is_done_next(case: Case, lacks: str | None, found: tuple[str, floa
 
 
 class TestComesIn:
+    def test_an_unreviewed_config_is_told(self, drop: Drop, caplog: pytest.LogCaptureFixture) -> None:
+        put(drop, config={"inferred": {"input.colour_order": "not told"}})
+        with caplog.at_level(logging.WARNING, "okawari.drop"):
+            drop.turns()
+            drop.passes(QUIET)
+        assert drop.store() == ["v1"]
+        (warning,) = caplog.messages
+        assert "code:v1" in warning
+        assert "input.colour_order" in warning
+
     def test_what_lies_there_at_the_start_in_natural_order(self, drop: Drop) -> None:
         for version in ("10", "2", "v1"):
             put(drop, version)

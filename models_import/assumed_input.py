@@ -1,0 +1,83 @@
+"""How pictures are made into the input, where the export does not say: as the family's published exports.
+
+The values are those of the catalogue's or the demo's config of the family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hotswap.manifest import CONFIG_FILE, ModelConfig, parse_config
+from models_import.catalogue import choose, config_of, entries
+from models_import.demo_models import DEMO
+from models_import.export_metadata import ExportMetadata, Finding
+from models_import.picture_input import PictureInput
+
+#: Fields of `input` that a graph does not tell, in the order of a config; the last three are for floats only.
+_FIELDS = ("colour_order", "resize", "pad", "scale", "mean", "std")
+_OF_FLOATS = ("scale", "mean", "std")
+
+_IMAGENET: dict[str, Any] = {
+    "colour_order": "RGB",
+    "resize": {"mode": "centre_crop", "kernel": "bilinear"},
+    "scale": 1 / 255,
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+_PLAIN: dict[str, Any] = {
+    "colour_order": "RGB",
+    "resize": {"mode": "stretch", "kernel": "bilinear"},
+    "scale": 1 / 255,
+    "mean": None,
+    "std": None,
+}
+
+
+def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) -> Iterator[Finding]:
+    """How a picture becomes the input: as the metadata say, else as the family's known exports."""
+    assumed, why = _assumed(family, picture)
+    for field in _FIELDS:
+        name = f"input.{field}"
+        if field in _OF_FLOATS and picture.dtype == "uint8":
+            continue
+        if name in metadata.findings:
+            yield metadata.findings[name]
+        elif field in assumed:
+            yield Finding(name, assumed[field], "assumption", why)
+    if picture.dtype == "uint8":
+        yield Finding("input.scale", 1.0, "graph", "a uint8 input takes pixels as they are")
+
+
+def thresholds(family: str) -> Iterator[Finding]:
+    """The thresholds of a detector, as its known export has them."""
+    known = known_config(family)
+    if known is not None and known[0].task == "object-detection":
+        config, name = known
+        for field in ("score", "nms_iou"):
+            value = getattr(config.thresholds, field)
+            yield Finding(f"thresholds.{field}", value, "assumption", f"as {name}")
+
+
+def known_config(family: str) -> tuple[ModelConfig, str] | None:
+    """A config of that family that comes with the program, and what it is called; None without one."""
+    for path in sorted(DEMO.glob(f"{family}/*/{CONFIG_FILE}")):
+        return parse_config(path.read_bytes()), f"the demo model {family}"
+    for entry in entries():
+        if config_of(entry).family == family:
+            newest = choose(entries(), entry.name, None)
+            return config_of(newest), f"{newest.tag} of the catalogue"
+    return None
+
+
+def _assumed(family: str, picture: PictureInput) -> tuple[dict[str, Any], str]:
+    known = known_config(family)
+    if known is not None:
+        config, name = known
+        values = config.input.model_dump(mode="json", include=set(_FIELDS))
+        if not config.input.resize.mode.startswith("letterbox"):
+            del values["pad"]
+        return values, f"as {name}"
+    if picture.dtype == "float32" and picture.layout == "NCHW":
+        return _IMAGENET, "as most models of PyTorch that were trained on ImageNet"
+    return _PLAIN, "neither the graph nor its metadata tell"

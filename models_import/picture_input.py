@@ -1,0 +1,70 @@
+"""The input of a graph that takes pictures: its name, layout, type and size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.text import plain
+from hotswap.errors import VersionFailed
+from hotswap.manifest import InputConfig
+from models_import.errors import ImportRefused
+from models_import.export_metadata import Finding
+from models_import.onnx_graph import OnnxGraph, text_of
+from runners.graph_check import GraphTensor, Side, choose_input
+
+_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+#: What exporters call an open axis of channels.
+_CHANNEL_NAMES = {"c", "channel", "channels", "num_channels"}
+# The axes of channels, height and width.
+_AXES = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInput:
+    """The input for pictures, and its findings. `width` and `height` are no integers where they are open."""
+
+    tensor: GraphTensor
+    layout: str
+    dtype: str
+    width: Side
+    height: Side
+    findings: tuple[Finding, ...]
+
+
+def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
+    """The only input. Raises `ImportRefused` unless it takes a batch of pictures."""
+    try:
+        tensor = choose_input(graph.inputs, InputConfig(width=1, height=1))
+    except VersionFailed as error:
+        raise ImportRefused(f"{path}: {plain(error.message, 500)}") from None
+    text, dtype = text_of(tensor), _DTYPES.get(tensor.type)
+    if dtype is None:
+        raise ImportRefused(
+            f"{path}: input {text} is {tensor.type}: export it with float32 or uint8 pictures"
+        )
+    if len(tensor.shape) != 4:
+        raise ImportRefused(f"{path}: input {text}: a batch of pictures has 4 axes; export the graph with 4")
+    layout = _layout(tensor, path)
+    _, height, width = (tensor.shape[axis] for axis in _AXES[layout.value])
+    findings = (
+        Finding("input.name", tensor.name, "graph", "the only input"),
+        layout,
+        Finding("input.dtype", dtype, "graph", f"input {text}"),
+    )
+    return PictureInput(tensor, layout.value, dtype, width, height, findings)
+
+
+def _layout(tensor: GraphTensor, path: Path) -> Finding:
+    """The layout by the axis of 3 channels, else by one that is named so, else by the only open one."""
+    text, sides = text_of(tensor), {layout: tensor.shape[axes[0]] for layout, axes in _AXES.items()}
+    three = [layout for layout, side in sides.items() if side == 3]
+    named = [layout for layout, side in sides.items() if str(side).lower() in _CHANNEL_NAMES]
+    fitting = three or named or [layout for layout, side in sides.items() if not isinstance(side, int)]
+    if not fitting:
+        raise ImportRefused(
+            f"{path}: input {text}: neither axis 1 nor axis 3 has the 3 channels of a picture"
+        )
+    if len(fitting) > 1:
+        return Finding("input.layout", fitting[0], "assumption", f"input {text} does not tell its channels")
+    return Finding("input.layout", fitting[0], "graph", f"input {text}")
