@@ -32,6 +32,7 @@ COMMANDS = {
     "pin": ("cli.target_commands", "Pin a model to one version."),
     "follow": ("cli.target_commands", "Always serve the latest version."),
     "reload": ("cli.target_commands", "Rescan the store now and retry failed versions."),
+    "audit": ("cli.audit_command", "List who changed what, when and why; verify that record."),
     "families": ("cli.family_commands", "List the model families."),
     "schema": ("cli.family_commands", "Print the JSON Schema of config.json."),
 }
