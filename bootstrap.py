@@ -28,11 +28,12 @@ from hotswap.control import Control
 from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
 from hotswap.errors import Overloaded
-from hotswap.events import Recorder
+from hotswap.events import Observers, Recorder
 from hotswap.reconciler import Reconciler
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
+from registry.audit_trail import AuditedDesired, trail_of
 from registry.file_store import DesiredFile
 from runners.loader import OnnxLoader
 from settings import Settings
@@ -75,7 +76,9 @@ class Worker:
         self._connections = connections
         self._listening = Listener(self.seat, self.seats, connections)
         self.metrics = Metrics(run.metrics, _info(), self.seat.index, self.seats.is_held)
-        store, desired = ModelStore(settings.models), DesiredFile(settings.home)
+        self._audit = trail_of(settings.home, run.run_id())
+        store = ModelStore(settings.models)
+        desired = AuditedDesired(DesiredFile(settings.home), self._audit.add)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
         self._background = LoaderThread()
         several = settings.workers > 1
@@ -84,7 +87,7 @@ class Worker:
             desired,
             loader,
             self._background,
-            observer=self.metrics,
+            observer=Observers(self.metrics, self._audit),
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
             else LocalCoordinator(),
@@ -134,7 +137,7 @@ class Worker:
         process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
-        self.reconciler.on_step += [self._report.write, self._sample, self._return_memory]
+        self.reconciler.on_step += [self._report.write, self._sample, self._return_memory, self._audit.retry]
         self._turning.start()
         self._watcher.start()
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)

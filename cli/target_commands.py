@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 
 import click
@@ -11,6 +9,7 @@ import click
 from cli.arguments import stored_model, version_of
 from cli.errors import Refused
 from cli.output import note, say, settings
+from cli.recording import actor
 from cli.swap_wait import SwapFailed, SwapWatch
 from hotswap.control import check_not_superseded
 from hotswap.desired import DesiredModel, DesiredState, Edit, put_back, set_target
@@ -18,6 +17,7 @@ from hotswap.errors import StateUnavailable, Superseded
 from hotswap.repository import resolve
 from hotswap.tags import LATEST
 from models_import.store import ModelStore
+from registry.audit_trail import AuditedDesired, trail_of
 from registry.file_store import DesiredFile
 from workers.run_folder import RunFolder
 
@@ -81,7 +81,7 @@ class _Change:
     """One change of a model's target; `version` is what the target resolves to now."""
 
     def __init__(self, home: Path, name: str, target: str, version: str) -> None:
-        self._state = DesiredFile(home)
+        self._state = AuditedDesired(DesiredFile(home), trail_of(home).add)
         self._run = RunFolder(home)
         self._name = name
         self._target = target
@@ -118,20 +118,13 @@ class _Change:
             raise Refused(superseded.message) from None
 
     def _edit(self, reason: str | None) -> Edit:
-        change = set_target(self._name, self._target, f"cli:{_user()}", reason)
+        change = set_target(self._name, self._target, actor(), reason)
 
         def edit(document: DesiredState) -> DesiredState:
             self._before = document.models.get(self._name)
             return change(document)
 
         return edit
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return str(os.getuid())
 
 
 @click.command("reload")

@@ -89,6 +89,43 @@ class Observer:
         """An inference was not answered, known after `seconds`; `model` as the request named it."""
 
 
+class Observers(Observer):
+    """Several observers as one; what one of them raises keeps nothing from the others."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def loaded(self, version: LoadedVersion) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.loaded, version)
+
+    def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.failed, tag, reason, retry_in)
+
+    def published(self, swap: Swap) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.published, swap)
+
+    def closed(self, tag: ModelTag) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.closed, tag)
+
+    def predicted(self, answer: Answer | TensorAnswer) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.predicted, answer)
+
+    def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.refused, request_id, model, error, seconds)
+
+
 class Outcome:
     """What became of one inference; see `Recorder.inference`."""
 

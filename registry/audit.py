@@ -51,7 +51,7 @@ class Decision:
     """What is to be recorded. `before` and `after` are versions, targets or aliases; `digests` is by version.
 
     `source` names the decision itself, such as `switch/detector/12`: several processes may report it, also
-    again after a restart, and it is recorded once.
+    again after a restart, and it is recorded once. `time` is when it was made, None for now.
     """
 
     action: Action
@@ -63,6 +63,7 @@ class Decision:
     digests: Mapping[str, str] = field(default_factory=dict)
     outcome: str = "done"
     source: str | None = None
+    time: datetime | None = None
 
 
 class Record(BaseModel):
@@ -192,7 +193,7 @@ class AuditLog:
         last = chain[-1] if chain else None
         return Record(
             sequence=last.sequence + 1 if last else 1,
-            time=self._now().astimezone(UTC).isoformat(timespec="microseconds"),
+            time=(decision.time or self._now()).astimezone(UTC).isoformat(timespec="microseconds"),
             action=decision.action,
             actor=_text(decision.actor),
             reason=_text(decision.reason),
