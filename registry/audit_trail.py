@@ -124,23 +124,24 @@ class AuditedDesired:
             return change(document)
 
         after = self._store.edit(watched)
+        before = seen[-1]
         for name, model in after.models.items():
-            before = seen[-1].models.get(name) or DesiredModel()
-            if (before.revision, _wish(before)) != (model.revision, _wish(model)):
-                self._add(_change(name, before, model))
+            old = before.models.get(name, DesiredModel())
+            if model.revision != old.revision:
+                self._add(_change(name, old, model, _wish(before, name), _wish(after, name)))
         return after
 
 
-def _wish(model: DesiredModel) -> str | None:
-    return None if model.unloaded else model.target
+def _wish(document: DesiredState, name: str) -> str | None:
+    """What a model follows; None where no version is wanted."""
+    model = document.model(name)
+    return None if model is None or model.unloaded else model.target
 
 
-def _change(name: str, before: DesiredModel, after: DesiredModel) -> Decision:
-    return Decision(
-        "target",
-        name,
-        after.actor,
-        after.reason,
-        _wish(before) if before.revision else None,
-        _wish(after) if after.revision else None,
-    )
+def _change(
+    name: str, old: DesiredModel, new: DesiredModel, before: str | None, after: str | None
+) -> Decision:
+    # Whatever puts a change back restores the time of the one before.
+    if old.changed is not None and (new.changed is None or new.changed < old.changed):
+        return Decision("target", name, old.actor, None, before, after, outcome="put back")
+    return Decision("target", name, new.actor, new.reason, before, after)

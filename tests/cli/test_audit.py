@@ -108,7 +108,7 @@ def test_imports_and_changes_of_targets_by_command_are_recorded(
     okawari("pin", "m", "v1", "--reason", "the only one")
     records = json.loads(okawari("audit", "--json").output)["records"]
     facts = [(record["action"], record["before"], record["after"], record["reason"]) for record in records]
-    assert facts == [("import", None, "v1", None), ("target", None, "v1", "the only one")]
+    assert facts == [("import", None, "v1", None), ("target", "latest", "v1", "the only one")]
     assert records[0]["digests"]["v1"].startswith("sha256:")
     assert {record["actor"].partition(":")[0] for record in records} == {"cli"}
     okawari("audit", "--verify")

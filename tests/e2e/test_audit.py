@@ -82,6 +82,7 @@ def test_a_version_that_fails_is_recorded_once_and_the_target_that_was_put_back(
     until(lambda: len(records(store.home, "target")) == 2, "the target that was put back is recorded")
     (refusal,) = records(store.home, "refusal")
     assert (refusal.model, refusal.after, refusal.outcome) == ("m", "v2", "refused")
-    changes = [(record.before, record.after) for record in records(store.home, "target")]
-    assert changes == [(None, "v2"), ("v2", None)]
+    targets = records(store.home, "target")
+    changes = [(record.before, record.after, record.outcome, record.reason) for record in targets]
+    assert changes == [("latest", "v2", "done", "try it"), ("v2", "latest", "put back", None)]
     assert verify(service).returncode == 0

@@ -106,19 +106,30 @@ def test_changes_of_targets_are_recorded_by_whatever_edit(
     store: Store, worker: Callable[[str], AuditTrail]
 ) -> None:
     desired = AuditedDesired(DesiredMemory(), worker("run").add)
-    desired.edit(seed("m:v1", None))
+    first = desired.edit(seed("m:v1", None))
     pinned = desired.edit(set_target("m", "v2", "ann", "better boxes"))
     desired.edit(record_serving("m", "v1", "sha256:1", 1))
-    desired.edit(
-        put_back("m", desired.read().models["m"].model_copy(update={"target": "v1"}), pinned.revision)
-    )
+    desired.edit(put_back("m", first.models["m"], pinned.revision))
     desired.edit(set_loaded("m", False, "bob", "unload"))
     desired.edit(lambda document: document)
-    assert facts(store, "action", "model", "actor", "reason", "before", "after")[:2] == [
-        ("target", "m", "environment", "OKAWARI_SERVE", None, "v1"),
-        ("target", "m", "ann", "better boxes", "v1", "v2"),
+    assert facts(store, "actor", "reason", "before", "after", "outcome") == [
+        ("environment", "OKAWARI_SERVE", "latest", "v1", "done"),
+        ("ann", "better boxes", "v1", "v2", "done"),
+        ("ann", None, "v2", "v1", "put back"),
+        ("bob", "unload", "v1", None, "done"),
     ]
-    assert facts(store, "before", "after")[2:] == [("v2", "v1"), ("v1", None)]
+
+
+def test_a_model_that_was_wanted_by_itself_followed_latest(
+    store: Store, worker: Callable[[str], AuditTrail]
+) -> None:
+    desired = AuditedDesired(DesiredMemory(), worker("run").add)
+    pinned = desired.edit(set_target("m", "v2", "ann", None))
+    desired.edit(put_back("m", None, pinned.revision))
+    assert facts(store, "before", "after", "outcome") == [
+        ("latest", "v2", "done"),
+        ("v2", "latest", "put back"),
+    ]
 
 
 def test_an_observer_that_raises_keeps_nothing_from_the_others(
