@@ -204,6 +204,7 @@ SUMMARIES = {
     "pin": "Pin a model to one version.",
     "follow": "Always serve the latest version.",
     "reload": "Rescan the store now and retry failed versions.",
+    "audit": "List who changed what, when and why; verify that record.",
     "families": "List the model families.",
     "schema": "Print the JSON Schema of config.json.",
 }

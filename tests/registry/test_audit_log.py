@@ -127,7 +127,9 @@ def test_a_torn_last_line_is_cut_off_once_and_said_once(
     for number in range(3):
         opened(tmp_path).record(switch(number))
     lines = lines_of(tmp_path)
-    rewrite(tmp_path, [*lines[:2], lines[2][:left]])
+    # Longer than what is written over it.
+    torn = (b"\0" * 5000 + lines[2])[:left]
+    rewrite(tmp_path, [*lines[:2], torn])
     assert [entry.sequence for entry in AuditFile(tmp_path).read() if isinstance(entry, Record)] == [1, 2]
     assert verify(AuditFile(tmp_path), {}).sequence == 2
     with caplog.at_level(logging.WARNING, "bentoml.okawari.registry"):
@@ -138,7 +140,7 @@ def test_a_torn_last_line_is_cut_off_once_and_said_once(
     assert stored is not None
     assert stored.sequence == 3
     assert [record.args for record in caplog.records] == [
-        (AuditFile(tmp_path).path, len(lines[2][:left])),
+        (AuditFile(tmp_path).path, len(torn)),
     ]
     assert len(lines_of(tmp_path)) == 4
 
