@@ -43,6 +43,7 @@ from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
+from registry.audit_trail import AuditedDesired, trail_of
 from registry.errors import InvalidEntry
 from registry.file_store import DesiredFile
 from registry.promotion import Promotions
@@ -90,7 +91,9 @@ class Worker:
         self._connections = connections
         self._listening = Listener(self.seat, self.seats, connections)
         self.metrics = Metrics(run.metrics, _info(), self.seat.index, self.seats.is_held)
-        store, desired = ModelStore(settings.models), DesiredFile(settings.home)
+        self._audit = trail_of(settings.home, run.run_id())
+        store = ModelStore(settings.models)
+        desired = AuditedDesired(DesiredFile(settings.home), self._audit.add)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
@@ -102,7 +105,7 @@ class Worker:
             desired,
             loader,
             self._background,
-            observer=Observers(self.metrics, self._switches),
+            observer=Observers(self.metrics, self._audit, self._switches),
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
             else LocalCoordinator(),
@@ -170,6 +173,7 @@ class Worker:
             self._sample,
             self._return_memory,
             self._tell_registry,
+            self._audit.retry,
         ]
         self._turning.start()
         self._watcher.start()

@@ -42,6 +42,8 @@ from bootstrap import Worker, rpc_listen, version
 from hotswap.desired import BadServe, seed
 from hotswap.errors import ServingError
 from hotswap.predictions import Options, Picture, PredictRequest
+from registry.audit_key import AuditKey, BadKey
+from registry.audit_trail import AuditedDesired, trail_of
 from registry.file_store import DesiredFile, StateDamaged
 from runners.drawing import draw
 from workers import supervisor
@@ -129,8 +131,10 @@ class Okawari:
             RUN.claim()
             _check_http()
             _check_grpc()
-            DesiredFile(SETTINGS.home).edit(seed(SETTINGS.serve, SETTINGS.default_model))
-        except (HomeInUse, BadServe, StateDamaged, CannotListen, BadCertificate, OSError) as error:
+            AuditKey(SETTINGS.home / "state").prepare()
+            desired = AuditedDesired(DesiredFile(SETTINGS.home), trail_of(SETTINGS.home).add)
+            desired.edit(seed(SETTINGS.serve, SETTINGS.default_model))
+        except (HomeInUse, BadServe, StateDamaged, CannotListen, BadCertificate, BadKey, OSError) as error:
             raise SystemExit(f"okawari: {error}") from None
 
     @bentoml.on_startup

@@ -12,6 +12,7 @@ import click
 from cli.errors import Refused, complain
 from cli.output import note, say, settings
 from cli.progress import TerminalReport
+from cli.recording import record_imports
 from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import.candidates import Candidate, Wanted, candidates, without_version
@@ -86,7 +87,8 @@ def import_command(
     for path in paths:
         _check_onnx(path, wanted)
     with TerminalReport() as report:
-        importer = Importer(settings().store_home, report=report)
+        configured = settings()
+        importer = Importer(configured.store_home, report=report, imported=record_imports(configured.home))
         outcomes = [_import_path(importer, path, wanted) for path in paths]
     if not all(outcomes):
         raise SystemExit(1)
@@ -100,7 +102,7 @@ def _watch(drop: Path, *, alone: bool) -> None:
     from cli.watch_command import watch
 
     configured = settings()
-    watch(drop, configured.store_home, configured.log_level)
+    watch(drop, configured.store_home, configured.log_level, record_imports(configured.home))
 
 
 def _check_onnx(path: Path, wanted: Wanted) -> None:
@@ -168,14 +170,15 @@ def get_command(name: str, version: str | None, mirror: Path | None) -> None:
     from models_import.catalogue import assemble, choose, digest_before_fetching, entries
 
     entry = choose(entries(), name, version)
-    home = settings().store_home
+    configured = settings()
+    home = configured.store_home
     if _digest_in_store(home, entry.tag) == digest_before_fetching(entry):
         raise Refused(f"{entry.tag} is already in the store with the same files; nothing changed")
     note(f"{entry.tag}: {entry.description}; licence {entry.licence}, from {entry.source}")
     with TerminalReport() as report, tempfile.TemporaryDirectory() as scratch:
         folder = assemble(entry, Path(scratch), mirror=mirror, report=report)
         (candidate,) = candidates(folder, Wanted())
-        done = _import_one(Importer(home, report=report), candidate)
+        done = _import_one(Importer(home, report=report, imported=record_imports(configured.home)), candidate)
     if not done:
         raise SystemExit(1)
 
@@ -200,7 +203,7 @@ def init_command() -> None:
 
     configured = settings()
     with TerminalReport() as report:
-        importer = Importer(configured.store_home, report=report)
+        importer = Importer(configured.store_home, report=report, imported=record_imports(configured.home))
         versions = seed(configured.home, importer, refused=note)
     for version in versions:
         say(summary(version))

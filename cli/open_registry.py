@@ -7,7 +7,8 @@ from collections.abc import Callable
 from adapters.registries import open_registry
 from cli.errors import Refused
 from cli.output import settings
-from cli.target_edit import TargetEdit, TargetRestored, actor
+from cli.recording import actor
+from cli.target_edit import TargetEdit, TargetRestored
 from hotswap.tags import LATEST
 from models_import.store import ModelStore
 from registry.entries import By, RegistryEntry

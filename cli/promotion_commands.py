@@ -11,7 +11,7 @@ import click
 from cli.errors import Refused
 from cli.open_registry import OpenRegistry
 from cli.output import note, say, short
-from cli.target_edit import actor
+from cli.recording import actor
 from registry.entries import By, RegistryEntry, checked
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -11,7 +11,7 @@ import click
 from adapters.registries import open_registry
 from cli.errors import Refused, complain
 from cli.output import say, say_json, settings, short
-from cli.target_edit import actor
+from cli.recording import actor
 from hotswap.tags import ModelTag
 from registry.entries import By, ChangeRecord, RegistryEntry, Status
 from registry.registry_document import parse

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 
 from cli.errors import Refused
+from cli.recording import actor
 from cli.swap_wait import SwapFailed, SwapWatch
 from hotswap.control import check_not_superseded
 from hotswap.desired import DesiredModel, DesiredState, Edit, put_back, set_target
 from hotswap.errors import StateUnavailable, Superseded
 from hotswap.tags import LATEST, alias_of
+from registry.audit_trail import AuditedDesired, trail_of
 from registry.file_store import DesiredFile
 from workers.run_folder import RunFolder
 
@@ -24,7 +24,7 @@ class TargetEdit:
     """One change of a model's target; `version` is what the target resolves to now."""
 
     def __init__(self, home: Path, name: str, target: str, version: str) -> None:
-        self._state = DesiredFile(home)
+        self._state = AuditedDesired(DesiredFile(home), trail_of(home).add)
         self._run = RunFolder(home)
         self._name = name
         self._target = target
@@ -68,15 +68,3 @@ class TargetEdit:
             return change(document)
 
         return edit
-
-
-def actor() -> str:
-    """Who uses the command line, as records name them."""
-    return f"cli:{_user()}"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return str(os.getuid())

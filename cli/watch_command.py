@@ -7,24 +7,30 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from cli.errors import Refused
 from models_import.drop_folder import DropFolder
+from models_import.importer import Imported, Importer
 from models_import.watcher import Watcher
 
 logger = logging.getLogger("okawari.drop")
 
 
-def watch(folder: Path, home: Path, level: str) -> None:
-    """Import the versions added to `folder` until SIGTERM or SIGINT, which undoes a running import."""
+def watch(folder: Path, home: Path, level: str, imported: Callable[[Imported], None]) -> None:
+    """Import the versions added to `folder` until SIGTERM or SIGINT, which undoes a running import.
+
+    `imported` is called with each version that has come in.
+    """
     folder = folder.absolute()
     _check_apart(folder, home)
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
         _log_to_stderr(level)
-        _watch(folder, home)
+        _watch(folder, home, imported)
     except SystemExit:
         logger.info("ended")
 
@@ -33,9 +39,9 @@ def _end(*_signal: object) -> None:
     raise SystemExit
 
 
-def _watch(folder: Path, home: Path) -> None:
+def _watch(folder: Path, home: Path, imported: Callable[[Imported], None]) -> None:
     changed = threading.Event()
-    drop = DropFolder(folder, home)
+    drop = DropFolder(folder, home, make=partial(Importer, imported=imported))
     watcher = Watcher(lambda: drop.folders, changed.set, recursive=False)
     watcher.start()
     logger.info("watching %s for NAME/VERSION folders and archives; the store is %s/models", folder, home)

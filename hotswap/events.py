@@ -90,40 +90,40 @@ class Observer:
 
 
 class Observers(Observer):
-    """Passes everything on to several; what one of them raises is logged, and the others hear it too."""
+    """Several observers as one; what one of them raises keeps nothing from the others."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
     def loaded(self, version: LoadedVersion) -> None:
-        """See `Observer`."""
-        for each in self._observers:
-            notify(each.loaded, version)
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.loaded, version)
 
     def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:
-        """See `Observer`."""
-        for each in self._observers:
-            notify(each.failed, tag, reason, retry_in)
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.failed, tag, reason, retry_in)
 
     def published(self, swap: Swap) -> None:
-        """See `Observer`."""
-        for each in self._observers:
-            notify(each.published, swap)
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.published, swap)
 
     def closed(self, tag: ModelTag) -> None:
-        """See `Observer`."""
-        for each in self._observers:
-            notify(each.closed, tag)
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.closed, tag)
 
     def predicted(self, answer: Answer | TensorAnswer) -> None:
-        """See `Observer`."""
-        for each in self._observers:
-            notify(each.predicted, answer)
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.predicted, answer)
 
     def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float) -> None:
-        """See `Observer`."""
-        for each in self._observers:
-            notify(each.refused, request_id, model, error, seconds)
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.refused, request_id, model, error, seconds)
 
 
 class Outcome:

@@ -73,13 +73,18 @@ class Importer:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         free_bytes: Callable[[], int] | None = None,
         at: Hook = lambda _step: None,
+        imported: Callable[[Imported], None] = lambda _imported: None,
     ) -> None:
-        """`at` is called with the name of each step before it begins, and with `done` at the end."""
+        """`at` is called with the name of each step before it begins, and with `done` at the end.
+
+        `imported` is called with each version that has come in.
+        """
         self.home = home
         self.report = report
         self.probe = probe
         self.now = now
         self.at = at
+        self.imported = imported
         self.staging = Workspace(home)
         self.free_bytes = free_bytes or self.staging.free_bytes
 
@@ -87,12 +92,15 @@ class Importer:
         """Import one version, or raise `ImportRefused` with the store unchanged."""
         with ExitStack() as owned:
             try:
-                return _Import(self, candidate, owned).run()
+                version = _Import(self, candidate, owned).run()
             except ImportRefused as refused:
                 raise type(refused)(self.staging.without_staging(str(refused))) from refused.__cause__
             except OSError as error:
                 where = self.staging.without_staging(str(error.filename or self.home))
                 raise ImportUnavailable(f"{candidate.path}: {where}: {error.strerror or error}") from error
+        if version.outcome == "imported":
+            self.imported(version)
+        return version
 
 
 class _Import:

@@ -213,6 +213,7 @@ SUMMARIES = {
     "history": "Show who changed a model, when and why.",
     "who-served": "Say which version answered at a moment.",
     "reload": "Rescan the store now and retry failed versions.",
+    "audit": "List who changed what, when and why; verify that record.",
     "families": "List the model families.",
     "schema": "Print the JSON Schema of config.json.",
 }

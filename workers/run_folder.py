@@ -141,6 +141,13 @@ class RunFolder:
         except (OSError, ValueError):
             return None
 
+    def run_id(self) -> str:
+        """A name of this run of the service, the same in all its workers: the master's pid and its start."""
+        try:
+            return f"{self.pid()}-{self._pid.stat().st_mtime_ns}"
+        except OSError:
+            return "0"
+
     def ask_reload(self) -> int:
         """Ask every worker to look again now and clear its back-off; return the asking's number."""
         self.prepare()

@@ -1,0 +1,33 @@
+"""The audit log in memory: the twin of the file, for tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from registry.audit import Chain, Damaged, Record
+
+
+class AuditMemory:
+    """Forgets everything when its process ends; in all else it keeps the promises of `AuditStore`."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._lock = threading.Lock()
+
+    def append(self, source: str | None, chain: Chain) -> Sequence[Record]:
+        """Append `chain(last)` as one step; see `AuditStore.append`."""
+        with self._lock:
+            if source is not None and any(record.source == source for record in self._records):
+                return ()
+            records = chain(self.last())
+            self._records += records
+        return records
+
+    def read(self, start: int = 1) -> Iterator[Record | Damaged]:
+        """What stands in the places from `start` on, in order."""
+        yield from self._records[start - 1 :]
+
+    def last(self) -> Record | None:
+        """The last record."""
+        return self._records[-1] if self._records else None
