@@ -43,12 +43,14 @@ from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
+from registry.audit_file import AuditFile
 from registry.audit_trail import AuditedDesired, trail_of
-from registry.errors import InvalidEntry
+from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.promotion import Promotions
 from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
+from registry.registry_audit import RegistryAudit
 from registry.switch_recorder import SwitchRecorder
 from runners.loader import OnnxLoader
 from settings import Settings
@@ -98,7 +100,7 @@ class Worker:
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
-        self._switches = SwitchRecorder(registry, _service_name(settings))
+        self._switches = SwitchRecorder(registry, _service_name(settings), run.started())
         several = settings.workers > 1
         self.reconciler = Reconciler(
             models,
@@ -124,6 +126,8 @@ class Worker:
         self._report = WorkerStatus(view, schedule, run, self._listener)
         self._report.add(tls=process.speaks_tls())
         self._models = models
+        self._registry_audit = RegistryAudit(registry, self._audit, settings.home / "state")
+        self._audited = ""
         self._registrar = StoreRegistrar(registry, view.infos)
         control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
         promotions = Promotions(registry, control, view, models)
@@ -133,6 +137,7 @@ class Worker:
             control=control,
             registry=registry,
             promotions=promotions,
+            audit=AuditFile(settings.home / "state"),
             registrations=Registrations(
                 registry,
                 promotions.look,
@@ -218,7 +223,8 @@ class Worker:
 
     def _tell_registry(self) -> None:
         """Bring what the registry lacks into it, in another thread: a database may be slow."""
-        if self._telling.locked() or not (self._switches.waiting or self._registrar.missing()):
+        changed = self._models.row_version != self._audited
+        if self._telling.locked() or not (changed or self._switches.waiting or self._registrar.missing()):
             return
         self._background.submit(self._write_registry)
 
@@ -226,6 +232,10 @@ class Worker:
         with self._telling:
             self._switches.write()
             self._registrar.register()
+            row_version = self._models.row_version
+            with suppress(RegistryUnavailable):  # the models report it; the next look tries again
+                self._registry_audit.write()
+                self._audited = row_version
 
     def _return_memory(self) -> None:
         """After a flood of pictures, give its memory back; otherwise only the next swap would."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from cli.errors import Refused, complain
 from cli.output import note, say, say_json, settings, short
 from cli.progress import counted
 from registry.audit import Head, Record
-from registry.audit_file import AuditFile
+from registry.audit_file import AuditFile, newest
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -101,14 +100,6 @@ def _list(log: AuditFile, model: str | None, limit: int, as_json: bool) -> None:
         _print(_table(records))
     else:
         say(f"nothing is recorded of {model}" if model else "nothing is recorded yet")
-
-
-def newest(log: AuditFile, model: str | None, limit: int) -> list[Record]:
-    """The newest records, the oldest of them first; checkpoints only where no model is asked for."""
-    last = log.last()
-    start = 1 if model or last is None else max(1, last.sequence - limit + 1)
-    entries = (entry for entry in log.read(start) if isinstance(entry, Record))
-    return list(deque((entry for entry in entries if model in (None, entry.model)), limit))
 
 
 def _table(records: list[Record]) -> Table:

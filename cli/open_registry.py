@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from adapters.registries import open_registry
 from cli.errors import Refused
@@ -11,10 +12,13 @@ from cli.recording import actor
 from cli.target_edit import TargetEdit, TargetRestored
 from hotswap.tags import LATEST
 from models_import.store import ModelStore
+from registry.audit_trail import trail_of
 from registry.entries import By, RegistryEntry
+from registry.errors import RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.model_registry import Changed, ModelRegistry
 from registry.promotion import FOLLOWS_PRODUCTION, check_servable, register_stored
+from registry.registry_audit import RegistryAudit
 from settings import Settings
 
 
@@ -30,6 +34,10 @@ class OpenRegistry:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Record what was changed in the audit log, whatever came of it."""
+        with suppress(RegistryUnavailable):
+            home = self.configured.home
+            RegistryAudit(self.registry, trail_of(home), home / "state").write()
         self.registry.close()
 
     def check(self, entry: RegistryEntry) -> None:

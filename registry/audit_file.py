@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -111,6 +111,14 @@ class AuditFile:
         except FileNotFoundError:
             return None
         return entries[-1] if entries else None
+
+
+def newest(log: AuditFile, model: str | None, limit: int) -> list[Record]:
+    """The newest records, the oldest of them first; checkpoints only where no model is asked for."""
+    last = log.last()
+    start = 1 if model or last is None else max(1, last.sequence - limit + 1)
+    entries = (entry for entry in log.read(start) if isinstance(entry, Record))
+    return list(deque((entry for entry in entries if model in (None, entry.model)), limit))
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -106,6 +106,11 @@ class FileRegistry:
         )
         return tuple(one for one, _ in zip(fitting, range(limit), strict=False))
 
+    def changes(self, after: int, limit: int) -> tuple[ChangeRecord, ...]:
+        """See `RecordStore`."""
+        newer = (one for one in self._good().document.history if one.number > after)
+        return tuple(one for one, _ in zip(newer, range(limit), strict=False))
+
     def pointers(self) -> Pointers:
         """See `RecordStore`. Notes in the history when production was moved by an edit of the file."""
         seen = self._good()

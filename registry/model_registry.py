@@ -197,6 +197,10 @@ class ModelRegistry:
         newest = None if before is None else min(max(before, 0), _MOST_NUMBER)
         return self._store.history(name, newest, min(max(limit, 1), MOST_LISTED))
 
+    def changes(self, after: int, limit: int) -> tuple[ChangeRecord, ...]:
+        """The changes of all models with numbers above `after`, oldest first, at most `limit`."""
+        return self._store.changes(after, limit)
+
     def pointers(self) -> Pointers:
         """What production and every alias of every model mean; cheap enough to be asked twice a second."""
         return self._store.pointers()

@@ -62,6 +62,10 @@ class RecordStore(Protocol):
         """The last changes of a model with numbers below `before`, newest first."""
         ...
 
+    def changes(self, after: int, limit: int) -> tuple[ChangeRecord, ...]:
+        """The changes of all models with numbers above `after`, oldest first."""
+        ...
+
     def pointers(self) -> Pointers:
         """What every pointer means now. What it costs does not grow with versions that nothing points at."""
         ...

@@ -54,6 +54,11 @@ class RegisteredModels:
             for name, info in models.items()
         }
 
+    @property
+    def row_version(self) -> str:
+        """Another one whenever the registry may have changed."""
+        return self._pointers.row_version
+
     def settle(self, tag: ModelTag) -> Verified:
         """See `ModelRepository`."""
         return self._store.settle(tag)

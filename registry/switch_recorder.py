@@ -13,14 +13,18 @@ from registry.model_registry import ModelRegistry
 
 #: Switches that are kept while the registry is away; older ones are forgotten.
 _MOST = 1_000
+#: Bits for the decisions of one run.
+_NUMBERS = 24
 
 
 class SwitchRecorder(Observer):
     """One record for each decision of the service: every worker says it, and the first one counts."""
 
-    def __init__(self, registry: ModelRegistry, service: str) -> None:
+    def __init__(self, registry: ModelRegistry, service: str, started: int = 0) -> None:
+        """`started` tells the runs of a service apart, whose decisions may have the same numbers."""
         self._registry = registry
         self._service = service
+        self._run = started << _NUMBERS
         self._waiting: deque[Switch] = deque(maxlen=_MOST)
         self._writing = threading.Lock()
 
@@ -29,7 +33,7 @@ class SwitchRecorder(Observer):
         self._waiting.append(
             Switch(
                 model_name=swap.name,
-                number=swap.number,
+                number=self._run + swap.number,
                 version=swap.after,
                 digest=swap.digest,
                 time=datetime.now(UTC),

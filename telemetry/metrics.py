@@ -24,7 +24,16 @@ _PROTOCOL = (
     "/v2/repository/index",
 )
 _FIXED = frozenset(
-    {"/predict", "/predict/annotated", "/models", "/api/v1/reload", *_HEALTH, *_PAGES, *_PROTOCOL}
+    {
+        "/predict",
+        "/predict/annotated",
+        "/models",
+        "/api/v1/reload",
+        "/api/v1/audit",
+        *_HEALTH,
+        *_PAGES,
+        *_PROTOCOL,
+    }
 )
 _REGISTRY = (
     ("", ""),

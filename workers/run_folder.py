@@ -148,6 +148,13 @@ class RunFolder:
         except OSError:
             return "0"
 
+    def started(self) -> int:
+        """When this run of the service began, in seconds since 1970; the same in all its workers."""
+        try:
+            return int(self._pid.stat().st_mtime)
+        except OSError:
+            return 0
+
     def ask_reload(self) -> int:
         """Ask every worker to look again now and clear its back-off; return the asking's number."""
         self.prepare()

@@ -77,6 +77,12 @@ class SqlRegistry:
             rows = connection.execute(query.order_by(CHANGES.c.number.desc()).limit(limit)).all()
         return tuple(map(_change_record, rows))
 
+    def changes(self, after: int, limit: int) -> tuple[ChangeRecord, ...]:
+        """See `RecordStore`."""
+        query = select(CHANGES).where(CHANGES.c.number > after).order_by(CHANGES.c.number).limit(limit)
+        with self._database.reading() as connection:
+            return tuple(_change_record(row) for row in connection.execute(query))
+
     def pointers(self) -> Pointers:
         """See `RecordStore`. One row is read while nothing has changed."""
         with self._database.reading() as connection:

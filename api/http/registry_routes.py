@@ -14,6 +14,8 @@ from pydantic import BaseModel, Field, StrictInt, StrictStr
 from api.http.schemas import ErrorBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.parts import GetParts
+from registry.audit import Record
+from registry.audit_file import newest
 from registry.entries import By, ChangeRecord, RegistryEntry, Switch, Version, checked
 from registry.errors import InvalidEntry
 from registry.promotion import Promotion
@@ -78,6 +80,12 @@ class HistoryBody(BaseModel):
     history: list[ChangeRecord]
 
 
+class AuditBody(BaseModel):
+    """Records of the audit log."""
+
+    records: list[Record]
+
+
 class ServedBody(BaseModel):
     """Which version answered at a time, in each service that knows the model."""
 
@@ -90,6 +98,7 @@ def router(parts: GetParts) -> APIRouter:
     routes.include_router(_reads(parts))
     routes.include_router(_changes(parts))
     routes.include_router(_production(parts))
+    routes.include_router(_audit(parts))
     return routes
 
 
@@ -134,6 +143,19 @@ def _reads(parts: GetParts) -> APIRouter:
         """One registered version."""
         found: RegistryEntry = await _in_thread(parts().registry.entry, model_name, version)
         return found
+
+    return routes
+
+
+def _audit(parts: GetParts) -> APIRouter:
+    routes = _admin(parts)
+
+    @routes.get("/api/v1/audit", operation_id="audit")
+    async def audit(
+        model: str | None = None, limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 100
+    ) -> AuditBody:
+        """The newest records of the audit log, oldest first; `okawari audit --verify` verifies it."""
+        return AuditBody(records=await _in_thread(newest, parts().audit, model, limit))
 
     return routes
 

@@ -248,6 +248,23 @@ def test_the_command_line_promotes_waits_and_rolls_back(make_service: Start, sto
     assert _cli(service, "who-served", "m", "--at", "2100-01-01T00:00:00Z").stdout.startswith("m:v1 ")
     assert _cli(service, "follow", "m", "@none").returncode == 1
 
+    until(lambda: len(_decisions(service)) == 3, "the changes are in the audit log")
+    assert _decisions(service) == [
+        ("promotion", None, "v1", None),
+        ("promotion", "v1", "v2", "better at night"),
+        ("rollback", "v2", "v1", None),
+    ]
+    assert _cli(service, "audit", "--verify").returncode == 0
+
+
+def _decisions(service: Service) -> list[Any]:
+    records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000").json()["records"]
+    return [
+        (one["action"], one["before"], one["after"], one["reason"])
+        for one in records
+        if one["action"] in ("promotion", "rollback")
+    ]
+
 
 def test_a_service_that_is_killed_in_a_promotion_comes_back_with_what_is_production(
     make_service: Start, store: Store
@@ -275,6 +292,10 @@ def test_a_service_that_is_killed_in_a_promotion_comes_back_with_what_is_product
         service = make_service(home).ready()
         (production,) = _production(service)
         assert service.version() == f"v{production}"
+        changes = _call(service, "GET", "/models/m/history?limit=1000").json()["history"]
+        count = sum(one["action"] == "activate" for one in changes)
+        until(lambda now=service, count=count: len(_decisions(now)) == count, "all changes are in the log")
+        assert _cli(service, "audit", "--verify").returncode == 0
 
 
 def _before_the_store(folder: Path, store: Store) -> Path:

@@ -1,0 +1,71 @@
+"""Brings changes of the registry into the audit log, each once, also those that a kill left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from common.files import write_atomically
+from registry import audit
+from registry.audit import Decision
+from registry.audit_trail import AuditTrail
+from registry.entries import Action, ChangeRecord
+from registry.model_registry import ModelRegistry
+
+_MOST = 1_000
+#: What a change is in the audit log. Registrations are none: the import is.
+_ACTIONS: Mapping[Action, audit.Action] = {
+    Action.ACTIVATE: "promotion",
+    Action.ROLLBACK: "rollback",
+    Action.UNDO: "rollback",
+    Action.STAGE: "edit",
+    Action.ARCHIVE: "archive",
+    Action.REJECT: "override",
+    Action.SET_ALIAS: "alias",
+    Action.DELETE_ALIAS: "alias",
+    Action.DESCRIBE: "edit",
+    Action.FILE_EDIT: "edit",
+}
+
+
+class RegistryAudit:
+    """Reads the registry's history from where the last reading ended, which a file keeps.
+
+    Several processes may have one: a change that two of them bring is recorded once, by its number.
+    """
+
+    def __init__(self, registry: ModelRegistry, trail: AuditTrail, folder: Path) -> None:
+        self._registry = registry
+        self._trail = trail
+        self._mark = folder / "audit-registry"
+
+    def write(self) -> None:
+        """Record every change that is not recorded. Raises `RegistryUnavailable`."""
+        while changes := self._registry.changes(self._done(), _MOST):
+            for change in changes:
+                if change.action in _ACTIONS:
+                    self._trail.add(_decision(change))
+            write_atomically(self._mark, f"{changes[-1].number}\n".encode())
+
+    def _done(self) -> int:
+        try:
+            return int(self._mark.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+
+def _decision(change: ChangeRecord) -> Decision:
+    pairs = ((change.before, change.before_digest), (change.after, change.after_digest))
+    alias = f"@{change.alias} " if change.alias else ""
+    return Decision(
+        _ACTIONS[change.action],
+        change.model_name,
+        change.actor,
+        change.reason,
+        f"{alias}{change.before}" if change.before else None,
+        f"{alias}{change.after or change.version}" if change.after or not change.alias else None,
+        {version: digest for version, digest in pairs if version and digest},
+        "put back" if change.action is Action.UNDO else str(change.status or "done"),
+        f"registry/{change.time.isoformat()}/{change.number}",
+        change.time,
+    )
