@@ -26,6 +26,8 @@ BIN = Path(sys.executable).parent
 _OURS = ("OKAWARI_", "BENTOML_", "PROMETHEUS_")
 #: The last: a start that may not keep what it has compiled takes seconds longer.
 _PLAIN = ("PORT", "WORKERS", "GRPC_PORT", "PYTHONDONTWRITEBYTECODE")
+#: BentoML's process manager lets go of its two ports before it takes them; another service may be faster.
+_LOST_PORT = "zmq.error.ZMQError: Address already in use (addr='tcp://127.0.0.1"
 #: How many workers a service has whose test does not say. TEST_WORKERS runs the whole suite with several.
 _WORKERS = os.environ.get("TEST_WORKERS") or "1"
 #: From a place of its own in each run, so that two runs on one machine meet rarely; none comes twice soon.
@@ -118,6 +120,9 @@ class Service(Asking):
 
     def _is_up(self) -> bool:
         if self.master.poll() is not None:
+            if any(_LOST_PORT in line for line in self.lines()):
+                self.launch()
+                return False
             raise AssertionError(f"the service ended with {self.master.returncode}:\n{self.tail()}")
         states = self.workers()
         if len(states) < self.count:
