@@ -15,7 +15,7 @@ from common.text import plain
 from hotswap.manifest import CONFIG_FILE
 
 if TYPE_CHECKING:
-    from models_import.export_metadata import Finding
+    from models_import.export_metadata import InferredValue
     from models_import.inferred_config import InferredConfig
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -117,7 +117,7 @@ def _print(inferred: InferredConfig) -> None:
 _HEAD = ("FIELD", "VALUE", "FROM", "WHY")
 
 
-def _row(finding: Finding) -> tuple[str, str, str, str]:
+def _row(finding: InferredValue) -> tuple[str, str, str, str]:
     source = finding.source.upper() if finding.source == "assumption" else finding.source
     return finding.field, plain(_value(finding.value), _WIDEST), source, plain(finding.why, 200)
 

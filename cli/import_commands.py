@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from cli.audit_records import record_imports
 from cli.errors import Refused, complain
 from cli.output import note, say, settings
 from cli.progress import TerminalReport
-from cli.recording import record_imports
 from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import.candidates import Candidate, Wanted, candidates, without_version

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from adapters.registries import open_registry
+from cli.audit_records import actor
 from cli.errors import Refused
 from cli.output import settings
-from cli.recording import actor
 from cli.target_edit import TargetEdit, TargetRestored
 from hotswap.tags import LATEST
 from models_import.store import ModelStore

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.audit_records import actor
 from cli.errors import Refused
 from cli.open_registry import OpenRegistry
 from cli.output import note, say, short
-from cli.recording import actor
 from registry.entries import By, RegistryEntry, checked
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.registries import open_registry
+from cli.audit_records import actor
 from cli.errors import Refused, complain
 from cli.output import say, say_json, settings, short
-from cli.recording import actor
 from hotswap.tags import ModelTag
 from registry.entries import By, ChangeRecord, RegistryEntry, Status
 from registry.registry_document import parse

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cli.audit_records import actor
 from cli.errors import Refused
-from cli.recording import actor
 from cli.swap_wait import SwapFailed, SwapWatch
 from hotswap.control import check_not_superseded
 from hotswap.desired import DesiredModel, DesiredState, Edit, put_back, set_target

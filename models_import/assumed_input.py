@@ -11,7 +11,7 @@ from typing import Any
 from hotswap.manifest import CONFIG_FILE, ModelConfig, parse_config
 from models_import.catalogue import choose, config_of, entries
 from models_import.demo_models import DEMO
-from models_import.export_metadata import ExportMetadata, Finding
+from models_import.export_metadata import ExportMetadata, InferredValue
 from models_import.picture_input import PictureInput
 
 #: Fields of `input` that a graph does not tell, in the order of a config; the last three are for floats only.
@@ -34,7 +34,7 @@ _PLAIN: dict[str, Any] = {
 }
 
 
-def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) -> Iterator[Finding]:
+def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) -> Iterator[InferredValue]:
     """How a picture becomes the input: as the metadata say, else as the family's known exports."""
     assumed, why = _assumed(family, picture)
     for field in _FIELDS:
@@ -44,19 +44,19 @@ def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) 
         if name in metadata.findings:
             yield metadata.findings[name]
         elif field in assumed:
-            yield Finding(name, assumed[field], "assumption", why)
+            yield InferredValue(name, assumed[field], "assumption", why)
     if picture.dtype == "uint8":
-        yield Finding("input.scale", 1.0, "graph", "a uint8 input takes pixels as they are")
+        yield InferredValue("input.scale", 1.0, "graph", "a uint8 input takes pixels as they are")
 
 
-def thresholds(family: str) -> Iterator[Finding]:
+def thresholds(family: str) -> Iterator[InferredValue]:
     """The thresholds of a detector, as its known export has them."""
     known = known_config(family)
     if known is not None and known[0].task == "object-detection":
         config, name = known
         for field in ("score", "nms_iou"):
             value = getattr(config.thresholds, field)
-            yield Finding(f"thresholds.{field}", value, "assumption", f"as {name}")
+            yield InferredValue(f"thresholds.{field}", value, "assumption", f"as {name}")
 
 
 def known_config(family: str) -> tuple[ModelConfig, str] | None:

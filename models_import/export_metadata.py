@@ -52,7 +52,7 @@ _RANGES: Mapping[str, tuple[float, list[float] | None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class InferredValue:
     """The value of one field of a config, named with dots, and where it comes from."""
 
     field: str
@@ -68,7 +68,7 @@ class ExportMetadata:
     `findings` are by field; `input.width` and `input.height` matter only where the graph leaves them open.
     """
 
-    findings: Mapping[str, Finding]
+    findings: Mapping[str, InferredValue]
     exporter: str = ""
     task: str = ""
 
@@ -99,11 +99,11 @@ def _exporter(properties: Mapping[str, str]) -> str:
     return "YOLOv5" if {"names", "stride"} <= properties.keys() else ""
 
 
-def _ultralytics(properties: Mapping[str, str], exporter: str, path: Path) -> Iterator[Finding]:
+def _ultralytics(properties: Mapping[str, str], exporter: str, path: Path) -> Iterator[InferredValue]:
     """The keys of Ultralytics' exporters; `names` also of others that follow them."""
     if "names" in properties:
         labels = parse_names(properties["names"], path)
-        yield Finding("labels", labels, "metadata", "names in the graph's metadata")
+        yield InferredValue("labels", labels, "metadata", "names in the graph's metadata")
     if exporter != "Ultralytics":
         return
     size = _SIZE.fullmatch(properties.get("imgsz", "").strip()[:20])
@@ -113,35 +113,39 @@ def _ultralytics(properties: Mapping[str, str], exporter: str, path: Path) -> It
     for field, key in (("description", "description"), ("licence", "license")):
         if properties.get(key):
             text = plain(properties[key], _LONGEST_TEXT)
-            yield Finding(field, text, "metadata", f"{key} in the graph's metadata")
+            yield InferredValue(field, text, "metadata", f"{key} in the graph's metadata")
     if properties.get("task") == "classify":
         yield from _ultralytics_classify()
 
 
-def _ultralytics_classify() -> Iterator[Finding]:
+def _ultralytics_classify() -> Iterator[InferredValue]:
     why = "as Ultralytics' classify_transforms; early releases had the ImageNet mean and std"
     values = {"colour_order": "RGB", "resize": {"mode": "centre_crop", "kernel": "bilinear"}}
     normalised = {"scale": 1 / 255, "mean": None, "std": None}
     for field, value in (values | normalised).items():
-        yield Finding(f"input.{field}", value, "assumption", why)
+        yield InferredValue(f"input.{field}", value, "assumption", why)
 
 
-def _image_properties(properties: Mapping[str, str]) -> Iterator[Finding]:
+def _image_properties(properties: Mapping[str, str]) -> Iterator[InferredValue]:
     """Image.* of the ONNX standard (docs/MetadataProps.md); keys and values ignore case."""
     colour = _COLOURS.get(properties.get("image.bitmappixelformat", "").lower())
     if colour:
-        yield Finding("input.colour_order", colour, "metadata", "Image.BitmapPixelFormat in the metadata")
+        yield InferredValue(
+            "input.colour_order", colour, "metadata", "Image.BitmapPixelFormat in the metadata"
+        )
     pixels = _RANGES.get(properties.get("image.nominalpixelrange", "").lower())
     if pixels:
         why = "Image.NominalPixelRange in the metadata"
         for field, value in (("scale", pixels[0]), ("mean", pixels[1]), ("std", None)):
-            yield Finding(f"input.{field}", value, "metadata", why)
+            yield InferredValue(f"input.{field}", value, "metadata", why)
 
 
-def _labels_file(path: Path) -> Iterator[Finding]:
+def _labels_file(path: Path) -> Iterator[InferredValue]:
     for name in LABEL_FILES:
         if (path.parent / name).is_file():
-            yield Finding("labels", read_labels(path.parent / name), "metadata", f"{name} beside the graph")
+            yield InferredValue(
+                "labels", read_labels(path.parent / name), "metadata", f"{name} beside the graph"
+            )
             return
 
 
@@ -156,7 +160,7 @@ def read_labels(path: Path) -> list[str]:
     return _checked(lines, str(path))
 
 
-def _transformers(path: Path) -> Iterator[Finding]:
+def _transformers(path: Path) -> Iterator[InferredValue]:
     """The files that transformers and optimum write; in `onnx/` they lie one folder above."""
     folders = [path.parent, path.absolute().parent.parent] if path.absolute().parent.name == "onnx" else []
     for folder in folders or [path.parent]:
@@ -165,7 +169,7 @@ def _transformers(path: Path) -> Iterator[Finding]:
         processor = _json(folder / PREPROCESSOR_FILE)
         if isinstance(config.get("id2label"), dict):
             labels = _by_number(config["id2label"], f"{folder / CONFIG_FILE}: id2label")
-            yield Finding("labels", labels, "metadata", f"id2label in {CONFIG_FILE} of transformers")
+            yield InferredValue("labels", labels, "metadata", f"id2label in {CONFIG_FILE} of transformers")
         if _is_image_processor(processor):
             yield from _processor(processor)
         if config or processor:
@@ -181,7 +185,7 @@ def _is_image_processor(processor: Mapping[str, Any]) -> bool:
     return any(key in processor for key in ("image_processor_type", "feature_extractor_type", "image_mean"))
 
 
-def _processor(processor: Mapping[str, Any]) -> Iterator[Finding]:
+def _processor(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
     colour = "BGR" if processor.get("do_flip_channel_order") is True else "RGB"
     factor = processor.get("rescale_factor", 1 / 255)
     mean, std = (_channels(processor.get(key)) for key in ("image_mean", "image_std"))
@@ -195,11 +199,11 @@ def _processor(processor: Mapping[str, Any]) -> Iterator[Finding]:
     elif mean and std:
         fields |= {"mean": mean, "std": std}
     for field, value in fields.items():
-        yield Finding(f"input.{field}", value, "metadata", f"{PREPROCESSOR_FILE} of transformers")
+        yield InferredValue(f"input.{field}", value, "metadata", f"{PREPROCESSOR_FILE} of transformers")
     yield from _processor_resize(processor)
 
 
-def _processor_resize(processor: Mapping[str, Any]) -> Iterator[Finding]:
+def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
     """Size and resize. A resize with a wider edge than the crop has no equal here: it is an assumption."""
     resample = processor.get("resample")
     kernel = _KERNELS.get(resample) if type(resample) is int else None
@@ -211,12 +215,12 @@ def _processor_resize(processor: Mapping[str, Any]) -> Iterator[Finding]:
     resize = {"mode": "centre_crop" if crops else "stretch", "kernel": kernel or "bilinear"}
     exact = crop == size if crops else _is_stretch(processor.get("size"))
     if exact and kernel:
-        yield Finding("input.resize", resize, "metadata", f"{PREPROCESSOR_FILE} of transformers")
+        yield InferredValue("input.resize", resize, "metadata", f"{PREPROCESSOR_FILE} of transformers")
     else:
         why = f"near to {PREPROCESSOR_FILE}: " + (
             "its resize and crop differ" if kernel else "it does not tell the kernel"
         )
-        yield Finding("input.resize", resize, "assumption", why)
+        yield InferredValue("input.resize", resize, "assumption", why)
 
 
 def _sides(size: object) -> tuple[int, int] | None:
@@ -235,9 +239,9 @@ def _is_stretch(size: object) -> bool:
     return isinstance(size, int) or (isinstance(size, dict) and {"width", "height"} <= size.keys())
 
 
-def _size(width: int, height: int, why: str) -> Iterator[Finding]:
-    yield Finding("input.width", width, "metadata", why)
-    yield Finding("input.height", height, "metadata", why)
+def _size(width: int, height: int, why: str) -> Iterator[InferredValue]:
+    yield InferredValue("input.width", width, "metadata", why)
+    yield InferredValue("input.height", height, "metadata", why)
 
 
 def _channels(values: object) -> list[float] | None:

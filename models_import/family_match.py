@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from models_import.export_metadata import ExportMetadata, Finding, Source
+from models_import.export_metadata import ExportMetadata, InferredValue, Source
 from models_import.onnx_graph import OnnxGraph, text_of
 from runners.families.exposure import LABELS as EXPOSURE_LABELS
 from runners.families.nanodet import NanoDet
@@ -67,7 +67,7 @@ class Match:
     """
 
     family: str
-    findings: tuple[Finding, ...]
+    findings: tuple[InferredValue, ...]
     label_count: int | None = None
     labels: tuple[str, ...] = ()
 
@@ -86,7 +86,7 @@ def match_chosen(export: Export, family: str) -> Match | None:
     match = RULES[family](export) or RULES[family](replace(export, chosen=True))
     if match is None:
         return None
-    findings = (Finding("family", family, "given", "chosen by the caller"), *match.findings[1:])
+    findings = (InferredValue("family", family, "given", "chosen by the caller"), *match.findings[1:])
     return replace(match, findings=findings)
 
 
@@ -158,10 +158,10 @@ def _fastestdet(export: Export) -> Match | None:
     return Match("fastestdet", (*_found("fastestdet", why, [tensor]), *_exponents()), count)
 
 
-def _exponents() -> Iterator[Finding]:
+def _exponents() -> Iterator[InferredValue]:
     why = "graphs of v1 and v2 look alike: 1 and 1 in v1, 0.6 and 0.4 in v2; here v2"
     for name, value in (("objectness_exponent", 0.6), ("class_exponent", 0.4)):
-        yield Finding(f"output.parameters.{name}", value, "assumption", why)
+        yield InferredValue(f"output.parameters.{name}", value, "assumption", why)
 
 
 def _yolox(export: Export) -> Match | None:
@@ -177,7 +177,7 @@ def _yolox(export: Export) -> Match | None:
     if source == "assumption" and not export.chosen:
         return None
     fits = f"output {text_of(tensor)}: one row per cell of strides 8, 16 and 32, 5 + one column per label"
-    parameter = Finding("output.parameters.decoded", decoded, source, why)
+    parameter = InferredValue("output.parameters.decoded", decoded, source, why)
     return Match("yolox", (*_found("yolox", fits, [tensor], source=source), parameter), count)
 
 
@@ -224,15 +224,15 @@ def _scores(export: Export, tensor: GraphTensor) -> Iterator[tuple[Source, str]]
         yield "given", "a vector"
 
 
-def _softmax(export: Export, tensor: GraphTensor) -> Finding:
+def _softmax(export: Export, tensor: GraphTensor) -> InferredValue:
     operator, field = export.operator(tensor), "output.parameters.softmax"
     if operator in _ACTIVATIONS:
-        return Finding(field, False, "graph", f"{tensor.name} is made by {operator}")
+        return InferredValue(field, False, "graph", f"{tensor.name} is made by {operator}")
     if operator in (*_LINEAR, "LogSoftmax"):
-        return Finding(field, True, "graph", f"{tensor.name} is made by {operator}: logits")
+        return InferredValue(field, True, "graph", f"{tensor.name} is made by {operator}: logits")
     if _words(tensor.name) & _PROBABILITY_WORDS:
-        return Finding(field, False, "assumption", f"the name {tensor.name}")
-    return Finding(field, True, "assumption", f"{tensor.name} is made by {operator or 'no operator'}")
+        return InferredValue(field, False, "assumption", f"the name {tensor.name}")
+    return InferredValue(field, True, "assumption", f"{tensor.name} is made by {operator or 'no operator'}")
 
 
 def _embedder(export: Export) -> Match | None:
@@ -251,13 +251,15 @@ def _embedder(export: Export) -> Match | None:
     return Match("embedder", (*findings, *_vector(best)))
 
 
-def _vector(tensor: GraphTensor) -> Iterator[Finding]:
+def _vector(tensor: GraphTensor) -> Iterator[InferredValue]:
     if not is_vector(tensor):
-        yield Finding("output.parameters.pooling", "first", "assumption", "the first row as class token")
+        yield InferredValue(
+            "output.parameters.pooling", "first", "assumption", "the first row as class token"
+        )
         return
     length = _length(tensor)
     if length is not None:
-        yield Finding("output.parameters.dimension", length, "graph", f"output {text_of(tensor)}")
+        yield InferredValue("output.parameters.dimension", length, "graph", f"output {text_of(tensor)}")
 
 
 #: Family → its rule; the order is that of the evidence, the strongest first.
@@ -279,14 +281,14 @@ def _found(
     outputs: Sequence[GraphTensor],
     others: Sequence[str] = (),
     source: Source = "graph",
-) -> tuple[Finding, ...]:
+) -> tuple[InferredValue, ...]:
     """The family, and the outputs that it reads; with `others`, which would do too, they are a choice."""
     names = [tensor.name for tensor in outputs]
     chosen = "the outputs of the family"
-    reads = Finding("output.names", names, "graph", chosen)
+    reads = InferredValue("output.names", names, "graph", chosen)
     if others:
-        reads = Finding("output.names", names, "assumption", f"would do too: {', '.join(others)}")
-    return Finding("family", family, source, why), reads
+        reads = InferredValue("output.names", names, "assumption", f"would do too: {', '.join(others)}")
+    return InferredValue("family", family, source, why), reads
 
 
 def _only(export: Export, rank: int) -> GraphTensor | None:

@@ -17,7 +17,13 @@ from hotswap.errors import VersionFailed
 from hotswap.manifest import BadManifest, ModelConfig, parse_config
 from models_import.assumed_input import preprocessing, thresholds
 from models_import.errors import ImportRefused
-from models_import.export_metadata import MOST_LABELS, ExportMetadata, Finding, read_labels, read_metadata
+from models_import.export_metadata import (
+    MOST_LABELS,
+    ExportMetadata,
+    InferredValue,
+    read_labels,
+    read_metadata,
+)
 from models_import.external_data import beside, check_data
 from models_import.family_match import RULES, Export, Match, is_vector, match_chosen, match_family
 from models_import.file_kinds import by_bytes, is_onnx, kind_of
@@ -50,7 +56,7 @@ class InferredConfig:
 
     path: Path
     config: ModelConfig
-    findings: tuple[Finding, ...]
+    findings: tuple[InferredValue, ...]
 
     @property
     def assumptions(self) -> Mapping[str, str]:
@@ -107,20 +113,20 @@ def _read(path: Path) -> OnnxGraph:
     return graph
 
 
-def _size(picture: PictureInput, metadata: ExportMetadata, given: Given) -> Iterator[Finding]:
+def _size(picture: PictureInput, metadata: ExportMetadata, given: Given) -> Iterator[InferredValue]:
     """Width and height, as far as known: the graph's, else the caller's, else those of the metadata."""
     wanted = given.size or (None, None)
     for name, side, chosen in zip(("width", "height"), (picture.width, picture.height), wanted, strict=True):
         field = f"input.{name}"
         if isinstance(side, int):
-            yield Finding(field, side, "graph", f"input {text_of(picture.tensor)}")
+            yield InferredValue(field, side, "graph", f"input {text_of(picture.tensor)}")
         elif chosen is not None:
-            yield Finding(field, chosen, "given", "chosen by the caller")
+            yield InferredValue(field, chosen, "given", "chosen by the caller")
         elif field in metadata.findings:
             yield metadata.findings[field]
 
 
-def _sides(size: Sequence[Finding]) -> tuple[int, int] | None:
+def _sides(size: Sequence[InferredValue]) -> tuple[int, int] | None:
     return (size[0].value, size[1].value) if len(size) == 2 else None
 
 
@@ -154,16 +160,16 @@ def _origin(export: Export) -> str:
     return f" and is an export of {exporter}" + (f" for the task {task!r}" if task else "")
 
 
-def _head(match: Match, metadata: ExportMetadata) -> Iterator[Finding]:
+def _head(match: Match, metadata: ExportMetadata) -> Iterator[InferredValue]:
     task = FAMILIES[match.family].task
-    yield Finding("task", task, match.findings[0].source, f"what family {match.family} does")
+    yield InferredValue("task", task, match.findings[0].source, f"what family {match.family} does")
     yield match.findings[0]
     for field in ("description", "licence"):
         if field in metadata.findings:
             yield metadata.findings[field]
 
 
-def _labels(match: Match, metadata: ExportMetadata, given: Given, path: Path) -> Finding | None:
+def _labels(match: Match, metadata: ExportMetadata, given: Given, path: Path) -> InferredValue | None:
     """The labels: the caller's, else those of the metadata, else of the family, else only numbers."""
     if not FAMILIES[match.family].labelled:
         return None
@@ -172,12 +178,12 @@ def _labels(match: Match, metadata: ExportMetadata, given: Given, path: Path) ->
         labels = read_labels(given.labels)
         if count not in (None, len(labels)):
             raise ImportRefused(f"{given.labels}: the graph has {count} labels, found {len(labels)}")
-        return Finding("labels", labels, "given", f"{given.labels}")
+        return InferredValue("labels", labels, "given", f"{given.labels}")
     told = metadata.findings.get("labels")
     if told is not None and count in (None, len(told.value)):
         return told
     if match.labels:
-        return Finding("labels", list(match.labels), "assumption", f"as all exports of {match.family}")
+        return InferredValue("labels", list(match.labels), "assumption", f"as all exports of {match.family}")
     if count is None:
         raise ImportRefused(f"{path}: neither the graph nor its metadata tell the labels: add --labels FILE")
     if count > MOST_LABELS:
@@ -185,10 +191,10 @@ def _labels(match: Match, metadata: ExportMetadata, given: Given, path: Path) ->
     why = "no names in the graph's metadata, and no labels.txt beside it"
     if told is not None:
         why = f"{told.why}: {len(told.value)} labels, but the graph has {count}"
-    return Finding("labels", [f"class {number}" for number in range(count)], "assumption", why)
+    return InferredValue("labels", [f"class {number}" for number in range(count)], "assumption", why)
 
 
-def _checked(path: Path, picture: PictureInput, findings: tuple[Finding, ...]) -> InferredConfig:
+def _checked(path: Path, picture: PictureInput, findings: tuple[InferredValue, ...]) -> InferredConfig:
     """The config, as it would be read. Raises `ImportRefused` if the graph or its family does not take it."""
     try:
         config = parse_config(json.dumps(_document(findings)))
@@ -201,7 +207,7 @@ def _checked(path: Path, picture: PictureInput, findings: tuple[Finding, ...]) -
     return InferredConfig(path, config, findings)
 
 
-def _document(findings: Sequence[Finding]) -> dict[str, Any]:
+def _document(findings: Sequence[InferredValue]) -> dict[str, Any]:
     """The config as a document: what is None or a default that nobody asked for is left out."""
     document: dict[str, Any] = {"format": 1}
     for finding in findings:

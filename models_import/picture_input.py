@@ -9,7 +9,7 @@ from common.text import plain
 from hotswap.errors import VersionFailed
 from hotswap.manifest import InputConfig
 from models_import.errors import ImportRefused
-from models_import.export_metadata import Finding
+from models_import.export_metadata import InferredValue
 from models_import.onnx_graph import OnnxGraph, text_of
 from runners.graph_check import GraphTensor, Side, choose_input
 
@@ -29,7 +29,7 @@ class PictureInput:
     dtype: str
     width: Side
     height: Side
-    findings: tuple[Finding, ...]
+    findings: tuple[InferredValue, ...]
 
 
 def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
@@ -48,14 +48,14 @@ def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
     layout = _layout(tensor, path)
     _, height, width = (tensor.shape[axis] for axis in _AXES[layout.value])
     findings = (
-        Finding("input.name", tensor.name, "graph", "the only input"),
+        InferredValue("input.name", tensor.name, "graph", "the only input"),
         layout,
-        Finding("input.dtype", dtype, "graph", f"input {text}"),
+        InferredValue("input.dtype", dtype, "graph", f"input {text}"),
     )
     return PictureInput(tensor, layout.value, dtype, width, height, findings)
 
 
-def _layout(tensor: GraphTensor, path: Path) -> Finding:
+def _layout(tensor: GraphTensor, path: Path) -> InferredValue:
     """The layout by the axis of 3 channels, else by one that is named so, else by the only open one."""
     text, sides = text_of(tensor), {layout: tensor.shape[axes[0]] for layout, axes in _AXES.items()}
     three = [layout for layout, side in sides.items() if side == 3]
@@ -66,5 +66,7 @@ def _layout(tensor: GraphTensor, path: Path) -> Finding:
             f"{path}: input {text}: neither axis 1 nor axis 3 has the 3 channels of a picture"
         )
     if len(fitting) > 1:
-        return Finding("input.layout", fitting[0], "assumption", f"input {text} does not tell its channels")
-    return Finding("input.layout", fitting[0], "graph", f"input {text}")
+        return InferredValue(
+            "input.layout", fitting[0], "assumption", f"input {text} does not tell its channels"
+        )
+    return InferredValue("input.layout", fitting[0], "graph", f"input {text}")

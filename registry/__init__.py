@@ -1,1 +1,1 @@
-"""The lasting record: the desired state on disk, and what the running service says of itself."""
+"""The lasting record: versions and their status, the desired state, the audit log."""

@@ -47,7 +47,7 @@ _SEALED: frozenset[Action] = frozenset({"promotion", "rollback"})
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class AuditedDecision:
     """What is to be recorded. `before` and `after` are versions, targets or aliases; `digests` is by version.
 
     `source` names the decision itself, such as `switch/detector/12`: several processes may report it, also
@@ -163,7 +163,7 @@ class AuditLog:
         self._signer = signer
         self._now = now
 
-    def record(self, decision: Decision) -> Record | None:
+    def record(self, decision: AuditedDecision) -> Record | None:
         """Store a decision durably; None where one with its `source` is stored already.
 
         Blocks for the lock and the disk: milliseconds, at most some seconds. Raises `OSError`.
@@ -174,7 +174,7 @@ class AuditLog:
                 self._signer.keep(record)
         return next((record for record in stored if record.action == decision.action), None)
 
-    def _chained(self, decision: Decision, last: Record | None) -> list[Record]:
+    def _chained(self, decision: AuditedDecision, last: Record | None) -> list[Record]:
         """The record of a decision, with the checkpoints that are due before and after it."""
         chain = [] if last is None else [last]
         # A process that was killed may have left the last record without its checkpoint.
@@ -186,10 +186,10 @@ class AuditLog:
     def _seal(self, chain: list[Record]) -> None:
         """Add the checkpoint that is due, if one is."""
         if chain and is_checkpoint_due(chain[-1].sequence, chain[-1].action):
-            checkpoint = self._record(Decision("checkpoint"), chain)
+            checkpoint = self._record(AuditedDecision("checkpoint"), chain)
             chain.append(self._signer.sign(checkpoint).sealed())
 
-    def _record(self, decision: Decision, chain: Sequence[Record]) -> Record:
+    def _record(self, decision: AuditedDecision, chain: Sequence[Record]) -> Record:
         last = chain[-1] if chain else None
         return Record(
             sequence=last.sequence + 1 if last else 1,

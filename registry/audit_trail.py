@@ -16,7 +16,7 @@ from hotswap.desired import DesiredModel, DesiredState, DesiredStore, Edit
 from hotswap.errors import StateUnavailable
 from hotswap.events import Observer, Swap
 from hotswap.tags import ModelTag
-from registry.audit import AuditLog, Decision
+from registry.audit import AuditedDecision, AuditLog
 from registry.audit_file import AuditFile
 from registry.audit_key import AuditKey, BadKey
 
@@ -35,12 +35,12 @@ class AuditTrail(Observer):
         """`run` names this run of the service: each has a record of the version that a model starts with."""
         self._log = log
         self._run = run
-        self._waiting: deque[Decision] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[AuditedDecision] = deque(maxlen=_MOST_WAITING)
         self._lock = threading.Lock()
         self._trouble: str | None = None
         self._retry_at = 0.0
 
-    def add(self, decision: Decision) -> None:
+    def add(self, decision: AuditedDecision) -> None:
         """Record a decision, now if the log can be written."""
         self._waiting.append(replace(decision, time=decision.time or datetime.now(UTC)))
         self._store()
@@ -55,7 +55,7 @@ class AuditTrail(Observer):
             while self._waiting and self._stored(self._waiting[0]):
                 self._waiting.popleft()
 
-    def _stored(self, decision: Decision) -> bool:
+    def _stored(self, decision: AuditedDecision) -> bool:
         try:
             self._log.record(decision)
         except (OSError, StateUnavailable, BadKey) as error:
@@ -70,7 +70,7 @@ class AuditTrail(Observer):
     def published(self, swap: Swap) -> None:
         """Another version answers: the decision with this number, which every worker reports."""
         self.add(
-            Decision(
+            AuditedDecision(
                 "switch",
                 swap.name,
                 swap.actor,
@@ -87,7 +87,7 @@ class AuditTrail(Observer):
         """A version was refused; once for each reason, whatever numbers are in it, not for each retry."""
         kind = re.sub(r"\d+", "#", reason)[:200]
         self.add(
-            Decision(
+            AuditedDecision(
                 "refusal",
                 tag.name,
                 after=tag.version,
@@ -107,7 +107,7 @@ def trail_of(home: Path, run: str = "") -> AuditTrail:
 class AuditedDesired:
     """A store of the desired state whose changes of targets are recorded, one record per changed model."""
 
-    def __init__(self, store: DesiredStore, add: Callable[[Decision], None]) -> None:
+    def __init__(self, store: DesiredStore, add: Callable[[AuditedDecision], None]) -> None:
         self._store = store
         self._add = add
 
@@ -140,8 +140,8 @@ def _wish(document: DesiredState, name: str) -> str | None:
 
 def _change(
     name: str, old: DesiredModel, new: DesiredModel, before: str | None, after: str | None
-) -> Decision:
+) -> AuditedDecision:
     # Whatever puts a change back restores the time of the one before.
     if old.changed is not None and (new.changed is None or new.changed < old.changed):
-        return Decision("target", name, old.actor, None, before, after, outcome="put back")
-    return Decision("target", name, new.actor, new.reason, before, after)
+        return AuditedDecision("target", name, old.actor, None, before, after, outcome="put back")
+    return AuditedDecision("target", name, new.actor, new.reason, before, after)

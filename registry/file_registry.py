@@ -15,7 +15,7 @@ from pathlib import Path
 from common.files import locked, write_atomically
 from registry.entries import By, ChangeRecord, RegistryEntry, Status, Switch
 from registry.errors import RegistryDamaged, RegistryUnavailable
-from registry.model_record import Change, ModelRecord, Outcome, Stamp, take_in_edit
+from registry.model_record import Change, ChangeOutcome, ModelRecord, Stamp, take_in_edit
 from registry.record_store import Pointers
 from registry.registry_document import RegistryDocument, parse
 from registry.switch_log import SwitchLog
@@ -61,11 +61,11 @@ class FileRegistry:
                 if not self._path.exists():
                     write_atomically(self._path, _EMPTY)
 
-    def change(self, name: str, change: Change, by: By) -> Outcome:
+    def change(self, name: str, change: Change, by: By) -> ChangeOutcome:
         """See `RecordStore`. Raises `RegistryDamaged` while the file holds a wrong edit, which is kept."""
         return self.change_each([(name, change)], by)[0]
 
-    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[Outcome]:
+    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[ChangeOutcome]:
         """See `RecordStore`; raises as `change` does."""
         outcomes = []
         with _explained(self._path), locked(self._lock):

@@ -66,7 +66,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ChangeOutcome:
     """The record after a change, the entry that it was about, and what the history keeps of it."""
 
     record: ModelRecord
@@ -74,7 +74,7 @@ class Outcome:
     change: ChangeRecord | None = None
 
 
-Change = Callable[[ModelRecord, Stamp], Outcome]
+Change = Callable[[ModelRecord, Stamp], ChangeOutcome]
 #: Raises where a version must not become production, such as `Conflict` when its files are gone.
 Check = Callable[[RegistryEntry], None]
 
@@ -121,17 +121,17 @@ def register(entry: RegistryEntry, *, once: bool = False) -> Change:
     A version that is registered already raises `AlreadyRegistered`, or with `once` stays as it is.
     """
 
-    def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
         _expect_production(record, stamp)
         if entry.version in record.entries:
             if once:
-                return Outcome(record, record.entries[entry.version])
+                return ChangeOutcome(record, record.entries[entry.version])
             raise AlreadyRegistered(f"{entry.model_name}:{entry.version} is already registered")
         if len(record.entries) >= MOST_VERSIONS:
             raise Conflict(f"{record.name} has {MOST_VERSIONS} versions, the maximum")
         new = entry.with_(creation_timestamp=stamp.time)
         noted = _note(stamp, Action.REGISTER, record, version=new.version, status=new.status)
-        return Outcome(record.changed(new), new, noted)
+        return ChangeOutcome(record.changed(new), new, noted)
 
     return change
 
@@ -139,7 +139,7 @@ def register(entry: RegistryEntry, *, once: bool = False) -> Change:
 def activate(version: str, check: Check | None = None) -> Change:
     """Make a version production; what was production becomes staging. Raises `Conflict` if it is rejected."""
 
-    def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
         entry = record.entry(version)
         _expect_production(record, stamp)
         if entry.status is Status.REJECTED:
@@ -152,7 +152,7 @@ def activate(version: str, check: Check | None = None) -> Change:
 def rollback(check: Check | None = None) -> Change:
     """Make the version production that was so before. Raises `Conflict` where there is none."""
 
-    def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
         _expect_production(record, stamp)
         return _promote(record, stamp, Action.ROLLBACK, rollback_target(record), check)
 
@@ -165,7 +165,7 @@ def undo(number: int) -> Change:
     Raises `Conflict` when production was moved since, or the version before is gone.
     """
 
-    def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
         record.check_registered()
         last = record.moves[-1] if record.moves else None
         if last is None or last.number != number:
@@ -177,7 +177,7 @@ def undo(number: int) -> Change:
     return change
 
 
-def _undone(record: ModelRecord, stamp: Stamp, last: ChangeRecord) -> Outcome:
+def _undone(record: ModelRecord, stamp: Stamp, last: ChangeRecord) -> ChangeOutcome:
     now = record.production
     entries = [now.with_(status=last.was or Status.STAGING)] if now else []
     back = record.entry(last.before) if last.before else None
@@ -186,7 +186,7 @@ def _undone(record: ModelRecord, stamp: Stamp, last: ChangeRecord) -> Outcome:
     after = record.changed(*entries)
     noted = _moved(stamp, Action.UNDO, record, after, back or now, undoes=last.number)
     about = entries[-1] if entries else next(iter(record.entries.values()))
-    return Outcome(replace(after, moves=(*record.moves, noted)), about, noted)
+    return ChangeOutcome(replace(after, moves=(*record.moves, noted)), about, noted)
 
 
 def archive(version: str) -> Change:
@@ -205,7 +205,7 @@ def stage(version: str) -> Change:
 
 
 def _set_status(version: str, status: Status, action: Action) -> Change:
-    def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
         entry = record.entry(version)
         _expect_production(record, stamp)
         if entry.status is Status.PRODUCTION:
@@ -213,10 +213,10 @@ def _set_status(version: str, status: Status, action: Action) -> Change:
                 f"{record.name}:{version} is production; activate another version before it becomes {status}"
             )
         if entry.status is status:
-            return Outcome(record, entry)
+            return ChangeOutcome(record, entry)
         new = entry.with_(status=status)
         noted = _note(stamp, action, record, version=version, was=entry.status, status=status)
-        return Outcome(record.changed(new), new, noted)
+        return ChangeOutcome(record.changed(new), new, noted)
 
     return change
 
@@ -224,17 +224,17 @@ def _set_status(version: str, status: Status, action: Action) -> Change:
 def set_alias(alias: str, version: str) -> Change:
     """Let an alias mean a version, and no other any more."""
 
-    def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
         entry, old = record.entry(version), record.alias(alias)
         _expect(record, stamp, old, f"alias {alias}")
         if old is entry:
-            return Outcome(record, entry)
+            return ChangeOutcome(record, entry)
         if len(entry.aliases) >= MOST_ALIASES:
             raise Conflict(f"{record.name}:{version} has {MOST_ALIASES} aliases, the maximum")
         new = entry.with_(aliases=(*entry.aliases, alias))
         exchanged = [*([_without(old, alias)] if old else []), new]
         noted = _pointed(stamp, Action.SET_ALIAS, record.name, old, new, alias=alias)
-        return Outcome(record.changed(*exchanged), new, noted)
+        return ChangeOutcome(record.changed(*exchanged), new, noted)
 
     return change
 
@@ -242,7 +242,7 @@ def set_alias(alias: str, version: str) -> Change:
 def delete_alias(alias: str) -> Change:
     """Let an alias mean nothing; raises `AliasNotFound`."""
 
-    def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
         record.check_registered()
         old = record.alias(alias)
         _expect(record, stamp, old, f"alias {alias}")
@@ -250,7 +250,7 @@ def delete_alias(alias: str) -> Change:
             raise AliasNotFound(f"{record.name} has no alias {alias}")
         new = _without(old, alias)
         noted = _pointed(stamp, Action.DELETE_ALIAS, record.name, old, None, alias=alias)
-        return Outcome(record.changed(new), new, noted)
+        return ChangeOutcome(record.changed(new), new, noted)
 
     return change
 
@@ -258,18 +258,18 @@ def delete_alias(alias: str) -> Change:
 def describe(version: str, fields: Mapping[str, object]) -> Change:
     """Exchange `metadata`, `tags` or `digest`, whose values are valid already."""
 
-    def change(record: ModelRecord, stamp: Stamp) -> Outcome:
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
         entry = record.entry(version)
         _expect_production(record, stamp)
         new = entry.with_(**fields)
         if new == entry:
-            return Outcome(record, entry)
-        return Outcome(record.changed(new), new, _note(stamp, Action.DESCRIBE, record, version=version))
+            return ChangeOutcome(record, entry)
+        return ChangeOutcome(record.changed(new), new, _note(stamp, Action.DESCRIBE, record, version=version))
 
     return change
 
 
-def take_in_edit(record: ModelRecord, stamp: Stamp) -> Outcome | None:
+def take_in_edit(record: ModelRecord, stamp: Stamp) -> ChangeOutcome | None:
     """Note that production was moved past the registry, by an edit of its file; None where it was not."""
     noted = record.moves[-1].after if record.moves else None
     now = record.production
@@ -279,21 +279,21 @@ def take_in_edit(record: ModelRecord, stamp: Stamp) -> Outcome | None:
     change = _pointed(stamp, Action.FILE_EDIT, record.name, before, now)
     change = change.model_copy(update={"before": noted})
     entry = now or before or next(iter(record.entries.values()))
-    return Outcome(replace(record, moves=(*record.moves, change)), entry, change)
+    return ChangeOutcome(replace(record, moves=(*record.moves, change)), entry, change)
 
 
 def _promote(
     record: ModelRecord, stamp: Stamp, action: Action, entry: RegistryEntry, check: Check | None
-) -> Outcome:
+) -> ChangeOutcome:
     if entry.status is Status.PRODUCTION:
-        return Outcome(record, entry)
+        return ChangeOutcome(record, entry)
     if check:
         check(entry)
     old, new = record.production, entry.with_(status=Status.PRODUCTION)
     demoted = [old.with_(status=Status.STAGING)] if old else []
     after = record.changed(*demoted, new)
     noted = _moved(stamp, action, record, after, entry)
-    return Outcome(replace(after, moves=(*record.moves, noted)), new, noted)
+    return ChangeOutcome(replace(after, moves=(*record.moves, noted)), new, noted)
 
 
 def _moved(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from registry.entries import By, ChangeRecord, RegistryEntry, Status, Switch
-from registry.model_record import Change, ModelRecord, Outcome
+from registry.model_record import Change, ChangeOutcome, ModelRecord
 
 #: Maximum records of one answer.
 MOST_LISTED = 1_000
@@ -38,7 +38,7 @@ class Pointers:
 class RecordStore(Protocol):
     """A place for the records, shared by all processes that open it. All raise `RegistryUnavailable`."""
 
-    def change(self, name: str, change: Change, by: By) -> Outcome:
+    def change(self, name: str, change: Change, by: By) -> ChangeOutcome:
         """Apply a change to the newest record of a model, as one step with its line in the history.
 
         No change is lost and none is half made, whoever else changes something or is killed. Whatever
@@ -46,7 +46,7 @@ class RecordStore(Protocol):
         """
         ...
 
-    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[Outcome]:
+    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[ChangeOutcome]:
         """Apply several changes, each to the record of its model, as one step: all or none."""
         ...
 

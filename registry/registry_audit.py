@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.files import write_atomically
 from registry import audit
-from registry.audit import Decision
+from registry.audit import AuditedDecision
 from registry.audit_trail import AuditTrail
 from registry.entries import Action, ChangeRecord
 from registry.model_registry import ModelRegistry
@@ -54,10 +54,10 @@ class RegistryAudit:
             return 0
 
 
-def _decision(change: ChangeRecord) -> Decision:
+def _decision(change: ChangeRecord) -> AuditedDecision:
     pairs = ((change.before, change.before_digest), (change.after, change.after_digest))
     alias = f"@{change.alias} " if change.alias else ""
-    return Decision(
+    return AuditedDecision(
         _ACTIONS[change.action],
         change.model_name,
         change.actor,

@@ -24,7 +24,7 @@ from psutil import Popen, Process
 WORKER = ["-m", "_bentoml_impl.worker.service"]
 
 
-class Worker(Process):  # type: ignore[misc]
+class ForkedWorker(Process):  # type: ignore[misc]
     """A forked child, with what the process manager uses of a `subprocess.Popen`."""
 
     returncode: int | None = None
@@ -74,7 +74,7 @@ def start(
     pid = os.fork()
     if pid == 0:
         _run(command, cwd, env, preexec_fn)
-    return Worker(pid)
+    return ForkedWorker(pid)
 
 
 def _run(command: Sequence[str], cwd: str, env: Mapping[str, str], prepare: Callable[[], None]) -> NoReturn:

@@ -13,7 +13,7 @@ from adapters.sql.database import Database
 from adapters.sql.tables import ALIASES, CHANGES, REVISION, SWITCHES, VERSIONS
 from registry.entries import By, ChangeRecord, Metadata, RegistryEntry, Status, Switch
 from registry.errors import RegistryUnavailable
-from registry.model_record import MOVES, Change, ModelRecord, Outcome, Stamp
+from registry.model_record import MOVES, Change, ChangeOutcome, ModelRecord, Stamp
 from registry.record_store import Pointer, Pointers
 
 #: So many of a model's last changes of production are read for a change: rollbacks return along them.
@@ -28,13 +28,13 @@ class SqlRegistry:
         self._database = Database(url)
         self._seen: tuple[int, Pointers] | None = None
 
-    def change(self, name: str, change: Change, by: By) -> Outcome:
+    def change(self, name: str, change: Change, by: By) -> ChangeOutcome:
         """See `RecordStore`."""
         return self.change_each([(name, change)], by)[0]
 
-    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[Outcome]:
+    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[ChangeOutcome]:
         """See `RecordStore`."""
-        outcomes: list[Outcome] = []
+        outcomes: list[ChangeOutcome] = []
         with self._database.writing() as connection:
             number = first = _locked_revision(connection) + 1
             for name, change in changes:

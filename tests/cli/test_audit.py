@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.audit import Decision
+from registry.audit import AuditedDecision
 from registry.audit_file import AuditFile
 from tests.builders import write_version
 from tests.cli.conftest import Okawari
@@ -22,7 +22,9 @@ def state(home: Path) -> Path:
     for number in range(2):
         log.record(switch(number))
     log.record(
-        Decision("promotion", "m", "ann", "better boxes", "v1", "v2", {"v2": "sha256:0123456789abcdef"})
+        AuditedDecision(
+            "promotion", "m", "ann", "better boxes", "v1", "v2", {"v2": "sha256:0123456789abcdef"}
+        )
     )
     log.record(switch(9, model="other", reason="[red]\x1b[31m"))
     return home / "state"
@@ -86,7 +88,7 @@ def test_a_cut_tail_is_named_against_a_head(okawari: Okawari, state: Path) -> No
 def test_the_public_key_may_lie_elsewhere(okawari: Okawari, state: Path, tmp_path: Path) -> None:
     taken = shutil.copy(state / "audit.pub", tmp_path / "taken.pub")
     okawari("audit", "--verify", "--key", taken)
-    opened(tmp_path / "other").record(Decision("promotion"))
+    opened(tmp_path / "other").record(AuditedDecision("promotion"))
     other = tmp_path / "other" / "audit.pub"
     assert "record 4" in okawari("audit", "--verify", "--key", other, exit_code=1).stderr
     okawari("audit", "--verify", "--key", other, "--key", taken)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from registry.audit import AuditLog, Decision, Head, Record, canonical
+from registry.audit import AuditedDecision, AuditLog, Head, Record, canonical
 from registry.audit_check import verify
 from registry.audit_file import AuditFile
 from registry.audit_key import AuditKey, fingerprint, read_public
@@ -18,10 +18,10 @@ def opened(folder: Path) -> AuditLog:
     return AuditLog(AuditFile(folder), AuditKey(folder))
 
 
-def switch(number: int, **more: Any) -> Decision:
+def switch(number: int, **more: Any) -> AuditedDecision:
     """A decision with its own source."""
     facts = {"model": "m", "actor": "ann", "before": f"v{number}", "after": f"v{number + 1}"}
-    return Decision("switch", **{**facts, "source": f"switch/m/{number}", **more})
+    return AuditedDecision("switch", **{**facts, "source": f"switch/m/{number}", **more})
 
 
 def verified(folder: Path, *heads: Head) -> Head:
@@ -56,7 +56,9 @@ def append_until_killed(folder: Path, name: str, acknowledged: int) -> None:
     """Append for ever; each number is written to a pipe when the log has it."""
     log, number = opened(folder), 0
     while True:
-        record = log.record(Decision("switch", model=name, reason="x" * 900, source=f"{name}/{number}"))
+        record = log.record(
+            AuditedDecision("switch", model=name, reason="x" * 900, source=f"{name}/{number}")
+        )
         assert record is not None
         os.write(acknowledged, b"%d\n" % record.sequence)
         number += 1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.audit import EVERY, AuditLog, AuditStore, Decision, Record
+from registry.audit import EVERY, AuditedDecision, AuditLog, AuditStore, Record
 from registry.audit_check import verify
 from registry.audit_file import AuditDamaged, AuditFile
 from registry.audit_key import AuditKey, BadKey, fingerprint, read_public
@@ -38,7 +38,7 @@ def log(store: AuditStore, tmp_path: Path) -> AuditLog:
 
 
 def test_a_record_says_who_did_what_when_and_why(log: AuditLog, store: AuditStore) -> None:
-    decision = Decision(
+    decision = AuditedDecision(
         "target", "m", "ann", "better boxes", "latest", "v2", {"v2": "sha256:2"}, "done", "t/1"
     )
     stored = log.record(decision)
@@ -86,8 +86,8 @@ def test_checkpoints_stand_at_every_hundredth_record_and_after_promotions_and_ro
 ) -> None:
     for number in range(2 * EVERY):
         log.record(switch(number))
-    log.record(Decision("promotion", "m"))
-    log.record(Decision("rollback", "m"))
+    log.record(AuditedDecision("promotion", "m"))
+    log.record(AuditedDecision("rollback", "m"))
     signed = [entry for entry in store.read() if isinstance(entry, Record) and entry.action == "checkpoint"]
     assert [record.sequence for record in signed] == [100, 200, 204, 206]
     key = read_public(tmp_path / "audit.pub")
@@ -146,7 +146,7 @@ def test_a_torn_last_line_is_cut_off_once_and_said_once(
 
 
 def test_a_promotion_whose_writer_died_before_its_checkpoint_gets_it_next(tmp_path: Path) -> None:
-    opened(tmp_path).record(Decision("promotion", "m"))
+    opened(tmp_path).record(AuditedDecision("promotion", "m"))
     rewrite(tmp_path, lines_of(tmp_path)[:1])
     opened(tmp_path).record(switch(1))
     actions = [json.loads(line)["action"] for line in lines_of(tmp_path)]
@@ -197,8 +197,8 @@ def append_some(folder: Path, name: str, start: Barrier) -> None:
     log = opened(folder)
     start.wait(20)
     for number in range(RECORDS):
-        log.record(Decision("switch", model=name, source=f"own/{name}/{number}"))
-        log.record(Decision("promotion" if number == 7 else "alias", source=f"shared/{number}"))
+        log.record(AuditedDecision("switch", model=name, source=f"own/{name}/{number}"))
+        log.record(AuditedDecision("promotion" if number == 7 else "alias", source=f"shared/{number}"))
 
 
 @pytest.mark.process

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.audit import AuditLog, Decision, Head
+from registry.audit import AuditedDecision, AuditLog, Head
 from registry.audit_check import Tampered
 from registry.audit_file import AuditFile
 from registry.audit_key import AuditKey
@@ -25,7 +25,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     log = opened(folder)
     for number in range(DECISIONS):
-        log.record(Decision("promotion", "m", "ann") if number == 120 else switch(number))
+        log.record(AuditedDecision("promotion", "m", "ann") if number == 120 else switch(number))
     return folder
 
 
@@ -120,7 +120,7 @@ def test_a_chain_that_was_rewritten_without_its_checkpoints_is_named(folder: Pat
 
 def test_checkpoints_signed_by_another_key_are_named(folder: Path, tmp_path: Path) -> None:
     other = AuditLog(AuditFile(tmp_path / "other"), AuditKey(tmp_path / "other"))
-    other.record(Decision("promotion", "m"))
+    other.record(AuditedDecision("promotion", "m"))
     for name in ("audit.jsonl", "audit-checkpoint.json"):
         shutil.copy(tmp_path / "other" / name, folder / name)
     assert found(folder) == ("edited", 2)

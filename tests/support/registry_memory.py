@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from registry.entries import By, ChangeRecord, RegistryEntry, Status, Switch
-from registry.model_record import Change, ModelRecord, Outcome, Stamp
+from registry.model_record import Change, ChangeOutcome, ModelRecord, Stamp
 from registry.record_store import Pointers
 from registry.registry_document import RegistryDocument
 from registry.switch_log import last_of_each_service
@@ -21,7 +21,7 @@ class RegistryMemory:
         self._switches: dict[tuple[str, str, int], Switch] = {}
         self._lock = threading.Lock()
 
-    def change(self, name: str, change: Change, by: By) -> Outcome:
+    def change(self, name: str, change: Change, by: By) -> ChangeOutcome:
         with self._lock:
             stamp = Stamp(self._document.next_number, datetime.now(UTC), by)
             outcome = change(self.record(name), stamp)

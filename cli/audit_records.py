@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from models_import.importer import Imported
-from registry.audit import Decision
+from registry.audit import AuditedDecision
 from registry.audit_trail import trail_of
 
 
@@ -28,7 +28,9 @@ def record_imports(home: Path) -> Callable[[Imported], None]:
         tag = version.tag
         digests = {tag.version: version.digest}
         trail.add(
-            Decision("import", tag.name, actor(), after=tag.version, digests=digests, outcome=version.outcome)
+            AuditedDecision(
+                "import", tag.name, actor(), after=tag.version, digests=digests, outcome=version.outcome
+            )
         )
 
     return record
