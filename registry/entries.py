@@ -18,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     StrictInt,
     ValidationError,
+    WithJsonSchema,
 )
 
 from common.text import explain, shown
@@ -123,7 +124,10 @@ def _strict_text(value: object) -> object:
 
 Name = Annotated[str, AfterValidator(lambda text: check_word("model name", text))]
 Version = Annotated[
-    str, BeforeValidator(version_text), PlainSerializer(public_version, return_type=int | str)
+    str,
+    BeforeValidator(version_text),
+    PlainSerializer(public_version, return_type=int | str),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}], "title": "Version"}),
 ]
 Alias = Annotated[str, AfterValidator(_alias)]
 Moment = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_shown, return_type=str)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
@@ -9,14 +10,14 @@ from typing import Annotated, Any
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response, Security
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel, Field, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, Field, StrictInt, StrictStr
 
 from api.http.schemas import ErrorBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.parts import GetParts
 from registry.audit import Record
 from registry.audit_file import newest
-from registry.entries import By, ChangeRecord, RegistryEntry, Switch, Version, checked
+from registry.entries import By, ChangeRecord, RegistryEntry, Status, Switch, Version, checked
 from registry.errors import InvalidEntry
 from registry.promotion import Promotion
 
@@ -25,8 +26,16 @@ _MODELS = f"{PREFIX}/models"
 _MODEL = f"{_MODELS}/{{model_name}}"
 _VERSION = f"{_MODEL}/{{version}}"
 _MOST_LISTED = 1_000
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}[T ]")
 
 VersionIn = StrictStr | StrictInt
+
+
+def _iso(text: object) -> object:
+    """Numbers, which pydantic takes for seconds, are no times here."""
+    if isinstance(text, str) and not _DATE.match(text):
+        raise ValueError("allowed is ISO 8601, such as 2026-11-29T14:05:00Z")
+    return text
 
 
 class ChangeIn(BaseModel, extra="forbid"):
@@ -58,6 +67,38 @@ class DescriptionIn(ChangeIn):
 
     metadata: dict[str, Any] | None = None
     tags: dict[str, str] | None = None
+
+
+class ChangeQuery(BaseModel, extra="forbid"):
+    """What a change without a body may say; see `ChangeIn`."""
+
+    expected_current: str | None = None
+    reason: str | None = Field(default=None, max_length=500)
+
+
+class ListQuery(BaseModel, extra="forbid"):
+    """What the listed versions must fit."""
+
+    model_name: str | None = None
+    status: Status | None = None
+    alias: str | None = None
+
+
+class HistoryQuery(BaseModel, extra="forbid"):
+    """Which changes are wanted; or which version answered `at` a time."""
+
+    before: int | None = Field(default=None, ge=0, le=2**53)
+    limit: int = Field(default=100, ge=1, le=_MOST_LISTED)
+    at: Annotated[datetime | None, BeforeValidator(_iso)] = Field(
+        default=None, description="which version answered at this time (ISO 8601)"
+    )
+
+
+class AuditQuery(BaseModel, extra="forbid"):
+    """Which records are wanted."""
+
+    model: str | None = None
+    limit: int = Field(default=100, ge=1, le=_MOST_LISTED)
 
 
 class EntriesBody(BaseModel):
@@ -95,9 +136,11 @@ class ServedBody(BaseModel):
 def router(parts: GetParts) -> APIRouter:
     """All routes of the registry."""
     routes = APIRouter()
-    routes.include_router(_reads(parts))
-    routes.include_router(_changes(parts))
+    # What follows a model's name comes before the routes that take it for a version.
+    routes.include_router(_history(parts))
     routes.include_router(_production(parts))
+    routes.include_router(_changes(parts))
+    routes.include_router(_reads(parts))
     routes.include_router(_audit(parts))
     return routes
 
@@ -116,27 +159,10 @@ def _reads(parts: GetParts) -> APIRouter:
     routes = APIRouter(tags=["registry"], route_class=_RegistryRoute)
 
     @routes.get(_MODELS, operation_id="registry_list", responses=_refusals(422, 503))
-    async def entries(
-        model_name: str | None = None, status: str | None = None, alias: str | None = None
-    ) -> EntriesBody:
+    async def entries(wanted: Annotated[ListQuery, Query()]) -> EntriesBody:
         """The registered versions that fit all that is given."""
-        found = await _in_thread(parts().registry.list, model_name, status, alias)
+        found = await _in_thread(parts().registry.list, wanted.model_name, wanted.status, wanted.alias)
         return EntriesBody(models=list(found))
-
-    @routes.get(_MODEL + "/history", operation_id="registry_history", responses=_refusals(404, 422, 503))
-    async def history(
-        model_name: str,
-        before: int | None = None,
-        limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 100,
-        at: Annotated[
-            datetime | None, Query(description="ask instead which version answered at this time (ISO 8601)")
-        ] = None,
-    ) -> HistoryBody | ServedBody:
-        """The changes of a model, newest first; with `at`, which version answered then."""
-        if at is not None:
-            return ServedBody(served=list(await _in_thread(parts().registry.served_at, model_name, at)))
-        found = await _in_thread(parts().registry.history, model_name, before, limit)
-        return HistoryBody(history=list(found))
 
     @routes.get(_VERSION, operation_id="registry_entry", responses=_refusals(404, 422, 503))
     async def entry(model_name: str, version: str) -> RegistryEntry:
@@ -147,15 +173,28 @@ def _reads(parts: GetParts) -> APIRouter:
     return routes
 
 
+def _history(parts: GetParts) -> APIRouter:
+    routes = APIRouter(tags=["registry"], route_class=_RegistryRoute)
+
+    @routes.get(_MODEL + "/history", operation_id="registry_history", responses=_refusals(404, 422, 503))
+    async def history(model_name: str, wanted: Annotated[HistoryQuery, Query()]) -> HistoryBody | ServedBody:
+        """The changes of a model, newest first; with `at`, which version answered then."""
+        if wanted.at is not None:
+            served = await _in_thread(parts().registry.served_at, model_name, wanted.at)
+            return ServedBody(served=list(served))
+        found = await _in_thread(parts().registry.history, model_name, wanted.before, wanted.limit)
+        return HistoryBody(history=list(found))
+
+    return routes
+
+
 def _audit(parts: GetParts) -> APIRouter:
     routes = _admin(parts)
 
     @routes.get("/api/v1/audit", operation_id="audit")
-    async def audit(
-        model: str | None = None, limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 100
-    ) -> AuditBody:
+    async def audit(wanted: Annotated[AuditQuery, Query()]) -> AuditBody:
         """The newest records of the audit log, oldest first; `okawari audit --verify` verifies it."""
-        return AuditBody(records=await _in_thread(newest, parts().audit, model, limit))
+        return AuditBody(records=await _in_thread(newest, parts().audit, wanted.model, wanted.limit))
 
     return routes
 
@@ -210,11 +249,9 @@ def _changes(parts: GetParts) -> APIRouter:
         model_name: str,
         alias: str,
         request: Request,
-        expected_current: str | None = None,
-        reason: Annotated[str | None, Query(max_length=500)] = None,
+        change: Annotated[ChangeQuery, Query()],
     ) -> RegistryEntry:
         """Let an alias mean nothing."""
-        change = ChangeIn(expected_current=expected_current, reason=reason)
         changed = await _in_thread(parts().registry.delete_alias, model_name, alias, _by(request, change))
         found: RegistryEntry = changed.entry
         return found
@@ -274,7 +311,7 @@ def _promoted(promoted: Promotion, response: Response) -> PromotionBody:
     return PromotionBody(**fields, target=promoted.target, serving=promoted.serving, note=promoted.note)
 
 
-def _by(request: Request, change: ChangeIn | None) -> By:
+def _by(request: Request, change: ChangeIn | ChangeQuery | None) -> By:
     change = change or ChangeIn()
     return checked(
         By,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.routing import Match
@@ -18,6 +18,8 @@ from common.text import explain_findings
 from hotswap.errors import BadRequest
 
 _MOST_BYTES = 65_536
+#: The methods of every path: a route alone knows its own.
+_METHODS: dict[str, set[str]] = {}
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -39,12 +41,18 @@ class SmallBodyRoute(APIRoute):
     #: What a body, or a query, with a wrong field becomes.
     invalid: type[BadRequest] = BadRequest
 
+    def __init__(self, path: str, *arguments: Any, **options: Any) -> None:
+        super().__init__(path, *arguments, **options)
+        _METHODS.setdefault(path, set()).update(self.methods or ())
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See Starlette's `Route`."""
         return super().matches(self._as_get(scope))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See Starlette's `Route`. The server omits the body of a HEAD."""
+        """See Starlette's `Route`. The server omits the body of a HEAD; `Allow` names all of the path."""
+        if self._as_get(scope)["method"] not in (self.methods or ()):
+            raise HTTPException(405, headers={"Allow": ", ".join(sorted(_METHODS[self.path]))})
         await super().handle(self._as_get(scope), receive, send)
 
     def _as_get(self, scope: Scope) -> Scope:
