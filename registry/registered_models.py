@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from hotswap.errors import ServingError
@@ -108,19 +109,24 @@ class StoreRegistrar:
     def register(self) -> None:
         """Register what is missing, some hundred at a time. What the registry refuses is logged once."""
         missing = [(tag, digest) for tag, digest in self._servable() if tag not in self._known]
-        for start in range(0, len(missing), _AT_ONCE):
-            some = missing[start : start + _AT_ONCE]
-            try:
-                self._registry.register_each(
-                    [(tag, stored_path(tag.name, tag.version), digest) for tag, digest in some], _SERVICE
-                )
-            except RegistryUnavailable:
-                return  # `RegisteredModels` reports it; the rest comes next time
-            except ServingError as error:
-                logger.warning(
-                    "cannot register %s and %d others: %s", some[0][0], len(some) - 1, error.message
-                )
-            self._known.update(tag for tag, _ in some)
+        with suppress(RegistryUnavailable):  # `RegisteredModels` reports it; the rest comes next time
+            for start in range(0, len(missing), _AT_ONCE):
+                self._register(missing[start : start + _AT_ONCE])
+
+    def _register(self, some: list[tuple[ModelTag, str | None]]) -> None:
+        try:
+            self._registry.register_each(
+                [(tag, stored_path(tag.name, tag.version), digest) for tag, digest in some], _SERVICE
+            )
+        except RegistryUnavailable:
+            raise
+        except ServingError as error:
+            if len(some) > 1:  # one that is refused must not keep the others out
+                for one in some:
+                    self._register([one])
+                return
+            logger.warning("cannot register %s: %s", some[0][0], error.message)
+        self._known.update(tag for tag, _ in some)
 
     def _servable(self) -> list[tuple[ModelTag, str | None]]:
         return [

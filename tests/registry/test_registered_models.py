@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapters.registries import open_registry
+from hotswap.errors import Conflict
 from registry.errors import RegistryUnavailable
 from registry.model_registry import ModelRegistry
 from registry.record_store import Pointers
@@ -116,3 +118,20 @@ def test_switches_wait_while_the_registry_is_away_and_none_is_kept_twice(
         assert not recorder.waiting
     later = datetime.now(UTC) + timedelta(seconds=1)
     assert [(one.version, one.digest) for one in registry.served_at("m", later)] == [("v1", "sha256:1")]
+
+
+def test_a_version_that_is_refused_keeps_no_other_out(
+    registry: ModelRegistry, store: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register = registry.register_each
+
+    def refusing(versions: Any, by: Any) -> int:
+        if any(tag.version == "v1" for tag, _, _ in versions):
+            raise Conflict("too many versions")
+        return register(versions, by)
+
+    monkeypatch.setattr(registry, "register_each", refusing)
+    registrar = StoreRegistrar(registry, lambda: store.look() or {})
+    registrar.register()
+    assert [one.version for one in registry.list("m")] == ["v2"]
+    assert not registrar.missing()
