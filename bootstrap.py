@@ -1,4 +1,4 @@
-"""The parts of one worker process, put together: the other half of the composition root."""
+"""The worker: builds the parts of one worker process, starts and stops them."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ from registry.promotion import Promotions
 from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
-from registry.switch_recorder import SwitchRecorder
+from registry.switches import SwitchRecorder
 from runners.loader import OnnxLoader
 from settings import Settings
 from telemetry import logs
-from telemetry.recorder import InferenceObserver, Metrics
+from telemetry.observers import InferenceObserver, Metrics
 from workers import process
 from workers.connections import OpenConnections
 from workers.coordinator import SharedCoordinator

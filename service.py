@@ -1,4 +1,4 @@
-"""The composition root of the service.
+"""BentoML's entry, and the composition root of the service.
 
 `bentoml serve service:Okawari` imports this file in the master and in every worker. The master claims
 the home and seeds the desired state; each worker builds a `Worker` at its start.

@@ -1,3 +1,5 @@
+"""The byte budget: how many bytes of bodies or drawn pictures a worker holds; beyond it, `Overloaded`."""
+
 from __future__ import annotations
 
 import threading

@@ -1,1 +1,1 @@
-"""Helpers independent of models: files, text, processes."""
+"""Helpers independent of models: files and text."""

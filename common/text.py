@@ -1,5 +1,9 @@
+"""Text for messages: findings of pydantic, lines of JSON, untrusted values cut and made printable."""
+
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
@@ -8,6 +12,8 @@ from pydantic import ValidationError
 #: Maximum characters of a shown value, and maximum number of findings.
 _SHOWN = 80
 _FINDINGS = 5
+_SPACE = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder()
 
 
 def explain(source: str, error: ValidationError) -> str:
@@ -52,3 +58,38 @@ def _escaped(character: str) -> str:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def line_of(text: str, path: Sequence[int | str]) -> int:
+    """The line, counted from 1, of the value at `path`, or of the last part of the path that is there."""
+    at = _skip(text, 0)
+    for part in path:
+        inner = _element(text, at, part)
+        if inner is None:
+            break
+        at = inner
+    return text.count("\n", 0, at) + 1
+
+
+def _element(text: str, at: int, part: int | str) -> int | None:
+    """Where an element of the object or array begins that begins at `at`."""
+    is_object = text[at : at + 1] == "{"
+    if not is_object and text[at : at + 1] != "[":
+        return None
+    at, index = _skip(text, at + 1), 0
+    while text[at] not in "]}":
+        key: int | str = index
+        if is_object:
+            key, at = _DECODER.raw_decode(text, at)
+            at = _skip(text, _skip(text, at) + 1)
+        if key == part:
+            return at
+        at = _skip(text, _DECODER.raw_decode(text, at)[1])
+        at = _skip(text, at + 1) if text[at] == "," else at
+        index += 1
+    return None
+
+
+def _skip(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return space.end() if space else at

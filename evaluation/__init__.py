@@ -1,1 +1,1 @@
-"""Metrics by which two versions are compared."""
+"""Measures of quality by which two versions are compared (for counters and gauges see `telemetry`)."""

@@ -1,4 +1,4 @@
-"""Whether one more request may enter now."""
+"""Admission: places for requests that run or wait; who finds none is refused with `Overloaded`."""
 
 from __future__ import annotations
 

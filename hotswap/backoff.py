@@ -1,4 +1,4 @@
-"""What failed, why, and when it may be tried again."""
+"""Back-off: what failed, why, and when it may be tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the workers of one service have agreed on: for each model, numbered decisions of who answers.
+"""The agreement of the workers of one service: for each model, numbered decisions of who answers.
 
 A decision is made once, by the first worker, and never changed. The highest number that anybody has
 reached is one word in shared memory: the moment it grows, every request that begins in any worker finds

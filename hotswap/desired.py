@@ -1,4 +1,4 @@
-"""The desired state: persisted, edited by every management call, acted on by the reconciler alone."""
+"""The desired state: the target of each model, and its edits; only the reconciler acts on it."""
 
 from __future__ import annotations
 

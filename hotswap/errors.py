@@ -1,4 +1,4 @@
-"""What can go wrong while serving, as meaning. Each wire has one table that turns it into a status.
+"""The errors of serving, as meanings. Each wire has one table that turns them into statuses.
 
 ServingError
 ├── BadRequest                the caller's fields are wrong

@@ -1,4 +1,4 @@
-"""What the core says happened: one observer for versions and inferences, and one recorder of outcomes."""
+"""Events of the core: the observer of versions and inferences, and the recorder of their outcomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an artifact says of itself.
+"""The config and the manifest of an artifact: what it says of itself.
 
 The declared half (`ModelConfig`) is the user's `config.json`. The found half (`Manifest`) is made at
 import: the sha256 and size of every file, what loading costs, and the digest over all files.

@@ -1,4 +1,4 @@
-"""What one process knows: the store, the desired state, what serves, loads and has failed."""
+"""The observed state of one process: the store, what is desired, what serves, loads and has failed."""
 
 from __future__ import annotations
 

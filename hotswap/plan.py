@@ -1,4 +1,4 @@
-"""Desired against actual, as a list of actions. Pure: a table in a test."""
+"""The plan: desired against actual state, as a list of loads and unloads. Pure."""
 
 from __future__ import annotations
 

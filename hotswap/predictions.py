@@ -1,4 +1,4 @@
-"""What is asked of the data plane and what it answers, whatever wire it came by."""
+"""Requests, predictions and answers of the data plane as plain values, whatever wire they came by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look, plan, act, again: the only one that decides what answers."""
+"""The reconciler: looks at store and desired state, plans, and acts, until what is wanted answers."""
 
 from __future__ import annotations
 
@@ -188,17 +188,17 @@ class PublicationLog:
 
     def record(self, slot: Slot, desired: DesiredState) -> DesiredState:
         """Record every publication of a slot since the last call; return the desired state as it is then."""
-        if not slot.switches:
+        if not slot.publications:
             return self._store_serving(slot.name, desired)
-        while slot.switches:
-            publication = slot.switches[0]
+        while slot.publications:
+            publication = slot.publications[0]
             if publication.after is not None:
                 self._unwritten[slot.name] = publication
-            if len(slot.switches) == 1:
+            if len(slot.publications) == 1:
                 desired = self._store_serving(slot.name, desired)
             self._notify(slot.name, publication, desired.models.get(slot.name) or DesiredModel())
             # Only now: until then the process is not idle.
-            slot.switches.popleft()
+            slot.publications.popleft()
         return desired
 
     def _store_serving(self, name: str, desired: DesiredState) -> DesiredState:

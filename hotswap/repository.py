@@ -1,4 +1,4 @@
-"""The unchanging files of one version, and what a look at the store says of it."""
+"""The model repository as the core sees it: artifacts, models, versions, and what a target means."""
 
 from __future__ import annotations
 

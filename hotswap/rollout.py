@@ -16,7 +16,7 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 
 
 class Rollout:
-    """Proposes, decides and reaches decisions; besides the fence in `Slot.lease` the only one who publishes.
+    """Proposes, decides and reaches decisions; it and the fence in `Slot.lease` alone let a slot publish.
 
     Called by the reconciler's thread. A worker that lives is waited for, at most `timeout` seconds after
     this one is ready; one that refuses is waited for until it can, or until another version is desired.

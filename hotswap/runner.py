@@ -1,4 +1,4 @@
-"""How a model answers: the contract of every model family.
+"""The contracts of runner and loader: how a model is loaded, and how it answers.
 
 A loader turns an artifact into a runner; a runner takes pictures and gives predictions. The core
 knows nothing more of them, so that a fake of ten lines can stand in a test of the swap.

@@ -1,4 +1,4 @@
-"""The place that one model name holds in a process: generations by version, and who answers."""
+"""The slot of one model name: who answers it, and `_publish`, the one assignment that changes this."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Slot:
     ) -> None:
         self.name = name
         self.prepared: Generation | None = None
-        self.switches: deque[Publication] = deque()
+        self.publications: deque[Publication] = deque()
         self._coordinator = coordinator or LocalCoordinator()
         self._on_switch = on_switch or (lambda: None)
         self._routing = Routing()
@@ -170,13 +170,13 @@ class Slot:
 
     def _follow(self, decided: Decision, begun: float) -> bool:
         if decided.version is None:
-            self._route(Routing(number=decided.number), begun)
+            self._publish(Routing(number=decided.number), begun)
             return True
         current, prepared = self.current, self.prepared
         if prepared is not None and prepared.tag.version == decided.version:
             self.prepared = None
             prepared.open(decided.number)
-            self._route(Routing.to(prepared), begun)
+            self._publish(Routing.to(prepared), begun)
             return True
         if current is not None and current.tag.version == decided.version:
             current.number = decided.number
@@ -197,7 +197,8 @@ class Slot:
             self.prepared = None
             return True
 
-    def _route(self, routing: Routing, begun: float) -> None:
+    def _publish(self, routing: Routing, begun: float) -> None:
+        """Let another generation answer, or none: the swap itself. What answered before is retired."""
         before = self._routing
         retired = tuple(each for each, _ in before.shares)
         with self._list:
@@ -206,7 +207,7 @@ class Slot:
         pause = time.perf_counter() - begun
         for generation in retired:
             generation.retire()
-        self.switches.append(Publication(before.pick(), routing.pick(), routing.number, pause))
+        self.publications.append(Publication(before.pick(), routing.pick(), routing.number, pause))
         self._on_switch()
 
     def forget(self, generation: Generation) -> None:

@@ -1,4 +1,4 @@
-"""What is: models and versions with their states, as plain data for every wire and the command line."""
+"""The state view: models and versions with their states, read-only, for every wire."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class StateView:
         ended = self._schedule.ended
         observed = self._observed
         busy = bool(observed.loading) or any(
-            slot.switches or (slot.prepared is not None and slot.name not in observed.refusals)
+            slot.publications or (slot.prepared is not None and slot.name not in observed.refusals)
             for slot in list(observed.slots.values())
         )
         # A look that is half done has taken an outcome in and not yet acted on it.

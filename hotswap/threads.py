@@ -1,4 +1,4 @@
-"""Where slow work is done beside the serving threads."""
+"""The threads of a worker: the pool that runs models, the loader, the reconciler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reasons why a version cannot be served, each with its fix. Plain text for people."""
+"""Reasons why a version cannot be served, each with its fix, as text for people."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from registry.errors import RegistryDamaged, RegistryUnavailable
 from registry.model_record import Change, ChangeOutcome, ModelRecord, Stamp, take_in_edit
 from registry.record_store import Pointers
 from registry.registry_document import RegistryDocument, parse
-from registry.switch_log import SwitchLog
+from registry.switches import SwitchLog
 
 _EMPTY = b'{"models": []}\n'
 _EDITOR = By(actor="file edit")

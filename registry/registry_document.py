@@ -10,10 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from common.text import explain_findings
+from common.text import explain_findings, line_of
 from registry.entries import ChangeRecord, RegistryEntry, Status
 from registry.errors import RegistryDamaged
-from registry.json_lines import line_of
 from registry.model_record import MOVES, ModelRecord
 from registry.record_store import Pointer
 

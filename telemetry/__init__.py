@@ -1,1 +1,1 @@
-"""Metrics, the recorder of outcomes, logs."""
+"""Metrics and logs: what is declared, where it is counted, and how the workers' counts are summed."""

@@ -1,4 +1,4 @@
-"""How log records become lines in files and pipes, many at a time."""
+"""The logs: records as JSON lines in files and pipes, and the lines of answered and refused requests."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Templates of routes: bounded labels, whatever paths clients ask for."""
+"""Every metric that the service offers, declared with its labels; a new one is added here."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -11,66 +11,76 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-OTHER = "other"
-_HEALTH = ("/livez", "/readyz", "/healthz", "/metrics")
-_PAGES = ("/", "/redoc", "/docs.json", "/schema.json")
-_PROTOCOL = (
-    "/v1/models",
-    "/v2",
-    "/v2/health/live",
-    "/v2/health/ready",
-    "/v2/models",
-    "/v2/models/stats",
-    "/v2/repository/index",
-)
-_FIXED = frozenset(
-    {
-        "/predict",
-        "/predict/annotated",
-        "/models",
-        "/api/v1/reload",
-        "/api/v1/audit",
-        *_HEALTH,
-        *_PAGES,
-        *_PROTOCOL,
-    }
-)
-_REGISTRY = (
-    ("", ""),
-    ("/[^/]+/history", "/{name}/history"),
-    ("/[^/]+/rollback", "/{name}/rollback"),
-    ("/[^/]+/aliases/[^/]+", "/{name}/aliases/{alias}"),
-    ("/[^/]+/[^/]+", "/{name}/{version}"),
-    ("/[^/]+/[^/]+/activate", "/{name}/{version}/activate"),
-    ("/[^/]+/[^/]+/archive", "/{name}/{version}/archive"),
-)
-_ROUTES = (
-    (re.compile(r"/v2/models/[^/]+"), "/v2/models/{name}"),
-    (re.compile(r"/v2/models/[^/]+/versions/[^/]+"), "/v2/models/{name}/versions/{version}"),
-    *(
-        (re.compile(rf"/v2/models/[^/]+(/versions/[^/]+)?/{what}"), f"/v2/models/{{name}}/{what}")
-        for what in ("infer", "ready", "config", "stats")
-    ),
-    (re.compile(r"/v1/models/[^/]+(/versions/[^/]+)?:predict"), "/v1/models/{name}:predict"),
-    (re.compile(r"/v1/models/[^/]+(/versions/[^/]+)?"), "/v1/models/{name}"),
-    (re.compile(r"/v2/repository/models/[^/]+/load"), "/v2/repository/models/{name}/load"),
-    (re.compile(r"/v2/repository/models/[^/]+/unload"), "/v2/repository/models/{name}/unload"),
-    (re.compile(r"/models/[^/]+"), "/models/{name}"),
-    (re.compile(r"/models/[^/]+/target"), "/models/{name}/target"),
-    *(
-        (re.compile(f"/api/v1/registry/models{path}"), f"/api/v1/registry/models{name}")
-        for path, name in _REGISTRY
-    ),
-    (re.compile(r"/static_content/.*"), "/static_content"),
-    (re.compile(r"/documentation/.*"), "/documentation"),
-)
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LOADS = (*_FAST, 60.0, 120.0)
+_PAUSES = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_COUNTS = (0, 1, 2, 5, 10, 20, 50, 100)
+_VERSION = ("model", "version")
+
+#: Why the service closes a connection, by what its client did not send or take.
+CLOSED_CONNECTIONS = ("handshake", "headers", "body", "answer", "room")
 
 
-def route_of(path: str) -> str:
-    """The route's template; with a version or without, an action of the protocol is one route."""
-    if path in _FIXED:
-        return path
-    return next((name for pattern, name in _ROUTES if pattern.fullmatch(path)), OTHER)
+class MetricDefinitions:
+    """Every metric as an attribute, all in one registry; `Metrics` increments them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        # Of several workers: the sum of those that live, the greatest, or what was set last.
+        gauge_sum = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        gauge_max = partial(Gauge, registry=registry, multiprocess_mode="livemax")
+        gauge_last = partial(Gauge, registry=registry, multiprocess_mode="mostrecent")
+
+        # HTTP
+        by_route = ("method", "endpoint", "status", "worker")
+        self.http_requests = counter("http_requests_total", "Requests", by_route)
+        self.http_seconds = histogram(
+            "http_request_duration_seconds", "Whole requests", ("endpoint",), buckets=_FAST
+        )
+        self.http_connections = gauge_sum("http_connections", "Open connections")
+        closed = "Connections that were closed because their clients were silent"
+        self.http_connections_closed = counter("http_connections_closed_total", closed, ("reason",))
+        for reason in CLOSED_CONNECTIONS:  # each is there from the beginning, at 0
+            self.http_connections_closed.labels(reason)
+
+        # gRPC
+        self.grpc_requests = counter("grpc_requests_total", "Calls", ("method", "code", "worker"))
+        self.grpc_seconds = histogram(
+            "grpc_request_duration_seconds", "Whole calls", ("method",), buckets=_FAST
+        )
+
+        # Inference
+        answers = "Predictions by the version that served"
+        self.inferences = counter("inference_requests_total", answers, (*_VERSION, "status"))
+        runs = "Model runs, without decoding and queueing"
+        self.inference_seconds = histogram("inference_duration_seconds", runs, _VERSION, buckets=_FAST)
+        where = "Where the time of predictions went"
+        self.stages = counter("inference_stage_seconds_total", where, (*_VERSION, "stage"))
+        self.last = gauge_max("inference_last_timestamp_seconds", "When a version last answered", _VERSION)
+        self.detections = histogram(
+            "detections_per_image", "Found in one picture", ("model",), buckets=_COUNTS
+        )
+
+        # Loading and swapping
+        self.load_time = gauge_last("model_load_time_seconds", "The last load of a version", _VERSION)
+        loads = "Verifying, loading, warming and checking one version"
+        self.load_seconds = histogram("model_load_duration_seconds", loads, ("model",), buckets=_LOADS)
+        self.load_failures = counter("model_load_failures_total", "Versions refused", ("model",))
+        self.swaps = counter("model_swaps_total", "Publications", ("model",))
+        pauses = "Requests to a worker could not begin while it switched"
+        self.swap_pause = histogram("model_swap_pause_seconds", pauses, ("model",), buckets=_PAUSES)
+        self.closed_generations = counter("model_generations_closed_total", "Versions freed", ("model",))
+        serving = "Number of the generation that serves"
+        self.generation = gauge_max("model_generation", serving, ("model",))
+        states = "Generations by state, over all workers"
+        self.generations = gauge_sum("model_generations", states, ("model", "state"))
+        leases = "Requests that hold a generation, sampled at every look"
+        self.leases = gauge_sum("model_leases", leases, ("model",))
+
+        # Registry
+        away = "1 while the registry cannot be used and its last content holds"
+        self.registry_unavailable = gauge_max("registry_unavailable", away)
 
 
 class Machine(Collector):
@@ -80,6 +90,7 @@ class Machine(Collector):
         self._info = info
 
     def collect(self) -> Iterator[Metric]:
+        """Read anew each time."""
         memory = GaugeMetricFamily("system_memory_available_bytes", "As the kernel estimates it")
         memory.add_metric([], available_bytes())
         yield memory
@@ -97,127 +108,3 @@ def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
     return next(
         (float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), float("nan")
     )
-
-
-_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_PAUSES = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-
-#: Why the service closes a connection, by what its client did not send or take.
-CLOSED_CONNECTIONS = ("handshake", "headers", "body", "answer", "room")
-
-
-class Figures:
-    """Every figure by a name of its own, all in one registry."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.http_requests = Counter(
-            "http_requests_total", "Requests", ("method", "endpoint", "status", "worker"), registry=registry
-        )
-        self.http_seconds = Histogram(
-            "http_request_duration_seconds", "Whole requests", ("endpoint",), buckets=_FAST, registry=registry
-        )
-        self.registry_unavailable = Gauge(
-            "registry_unavailable",
-            "1 while the registry cannot be used and its last content holds",
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self.http_connections = Gauge(
-            "http_connections", "Open connections", registry=registry, multiprocess_mode="livesum"
-        )
-        self.http_connections_closed = Counter(
-            "http_connections_closed_total",
-            "Connections that were closed because their clients were silent",
-            ("reason",),
-            registry=registry,
-        )
-        for reason in CLOSED_CONNECTIONS:  # each is there from the beginning, at 0
-            self.http_connections_closed.labels(reason)
-        self.grpc_requests = Counter(
-            "grpc_requests_total", "Calls", ("method", "code", "worker"), registry=registry
-        )
-        self.grpc_seconds = Histogram(
-            "grpc_request_duration_seconds", "Whole calls", ("method",), buckets=_FAST, registry=registry
-        )
-        self.inferences = Counter(
-            "inference_requests_total",
-            "Predictions by the version that served",
-            ("model", "version", "status"),
-            registry=registry,
-        )
-        self.inference_seconds = Histogram(
-            "inference_duration_seconds",
-            "Model runs, without decoding and queueing",
-            ("model", "version"),
-            buckets=_FAST,
-            registry=registry,
-        )
-        self.stages = Counter(
-            "inference_stage_seconds_total",
-            "Where the time of predictions went",
-            ("model", "version", "stage"),
-            registry=registry,
-        )
-        self.last = Gauge(
-            "inference_last_timestamp_seconds",
-            "When a version last answered",
-            ("model", "version"),
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self.detections = Histogram(
-            "detections_per_image",
-            "Found in one picture",
-            ("model",),
-            buckets=(0, 1, 2, 5, 10, 20, 50, 100),
-            registry=registry,
-        )
-        self.load_time = Gauge(
-            "model_load_time_seconds",
-            "The last load of a version",
-            ("model", "version"),
-            registry=registry,
-            multiprocess_mode="mostrecent",
-        )
-        self.load_seconds = Histogram(
-            "model_load_duration_seconds",
-            "Verifying, loading, warming and checking one version",
-            ("model",),
-            buckets=(*_FAST, 60.0, 120.0),
-            registry=registry,
-        )
-        self.load_failures = Counter(
-            "model_load_failures_total", "Versions refused", ("model",), registry=registry
-        )
-        self.swaps = Counter("model_swaps_total", "Publications", ("model",), registry=registry)
-        self.swap_pause = Histogram(
-            "model_swap_pause_seconds",
-            "Requests to a worker could not begin while it switched",
-            ("model",),
-            buckets=_PAUSES,
-            registry=registry,
-        )
-        self.closed_generations = Counter(
-            "model_generations_closed_total", "Versions freed", ("model",), registry=registry
-        )
-        self.generation = Gauge(
-            "model_generation",
-            "Number of the generation that serves",
-            ("model",),
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self.generations = Gauge(
-            "model_generations",
-            "Generations by state, over all workers",
-            ("model", "state"),
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.leases = Gauge(
-            "model_leases",
-            "Requests that hold a generation, sampled at every look",
-            ("model",),
-            registry=registry,
-            multiprocess_mode="livesum",
-        )

@@ -1,4 +1,4 @@
-"""The files that the metrics of all workers lie in, one set for each worker number.
+"""The files of the metrics of all workers, one set for each worker number, and their sum.
 
 A worker that takes the number of one that has ended counts on in its files, so that nothing is lost and
 their number does not grow. The library adds up the files of all.

@@ -17,7 +17,7 @@ from hotswap.errors import ServingError
 from registry import errors as registry_errors
 from runners.families.index import json_schema
 from settings import Settings
-from telemetry.recorder import Metrics
+from telemetry.observers import Metrics
 
 ROOT = Path(__file__).parent.parent
 CHAPTER_8 = (ROOT / "docs" / "08-crosscutting-concepts.md").read_text()

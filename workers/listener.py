@@ -1,4 +1,4 @@
-"""Which worker takes a connection: a pure rule over the counts that the workers share."""
+"""The listening socket that the workers share: whose turn a connection is, and taking it."""
 
 from __future__ import annotations
 

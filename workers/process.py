@@ -1,4 +1,4 @@
-"""What a worker asks of its process: its command line, its limits, and how it hears that it is to end."""
+"""The process of a worker: its command line, its limits, its end."""
 
 from __future__ import annotations
 

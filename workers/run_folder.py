@@ -1,4 +1,4 @@
-"""What the running service says of itself, for the command line: lock, pid, ports, generations.
+"""The run folder: lock, pid and reports of the running service, as files.
 
 `<home>/run/service.lock` is held by the master as long as it lives; a lock that is not held means
 *down*, whatever pid stands in `service.pid`. Each worker writes `workers/<pid>.json`.
@@ -18,7 +18,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from common.files import write_atomically
-from common.processes import alive
 
 
 class HomeInUse(RuntimeError):
@@ -202,7 +201,7 @@ class RunFolder:
                 state = WorkerState.model_validate_json(path.read_bytes())
             except (OSError, ValueError):
                 continue
-            if alive(state.pid):
+            if _is_alive(state.pid):
                 yield state
 
 
@@ -216,3 +215,14 @@ def _try_lock(handle: int) -> bool:
         else:
             return True
     return False
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process with this pid exists, of any user."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,4 +1,4 @@
-"""In the master: a lost worker is replaced, wherever the service runs, and a hopeless service ends.
+"""The supervision of workers by the master: a lost one is replaced, and a hopeless service ends.
 
 BentoML replaces none in a container, and elsewhere looks every ten seconds.
 """

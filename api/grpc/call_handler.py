@@ -1,4 +1,4 @@
-"""What every call goes through, whatever its service: limits, identity, error table, figures."""
+"""What every gRPC call goes through, whatever its service: limits, identity, error table, metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work of one call that runs side by side: never more than a few pieces, and none outlives its call."""
+"""Concurrent work of one gRPC call: never more than a few pieces, and none outlives its call."""
 
 from __future__ import annotations
 

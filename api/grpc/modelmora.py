@@ -1,4 +1,4 @@
-"""What becomes of one picture, as messages: the states it goes through, and the last word."""
+"""The service `ModelInference` of ModelMora over gRPC: vectors of pictures, in batches and streams."""
 
 from __future__ import annotations
 

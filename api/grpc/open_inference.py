@@ -1,4 +1,4 @@
-"""`ModelStreamInfer`, as Triton's clients call it: infer requests in, answers out in their order."""
+"""The service `GRPCInferenceService`: the Open Inference Protocol over gRPC, with its infer streams."""
 
 from __future__ import annotations
 

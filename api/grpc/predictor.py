@@ -1,4 +1,4 @@
-"""Answers of `okawari.v1.Predictor`: how the core's plain data becomes its messages."""
+"""The service `okawari.v1.Predictor` over gRPC: its calls, and their answers as messages."""
 
 from __future__ import annotations
 

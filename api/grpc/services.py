@@ -1,4 +1,4 @@
-"""The services with messages of their own, put together: ModelMora's and ours."""
+"""The registration of all services that the gRPC server offers."""
 
 from __future__ import annotations
 

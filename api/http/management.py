@@ -24,7 +24,7 @@ from api.parts import GetParts, ServiceParts
 from hotswap.control import TargetChange
 from hotswap.errors import ModelNotFound, ServingError
 from hotswap.status import StateView
-from telemetry.recorder import CONTENT_TYPE
+from telemetry.observers import CONTENT_TYPE
 
 _PAGES = "/documentation"
 

@@ -140,6 +140,7 @@ def router(parts: GetParts) -> APIRouter:
     routes.include_router(_history(parts))
     routes.include_router(_production(parts))
     routes.include_router(_changes(parts))
+    routes.include_router(_aliases(parts))
     routes.include_router(_reads(parts))
     routes.include_router(_audit(parts))
     return routes
@@ -234,6 +235,30 @@ def _changes(parts: GetParts) -> APIRouter:
         found: RegistryEntry = changed.entry
         return found
 
+    @routes.patch(_VERSION, operation_id="registry_describe")
+    async def describe(
+        model_name: str, version: str, wanted: DescriptionIn, request: Request
+    ) -> RegistryEntry:
+        """Exchange the metadata or tags of a version."""
+        changed = await _in_thread(
+            partial(
+                parts().registry.describe,
+                metadata=wanted.metadata,
+                tags=wanted.tags,
+                by=_by(request, wanted),
+            ),
+            model_name,
+            version,
+        )
+        found: RegistryEntry = changed.entry
+        return found
+
+    return routes
+
+
+def _aliases(parts: GetParts) -> APIRouter:
+    routes = _admin(parts)
+
     @routes.put(_MODEL + "/aliases/{alias}", operation_id="registry_set_alias")
     async def set_alias(model_name: str, alias: str, wanted: AliasIn, request: Request) -> RegistryEntry:
         """Let an alias mean a version."""
@@ -253,24 +278,6 @@ def _changes(parts: GetParts) -> APIRouter:
     ) -> RegistryEntry:
         """Let an alias mean nothing."""
         changed = await _in_thread(parts().registry.delete_alias, model_name, alias, _by(request, change))
-        found: RegistryEntry = changed.entry
-        return found
-
-    @routes.patch(_VERSION, operation_id="registry_describe")
-    async def describe(
-        model_name: str, version: str, wanted: DescriptionIn, request: Request
-    ) -> RegistryEntry:
-        """Exchange the metadata or tags of a version."""
-        changed = await _in_thread(
-            partial(
-                parts().registry.describe,
-                metadata=wanted.metadata,
-                tags=wanted.tags,
-                by=_by(request, wanted),
-            ),
-            model_name,
-            version,
-        )
         found: RegistryEntry = changed.entry
         return found
 

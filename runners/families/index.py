@@ -1,4 +1,4 @@
-"""The list of model families. To add one, write its file and add a line here."""
+"""The list of model families. To add one: its file, its import here, its line in `FAMILIES`."""
 
 from __future__ import annotations
 

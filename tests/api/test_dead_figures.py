@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 _COUNT = """
 import pathlib, sys
-from telemetry.recorder import Metrics
+from telemetry.observers import Metrics
 metrics = Metrics(pathlib.Path(sys.argv[1]), {}, worker=int(sys.argv[2]))
 for _ in range(3):
     metrics.request("GET", "/livez", 200, 0.001)

@@ -14,7 +14,7 @@ from registry.errors import RegistryUnavailable
 from registry.model_registry import ModelRegistry
 from registry.record_store import Pointers
 from registry.registered_models import RETRY, RegisteredModels, StoreRegistrar
-from registry.switch_recorder import SwitchRecorder
+from registry.switches import SwitchRecorder
 from tests.hotswap.fakes import FakeClock, FakeSource
 
 

@@ -10,7 +10,7 @@ from registry.entries import By, ChangeRecord, RegistryEntry, Status, Switch
 from registry.model_record import Change, ChangeOutcome, ModelRecord, Stamp
 from registry.record_store import Pointers
 from registry.registry_document import RegistryDocument
-from registry.switch_log import last_of_each_service
+from registry.switches import last_of_each_service
 
 
 class RegistryMemory:

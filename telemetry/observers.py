@@ -1,4 +1,4 @@
-"""The service's own figures, right over all workers and after a killed one."""
+"""Where metrics are incremented, and the text of `/metrics`: all workers' sums, dead ones' too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from hotswap.predictions import Answer, BaseAnswer, TensorAnswer
 from hotswap.status import StateView
 from hotswap.tags import ModelTag
 from telemetry import logs, worker_metrics
-from telemetry.metrics import OTHER, Figures, Machine, route_of
+from telemetry.metrics import Machine, MetricDefinitions
+from telemetry.routes import OTHER, route_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -24,8 +25,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"
 _MOST_VERSIONS = 200
 
 
-class Metrics(Figures, Observer):
-    """All figures of one worker. With PROMETHEUS_MULTIPROC_DIR they lie in files that outlive it.
+class Metrics(MetricDefinitions, Observer):
+    """The metrics of one worker, incremented. PROMETHEUS_MULTIPROC_DIR: in files that outlive it.
 
     `worker` is the number of its seat: who takes the seat of one that has ended counts on. `lives` tells
     whether a process is on a seat.
