@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
@@ -38,10 +37,11 @@ from api.http.cross_origin import CrossOrigin
 from api.http.image_response import Annotator
 from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from api.http.predict import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
+from api.predict_fields import PredictFields
 from bootstrap import Worker, rpc_listen, version
 from hotswap.desired import BadServe, seed
 from hotswap.errors import ServingError
-from hotswap.predictions import Options, Picture, PredictRequest
+from hotswap.predictions import Picture, PredictRequest
 from registry.audit_key import AuditKey, BadKey
 from registry.audit_trail import AuditedDesired, trail_of
 from registry.file_store import DesiredFile, StateDamaged
@@ -156,62 +156,41 @@ class Okawari:
             await _worker.stop()
 
     @bentoml.api(route="/predict", input_spec=PredictInput, output_spec=PredictOutput)
-    async def predict(
-        self,
-        image: Path,
-        model: str | None = None,
-        version: str | None = None,
-        threshold: float | None = None,
-        max_detections: int = 100,
-    ) -> Response:
+    async def predict(self, fields: PredictFields) -> Response:
         """Detections and scores of one picture, and the version that made them."""
-        return await _answer(image, model, version, Options(threshold, max_detections))
+        return await _answer(fields)
 
     @bentoml.api(route="/predict/annotated", input_spec=AnnotatedInput, output_spec=AnnotatedOutput)
-    async def predict_annotated(
-        self,
-        image: Path,
-        model: str | None = None,
-        version: str | None = None,
-        threshold: float | None = None,
-        max_detections: int = 100,
-    ) -> Response:
+    async def predict_annotated(self, fields: PredictFields) -> Response:
         """The upright picture with boxes and labels drawn; headers name the model and version."""
-        return await _answer(image, model, version, Options(threshold, max_detections), drawn=True)
+        return await _answer(fields, drawn=True)
 
 
-async def _answer(
-    image: Path, model: str | None, version: str | None, options: Options, *, drawn: bool = False
-) -> Response:
+async def _answer(fields: PredictFields, *, drawn: bool = False) -> Response:
     """Run the request on the data plane; the response is JSON, or the annotated picture."""
     state = context.current.get()
     try:
-        with worker().parts.recorder.inference(state.request_id, model, state.received) as outcome:
+        with worker().parts.recorder.inference(state.request_id, fields.model, state.received) as outcome:
             if state.problem is not None:
                 raise state.problem
-            picture = Picture(encoded=_encoded(image))
+            picture = Picture(encoded=fields.image)
             drawing = ANNOTATOR.drawing(picture) if drawn else None
             request = PredictRequest(
                 request_id=state.request_id,
                 pictures=(picture,),
                 deadline=state.deadline,
-                model=model,
-                version=version,
-                options=options,
+                model=fields.model,
+                version=fields.version,
+                options=fields.options,
                 received=state.received,
                 then=drawing,
             )
             outcome.answer = answer = await worker().parts.data_plane.predict(request)
-            return schemas.predicted(answer) if drawing is None else drawing.response(answer)
+            if drawing is not None:
+                return drawing.response(answer)
+            return schemas.predicted(answer, fields.mask_format)
     except ServingError as error:
         return errors.response(error)
-
-
-def _encoded(image: Any) -> bytes:
-    """The picture's bytes: the API declares a file to BentoML, but `PredictInput` passes the bytes."""
-    if not isinstance(image, bytes):
-        raise TypeError("PredictInput must pass bytes")
-    return image
 
 
 def _check_grpc() -> None:

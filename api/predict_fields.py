@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
 from api import base64_text
+from api import options as predict_options
 from api.errors import UnsupportedMediaType
 from api.http import multipart
 from hotswap.errors import PICTURE_FORMATS, BadPicture, BadRequest
+from hotswap.predictions import Options
 
-NAMES = ("model", "version", "threshold", "max_detections")
+NAMES = ("model", "version", *predict_options.NAMES)
 _FORM, _JSON, _BYTES = "multipart/form-data", "application/json", "application/octet-stream"
 _ACCEPTED = f"{_FORM}, image/*, {_BYTES}, {_JSON}"
 #: The Content-Type that curl and others send by default: the body's bytes decide then.
@@ -36,8 +37,8 @@ class PredictFields:
     image: bytes
     model: str | None = None
     version: str | None = None
-    threshold: float | None = None
-    max_detections: int = 100
+    options: Options = field(default_factory=Options)
+    mask_format: predict_options.MaskFormat = "rle"
 
 
 def parse(content_type: str, query: Mapping[str, str], body: bytes) -> PredictFields:
@@ -60,8 +61,8 @@ def checked(image: bytes, values: Mapping[str, object], *, field: str = "image")
         image=image,
         model=_text("model", values.get("model")),
         version=_version(values.get("version")),
-        threshold=_threshold(values.get("threshold")),
-        max_detections=_max_detections(values.get("max_detections")),
+        options=predict_options.options(values),
+        mask_format=predict_options.mask_format(values),
     )
 
 
@@ -197,31 +198,3 @@ def _version(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     return _text("version", value)
-
-
-def _threshold(value: object) -> float | None:
-    if value is None or value == "":
-        return None
-    number = _number(value)
-    if number is None or not 0.0 <= number <= 1.0:
-        raise BadRequest(f"threshold: {str(value)[:40]!r} is not a number from 0 to 1")
-    return number
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _max_detections(value: object) -> int:
-    if value is None or value == "":
-        return 100
-    number = _number(value)
-    if number is None or number != int(number) or not 1 <= number <= 1000:
-        raise BadRequest(f"max_detections: {str(value)[:40]!r} is not a whole number from 1 to 1000")
-    return int(number)

@@ -13,7 +13,15 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from common.text import explain
 
@@ -25,6 +33,27 @@ Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 Label = Annotated[str, Field(max_length=200)]
 FieldName = Annotated[str, Field(max_length=100)]
 Reason = Annotated[str, Field(max_length=500)]
+
+
+def _inside(file: str) -> str:
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("must be a path inside the version's folder")
+    return file
+
+
+VersionPath = Annotated[str, AfterValidator(_inside)]
+Task = Literal[
+    "object-detection",
+    "open-vocabulary-detection",
+    "image-classification",
+    "zero-shot-classification",
+    "image-embedding",
+    "semantic-segmentation",
+    "instance-segmentation",
+    "prompted-segmentation",
+    "tensors",
+]
 
 
 class BadManifest(ValueError):
@@ -53,7 +82,7 @@ class InputConfig(_Part):
     width: int = Field(ge=1, le=8192, description="pixels")
     height: int = Field(ge=1, le=8192, description="pixels")
     layout: Literal["NCHW", "NHWC"] = "NCHW"
-    dtype: Literal["float32", "uint8"] = "float32"
+    dtype: Literal["float32", "float16", "uint8"] = "float32"
     colour_order: Literal["RGB", "BGR"] = "RGB"
     resize: ResizeConfig = ResizeConfig()
     pad: Annotated[int, Field(ge=0, le=255)] = Field(
@@ -94,28 +123,26 @@ class Resources(_Part):
 class WarmUp(_Part):
     """What runs before a version may answer."""
 
-    runs: int = Field(default=2, ge=1, le=100)
+    runs: int = Field(default=2, ge=0, le=100)
 
 
 class GoldenPicture(_Part):
     """A picture in the artifact that the version is checked on before it may answer."""
 
-    file: str
+    file: VersionPath
 
-    @field_validator("file")
-    @classmethod
-    def _inside(cls, file: str) -> str:
-        path = PurePosixPath(file)
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError("must be a path inside the version's folder")
-        return file
+
+class GraphConfig(_Part):
+    """One of several graphs of a version."""
+
+    file: VersionPath = Field(description="the ONNX file; its external data may lie beside it")
 
 
 class ModelConfig(_Part):
     """The declared half of the manifest: `config.json`."""
 
     format: Literal[1] = 1
-    task: Literal["object-detection", "image-classification", "image-embedding"]
+    task: Task
     family: str = Field(description="how outputs become detections; `okawari families` lists them")
     description: str = ""
     licence: str | None = None
@@ -125,6 +152,14 @@ class ModelConfig(_Part):
     )
     input: InputConfig
     output: OutputConfig = OutputConfig()
+    graphs: dict[FieldName, GraphConfig] = Field(
+        default={},
+        max_length=8,
+        description="the graphs of a family that needs several, by the names that it gives them",
+    )
+    tokenizer: VersionPath | None = Field(
+        default=None, description="the tokenizer of a family with text prompts: a `tokenizer.json`"
+    )
     labels: list[Label] = Field(default=[], max_length=100_000)
     thresholds: Thresholds = Thresholds()
     resources: Resources = Resources()
@@ -136,6 +171,13 @@ class ModelConfig(_Part):
         description="fields that `okawari config infer` assumed, each with the reason; delete those that "
         "were checked",
     )
+
+    @property
+    def named_files(self) -> tuple[tuple[str, str], ...]:
+        """The files of the version that the config names: field and path."""
+        graphs = [(f"graphs.{name}.file", graph.file) for name, graph in self.graphs.items()]
+        tokenizer = [("tokenizer", self.tokenizer)] if self.tokenizer else []
+        return (*graphs, *tokenizer, *(("golden", golden.file) for golden in self.golden))
 
     @field_validator("created")
     @classmethod

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
+#: x and y in 0..1 of the upright picture, and 1 for the object or 0 for what is not part of it.
+Point = tuple[float, float, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +32,59 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a request may ask of a model. `extra` is for options of a family's own."""
+    """What a request may ask of a model; None and empty: what the version's config says.
+
+    `threshold` is the least score, `text_threshold` the least score of a token that names a detection,
+    `nms_threshold` the overlap (IoU) from which the weaker of two boxes is dropped, all in 0..1. `boxes` are
+    in 0..1 of the upright picture. `top_k` bounds the labels of a whole picture.
+    """
 
     threshold: float | None = None
     max_detections: int = 100
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    text_prompt: str | None = None
+    text_threshold: float | None = None
+    nms_threshold: float | None = None
+    points: tuple[Point, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    top_k: int | None = None
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The options that a family need not take, as far as the request has them."""
+        return tuple(name for name in FAMILY_OPTIONS if getattr(self, name) not in (None, ()))
+
+
+#: Options that only some families take; all take `threshold` and `max_detections`.
+FAMILY_OPTIONS = ("text_prompt", "text_threshold", "nms_threshold", "points", "boxes", "top_k")
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Some pixels of a picture of `width` and `height`, as run lengths.
+
+    `counts` int64 [R] are the lengths of runs through the columns, from left to right and each from top to
+    bottom, of pixels outside and inside in turn; the first run is of pixels outside, perhaps empty. This is
+    the uncompressed RLE of COCO (https://github.com/cocodataset/cocoapi, common/maskApi.h).
+    """
+
+    width: int
+    height: int
+    counts: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Something found. `bbox` is [x1, y1, x2, y2] in 0..1 of the upright picture; None: whole image."""
+    """Something found. `bbox` is [x1, y1, x2, y2] in 0..1 of the upright picture; None: whole image.
+
+    `phrase` is the part of the text prompt that names it, `mask` its pixels, where the family gives them.
+    """
 
     label: str
     label_id: int
     score: float
     bbox: Box | None
+    phrase: str | None = None
+    mask: Mask | None = None
 
 
 @dataclass(slots=True)
@@ -62,7 +102,7 @@ class Prediction:
     """What one version says of one picture; detections by falling score.
 
     `width` and `height` are those of the upright picture, in pixels. The optional parts belong to
-    families that make them: `embedding` float32 [D], `masks` uint8 [K, height, width].
+    families that make them: `embedding` float32 [D], `tensors` the outputs of a graph by name.
     """
 
     detections: tuple[Detection, ...]
@@ -70,7 +110,7 @@ class Prediction:
     width: int
     height: int
     embedding: NDArray[np.float32] | None = None
-    masks: NDArray[np.uint8] | None = None
+    tensors: Mapping[str, NDArray[Any]] | None = None
 
     @property
     def scores(self) -> tuple[float, ...]:

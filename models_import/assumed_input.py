@@ -70,6 +70,15 @@ def known_config(family: str) -> tuple[ModelConfig, str] | None:
     return None
 
 
+#: Family → its usual preprocessing, where no config comes with the program.
+_USUAL: dict[str, tuple[dict[str, Any], str]] = {
+    "grounding-dino": (
+        {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}},
+        "as onnx-community/grounding-dino-tiny-ONNX",
+    ),
+}
+
+
 def _assumed(family: str, picture: PictureInput) -> tuple[dict[str, Any], str]:
     known = known_config(family)
     if known is not None:
@@ -78,6 +87,8 @@ def _assumed(family: str, picture: PictureInput) -> tuple[dict[str, Any], str]:
         if not config.input.resize.mode.startswith("letterbox"):
             del values["pad"]
         return values, f"as {name}"
+    if family in _USUAL:
+        return _USUAL[family]
     if picture.dtype == "float32" and picture.layout == "NCHW":
         return _IMAGENET, "as most models of PyTorch that were trained on ImageNet"
     return _PLAIN, "neither the graph nor its metadata tell"

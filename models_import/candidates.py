@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest
+from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, parse_config
 from hotswap.tags import BadTag, ModelTag, as_version, natural_key
 from models_import import model_yaml
 from models_import.errors import ImportRefused
@@ -26,6 +26,7 @@ from models_import.layout import (
     files_of_links,
     is_hidden,
 )
+from models_import.small_files import read_small
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +165,23 @@ def open_onnx(path: Path, wanted: Wanted) -> Opened:
     """One `.onnx` with the config, name and version of the caller."""
     if wanted.config is None or not wanted.name or not wanted.version:
         raise ImportRefused(f"{path} is a single file: add --config FILE, --name NAME and --version V")
-    files = {WEIGHTS_FILE: path, CONFIG_FILE: wanted.config, **beside(path)}
+    files = {
+        WEIGHTS_FILE: path,
+        CONFIG_FILE: wanted.config,
+        **_tokenizer(path, wanted.config),
+        **beside(path),
+    }
     return Opened(_tag(wanted.name, wanted.version), files)
+
+
+def _tokenizer(path: Path, config: Path) -> dict[str, Path]:
+    """The tokenizer that the config names, if it lies beside the graph or the config."""
+    try:
+        name = parse_config(read_small(config)).tokenizer
+    except (BadManifest, OSError):
+        return {}  # the check of the config says what is wrong
+    places = [place / name for place in (config.parent, path.parent) if name]
+    return {str(name): file for file in places[::-1] if file.is_file()}
 
 
 def open_folder(folder: Path, wanted: Wanted, origin: Path, *, follow: bool = False) -> Opened:

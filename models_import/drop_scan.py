@@ -241,7 +241,7 @@ def _lacks(files: Mapping[str, Path]) -> str | None:
             "(`okawari config infer` makes a first one)"
         )
     try:
-        pick_weights([name for name in files if not is_hidden(name)])
+        pick_weights([name for name in files if not is_hidden(name)], None)
     except BadManifest as error:
         return str(error)
     return None

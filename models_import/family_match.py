@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from models_import.export_metadata import ExportMetadata, InferredValue, Source
 from models_import.onnx_graph import OnnxGraph, text_of
 from runners.families.exposure import LABELS as EXPOSURE_LABELS
+from runners.families.grounding_dino import GroundingDino
+from runners.families.index import FAMILIES
 from runners.families.nanodet import NanoDet
 from runners.graph_check import GraphTensor, Side
 
@@ -77,17 +79,22 @@ Rule = Callable[[Export], Match | None]
 
 def match_family(export: Export) -> Match | None:
     """The family with evidence for it in the graph or its metadata; None without one."""
-    matches = (rule(export) for rule in RULES.values())
+    matches = (rule(export) for family, rule in RULES.items() if _feeds_all(export, family))
     return next((match for match in matches if match is not None), None)
 
 
 def match_chosen(export: Export, family: str) -> Match | None:
     """The match with a family that the caller chose; None if the graph's shapes do not fit it."""
     match = RULES[family](export) or RULES[family](replace(export, chosen=True))
-    if match is None:
+    if match is None or not _feeds_all(export, family):
         return None
     findings = (InferredValue("family", family, "given", "chosen by the caller"), *match.findings[1:])
     return replace(match, findings=findings)
+
+
+def _feeds_all(export: Export, family: str) -> bool:
+    """Whether the family feeds all inputs of the graph but one, the pictures'."""
+    return sum(tensor.name not in FAMILIES[family].fed for tensor in export.graph.inputs) == 1
 
 
 def is_vector(tensor: GraphTensor) -> bool:
@@ -262,6 +269,17 @@ def _vector(tensor: GraphTensor) -> Iterator[InferredValue]:
         yield InferredValue("output.parameters.dimension", length, "graph", f"output {text_of(tensor)}")
 
 
+def _grounding_dino(export: Export) -> Match | None:
+    """`logits` [N, Q, 256], one column per token, `pred_boxes` [N, Q, 4], and the tokens as inputs."""
+    named = {tensor.name: tensor for tensor in export.outputs}
+    tensors = [named[name] for name in GroundingDino.usual if name in named]
+    fed = {tensor.name for tensor in export.graph.inputs} & set(GroundingDino.fed)
+    if len(tensors) != 2 or not {"input_ids", "pixel_mask"} <= fed:
+        return None
+    why = f"inputs input_ids and pixel_mask, and outputs {' and '.join(map(text_of, tensors))}"
+    return Match("grounding-dino", _found("grounding-dino", why, tensors))
+
+
 #: Family → its rule; the order is that of the evidence, the strongest first.
 RULES: Mapping[str, Rule] = {
     "exposure": _exposure,
@@ -269,6 +287,7 @@ RULES: Mapping[str, Rule] = {
     "nanodet": _nanodet,
     "ultraface": _ultraface,
     "fastestdet": _fastestdet,
+    "grounding-dino": _grounding_dino,
     "yolox": _yolox,
     "classifier": _classifier,
     "embedder": _embedder,

@@ -184,7 +184,7 @@ class _Import:
         check_declared(self.opened, self.entries, self.candidate.path)
 
     def compare(self) -> None:
-        weights = pick_weights(self.entries)
+        weights = pick_weights(self.entries, self.config)
         self.manifest = Manifest(digest=digest_of(self.entries), weights=weights, files=self.entries)
         self.unchanged = compare_with_stored(
             self.model_dir / self.tag.version, self.tag, self.manifest.digest

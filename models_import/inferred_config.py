@@ -34,6 +34,7 @@ from models_import.store import check_family
 from runners.families.index import FAMILIES
 from runners.graph_check import check_input
 
+_TOKENIZER = "tokenizer.json"
 #: Most outputs that a message lists.
 _MOST_LISTED = 8
 
@@ -93,6 +94,7 @@ def infer_config(path: Path, given: Given = _NOTHING) -> InferredConfig:
         *(*picture.findings, *size, *preprocessing(match.family, picture, metadata)),
         *match.findings[1:],
         _labels(match, metadata, given, path),
+        _tokenizer(match, path),
         *thresholds(match.family),
     )
     return _checked(path, picture, tuple(finding for finding in findings if finding is not None))
@@ -147,7 +149,7 @@ def _match(export: Export, given: Given, path: Path) -> Match:
 def _misfit(export: Export, given: Given) -> str:
     if given.family:
         return f"the graph does not fit the family {given.family}"
-    if all(map(is_vector, export.outputs)):
+    if len(export.graph.inputs) == 1 and all(map(is_vector, export.outputs)):
         return "scores or embedding? Nothing tells: add --family classifier or --family embedder"
     return f"the graph fits none of the families ({', '.join(FAMILIES)})"
 
@@ -192,6 +194,17 @@ def _labels(match: Match, metadata: ExportMetadata, given: Given, path: Path) ->
     if told is not None:
         why = f"{told.why}: {len(told.value)} labels, but the graph has {count}"
     return InferredValue("labels", [f"class {number}" for number in range(count)], "assumption", why)
+
+
+def _tokenizer(match: Match, path: Path) -> InferredValue | None:
+    """The tokenizer beside the graph, for a family that needs one. Raises `ImportRefused` without."""
+    if not FAMILIES[match.family].tokenized:
+        return None
+    if not (path.parent / _TOKENIZER).is_file():
+        raise ImportRefused(
+            f"{path}: family {match.family} needs the model's {_TOKENIZER}: put it beside the graph"
+        )
+    return InferredValue("tokenizer", _TOKENIZER, "metadata", "beside the graph")
 
 
 def _checked(path: Path, picture: PictureInput, findings: tuple[InferredValue, ...]) -> InferredConfig:

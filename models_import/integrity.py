@@ -114,7 +114,7 @@ class IntegrityChecker:
         return Artifact(
             tag=tag,
             path=folder,
-            weights=folder / (manifest.weights if manifest else pick_weights(entries)),
+            weights=folder / (manifest.weights if manifest else pick_weights(entries, config)),
             digest=digest,
             config=config,
             created=info.created,

@@ -101,12 +101,17 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part.lower() in _LEFT for part in PurePosixPath(name).parts)
 
 
-def pick_weights(paths: Collection[str]) -> str:
-    """The model file of a version: weights.onnx, or the only .onnx. Raises `BadManifest`."""
+def pick_weights(paths: Collection[str], config: ModelConfig | None) -> str:
+    """The model file of a version: the first of the config's graphs, else weights.onnx, or the only .onnx.
+
+    Raises `BadManifest`; while the config is not read (None) not for several graphs, which it may name.
+    """
+    if config is not None and config.graphs:
+        return next(graph.file for graph in config.graphs.values())
     if WEIGHTS_FILE in paths:
         return WEIGHTS_FILE
     graphs = sorted(path for path in paths if is_onnx(path))
-    if len(graphs) == 1:
+    if len(graphs) == 1 or (graphs and config is None):
         return graphs[0]
     if not graphs:
         raise BadManifest(first_foreign(paths) or f"no model: put {WEIGHTS_FILE} into the version's folder")
@@ -126,10 +131,8 @@ def check_manifest(manifest: Manifest) -> None:
             raise BadManifest(f"manifest: {plain(needed, 200)} is not among its files")
 
 
-def check_golden(config: ModelConfig, paths: Collection[str]) -> None:
-    """Raise `BadManifest`, naming a golden picture that is missing in the files."""
-    for golden in config.golden:
-        if golden.file not in paths:
-            raise BadManifest(
-                f"{CONFIG_FILE}: golden: {plain(golden.file, 200)} is not in the version's folder"
-            )
+def check_named_files(config: ModelConfig, paths: Collection[str]) -> None:
+    """Raise `BadManifest`, naming a file that the config names and the version lacks."""
+    for field, file in config.named_files:
+        if file not in paths:
+            raise BadManifest(f"{CONFIG_FILE}: {field}: {plain(file, 200)} is not in the version's folder")

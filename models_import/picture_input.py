@@ -11,9 +11,10 @@ from hotswap.manifest import InputConfig
 from models_import.errors import ImportRefused
 from models_import.export_metadata import InferredValue
 from models_import.onnx_graph import OnnxGraph, text_of
+from runners.families.index import FED
 from runners.graph_check import GraphTensor, Side, choose_input
 
-_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 #: What exporters call an open axis of channels.
 _CHANNEL_NAMES = {"c", "channel", "channels", "num_channels"}
 # The axes of channels, height and width.
@@ -35,20 +36,20 @@ class PictureInput:
 def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
     """The only input. Raises `ImportRefused` unless it takes a batch of pictures."""
     try:
-        tensor = choose_input(graph.inputs, InputConfig(width=1, height=1))
+        tensor = choose_input(graph.inputs, InputConfig(width=1, height=1), FED)
     except VersionFailed as error:
         raise ImportRefused(f"{path}: {plain(error.message, 500)}") from None
     text, dtype = text_of(tensor), _DTYPES.get(tensor.type)
     if dtype is None:
         raise ImportRefused(
-            f"{path}: input {text} is {tensor.type}: export it with float32 or uint8 pictures"
+            f"{path}: input {text} is {tensor.type}: export it with float32, float16 or uint8 pictures"
         )
     if len(tensor.shape) != 4:
         raise ImportRefused(f"{path}: input {text}: a batch of pictures has 4 axes; export the graph with 4")
     layout = _layout(tensor, path)
     _, height, width = (tensor.shape[axis] for axis in _AXES[layout.value])
     findings = (
-        InferredValue("input.name", tensor.name, "graph", "the only input"),
+        InferredValue("input.name", tensor.name, "graph", "the only input for pictures"),
         layout,
         InferredValue("input.dtype", dtype, "graph", f"input {text}"),
     )

@@ -14,7 +14,7 @@ from models_import.errors import ImportRefused
 from models_import.external_data import check_data
 from models_import.file_kinds import by_bytes
 from models_import.fingerprints import sha256_of
-from models_import.layout import MODEL_YAML, LeadsOut, check_golden, files_in, pick_weights
+from models_import.layout import MODEL_YAML, LeadsOut, check_named_files, files_in, pick_weights
 from models_import.small_files import read_small
 from models_import.store import check_family
 
@@ -25,11 +25,13 @@ def check_config_file(opened: Opened, origin: Path) -> ModelConfig:
         if not _is_utf8(name):
             raise ImportRefused(f"{origin}: {plain(name, 200)}: file names must be UTF-8; rename it")
     try:
-        weights = pick_weights(opened.files)
-        _check_graph(opened, weights, origin)
+        pick_weights(opened.files, None)
         config = parse_config(read_small(opened.files[CONFIG_FILE]))
+        weights = pick_weights(opened.files, config)
+        check_named_files(config, opened.files)
+        for file in dict.fromkeys((weights, *(graph.file for graph in config.graphs.values()))):
+            _check_graph(opened, file, origin)
         check_family(config)
-        check_golden(config, opened.files)
     except BadManifest as error:
         raise ImportRefused(f"{origin}: {error}") from None
     return config

@@ -14,7 +14,7 @@ from hotswap.repository import VersionInfo
 from hotswap.tags import ModelTag
 from models_import import model_yaml, reasons
 from models_import.fingerprints import ParsedFiles, Stamp, stamp_of
-from models_import.layout import MODEL_YAML, LeadsOut, check_golden, files_in, pick_weights
+from models_import.layout import MODEL_YAML, LeadsOut, check_named_files, files_in, pick_weights
 from models_import.model_yaml import ModelYaml
 
 Check = Callable[[ModelConfig], None]
@@ -134,8 +134,8 @@ def _fits(tag: ModelTag, info: ModelYaml, config: ModelConfig, folder: Path) -> 
         return _sizes_fit(tag, info.manifest, folder)
     try:
         files = dict(files_in(folder))
-        pick_weights(files)
-        check_golden(config, files)
+        pick_weights(files, config)
+        check_named_files(config, files)
     except LeadsOut as error:
         raise _Unfit(reasons.damaged(tag, str(error))) from None
     except BadManifest as error:

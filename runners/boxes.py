@@ -55,6 +55,33 @@ def nms(boxes: Floats, scores: Floats, labels: NDArray[Any], iou: float) -> NDAr
     return order[alive]
 
 
+def best_boxes(
+    boxes: Floats,
+    scores: Floats,
+    label_ids: NDArray[Any],
+    *,
+    geometry: Geometry,
+    nms_iou: float,
+    limit: int,
+) -> tuple[NDArray[np.intp], Floats]:
+    """The indices [K] of at most `limit` candidates, and their boxes [K, 4] in 0..1 of the picture.
+
+    `boxes` are in 0..1 of the input. The best are those that survive `nms` and have an area in the picture,
+    by descending score.
+    """
+    kept = nms(boxes, scores, label_ids, nms_iou)
+    restored = geometry.restore(boxes[kept])
+    solid = (restored[:, 2] > restored[:, 0]) & (restored[:, 3] > restored[:, 1])
+    return kept[solid][:limit], restored[solid][:limit]
+
+
+def from_centres(boxes: Floats) -> Floats:
+    """Boxes [K, 4] given as centre and sides, as corners."""
+    centres, halves = boxes[:, :2], boxes[:, 2:] / 2
+    corners: Floats = np.concatenate([centres - halves, centres + halves], axis=1)
+    return corners
+
+
 def as_detections(
     boxes: Floats,
     scores: Floats,
@@ -66,10 +93,7 @@ def as_detections(
     limit: int,
 ) -> tuple[Detection, ...]:
     """Turn candidates in 0..1 of the input into at most `limit` detections in 0..1 of the picture."""
-    kept = nms(boxes, scores, label_ids, nms_iou)
-    restored = geometry.restore(boxes[kept])
-    solid = (restored[:, 2] > restored[:, 0]) & (restored[:, 3] > restored[:, 1])
-    kept, restored = kept[solid][:limit], restored[solid][:limit]
+    kept, restored = best_boxes(boxes, scores, label_ids, geometry=geometry, nms_iou=nms_iou, limit=limit)
     rows = zip(restored.tolist(), scores[kept].tolist(), label_ids[kept].tolist(), strict=True)
     return tuple(
         Detection(labels[label], label, score, (x1, y1, x2, y2)) for (x1, y1, x2, y2), score, label in rows

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from hotswap.errors import VersionFailed
 from hotswap.manifest import CONFIG_FILE, InputConfig
 
-_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 # The axes of batch, channels, height and width.
 _AXES = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}
 
@@ -24,12 +24,21 @@ class GraphTensor:
     shape: Sequence[Side]
 
 
-def choose_input(inputs: Sequence[GraphTensor], config: InputConfig) -> GraphTensor:
-    """The graph's only input. Raises `VersionFailed` for several, or for another name than the config's."""
+def choose_input(
+    inputs: Sequence[GraphTensor], config: InputConfig, fed: Collection[str] = ()
+) -> GraphTensor:
+    """The graph's input for pictures: the only one beside those that the family feeds.
+
+    Raises `VersionFailed` for several, and for another name than the config's.
+    """
     names = ", ".join(tensor.name for tensor in inputs)
-    if len(inputs) != 1:
-        raise VersionFailed(f"the graph has {len(inputs)} inputs ({names}); exactly one is supported")
-    (tensor,) = inputs
+    left = [tensor for tensor in inputs if tensor.name not in fed]
+    if len(left) != 1:
+        beside = f" beside {', '.join(fed)}" if fed else ""
+        raise VersionFailed(
+            f"the graph has {len(inputs)} inputs ({names}); exactly one{beside} is supported by this family"
+        )
+    (tensor,) = left
     if config.name not in (None, tensor.name):
         raise VersionFailed(_should("input.name", tensor.name, config.name, "the graph's input"))
     return tensor
@@ -71,7 +80,7 @@ def _faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
 def _type_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
     dtype = _TYPES.get(tensor.type)
     if dtype is None:
-        yield f"{tensor.type} is not supported; export it with float32 or uint8"
+        yield f"{tensor.type} is not supported; export it with float32, float16 or uint8"
     elif dtype != config.dtype:
         yield _should("input.dtype", dtype, config.dtype)
 

@@ -7,7 +7,7 @@ from hotswap.manifest import BadManifest
 from hotswap.repository import Artifact
 from runners.families.index import check_config, family_of
 from runners.onnx_runner import OnnxRunner
-from runners.session import Session
+from runners.session import PictureGraph
 
 
 class OnnxLoader:
@@ -26,5 +26,7 @@ class OnnxLoader:
         except BadManifest as error:
             raise VersionFailed(str(error)) from None
         threads = min(config.resources.threads, self._thread_cap)
-        session = Session(artifact.weights, config, threads)
-        return OnnxRunner(artifact, session, family_of(config), self._max_pixels)
+        family = family_of(config)
+        family.prepare(artifact.path)
+        session = PictureGraph(artifact.weights, config, threads, family.fed)
+        return OnnxRunner(artifact, session, family, self._max_pixels)

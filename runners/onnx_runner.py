@@ -17,11 +17,9 @@ from runners.decode import Decoded, decode
 from runners.families.base import Family, Found, Outputs
 from runners.geometry import Geometry
 from runners.preprocess import Preprocessor
-from runners.session import Session
+from runners.session import PictureGraph
 from runners.tensors import check_inputs, check_outputs
 
-# The lowest threshold makes the check exercise non-maximum suppression too.
-_EVERYTHING = Options(threshold=0.0)
 #: Most pictures in one run of the graph: more are hardly faster each, and need their memory at once.
 _MAX_BATCH = 8
 
@@ -29,7 +27,9 @@ _MAX_BATCH = 8
 class OnnxRunner:
     """One loaded version. Implements `hotswap.runner.Runner`."""
 
-    def __init__(self, artifact: Artifact, session: Session, family: Family[Any], max_pixels: int) -> None:
+    def __init__(
+        self, artifact: Artifact, session: PictureGraph, family: Family[Any], max_pixels: int
+    ) -> None:
         self._artifact = artifact
         self._family = family
         self._max_pixels = max_pixels
@@ -37,12 +37,13 @@ class OnnxRunner:
         self.outputs = session.output_specs
         self._names = family.reads(session.outputs)
         self._preprocessor = Preprocessor(artifact.config.input)
-        self._session: Session | None = session
+        self._session: PictureGraph | None = session
         # Exports often declare an open batch but fail for more than one picture: `check` tests it.
         self._batches = False
 
     def predict(self, pictures: Sequence[Picture], options: Options) -> Predictions:
         """See `Runner.predict`. Timings are sums over the pictures of this call."""
+        self._family.accept(options)
         timings = Timings()
         items: list[Prediction] = []
         for decoded in self._groups(pictures, timings):
@@ -83,7 +84,7 @@ class OnnxRunner:
         name, picture = check_pictures(self._artifact)[0]
         with _refusing(f"warm-up on {name}"):
             for _ in range(self._artifact.config.warm_up.runs):
-                self.predict([picture], _EVERYTHING)
+                self.predict([picture], self._family.check_options())
 
     def check(self) -> None:
         """See `Runner.check`: runs golden or generated pictures; the family must accept the outputs."""
@@ -96,14 +97,14 @@ class OnnxRunner:
         self._session = None
 
     def _check(self, picture: Picture) -> None:
-        self.predict([picture], _EVERYTHING)
+        self.predict([picture], self._family.check_options())
         if self._session is not None and self._session.batch is None:
             self._batches = self._answers_two(picture)
 
     def _answers_two(self, picture: Picture) -> bool:
         self._batches = True
         try:
-            self.predict([picture, picture], _EVERYTHING)
+            self.predict([picture, picture], self._family.check_options())
         except ModelFailed:
             return False
         return True
@@ -113,15 +114,17 @@ class OnnxRunner:
         with _clock(timings, "preprocess"):
             tensor, geometries = self._preprocessor.make(decoded)
         with _clock(timings, "inference"):
-            outputs = self._run(tensor)
+            outputs = self._run(tensor, geometries, options)
         self._preprocessor.give_back(tensor)
         with _clock(timings, "postprocess"):
             return [self._read(_of_one(outputs, i), geometries[i], options) for i in range(len(decoded))]
 
-    def _run(self, tensor: NDArray[Any]) -> Outputs:
-        return self._open_session().run(tensor, self._names)
+    def _run(self, tensor: NDArray[Any], placed: Sequence[Geometry], options: Options) -> Outputs:
+        session = self._open_session()
+        inputs = {**self._family.feed(placed, options), session.picture: tensor}
+        return session.run(inputs, self._names, len(tensor), self._family.unbounded)
 
-    def _open_session(self) -> Session:
+    def _open_session(self) -> PictureGraph:
         if self._session is None:
             raise ModelFailed("the model is closed")
         return self._session
@@ -138,7 +141,12 @@ class OnnxRunner:
     def _prediction(self, decoded: Decoded, result: Found) -> Prediction:
         version = self._artifact.tag.version
         return Prediction(
-            result.detections, version, decoded.width, decoded.height, embedding=result.embedding
+            result.detections,
+            version,
+            decoded.width,
+            decoded.height,
+            embedding=result.embedding,
+            tensors=result.tensors,
         )
 
 

@@ -18,6 +18,13 @@ def as_scores(values: Floats, name: str, hint: str = "the graph should end with 
     return values.clip(0.0, 1.0)
 
 
+def sigmoid(logits: Floats) -> Floats:
+    """The sigmoid of each value; 0 for -inf."""
+    with np.errstate(over="ignore"):
+        result: Floats = 1 / (1 + np.exp(-logits))
+    return result
+
+
 def softmax(logits: Floats) -> Floats:
     """The softmax of a vector."""
     powers = np.exp(logits - logits.max())

@@ -1,8 +1,8 @@
-"""An onnxruntime session: the graph is checked against its config, threads are limited."""
+"""An onnxruntime session: one graph, with limited threads, and the picture input of a graph that has one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,15 @@ _FATAL_ONLY = 4
 
 
 class Session:
-    """One loaded graph with one picture input. `run` may be called from several threads at once."""
+    """One loaded graph. `infer` and `run` may be called from several threads at once."""
 
-    def __init__(self, weights: Path, config: ModelConfig, threads: int) -> None:
-        """Load and check the graph; raise `VersionFailed` with the reason."""
+    def __init__(self, weights: Path, threads: int) -> None:
+        """Load the graph; raise `VersionFailed` with the reason."""
         self._session = _open(weights, threads)
         self.input_specs = specs(self._session.get_inputs())
         self.output_specs = specs(self._session.get_outputs())
-        graph_input = choose_input(_tensors(self._session.get_inputs()), config.input)
-        check_input(graph_input, config.input)
-        self._input = graph_input.name
-        self.batch = batch_of(graph_input)
+        self.inputs = tuple(_tensors(self._session.get_inputs()))
         self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
-        check_outputs(self.outputs, config.output.names or (), "output.names")
 
     def infer(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Run the graph on checked tensors; any error of onnxruntime becomes `ModelFailed`."""
@@ -44,15 +40,35 @@ class Session:
             raise ModelFailed(f"the graph failed: {reason_of(error)}") from None
         return dict(zip(names, arrays, strict=True))
 
-    def run(self, tensor: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Run the graph on [N, …]; the first side of each named output is N and its values are finite.
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        names: Sequence[str],
+        count: int,
+        unbounded: Collection[str] = (),
+    ) -> dict[str, NDArray[Any]]:
+        """Run the graph on those of `inputs` that it has.
 
-        Raises `ModelFailed` otherwise, and for any error of onnxruntime.
+        Raises `ModelFailed` unless the first side of each named output is `count` and its values are finite;
+        of those in `unbounded`, -inf is allowed, too. The same for any error of onnxruntime.
         """
-        outputs = self.infer({self._input: tensor}, names)
+        outputs = self.infer({each.name: inputs[each.name] for each in self.inputs}, names)
         for name, array in outputs.items():
-            _check_output(name, array, len(tensor))
+            _check_output(name, array, count, name in unbounded)
         return outputs
+
+
+class PictureGraph(Session):
+    """A graph with one input for pictures, as the config says, and others that its family feeds."""
+
+    def __init__(self, weights: Path, config: ModelConfig, threads: int, fed: Collection[str] = ()) -> None:
+        """Load and check the graph; raise `VersionFailed` with the reason."""
+        super().__init__(weights, threads)
+        picture = choose_input(self.inputs, config.input, fed)
+        check_input(picture, config.input)
+        self.picture = picture.name
+        self.batch = batch_of(picture)
+        check_outputs(self.outputs, config.output.names or (), "output.names")
 
 
 def _open(weights: Path, threads: int) -> ort.InferenceSession:
@@ -83,9 +99,17 @@ def _tensors(nodes: Sequence[Any]) -> list[GraphTensor]:
     return [GraphTensor(node.name, node.type, tuple(node.shape)) for node in nodes]
 
 
-def _check_output(name: str, array: object, count: int) -> None:
+def _check_output(name: str, array: object, count: int, unbounded: bool) -> None:
     if not isinstance(array, np.ndarray) or array.ndim < 1 or len(array) != count:
         shape = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
         raise ModelFailed(f"output {name} should hold {count} picture(s), found {shape}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not (_is_bounded_above if unbounded else _is_finite)(array):
         raise ModelFailed(f"output {name} holds NaN or infinity")
+
+
+def _is_finite(array: NDArray[Any]) -> bool:
+    return bool(np.isfinite(array).all())
+
+
+def _is_bounded_above(array: NDArray[Any]) -> bool:
+    return bool((array < np.inf).all())

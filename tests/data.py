@@ -1,7 +1,8 @@
 """Reference models, pictures and answers that do not lie in the repository.
 
 One setting says where they are: the environment variable OKAWARI_TEST_DATA, a folder with `models/`,
-`images/` and `golden/`. Tests that need them are skipped, saying so, when it is not set.
+`images/`, `golden/` and perhaps `reference/`. Tests that need them are skipped, saying so, when it is not
+set.
 """
 
 from __future__ import annotations
@@ -32,4 +33,12 @@ def need_data() -> Path:
     folder = test_data()
     if folder is None:
         pytest.skip(f"{VARIABLE} is not set: it names a folder with {', '.join(_PARTS)}")
+    return folder
+
+
+def need_reference(name: str) -> Path:
+    """One folder of `reference/`: an export with results of the original library; skips without."""
+    folder = need_data() / "reference" / name
+    if not folder.is_dir():
+        pytest.skip(f"{VARIABLE} has no folder reference/{name}")
     return folder

@@ -69,7 +69,8 @@ RAISED: list[tuple[Callable[[], object], str]] = [
     ),
     (
         lambda: predict_fields.parse("image/jpeg", {"colour": "red"}, b"\xff"),
-        "unknown field 'colour'; allowed are image, model, version, threshold, max_detections",
+        "unknown field 'colour'; allowed are image, model, version, threshold, box_threshold, "
+        "max_detections, text_prompt, text_threshold, nms_threshold, points, boxes, top_k, mask_format",
     ),
     (
         lambda: predict_fields.parse("image/jpeg", {"threshold": "2"}, b"\xff"),
@@ -137,8 +138,8 @@ RAISED: list[tuple[Callable[[], object], str]] = [
     (lambda: candidates(Path("/none"), Wanted()), "/none: neither a file nor a folder"),
     (
         lambda: check_config(parse_config(json.dumps(CONFIG))),
-        "config.json: family: allowed are classifier, embedder, exposure, fastestdet, nanodet, shapes, "
-        "ultraface, yolox, found 'yolo'",
+        "config.json: family: allowed are classifier, embedder, exposure, fastestdet, grounding-dino, "
+        "nanodet, shapes, ultraface, yolox, found 'yolo'",
     ),
 ]
 

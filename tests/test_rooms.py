@@ -35,7 +35,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "hotswap": ({"common"}, {"numpy"}),
     "runners": (
         {"common", "hotswap"},
-        {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "zlib_ng", "numpy", "onnx"},
+        {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "tokenizers", "zlib_ng", "numpy", "onnx"},
     ),
     "evaluation": ({"common", "hotswap", "runners"}, {"numpy"}),
     "models_import": ({"common", "hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
@@ -58,6 +58,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
                 "anyio",
                 "numpy",
             ),
+            "PIL",
             *("grpc", "grpc_health", "grpc_reflection", "google", "httptools", "uvicorn"),
         },
     ),

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from api import context, predict_fields
+from api import options as predict_options
 from api.grpc import concurrency, message_limits
 from api.grpc.call_handler import Call, Pictures, meaning, tell_version
 from api.grpc.concurrency import cancel_all
@@ -81,7 +82,7 @@ class ProgressStates:
 NAMES = ("modelmora.v1.ModelInference", "ModelInference")
 
 TASK = "image-embedding"
-_OPTIONS = ("version",)
+_OPTIONS = ("version", *predict_options.NAMES)
 
 
 class ModelInference:
@@ -154,6 +155,7 @@ class ModelInference:
             deadline=deadline,
             model=asked.model,
             version=asked.version,
+            options=asked.options,
             task=TASK,
             begun=begun,
         )
@@ -180,7 +182,7 @@ class _Wanted:
         unknown = next((key for key in request.options if key not in _OPTIONS), None)
         if unknown is not None:
             raise BadRequest(f"options: {unknown[:64]!r}: no such option; there is {', '.join(_OPTIONS)}")
-        values = {"model": request.model_name, "version": request.options.get("version")}
+        values: dict[str, object] = {**request.options, "model": request.model_name}
         return predict_fields.checked(request.image_data, values, field="image_data")
 
     def error_text(self, error: Exception) -> str:

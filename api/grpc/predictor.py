@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import grpc
+import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
 
-from api import context, predict_fields
+from api import context, masks, predict_fields
 from api.grpc.call_handler import Call, Pictures, meaning, tell_version
 from api.grpc.concurrency import OpenStreams
 from api.grpc.flow_control import Messages, RefusedMessage
 from api.grpc.message_limits import parser
+from api.options import MaskFormat
 from api.protos import predictor_pb2 as messages
 from hotswap import predictions
 from hotswap.control import Control
 from hotswap.errors import ServingError
-from hotswap.predictions import Answer, Detection, Options, Picture, PredictRequest
+from hotswap.predictions import Answer, Detection, Mask, Picture, PredictRequest
 from hotswap.status import ModelStatus, StateView, VersionStatus
 
+_OPTIONAL = (
+    "threshold",
+    "box_threshold",
+    "max_detections",
+    "text_prompt",
+    "text_threshold",
+    "nms_threshold",
+    "top_k",
+)
 
-def response(request_id: str, answer: Answer) -> messages.PredictResponse:
+
+def response(request_id: str, answer: Answer, mask_format: MaskFormat = "rle") -> messages.PredictResponse:
     """The answer for one picture; the same fields as `POST /predict` gives."""
     prediction = answer.predictions[0]
     embedding = prediction.embedding
+    tensors = prediction.tensors or {}
     return messages.PredictResponse(
         request_id=request_id,
         model=answer.model,
@@ -31,17 +46,18 @@ def response(request_id: str, answer: Answer) -> messages.PredictResponse:
         model_digest=answer.digest,
         generation=answer.generation,
         task=answer.task,
-        detections=[_detection(each) for each in prediction.detections],
+        detections=[_detection(each, mask_format) for each in prediction.detections],
         scores=prediction.scores,
         image=messages.ImageSize(width=prediction.width, height=prediction.height),
         timings_ms=messages.TimingsMs(**predictions.timings(answer)),
         embedding=[] if embedding is None else embedding.tolist(),
+        tensors={name: _tensor(array) for name, array in tensors.items()},
     )
 
 
-def answered(request_id: str, answer: Answer) -> messages.StreamReply:
+def answered(request_id: str, answer: Answer, mask_format: MaskFormat = "rle") -> messages.StreamReply:
     """The reply of a stream that is an answer."""
-    return messages.StreamReply(request_id=request_id, answer=response(request_id, answer))
+    return messages.StreamReply(request_id=request_id, answer=response(request_id, answer, mask_format))
 
 
 def failed(request_id: str, error: ServingError) -> messages.StreamReply:
@@ -63,10 +79,26 @@ def model(status: ModelStatus) -> messages.Model:
     )
 
 
-def _detection(found: Detection) -> messages.Detection:
+def _detection(found: Detection, mask_format: MaskFormat) -> messages.Detection:
     return messages.Detection(
-        label=found.label, label_id=found.label_id, score=found.score, bbox=found.bbox or ()
+        label=found.label,
+        label_id=found.label_id,
+        score=found.score,
+        bbox=found.bbox or (),
+        phrase=found.phrase or "",
+        mask=None if found.mask is None else _mask(found.mask, mask_format),
     )
+
+
+def _mask(mask: Mask, mask_format: MaskFormat) -> messages.Mask:
+    if mask_format == "png":
+        return messages.Mask(height=mask.height, width=mask.width, png=masks.png(mask))
+    counts = masks.coco_counts(mask.counts)
+    return messages.Mask(height=mask.height, width=mask.width, counts=counts)
+
+
+def _tensor(array: NDArray[Any]) -> messages.TensorValue:
+    return messages.TensorValue(shape=array.shape, data=array.astype(np.float64).ravel().tolist())
 
 
 def _version(status: VersionStatus) -> messages.ModelVersion:
@@ -113,9 +145,9 @@ class Predictor:
         """One picture."""
         state = context.current.get()
         request_id, name = _ids(request, state.request_id)
-        answer = await self._ask(request, request_id, state.deadline)
+        answer, mask_format = await self._ask(request, request_id, state.deadline)
         tell_version(call, answer.version)
-        return response(name, answer)
+        return response(name, answer, mask_format)
 
     async def predict_stream(self, requests: Messages, call: Call) -> None:
         """A camera's pictures, answered in their order.
@@ -128,8 +160,7 @@ class Predictor:
                 return self._unheld(request)
             request_id, name = _ids(request, context.request_id(None))
             try:
-                answer = await self._ask(request, request_id, self._pictures.deadline(call))
-                return answered(name, answer)
+                return answered(name, *await self._ask(request, request_id, self._pictures.deadline(call)))
             except Exception as error:  # noqa: BLE001 - it belongs to this picture, the stream goes on
                 return failed(name, meaning(error, request_id))
 
@@ -148,7 +179,9 @@ class Predictor:
             models=[model(each) for each in self._view.models()],
         )
 
-    async def _ask(self, request: messages.PredictRequest, request_id: str, deadline: float) -> Answer:
+    async def _ask(
+        self, request: messages.PredictRequest, request_id: str, deadline: float
+    ) -> tuple[Answer, MaskFormat]:
         with self._pictures.recorder.inference(request_id, request.model or None) as outcome:
             asked = _checked(request)
             outcome.answer = answer = await self._pictures.data_plane.predict(
@@ -158,10 +191,10 @@ class Predictor:
                     deadline=deadline,
                     model=asked.model,
                     version=asked.version,
-                    options=Options(asked.threshold, asked.max_detections),
+                    options=asked.options,
                 )
             )
-            return answer
+            return answer, asked.mask_format
 
 
 def _ids(request: messages.PredictRequest, otherwise: str) -> tuple[str, str]:
@@ -171,10 +204,17 @@ def _ids(request: messages.PredictRequest, otherwise: str) -> tuple[str, str]:
 
 
 def _checked(request: messages.PredictRequest) -> predict_fields.PredictFields:
-    names = [name for name in ("threshold", "max_detections") if request.HasField(name)]
-    values = {name: getattr(request, name) for name in names}
+    values = {name: getattr(request, name) for name in _OPTIONAL if request.HasField(name)}
     return predict_fields.checked(
-        request.image, {"model": request.model, "version": request.version, **values}
+        request.image,
+        {
+            "model": request.model,
+            "version": request.version,
+            "points": [[point.x, point.y, point.label] for point in request.points],
+            "boxes": [[box.x1, box.y1, box.x2, box.y2] for box in request.boxes],
+            "mask_format": request.mask_format,
+            **values,
+        },
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from api import options
 from api.http import content_encoding, image_response
 from api.http.schemas import ErrorBody, PredictBody
 from api.kserve_v1 import openapi as v1_documents
@@ -18,7 +19,7 @@ _ABOUT = (
     "made it. All errors have one shape; under /v1 and /v2 it is that of the Open Inference Protocol."
 )
 _REF = "#/components/schemas/{model}"
-_FIELDS = ("model", "version", "threshold", "max_detections")
+_FIELDS = ("model", "version", *options.NAMES)
 
 _COMPRESSED = f"It may be compressed: Content-Encoding {' or '.join(content_encoding.ACCEPTED)}."
 
@@ -46,10 +47,6 @@ class PredictFieldsBody(BaseModel):
         default=None, max_length=128, description="default: the service's default model"
     )
     version: str | None = Field(default=None, max_length=128, description="an integer n means vn")
-    threshold: float | None = Field(
-        default=None, ge=0, le=1, description="default: the model's own threshold"
-    )
-    max_detections: int | None = Field(default=100, ge=1, le=1000, description="null means 100")
 
 
 _BODIES: tuple[type[BaseModel], ...] = (
@@ -103,7 +100,7 @@ def document(generated: dict[str, Any], routes: dict[str, Any], version: str) ->
 
 def _predict(summary: str, generated: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
     """The generated operation with its request bodies and responses."""
-    fields = schemas["PredictFieldsBody"]["properties"]
+    fields = {**schemas["PredictFieldsBody"]["properties"], **options.schema()}
     return {
         "summary": summary,
         **{key: generated[key] for key in ("operationId", "description") if key in generated},

@@ -13,7 +13,7 @@ import bentoml
 from pydantic import Field
 from starlette.requests import Request
 
-from api import context, predict_fields
+from api import context, options, predict_fields
 from api.http import body, content_encoding, image_response
 from api.http.schemas import PredictBody
 from api.parts import ServiceParts
@@ -21,18 +21,22 @@ from hotswap.errors import PICTURE_FORMATS, ServingError
 
 
 class PredictArguments(NamedTuple):
-    """The arguments with which BentoML calls the API."""
+    """The argument with which BentoML calls the API."""
 
-    image: bytes
-    model: str | None
-    version: str | None
-    threshold: float | None
-    max_detections: int
+    fields: predict_fields.PredictFields
 
     @property
     def model_fields(self) -> tuple[str, ...]:
         """The names of the arguments."""
         return self._fields
+
+
+def _described(name: str) -> Any:
+    """A field of BentoML's document and generated client; `predict_fields` does the checks."""
+    return Field(default=None, description=_OPTIONS[name]["description"])
+
+
+_OPTIONS = options.schema()
 
 
 class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
@@ -46,10 +50,16 @@ class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
     version: str | None = Field(
         default=None, description="default: the serving version; an integer n means vn"
     )
-    threshold: float | None = Field(
-        default=None, ge=0, le=1, description="default: the model's own threshold"
-    )
-    max_detections: int = Field(default=100, ge=1, le=1000)
+    threshold: float | None = _described("threshold")
+    box_threshold: float | None = _described("box_threshold")
+    max_detections: int | None = _described("max_detections")
+    text_prompt: str | None = _described("text_prompt")
+    text_threshold: float | None = _described("text_threshold")
+    nms_threshold: float | None = _described("nms_threshold")
+    points: list[list[float]] | None = _described("points")
+    boxes: list[list[float]] | None = _described("boxes")
+    top_k: int | None = _described("top_k")
+    mask_format: str | None = _described("mask_format")
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> PredictArguments:  # noqa: ARG003
@@ -64,9 +74,7 @@ class PredictInput(bentoml.IODescriptor):  # type: ignore[misc]
         except ServingError as problem:
             state.problem = problem
             fields = predict_fields.PredictFields(image=b"")
-        return PredictArguments(
-            fields.image, fields.model, fields.version, fields.threshold, fields.max_detections
-        )
+        return PredictArguments(fields)
 
     @classmethod
     async def _read(cls, request: Request) -> predict_fields.PredictFields:

@@ -9,17 +9,29 @@ import orjson
 from pydantic import BaseModel, Field, StrictInt
 from starlette.responses import Response
 
-from hotswap.predictions import Answer, BaseAnswer, Prediction, timings
+from api.masks import mask_body
+from api.options import MaskFormat
+from hotswap.predictions import Answer, BaseAnswer, Detection, Prediction, timings
 from hotswap.status import ModelStatus
 
 
+class MaskBody(BaseModel):
+    """The pixels of a detection: `counts` are run lengths as COCO writes them, `png` is base64."""
+
+    size: tuple[int, int] = Field(description="[height, width] in pixels of the upright picture")
+    counts: str | None = None
+    png: str | None = None
+
+
 class DetectionBody(BaseModel):
-    """A detection; `bbox` is [x1, y1, x2, y2] in 0..1 of the upright picture, null for the whole image."""
+    """A detection. `bbox` is [x1, y1, x2, y2] in 0..1 of the upright picture, null for the whole image."""
 
     label: str
     label_id: int
     score: float
     bbox: tuple[float, float, float, float] | None
+    phrase: str | None = Field(default=None, description="the part of the text prompt that names it")
+    mask: MaskBody | None = Field(default=None, description="its pixels, where the model gives them")
 
 
 class ImageBody(BaseModel):
@@ -40,6 +52,13 @@ class TimingsBody(BaseModel):
     total: float
 
 
+class TensorBody(BaseModel):
+    """An output of the graph; `data` in row-major order."""
+
+    shape: list[int]
+    data: list[float | int | bool]
+
+
 class PredictBody(BaseModel):
     """The answer to `POST /predict`: the detections, and the model and version that made them."""
 
@@ -55,6 +74,9 @@ class PredictBody(BaseModel):
     timings_ms: TimingsBody
     embedding: list[float] = Field(
         description="the picture's vector; empty unless the task is image-embedding"
+    )
+    tensors: dict[str, TensorBody] | None = Field(
+        default=None, description="the graph's outputs, where the task is tensors"
     )
 
 
@@ -114,9 +136,9 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-def predicted(answer: Answer) -> Response:
+def predicted(answer: Answer, mask_format: MaskFormat = "rle") -> Response:
     """The response to one picture."""
-    return Response(orjson.dumps(_predict_body(answer)), 200, named(answer), "application/json")
+    return Response(orjson.dumps(_predict_body(answer, mask_format)), 200, named(answer), "application/json")
 
 
 def named(answer: BaseAnswer) -> dict[str, str]:
@@ -129,9 +151,9 @@ def named(answer: BaseAnswer) -> dict[str, str]:
     }
 
 
-def _predict_body(answer: Answer) -> dict[str, Any]:
-    result = picture(answer.predictions[0])
-    embedding = result.pop("embedding")
+def _predict_body(answer: Answer, mask_format: MaskFormat) -> dict[str, Any]:
+    result = picture(answer.predictions[0], mask_format)
+    last: dict[str, Any] = {name: result.pop(name) for name in ("embedding", "tensors") if name in result}
     return {
         "request_id": answer.request_id,
         "model": answer.model,
@@ -141,23 +163,40 @@ def _predict_body(answer: Answer) -> dict[str, Any]:
         "task": answer.task,
         **result,
         "timings_ms": timings(answer),
-        "embedding": embedding,
+        **last,
     }
 
 
-def picture(prediction: Prediction) -> dict[str, Any]:
+def picture(prediction: Prediction, mask_format: MaskFormat = "rle") -> dict[str, Any]:
     """The prediction of one picture as JSON."""
-    embedding = prediction.embedding
-    return {
-        "detections": [
-            {"label": item.label, "label_id": item.label_id, "score": item.score, "bbox": item.bbox}
-            for item in prediction.detections
-        ],
+    embedding, tensors = prediction.embedding, prediction.tensors
+    body: dict[str, Any] = {
+        "detections": [_detection(item, mask_format) for item in prediction.detections],
         "scores": prediction.scores,
         "image": {"width": prediction.width, "height": prediction.height},
         # BentoML's client rejects null for a list.
         "embedding": [] if embedding is None else embedding.tolist(),
     }
+    if tensors is not None:
+        body["tensors"] = {
+            name: {"shape": array.shape, "data": array.ravel().tolist()} for name, array in tensors.items()
+        }
+    return body
+
+
+def _detection(item: Detection, mask_format: MaskFormat) -> dict[str, Any]:
+    """One detection; `phrase` and `mask` only where the model gives them."""
+    body: dict[str, Any] = {
+        "label": item.label,
+        "label_id": item.label_id,
+        "score": item.score,
+        "bbox": item.bbox,
+    }
+    if item.phrase is not None:
+        body["phrase"] = item.phrase
+    if item.mask is not None:
+        body["mask"] = mask_body(item.mask, mask_format)
+    return body
 
 
 def model_entry(status: ModelStatus) -> ModelBody:

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from api import base64_text
+from api import options as predict_options
 from api.http import schemas
 from api.open_inference import images
 from api.open_inference.images import MOST
@@ -23,7 +24,6 @@ from hotswap.predictions import Answer, Options, Picture
 
 ROWS, COLUMN = "instances", "inputs"
 _FIELDS = (ROWS, COLUMN, "parameters", "signature_name")
-_OPTIONS = ("threshold", "max_detections")
 _B64 = "b64"
 #: Names of the picture in an instance with several fields.
 _PICTURE = ("image", "image_bytes")
@@ -41,6 +41,7 @@ class V1Request:
 
     pictures: tuple[Picture, ...]
     options: Options
+    mask_format: predict_options.MaskFormat
     columnar: bool
 
     @property
@@ -60,9 +61,11 @@ def parse(body: bytes) -> V1Request:
         raise BadRequest(f"send either {ROWS}, an array of pictures, or {COLUMN}")
     columnar = COLUMN in document
     rows = _request_column(document[COLUMN]) if columnar else document[ROWS]
+    parameters = _parameters(document.get("parameters"))
     return V1Request(
         pictures=_pictures(COLUMN if columnar else ROWS, rows),
-        options=_options(document.get("parameters")),
+        options=predict_options.options(parameters),
+        mask_format=predict_options.mask_format(parameters),
         columnar=columnar,
     )
 
@@ -85,13 +88,13 @@ def _check_known(where: str, fields: Mapping[str, object], allowed: tuple[str, .
             raise BadRequest(f"unknown field {name[:64]!r} of {where}; allowed are {', '.join(allowed)}")
 
 
-def _options(parameters: object) -> Options:
+def _parameters(parameters: object) -> dict[str, object]:
     if parameters is None:
-        return Options()
+        return {}
     if not isinstance(parameters, dict):
         raise BadRequest("parameters: must be an object")
-    _check_known("parameters", parameters, _OPTIONS)
-    return images.options(parameters)
+    _check_known("parameters", parameters, predict_options.NAMES)
+    return parameters
 
 
 def _request_column(value: object) -> object:
@@ -138,7 +141,7 @@ def _alone(name: str, fields: dict[str, object]) -> object:
         if other != name:
             raise BadRequest(
                 f"unknown field {other[:64]!r}: an instance has one field, its picture; send "
-                f"{' and '.join(_OPTIONS)} in parameters, beside instances"
+                f"options such as threshold in parameters, beside instances"
             )
     return fields[name]
 
@@ -150,9 +153,9 @@ _ENDED = "END"
 _DETECTION, _VALUE = 160, 12
 
 
-def predicted(answer: Answer, *, columnar: bool) -> bytes:
+def predicted(answer: Answer, *, columnar: bool, mask_format: predict_options.MaskFormat = "rle") -> bytes:
     """The body: one object per picture, or the outputs of the Open Inference Protocol as a column."""
-    content = {"outputs": _column(answer)} if columnar else {"predictions": _rows(answer)}
+    content = {"outputs": _column(answer)} if columnar else {"predictions": _rows(answer, mask_format)}
     document = {**content, "model_name": answer.model, "model_version": answer.version}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -161,11 +164,13 @@ def weight(answer: Answer) -> int:
     """The approximate bytes of the body."""
     detections = sum(len(item.detections) for item in answer.predictions)
     values = sum(item.embedding.size for item in answer.predictions if item.embedding is not None)
-    return detections * _DETECTION + values * _VALUE
+    values += sum(array.size for item in answer.predictions for array in (item.tensors or {}).values())
+    runs = sum(len(each.mask.counts) for item in answer.predictions for each in item.detections if each.mask)
+    return detections * _DETECTION + (values + runs) * _VALUE
 
 
-def _rows(answer: Answer) -> list[dict[str, Any]]:
-    return [schemas.picture(item) for item in answer.predictions]
+def _rows(answer: Answer, mask_format: predict_options.MaskFormat) -> list[dict[str, Any]]:
+    return [schemas.picture(item, mask_format) for item in answer.predictions]
 
 
 def _column(answer: Answer) -> Any:

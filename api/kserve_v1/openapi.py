@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from api import options
 from api.open_inference.images import MOST
 from hotswap.errors import PICTURE_FORMATS
 
@@ -57,10 +58,7 @@ def schemas() -> dict[str, Any]:
                 "inputs": {"description": "the pictures as a column: an array, or an object with one array"},
                 "parameters": {
                     "type": ["object", "null"],
-                    "properties": {
-                        "threshold": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-                        "max_detections": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
-                    },
+                    "properties": options.schema(),
                     "additionalProperties": False,
                 },
                 "signature_name": {"type": ["string", "null"]},

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
-from api import base64_text, predict_fields
+from api import base64_text
+from api import options as predict_options
+from api.masks import mask_body
 from api.open_inference.types import BYTES, Parameters, Tensor
 from hotswap.errors import PICTURE_FORMATS, BadRequest, place_of_image
 from hotswap.predictions import Detection, Options, Picture, Prediction
@@ -22,11 +24,21 @@ INPUT = "image"
 MOST = 32
 _NO_BOX = (0.0, 0.0, 1.0, 1.0)
 
-#: The output tensors by the model's task.
+_LABELS = ("scores", "label_ids", "labels")
+_BOXES = ("num_detections", "boxes", *_LABELS)
+#: The task whose outputs are those of the graph.
+TENSORS = "tensors"
+#: The output tensors by the model's task; `tensors` has those of its graph.
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
-    "object-detection": ("num_detections", "boxes", "scores", "label_ids", "labels"),
-    "image-classification": ("scores", "label_ids", "labels"),
+    "object-detection": _BOXES,
+    "open-vocabulary-detection": (*_BOXES, "phrases"),
+    "image-classification": _LABELS,
+    "zero-shot-classification": _LABELS,
     "image-embedding": ("embedding",),
+    "semantic-segmentation": (*_BOXES, "masks"),
+    "instance-segmentation": (*_BOXES, "masks"),
+    "prompted-segmentation": (*_BOXES, "masks"),
+    TENSORS: (),
 }
 
 
@@ -67,15 +79,18 @@ def plain(tensor: Tensor) -> Tensor:
 
 
 def options(parameters: Parameters) -> Options:
-    """The options `threshold` and `max_detections`, checked as in `/predict`."""
-    named = {name: parameters.get(name) for name in ("threshold", "max_detections")}
-    checked = predict_fields.checked(b"checked elsewhere", named)
-    return Options(checked.threshold, checked.max_detections)
+    """The options among the parameters, checked as in `/predict`; others are not ours to refuse."""
+    return predict_options.options(parameters)
 
 
 def check_names(names: Sequence[str], task: str | None = None) -> None:
     """Raise `BadRequest` for an output that the task (None: any task) does not have."""
-    offered = OUTPUTS[task] if task else tuple(dict.fromkeys(chain.from_iterable(OUTPUTS.values())))
+    if task is None or task == TENSORS:  # whose outputs are known when it has answered
+        return
+    _check_names(names, OUTPUTS[task])
+
+
+def _check_names(names: Sequence[str], offered: Sequence[str]) -> None:
     for name in names:
         if name not in offered:
             raise BadRequest(f"outputs: there is no output {name[:64]!r}; pictures have {', '.join(offered)}")
@@ -83,8 +98,20 @@ def check_names(names: Sequence[str], task: str | None = None) -> None:
 
 def answer(task: str, predictions: Sequence[Prediction], names: Sequence[str]) -> tuple[Tensor, ...]:
     """The output tensors for N pictures, in the requested order. Raises `BadRequest` for an unknown name."""
+    if task == TENSORS:
+        return _graph_outputs(predictions, names)
     check_names(names, task)
     return tuple(_MAKE[name](predictions) for name in names or OUTPUTS[task])
+
+
+def _graph_outputs(predictions: Sequence[Prediction], names: Sequence[str]) -> tuple[Tensor, ...]:
+    """The outputs of the graph, with one row per picture."""
+    offered = tuple(predictions[0].tensors or ())
+    _check_names(names, offered)
+    return tuple(
+        Tensor.of(name, np.stack([cast(Mapping[str, Any], item.tensors)[name] for item in predictions]))
+        for name in names or offered
+    )
 
 
 def _rows(predictions: Sequence[Prediction]) -> tuple[int, int]:
@@ -122,12 +149,29 @@ def _label_ids(predictions: Sequence[Prediction]) -> Tensor:
 
 
 def _labels(predictions: Sequence[Prediction]) -> Tensor:
+    return _texts("labels", predictions, lambda detection: detection.label.encode())
+
+
+def _phrases(predictions: Sequence[Prediction]) -> Tensor:
+    return _texts("phrases", predictions, lambda detection: (detection.phrase or "").encode())
+
+
+def _masks(predictions: Sequence[Prediction]) -> Tensor:
+    """Masks as JSON texts of COCO's run lengths."""
+    return _texts(
+        "masks",
+        predictions,
+        lambda detection: b"" if detection.mask is None else orjson.dumps(mask_body(detection.mask, "rle")),
+    )
+
+
+def _texts(name: str, predictions: Sequence[Prediction], value: Callable[[Detection], bytes]) -> Tensor:
     rows, most = _rows(predictions)
-    labels: list[bytes] = []
+    texts: list[bytes] = []
     for item in predictions:
-        labels += [detection.label.encode() for detection in item.detections]
-        labels += [b""] * (most - len(item.detections))
-    return Tensor("labels", BYTES, (rows, most), labels)
+        texts += [value(detection) for detection in item.detections]
+        texts += [b""] * (most - len(item.detections))
+    return Tensor(name, BYTES, (rows, most), texts)
 
 
 def _embedding(predictions: Sequence[Prediction]) -> Tensor:
@@ -140,5 +184,7 @@ _MAKE: Mapping[str, Callable[[Sequence[Prediction]], Tensor]] = {
     "scores": _scores,
     "label_ids": _label_ids,
     "labels": _labels,
+    "phrases": _phrases,
+    "masks": _masks,
     "embedding": _embedding,
 }

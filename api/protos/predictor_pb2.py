@@ -25,35 +25,47 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61pi/protos/predictor.proto\x12\nokawari.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x01\n\x0ePredictRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0emax_detections\x18\x06 \x01(\x05H\x01\x88\x01\x01\x42\x0c\n\n_thresholdB\x11\n\x0f_max_detections\"\xa2\x02\n\x0fPredictResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12\x0c\n\x04task\x18\x06 \x01(\t\x12)\n\ndetections\x18\x07 \x03(\x0b\x32\x15.okawari.v1.Detection\x12\x0e\n\x06scores\x18\x08 \x03(\x01\x12$\n\x05image\x18\t \x01(\x0b\x32\x15.okawari.v1.ImageSize\x12)\n\ntimings_ms\x18\n \x01(\x0b\x32\x15.okawari.v1.TimingsMs\x12\x11\n\tembedding\x18\x0b \x03(\x02\"I\n\tDetection\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08label_id\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x0c\n\x04\x62\x62ox\x18\x04 \x03(\x01\"*\n\tImageSize\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"u\n\tTimingsMs\x12\r\n\x05queue\x18\x01 \x01(\x01\x12\x0e\n\x06\x64\x65\x63ode\x18\x02 \x01(\x01\x12\x12\n\npreprocess\x18\x03 \x01(\x01\x12\x11\n\tinference\x18\x04 \x01(\x01\x12\x13\n\x0bpostprocess\x18\x05 \x01(\x01\x12\r\n\x05total\x18\x06 \x01(\x01\"\x7f\n\x0bStreamReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1b.okawari.v1.PredictResponseH\x00\x12\"\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x11.okawari.v1.ErrorH\x00\x42\t\n\x07outcome\"&\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x13\n\x11ListModelsRequest\"Y\n\x12ListModelsResponse\x12\x14\n\x07\x64\x65\x66\x61ult\x18\x01 \x01(\tH\x00\x88\x01\x01\x12!\n\x06models\x18\x02 \x03(\x0b\x32\x11.okawari.v1.ModelB\n\n\x08_default\"\xdd\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06target\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07serving\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x17\n\ngeneration\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x13\n\x06reason\x18\x06 \x01(\tH\x03\x88\x01\x01\x12*\n\x08versions\x18\x07 \x03(\x0b\x32\x18.okawari.v1.ModelVersionB\t\n\x07_targetB\n\n\x08_servingB\r\n\x0b_generationB\t\n\x07_reason\"\xaf\x01\n\x0cModelVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x06\x64igest\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05state\x18\x03 \x01(\t\x12\x13\n\x06reason\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12+\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_digestB\t\n\x07_reason2\xe6\x01\n\tPredictor\x12\x42\n\x07Predict\x12\x1a.okawari.v1.PredictRequest\x1a\x1b.okawari.v1.PredictResponse\x12H\n\rPredictStream\x12\x1a.okawari.v1.PredictRequest\x1a\x17.okawari.v1.StreamReply(\x01\x30\x01\x12K\n\nListModels\x12\x1d.okawari.v1.ListModelsRequest\x1a\x1e.okawari.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61pi/protos/predictor.proto\x12\nokawari.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x03\n\x0ePredictRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0emax_detections\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0btext_prompt\x18\x07 \x01(\tH\x02\x88\x01\x01\x12\x1b\n\x0etext_threshold\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12\x1a\n\rnms_threshold\x18\t \x01(\x01H\x04\x88\x01\x01\x12!\n\x06points\x18\n \x03(\x0b\x32\x11.okawari.v1.Point\x12\x1e\n\x05\x62oxes\x18\x0b \x03(\x0b\x32\x0f.okawari.v1.Box\x12\x12\n\x05top_k\x18\x0c \x01(\x05H\x05\x88\x01\x01\x12\x13\n\x0bmask_format\x18\r \x01(\t\x12\x1a\n\rbox_threshold\x18\x0e \x01(\x01H\x06\x88\x01\x01\x42\x0c\n\n_thresholdB\x11\n\x0f_max_detectionsB\x0e\n\x0c_text_promptB\x11\n\x0f_text_thresholdB\x10\n\x0e_nms_thresholdB\x08\n\x06_top_kB\x10\n\x0e_box_threshold\",\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\x12\r\n\x05label\x18\x03 \x01(\x05\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x01\x12\n\n\x02y1\x18\x02 \x01(\x01\x12\n\n\x02x2\x18\x03 \x01(\x01\x12\n\n\x02y2\x18\x04 \x01(\x01\"\xa6\x03\n\x0fPredictResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12\x0c\n\x04task\x18\x06 \x01(\t\x12)\n\ndetections\x18\x07 \x03(\x0b\x32\x15.okawari.v1.Detection\x12\x0e\n\x06scores\x18\x08 \x03(\x01\x12$\n\x05image\x18\t \x01(\x0b\x32\x15.okawari.v1.ImageSize\x12)\n\ntimings_ms\x18\n \x01(\x0b\x32\x15.okawari.v1.TimingsMs\x12\x11\n\tembedding\x18\x0b \x03(\x02\x12\x39\n\x07tensors\x18\x0c \x03(\x0b\x32(.okawari.v1.PredictResponse.TensorsEntry\x1aG\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.okawari.v1.TensorValue:\x02\x38\x01\"*\n\x0bTensorValue\x12\r\n\x05shape\x18\x01 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x03(\x01\"y\n\tDetection\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08label_id\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x0c\n\x04\x62\x62ox\x18\x04 \x03(\x01\x12\x0e\n\x06phrase\x18\x05 \x01(\t\x12\x1e\n\x04mask\x18\x06 \x01(\x0b\x32\x10.okawari.v1.Mask\"P\n\x04Mask\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x10\n\x06\x63ounts\x18\x03 \x01(\tH\x00\x12\r\n\x03png\x18\x04 \x01(\x0cH\x00\x42\x08\n\x06pixels\"*\n\tImageSize\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"u\n\tTimingsMs\x12\r\n\x05queue\x18\x01 \x01(\x01\x12\x0e\n\x06\x64\x65\x63ode\x18\x02 \x01(\x01\x12\x12\n\npreprocess\x18\x03 \x01(\x01\x12\x11\n\tinference\x18\x04 \x01(\x01\x12\x13\n\x0bpostprocess\x18\x05 \x01(\x01\x12\r\n\x05total\x18\x06 \x01(\x01\"\x7f\n\x0bStreamReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1b.okawari.v1.PredictResponseH\x00\x12\"\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x11.okawari.v1.ErrorH\x00\x42\t\n\x07outcome\"&\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x13\n\x11ListModelsRequest\"Y\n\x12ListModelsResponse\x12\x14\n\x07\x64\x65\x66\x61ult\x18\x01 \x01(\tH\x00\x88\x01\x01\x12!\n\x06models\x18\x02 \x03(\x0b\x32\x11.okawari.v1.ModelB\n\n\x08_default\"\xdd\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06target\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07serving\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x17\n\ngeneration\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x13\n\x06reason\x18\x06 \x01(\tH\x03\x88\x01\x01\x12*\n\x08versions\x18\x07 \x03(\x0b\x32\x18.okawari.v1.ModelVersionB\t\n\x07_targetB\n\n\x08_servingB\r\n\x0b_generationB\t\n\x07_reason\"\xaf\x01\n\x0cModelVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x06\x64igest\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05state\x18\x03 \x01(\t\x12\x13\n\x06reason\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12+\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_digestB\t\n\x07_reason2\xe6\x01\n\tPredictor\x12\x42\n\x07Predict\x12\x1a.okawari.v1.PredictRequest\x1a\x1b.okawari.v1.PredictResponse\x12H\n\rPredictStream\x12\x1a.okawari.v1.PredictRequest\x1a\x17.okawari.v1.StreamReply(\x01\x30\x01\x12K\n\nListModels\x12\x1d.okawari.v1.ListModelsRequest\x1a\x1e.okawari.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'api.protos.predictor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PREDICTRESPONSE_TENSORSENTRY']._loaded_options = None
+  _globals['_PREDICTRESPONSE_TENSORSENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTREQUEST']._serialized_start=76
-  _globals['_PREDICTREQUEST']._serialized_end=245
-  _globals['_PREDICTRESPONSE']._serialized_start=248
-  _globals['_PREDICTRESPONSE']._serialized_end=538
-  _globals['_DETECTION']._serialized_start=540
-  _globals['_DETECTION']._serialized_end=613
-  _globals['_IMAGESIZE']._serialized_start=615
-  _globals['_IMAGESIZE']._serialized_end=657
-  _globals['_TIMINGSMS']._serialized_start=659
-  _globals['_TIMINGSMS']._serialized_end=776
-  _globals['_STREAMREPLY']._serialized_start=778
-  _globals['_STREAMREPLY']._serialized_end=905
-  _globals['_ERROR']._serialized_start=907
-  _globals['_ERROR']._serialized_end=945
-  _globals['_LISTMODELSREQUEST']._serialized_start=947
-  _globals['_LISTMODELSREQUEST']._serialized_end=966
-  _globals['_LISTMODELSRESPONSE']._serialized_start=968
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1057
-  _globals['_MODEL']._serialized_start=1060
-  _globals['_MODEL']._serialized_end=1281
-  _globals['_MODELVERSION']._serialized_start=1284
-  _globals['_MODELVERSION']._serialized_end=1459
-  _globals['_PREDICTOR']._serialized_start=1462
-  _globals['_PREDICTOR']._serialized_end=1692
+  _globals['_PREDICTREQUEST']._serialized_end=545
+  _globals['_POINT']._serialized_start=547
+  _globals['_POINT']._serialized_end=591
+  _globals['_BOX']._serialized_start=593
+  _globals['_BOX']._serialized_end=646
+  _globals['_PREDICTRESPONSE']._serialized_start=649
+  _globals['_PREDICTRESPONSE']._serialized_end=1071
+  _globals['_PREDICTRESPONSE_TENSORSENTRY']._serialized_start=1000
+  _globals['_PREDICTRESPONSE_TENSORSENTRY']._serialized_end=1071
+  _globals['_TENSORVALUE']._serialized_start=1073
+  _globals['_TENSORVALUE']._serialized_end=1115
+  _globals['_DETECTION']._serialized_start=1117
+  _globals['_DETECTION']._serialized_end=1238
+  _globals['_MASK']._serialized_start=1240
+  _globals['_MASK']._serialized_end=1320
+  _globals['_IMAGESIZE']._serialized_start=1322
+  _globals['_IMAGESIZE']._serialized_end=1364
+  _globals['_TIMINGSMS']._serialized_start=1366
+  _globals['_TIMINGSMS']._serialized_end=1483
+  _globals['_STREAMREPLY']._serialized_start=1485
+  _globals['_STREAMREPLY']._serialized_end=1612
+  _globals['_ERROR']._serialized_start=1614
+  _globals['_ERROR']._serialized_end=1652
+  _globals['_LISTMODELSREQUEST']._serialized_start=1654
+  _globals['_LISTMODELSREQUEST']._serialized_end=1673
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1675
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1764
+  _globals['_MODEL']._serialized_start=1767
+  _globals['_MODEL']._serialized_end=1988
+  _globals['_MODELVERSION']._serialized_start=1991
+  _globals['_MODELVERSION']._serialized_end=2166
+  _globals['_PREDICTOR']._serialized_start=2169
+  _globals['_PREDICTOR']._serialized_end=2399
 # @@protoc_insertion_point(module_scope)

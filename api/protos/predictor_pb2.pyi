@@ -10,23 +10,68 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PredictRequest(_message.Message):
-    __slots__ = ("request_id", "image", "model", "version", "threshold", "max_detections")
+    __slots__ = ("request_id", "image", "model", "version", "threshold", "max_detections", "text_prompt", "text_threshold", "nms_threshold", "points", "boxes", "top_k", "mask_format", "box_threshold")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     MAX_DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    NMS_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    BOXES_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    MASK_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    BOX_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     image: bytes
     model: str
     version: str
     threshold: float
     max_detections: int
-    def __init__(self, request_id: _Optional[str] = ..., image: _Optional[bytes] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., threshold: _Optional[float] = ..., max_detections: _Optional[int] = ...) -> None: ...
+    text_prompt: str
+    text_threshold: float
+    nms_threshold: float
+    points: _containers.RepeatedCompositeFieldContainer[Point]
+    boxes: _containers.RepeatedCompositeFieldContainer[Box]
+    top_k: int
+    mask_format: str
+    box_threshold: float
+    def __init__(self, request_id: _Optional[str] = ..., image: _Optional[bytes] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., text_prompt: _Optional[str] = ..., text_threshold: _Optional[float] = ..., nms_threshold: _Optional[float] = ..., points: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., boxes: _Optional[_Iterable[_Union[Box, _Mapping]]] = ..., top_k: _Optional[int] = ..., mask_format: _Optional[str] = ..., box_threshold: _Optional[float] = ...) -> None: ...
+
+class Point(_message.Message):
+    __slots__ = ("x", "y", "label")
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    x: float
+    y: float
+    label: int
+    def __init__(self, x: _Optional[float] = ..., y: _Optional[float] = ..., label: _Optional[int] = ...) -> None: ...
+
+class Box(_message.Message):
+    __slots__ = ("x1", "y1", "x2", "y2")
+    X1_FIELD_NUMBER: _ClassVar[int]
+    Y1_FIELD_NUMBER: _ClassVar[int]
+    X2_FIELD_NUMBER: _ClassVar[int]
+    Y2_FIELD_NUMBER: _ClassVar[int]
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    def __init__(self, x1: _Optional[float] = ..., y1: _Optional[float] = ..., x2: _Optional[float] = ..., y2: _Optional[float] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
-    __slots__ = ("request_id", "model", "model_version", "model_digest", "generation", "task", "detections", "scores", "image", "timings_ms", "embedding")
+    __slots__ = ("request_id", "model", "model_version", "model_digest", "generation", "task", "detections", "scores", "image", "timings_ms", "embedding", "tensors")
+    class TensorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: TensorValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[TensorValue, _Mapping]] = ...) -> None: ...
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +83,7 @@ class PredictResponse(_message.Message):
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     model_version: str
@@ -49,19 +95,44 @@ class PredictResponse(_message.Message):
     image: ImageSize
     timings_ms: TimingsMs
     embedding: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_version: _Optional[str] = ..., model_digest: _Optional[str] = ..., generation: _Optional[int] = ..., task: _Optional[str] = ..., detections: _Optional[_Iterable[_Union[Detection, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings_ms: _Optional[_Union[TimingsMs, _Mapping]] = ..., embedding: _Optional[_Iterable[float]] = ...) -> None: ...
+    tensors: _containers.MessageMap[str, TensorValue]
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_version: _Optional[str] = ..., model_digest: _Optional[str] = ..., generation: _Optional[int] = ..., task: _Optional[str] = ..., detections: _Optional[_Iterable[_Union[Detection, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings_ms: _Optional[_Union[TimingsMs, _Mapping]] = ..., embedding: _Optional[_Iterable[float]] = ..., tensors: _Optional[_Mapping[str, TensorValue]] = ...) -> None: ...
+
+class TensorValue(_message.Message):
+    __slots__ = ("shape", "data")
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    data: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, shape: _Optional[_Iterable[int]] = ..., data: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Detection(_message.Message):
-    __slots__ = ("label", "label_id", "score", "bbox")
+    __slots__ = ("label", "label_id", "score", "bbox", "phrase", "mask")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     BBOX_FIELD_NUMBER: _ClassVar[int]
+    PHRASE_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
     label: str
     label_id: int
     score: float
     bbox: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, label: _Optional[str] = ..., label_id: _Optional[int] = ..., score: _Optional[float] = ..., bbox: _Optional[_Iterable[float]] = ...) -> None: ...
+    phrase: str
+    mask: Mask
+    def __init__(self, label: _Optional[str] = ..., label_id: _Optional[int] = ..., score: _Optional[float] = ..., bbox: _Optional[_Iterable[float]] = ..., phrase: _Optional[str] = ..., mask: _Optional[_Union[Mask, _Mapping]] = ...) -> None: ...
+
+class Mask(_message.Message):
+    __slots__ = ("height", "width", "counts", "png")
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    PNG_FIELD_NUMBER: _ClassVar[int]
+    height: int
+    width: int
+    counts: str
+    png: bytes
+    def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., counts: _Optional[str] = ..., png: _Optional[bytes] = ...) -> None: ...
 
 class ImageSize(_message.Message):
     __slots__ = ("width", "height")

@@ -157,7 +157,7 @@ def _tags(prediction: Prediction, boxed: Sequence[tuple[Detection, Area]], sizes
 
 def _is_other(prediction: Prediction) -> bool:
     """Whether the prediction is of another kind than detections, which is not drawn."""
-    return prediction.embedding is not None or prediction.masks is not None
+    return prediction.embedding is not None or prediction.tensors is not None
 
 
 def _write(canvas: ImageDraw.ImageDraw, tag: Tag, sizes: Sizes) -> None:

@@ -1,10 +1,11 @@
-"""The base of model families: a family turns outputs into detections and checks its parameters."""
+"""The base of model families: a family turns outputs into detections, and options into further inputs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.text import explain
-from hotswap.errors import ModelFailed, VersionFailed
-from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig
+from hotswap.errors import BadRequest, ModelFailed, VersionFailed
+from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig, Thresholds
 from hotswap.predictions import Detection, Options
 from runners.geometry import Geometry
 
@@ -32,10 +33,11 @@ P = TypeVar("P", bound=Parameters)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The result for one picture: detections by descending score, or a vector [D]."""
+    """The result for one picture: detections by descending score, a vector [D], or tensors by name."""
 
     detections: tuple[Detection, ...] = ()
     embedding: NDArray[np.float32] | None = None
+    tensors: Outputs | None = None
 
 
 class Family(ABC, Generic[P]):
@@ -46,6 +48,16 @@ class Family(ABC, Generic[P]):
     schema: ClassVar[type[Parameters]]
     #: Whether the results have labels, which the config must list.
     labelled: ClassVar[bool] = True
+    #: Whether the family reads a text prompt, for which the config must name a tokenizer.
+    tokenized: ClassVar[bool] = False
+    #: The options that the family takes, of `FAMILY_OPTIONS`.
+    takes: ClassVar[tuple[str, ...]] = ()
+    #: Inputs of graphs that the family feeds, where a graph has them; the picture's is none of them.
+    fed: ClassVar[tuple[str, ...]] = ()
+    #: What counts as found, where the config does not say: the least score, and the overlap for suppression.
+    usual_thresholds: ClassVar[Thresholds] = Thresholds()
+    #: Outputs in which -inf means "none".
+    unbounded: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ModelConfig) -> None:
         """Raise `BadManifest`, naming field, value and what is allowed, if the config does not fit."""
@@ -55,6 +67,10 @@ class Family(ABC, Generic[P]):
             )
         if self.labelled and not config.labels:
             raise BadManifest(f"{CONFIG_FILE}: labels: family {self.name!r} needs at least one, found none")
+        if self.tokenized and config.tokenizer is None:
+            raise BadManifest(
+                f"{CONFIG_FILE}: tokenizer: family {self.name!r} needs one; name the model's tokenizer.json"
+            )
         self.config = config
         self.parameters = cast(P, _parse(self.schema, config))
 
@@ -71,6 +87,24 @@ class Family(ABC, Generic[P]):
             )
         return tuple(chosen)
 
+    def prepare(self, folder: Path) -> None:
+        """Read the version's own files, such as a tokenizer. Raises `VersionFailed`. Default: none."""
+
+    def check_options(self) -> Options:
+        """The options of warm-up and self-check; the lowest threshold exercises the suppression, too."""
+        return Options(threshold=0.0)
+
+    def accept(self, options: Options) -> None:
+        """Raise `BadRequest` for an option that the family does not take, or one that it needs."""
+        for name in options.named:
+            if name not in self.takes:
+                taken = ", ".join((*self.takes, "threshold", "max_detections"))
+                raise BadRequest(f"{name}: family {self.name!r} takes no such option; it takes {taken}")
+
+    def feed(self, placed: Sequence[Geometry], options: Options) -> Outputs:  # noqa: ARG002
+        """The inputs `fed` for a batch of `placed` pictures, each with the batch as its first side."""
+        return {}
+
     @abstractmethod
     def check(self, outputs: Outputs) -> None:
         """Raise `ModelFailed` unless the outputs have the family's shapes."""
@@ -81,7 +115,16 @@ class Family(ABC, Generic[P]):
 
     def threshold(self, options: Options) -> float:
         """The request's score threshold; by default the model's."""
-        return self.config.thresholds.score if options.threshold is None else options.threshold
+        return self._or_usual("score") if options.threshold is None else options.threshold
+
+    def nms_iou(self, options: Options) -> float:
+        """The request's overlap of two boxes from which the weaker is dropped; by default the model's."""
+        return self._or_usual("nms_iou") if options.nms_threshold is None else options.nms_threshold
+
+    def _or_usual(self, name: str) -> float:
+        declared = self.config.thresholds
+        value: float = getattr(declared if name in declared.model_fields_set else self.usual_thresholds, name)
+        return value
 
 
 def only(outputs: Outputs) -> NDArray[Any]:

@@ -33,6 +33,7 @@ class Classifier(Family[ClassifierParameters]):
     name = "classifier"
     task = "image-classification"
     schema = ClassifierParameters
+    takes = ("top_k",)
 
     def reads(self, available: Sequence[str]) -> tuple[str, ...]:
         """The output in `output.parameters.scores`; by default see `Family.reads`."""
@@ -55,7 +56,7 @@ class Classifier(Family[ClassifierParameters]):
         """See `Family.find`."""
         scores = self._scores(only(outputs).ravel().astype(np.float64))
         order = np.argsort(-scores, kind="stable")
-        best = order[: min(self.parameters.top_k, options.max_detections)]
+        best = order[: min(options.top_k or self.parameters.top_k, options.max_detections)]
         least = self.threshold(options)
         return Found(tuple(self._label(i, scores) for i in best.tolist() if scores[i] >= least))
 

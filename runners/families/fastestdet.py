@@ -35,6 +35,7 @@ class FastestDet(Family[FastestDetParameters]):
     name = "fastestdet"
     task = "object-detection"
     schema = FastestDetParameters
+    takes = ("nms_threshold",)
 
     def check(self, outputs: Outputs) -> None:
         """See `Family.check`."""
@@ -57,7 +58,7 @@ class FastestDet(Family[FastestDetParameters]):
                 label_ids[hits],
                 labels=self.config.labels,
                 geometry=geometry,
-                nms_iou=self.config.thresholds.nms_iou,
+                nms_iou=self.nms_iou(options),
                 limit=options.max_detections,
             )
         )

@@ -11,6 +11,7 @@ from runners.families.classifier import Classifier
 from runners.families.embedder import Embedder
 from runners.families.exposure import Exposure
 from runners.families.fastestdet import FastestDet
+from runners.families.grounding_dino import GroundingDino
 from runners.families.nanodet import NanoDet
 from runners.families.shapes import Shapes
 from runners.families.ultraface import UltraFace
@@ -21,11 +22,16 @@ FAMILIES: Mapping[str, type[Family[Any]]] = {
     "embedder": Embedder,
     "exposure": Exposure,
     "fastestdet": FastestDet,
+    "grounding-dino": GroundingDino,
     "nanodet": NanoDet,
     "shapes": Shapes,
     "ultraface": UltraFace,
     "yolox": YoloX,
 }
+
+
+#: Inputs of graphs that some family feeds, beside the picture's.
+FED = tuple(dict.fromkeys(name for family in FAMILIES.values() for name in family.fed))
 
 
 def family_of(config: ModelConfig) -> Family[Any]:

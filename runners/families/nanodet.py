@@ -36,6 +36,7 @@ class NanoDet(NamedOutputs[NanoDetParameters]):
     name = "nanodet"
     task = "object-detection"
     schema = NanoDetParameters
+    takes = ("nms_threshold",)
     usual = tuple(f"{kind}_pred_stride_{stride}" for kind in ("cls", "dis") for stride in _STRIDES)
 
     def __init__(self, config: ModelConfig) -> None:
@@ -74,7 +75,7 @@ class NanoDet(NamedOutputs[NanoDetParameters]):
                 label_ids,
                 labels=self.config.labels,
                 geometry=geometry,
-                nms_iou=self.config.thresholds.nms_iou,
+                nms_iou=self.nms_iou(options),
                 limit=options.max_detections,
             )
         )

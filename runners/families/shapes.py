@@ -33,6 +33,7 @@ class Shapes(Family[ShapesParameters]):
     name = "shapes"
     task = "object-detection"
     schema = ShapesParameters
+    takes = ("nms_threshold",)
 
     def reads(self, available: Sequence[str]) -> tuple[str, ...]:
         """The output in `output.names`, else `predictions`, else the only one."""
@@ -62,7 +63,7 @@ class Shapes(Family[ShapesParameters]):
                 label_ids[hits],
                 labels=self.config.labels,
                 geometry=geometry,
-                nms_iou=self.config.thresholds.nms_iou,
+                nms_iou=self.nms_iou(options),
                 limit=options.max_detections,
             )
         )

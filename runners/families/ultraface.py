@@ -27,6 +27,7 @@ class UltraFace(NamedOutputs[UltraFaceParameters]):
     name = "ultraface"
     task = "object-detection"
     schema = UltraFaceParameters
+    takes = ("nms_threshold",)
     usual = ("scores", "boxes")
 
     def check(self, outputs: Outputs) -> None:
@@ -50,7 +51,7 @@ class UltraFace(NamedOutputs[UltraFaceParameters]):
                 label_ids[hits],
                 labels=self.config.labels,
                 geometry=geometry,
-                nms_iou=self.config.thresholds.nms_iou,
+                nms_iou=self.nms_iou(options),
                 limit=options.max_detections,
             )
         )

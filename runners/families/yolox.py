@@ -38,6 +38,7 @@ class YoloX(Family[YoloXParameters]):
     name = "yolox"
     task = "object-detection"
     schema = YoloXParameters
+    takes = ("nms_threshold",)
 
     def __init__(self, config: ModelConfig) -> None:
         """See `Family.__init__`."""
@@ -73,7 +74,7 @@ class YoloX(Family[YoloXParameters]):
                 label_ids[good],
                 labels=self.config.labels,
                 geometry=geometry,
-                nms_iou=self.config.thresholds.nms_iou,
+                nms_iou=self.nms_iou(options),
                 limit=options.max_detections,
             )
         )

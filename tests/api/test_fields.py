@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import UnsupportedMediaType
-from api.predict_fields import PredictFields, is_long, parse
+from api.predict_fields import NAMES, PredictFields, is_long, parse
 from hotswap.errors import BadPicture, BadRequest, ServingError
+from hotswap.predictions import Options
 from tests.e2e.sizes import SIZES
 
 _PICTURE = b"\xff\xd8picture"
@@ -39,7 +40,7 @@ def _form(**fields: str) -> PredictFields:
 
 
 def test_left_out_fields_have_their_defaults() -> None:
-    plain = PredictFields(_PICTURE, None, None, None, 100)
+    plain = PredictFields(_PICTURE, None, None, Options(None, 100))
     assert parse("image/jpeg", {}, _PICTURE) == _json() == _form() == plain
     assert _json(model=None, version=None, threshold=None, max_detections=None) == plain
     assert _form(model="", version="null", threshold="", max_detections="null") == plain
@@ -47,7 +48,7 @@ def test_left_out_fields_have_their_defaults() -> None:
 
 def test_form_values_may_be_json_as_bentomls_client_sends_them() -> None:
     read = _form(model='"m"', version='"2"', threshold="0.4", max_detections="7")
-    assert read == PredictFields(_PICTURE, "m", "2", 0.4, 7)
+    assert read == PredictFields(_PICTURE, "m", "2", Options(0.4, 7))
     assert _form(model='"').model == '"'
     assert _form(model='"a"b"').model == '"a"b"'
 
@@ -68,7 +69,7 @@ def test_a_version_may_be_a_number_in_json_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("value", [0, 1, 0.25, "0.25", "1e-3"])
 def test_thresholds(value: Any) -> None:
-    assert _json(threshold=value).threshold == float(value)
+    assert _json(threshold=value).options.threshold == float(value)
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, "nan", "inf", "1e999", True, [], {}, "0x1", "0,5"])
@@ -222,14 +223,15 @@ def test_long_text_is_long_and_a_picture_is_not() -> None:
 
 
 @settings(max_examples=SIZES.examples)
-@given(st.dictionaries(st.sampled_from(["model", "version", "threshold", "max_detections"]), _JSON))
+@given(st.dictionaries(st.sampled_from(NAMES), _JSON))
 def test_whatever_json_says_is_understood_or_refused(fields: dict[str, Any]) -> None:
     try:
         read = _json(**fields)
     except BadRequest:
         return
-    assert read.threshold is None or (math.isfinite(read.threshold) and 0 <= read.threshold <= 1)
-    assert 1 <= read.max_detections <= 1000
+    threshold = read.options.threshold
+    assert threshold is None or (math.isfinite(threshold) and 0 <= threshold <= 1)
+    assert 1 <= read.options.max_detections <= 1000
     assert read.model is None or len(read.model) <= 128
     assert read.version is None or isinstance(read.version, str)
 

@@ -31,7 +31,7 @@ def test_a_small_config_is_enough_and_the_rest_has_defaults() -> None:
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"task": "guessing"}, ["task", "'guessing'", "'object-detection', 'image-classification' or"]),
+        ({"task": "guessing"}, ["task", "'guessing'", "'object-detection'", "'image-classification'"]),
         ({"thresholds": {"score": 1.5}}, ["thresholds.score", "1.5", "less than or equal to 1"]),
         ({"input": {"width": 0, "height": 1}}, ["input.width", "found 0", "greater than or equal to 1"]),
         (

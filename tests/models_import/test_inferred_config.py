@@ -217,13 +217,29 @@ class TestInput:
             with pytest.raises(ImportRefused):
                 infer(tmp_path, outputs, picture=picture)
 
-    def test_half_precision_and_several_inputs_are_refused(self, tmp_path: Path) -> None:
-        outputs = {"out": ((1, 5), ["Softmax"])}
-        with pytest.raises(ImportRefused, match="float16"):
-            infer(tmp_path, outputs, dtype=TensorProto.FLOAT16)
-        more = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n"])
-        with pytest.raises(ImportRefused, match="2 inputs"):
-            infer(tmp_path, outputs, inputs=[more])
+    def test_half_precision_is_the_inputs_type(self, tmp_path: Path) -> None:
+        inferred = infer(tmp_path, {"out": ((1, 5), ["Softmax"])}, dtype=TensorProto.FLOAT16)
+        assert (inferred.config.input.dtype, sources(inferred)["input.dtype"]) == ("float16", "graph")
+
+    @pytest.mark.parametrize(
+        ("name", "message"), [("words", "2 inputs"), ("input_ids", "none of the families")]
+    )
+    def test_inputs_that_no_family_feeds_are_refused(self, tmp_path: Path, name: str, message: str) -> None:
+        more = helper.make_tensor_value_info(name, TensorProto.INT64, ["n"])
+        with pytest.raises(ImportRefused, match=message):
+            infer(tmp_path, {"out": ((1, 5), ["Softmax"])}, inputs=[more])
+
+    def test_a_model_with_text_needs_its_tokenizer_beside_it(self, tmp_path: Path) -> None:
+        outputs = {"logits": ((1, 9, 256), []), "pred_boxes": ((1, 9, 4), [])}
+        fed = [
+            helper.make_tensor_value_info(name, TensorProto.INT64, [1, "n"])
+            for name in ("input_ids", "token_type_ids", "attention_mask", "pixel_mask")
+        ]
+        with pytest.raises(ImportRefused, match=r"needs the model's tokenizer\.json"):
+            infer(tmp_path, outputs, inputs=fed)
+        (tmp_path / "tokenizer.json").write_text("{}")
+        config = infer(tmp_path, outputs, inputs=fed).config
+        assert (config.family, config.tokenizer) == ("grounding-dino", "tokenizer.json")
 
     def test_bytes_are_not_scaled(self, tmp_path: Path) -> None:
         outputs = {"out": ((1, 5), ["Softmax"])}

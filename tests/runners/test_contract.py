@@ -42,9 +42,9 @@ def test_what_fits_passes(tensor, changes):
         (GOOD, {"dtype": "uint8"}, ["should say input.dtype 'float32', found 'uint8'"]),
         (GOOD, {"name": "x"}, ["should say input.name 'image'", "found 'x'"]),
         (
-            GraphTensor("image", "tensor(float16)", GOOD.shape),
+            GraphTensor("image", "tensor(double)", GOOD.shape),
             {},
-            ["tensor(float16) is not supported", "float32"],
+            ["tensor(double) is not supported", "float32"],
         ),
         (GraphTensor("image", "tensor(float)", (3, 48, 64)), {}, ["4 axes"]),
         (GraphTensor("image", "tensor(float)", (1, 1, 48, 64)), {}, ["1 channels"]),
@@ -61,6 +61,13 @@ def test_the_reason_says_what_the_config_should_say(tensor, changes, words):
 def test_one_picture_is_all_that_can_be_fed():
     with pytest.raises(VersionFailed, match=r"2 inputs \(image, text\)"):
         choose_input([GOOD, GraphTensor("text", "tensor(int64)", (1, 9))], _config())
+
+
+def test_what_the_family_feeds_is_not_the_pictures_input():
+    text = GraphTensor("text", "tensor(int64)", (1, 9))
+    assert choose_input([text, GOOD], _config(), fed=("text",)) == GOOD
+    with pytest.raises(VersionFailed, match="2 inputs"):
+        choose_input([text, GOOD], _config(), fed=("words",))
 
 
 def test_outputs_are_named_as_the_graph_has_them():

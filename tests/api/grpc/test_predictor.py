@@ -48,7 +48,22 @@ async def test_the_options_of_a_request_reach_the_model(monkeypatch: pytest.Monk
         monkeypatch.setattr(runner, "predict", predict)
         await served.pictures.Predict(picture())
         await served.pictures.Predict(picture(threshold=0.0, max_detections=7))
-    assert seen == [Options(None, 100), Options(0.0, 7)]
+        await served.pictures.Predict(
+            picture(
+                box_threshold=0.25,
+                text_prompt="bird .",
+                text_threshold=0.5,
+                nms_threshold=0.75,
+                points=[{"x": 0.5, "y": 0.25, "label": 1}],
+                boxes=[{"x1": 0.0, "y1": 0.25, "x2": 0.5, "y2": 1.0}],
+                top_k=3,
+            )
+        )
+    assert seen == [
+        Options(None, 100),
+        Options(0.0, 7),
+        Options(0.25, 100, "bird .", 0.5, 0.75, ((0.5, 0.25, 1),), ((0.0, 0.25, 0.5, 1.0),), 3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,8 @@ async def test_the_options_of_a_request_reach_the_model(monkeypatch: pytest.Monk
         ({"image": b""}, "INVALID_ARGUMENT", "image:"),
         ({"threshold": 1.5}, "INVALID_ARGUMENT", "threshold:"),
         ({"threshold": float("nan")}, "INVALID_ARGUMENT", "threshold:"),
+        ({"points": [{"x": 1.5}]}, "INVALID_ARGUMENT", "points:"),
+        ({"mask_format": "gif"}, "INVALID_ARGUMENT", "mask_format:"),
         ({"max_detections": 0}, "INVALID_ARGUMENT", "max_detections:"),
         ({"max_detections": 1001}, "INVALID_ARGUMENT", "max_detections:"),
         ({"model": "x" * 200}, "INVALID_ARGUMENT", "model:"),
@@ -96,6 +113,9 @@ def test_an_answer_has_the_fields_and_values_that_it_has_over_http() -> None:
         always_print_fields_with_no_presence=True,
     )
     over_http["detections"][1]["bbox"] = []  # a list cannot be null
+    for detection in over_grpc["detections"]:
+        assert detection.pop("phrase") == ""
+    assert over_grpc.pop("tensors") == {}
     over_grpc["generation"] = int(over_grpc["generation"])  # JSON of protobuf writes 64 bits as text
     assert over_grpc == over_http
 

@@ -1,0 +1,106 @@
+"""Text prompts: phrases, and their tokens by the version's own `tokenizer.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotswap.errors import BadRequest, VersionFailed
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+#: Prompts whose tokens are kept.
+_KEPT = 64
+_LARGEST_BYTES = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The phrases of a text prompt, and its tokens.
+
+    `ids` int64 [L] are the tokens with those that begin and end a text. `phrase_of` int64 [L] gives for each
+    token the phrase that it belongs to, -1 for tokens between phrases.
+    """
+
+    text: str
+    phrases: tuple[str, ...]
+    ids: NDArray[np.int64]
+    phrase_of: NDArray[np.int64]
+
+
+def phrases_of(text: str) -> tuple[str, ...]:
+    """The phrases of a prompt such as "bird . cat .": in lower case, without spaces around and doubles."""
+    cleaned = (" ".join(phrase.split()) for phrase in text.lower().split("."))
+    return tuple(dict.fromkeys(phrase for phrase in cleaned if phrase))
+
+
+class PhraseTokenizer:
+    """Tokenizes prompts of several phrases as one text, as Grounding DINO takes them.
+
+    May be used by several threads at once.
+    """
+
+    def __init__(self, file: Path, most_tokens: int) -> None:
+        """Read a `tokenizer.json`. Raises `VersionFailed`."""
+        self._tokenizer = read_tokenizer(file)
+        self._most = most_tokens
+        self.prompt = lru_cache(_KEPT)(self._prompt)
+
+    def _prompt(self, text: str) -> Prompt:
+        """The prompt. Raises `BadRequest` for one without phrases or with too many tokens."""
+        phrases = phrases_of(text)
+        if not phrases:
+            raise BadRequest('text_prompt: it has no phrase; name what to find, such as "bird . cat ."')
+        joined = " . ".join(phrases) + " ."
+        encoding = self._tokenizer.encode(joined)
+        if len(encoding.ids) > self._most:
+            raise BadRequest(
+                f"text_prompt: its {len(phrases)} phrases have {len(encoding.ids)} tokens; at most "
+                f"{self._most} are allowed: ask for fewer at once"
+            )
+        return Prompt(joined, phrases, np.array(encoding.ids, np.int64), _phrase_of(joined, encoding))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of some tokens, without those that begin and end a text."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+
+def read_tokenizer(file: Path) -> Tokenizer:
+    """A tokenizer without truncation and padding. Raises `VersionFailed` with the reason."""
+    from tokenizers import Tokenizer  # models without text need none of it
+
+    try:
+        if file.stat().st_size > _LARGEST_BYTES:
+            raise VersionFailed(f"{file.name} is larger than the allowed {_LARGEST_BYTES} bytes")
+        tokenizer = Tokenizer.from_str(file.read_text())
+    except VersionFailed:
+        raise
+    except Exception as error:  # noqa: BLE001 - the library raises plain `Exception`
+        raise VersionFailed(f"{file.name} cannot be read as a tokenizer: {str(error)[:200]}") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _phrase_of(text: str, encoding: Encoding) -> NDArray[np.int64]:
+    """Which phrase of the joined text each token lies in: phrases end at full stops."""
+    place: list[int] = []
+    offsets: list[tuple[int, int]] = encoding.offsets
+    special: list[int] = encoding.special_tokens_mask
+    for (start, end), is_special in zip(offsets, special, strict=True):
+        between = is_special or end <= start or text[start:end] == "."
+        place.append(-1 if between else text.count(".", 0, start))
+    return np.array(place, np.int64)
+
+
+def rows(values: NDArray[Any], count: int) -> NDArray[Any]:
+    """The same row [L] for each of `count` pictures, as [count, L]."""
+    return np.ascontiguousarray(np.broadcast_to(values, (count, *values.shape)))
