@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from common.text import explain
@@ -43,6 +44,9 @@ def _inside(file: str) -> str:
 
 
 VersionPath = Annotated[str, AfterValidator(_inside)]
+ResizeMode = Literal[
+    "stretch", "letterbox", "letterbox_centre", "longest_edge", "centre_crop", "shortest_edge"
+]
 Task = Literal[
     "object-detection",
     "open-vocabulary-detection",
@@ -67,30 +71,47 @@ class _Part(BaseModel):
 class ResizeConfig(_Part):
     """How a picture of any size becomes the input's size."""
 
-    mode: Literal["stretch", "letterbox", "letterbox_centre", "centre_crop"] = Field(
+    mode: ResizeMode = Field(
         default="stretch",
         description="stretch ignores the aspect; letterbox keeps it and fills right and below, "
-        "letterbox_centre on all sides; centre_crop cuts the longer side",
+        "letterbox_centre on all sides, longest_edge as letterbox with sides rounded to the nearest pixel; "
+        "centre_crop cuts the longer side; shortest_edge makes the shorter side `edge` and cuts the centre",
+    )
+    edge: int | None = Field(
+        default=None, ge=1, le=8192, description="pixels of the shorter side, for shortest_edge"
     )
     kernel: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+
+    @model_validator(mode="after")
+    def _has_an_edge(self) -> Self:
+        if (self.edge is not None) != (self.mode == "shortest_edge"):
+            raise ValueError("edge belongs to mode shortest_edge, which needs it")
+        return self
 
 
 class InputConfig(_Part):
     """The tensor that the graph takes, and how it is made: `(pixel * scale - mean) / std`."""
 
-    name: str | None = Field(default=None, description="graph input; left out: the only one")
+    name: str | None = Field(default=None, description="graph input for pictures; left out: the only one")
     width: int = Field(ge=1, le=8192, description="pixels")
     height: int = Field(ge=1, le=8192, description="pixels")
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     colour_order: Literal["RGB", "BGR"] = "RGB"
     resize: ResizeConfig = ResizeConfig()
-    pad: Annotated[int, Field(ge=0, le=255)] = Field(
-        default=114, description="grey of the fill, before scaling"
+    pad: Annotated[int, Field(ge=0, le=255)] | Literal["zero"] = Field(
+        default=114, description="grey of the fill, before scaling; zero: 0 in the tensor"
     )
     scale: float = Field(default=1.0, gt=0, description="factor on 0..255")
     mean: Channels | None = Field(default=None, description="in the model's colour order")
     std: Channels | None = Field(default=None, description="in the model's colour order")
+
+    @model_validator(mode="after")
+    def _edge_covers(self) -> Self:
+        edge = self.resize.edge
+        if edge is not None and edge < max(self.width, self.height):
+            raise ValueError(f"resize.edge {edge} is less than the {self.width}x{self.height} to cut from it")
+        return self
 
     @field_validator("std")
     @classmethod

@@ -72,6 +72,10 @@ def known_config(family: str) -> tuple[ModelConfig, str] | None:
 
 #: Family → its usual preprocessing, where no config comes with the program.
 _USUAL: dict[str, tuple[dict[str, Any], str]] = {
+    "segmenter": (
+        {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}},
+        "as SegFormer of transformers",
+    ),
     "grounding-dino": (
         {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}},
         "as onnx-community/grounding-dino-tiny-ONNX",

@@ -280,6 +280,19 @@ def _grounding_dino(export: Export) -> Match | None:
     return Match("grounding-dino", _found("grounding-dino", why, tensors))
 
 
+def _segmenter(export: Export) -> Match | None:
+    """One map [N, C, h, w] of logits, with as many channels as the metadata have labels."""
+    tensor = _only(export, 4)
+    count = None if tensor is None else _columns(tensor.shape[1], 0)
+    if tensor is None or count is None:
+        return None
+    labels = export.metadata.value("labels")
+    if not ((labels and len(labels) == count and _words(tensor.name) & {"logits", "out"}) or export.chosen):
+        return None
+    why = f"output {text_of(tensor)}: one map per label"
+    return Match("segmenter", _found("segmenter", why, [tensor], source="metadata"), count)
+
+
 #: Family → its rule; the order is that of the evidence, the strongest first.
 RULES: Mapping[str, Rule] = {
     "exposure": _exposure,
@@ -289,6 +302,7 @@ RULES: Mapping[str, Rule] = {
     "fastestdet": _fastestdet,
     "grounding-dino": _grounding_dino,
     "yolox": _yolox,
+    "segmenter": _segmenter,
     "classifier": _classifier,
     "embedder": _embedder,
 }

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotswap.predictions import Detection
-from runners.geometry import Floats, Geometry
+from runners.geometry import Geometry
+from runners.interpolate import Floats
 
 # The overlaps are a table of candidates by candidates: the limit keeps it at a few megabytes.
 MOST_CANDIDATES = 1000

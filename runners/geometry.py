@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Mode = Literal["stretch", "letterbox", "letterbox_centre", "centre_crop"]
-Floats = NDArray[np.floating[Any]]
+from hotswap.manifest import ResizeMode
+from runners.interpolate import Floats, bilinear
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +15,22 @@ class Geometry:
     """The placement of one picture in the input.
 
     `source` is the used part of the picture, as x1, y1, x2, y2 in 0..1 of its sides; `target` is its
-    area in the input, as left, top, right, bottom in whole pixels; the rest is padding.
+    area in the input, as left, top, right, bottom in whole pixels; the rest is padding. `picture` is the
+    upright picture's own width and height in pixels.
     """
 
     source: tuple[float, float, float, float]
     target: tuple[int, int, int, int]
     width: int
     height: int
+    picture: tuple[int, int]
+
+    def inside(self, maps: Floats) -> Floats:
+        """The part of maps [K, h, w] of the whole input that shows the picture, perhaps at another size."""
+        left, top, right, bottom = self.target
+        if (right - left, bottom - top) == (self.width, self.height):
+            return maps
+        return bilinear(maps, self.height, self.width)[:, top:bottom, left:right]
 
     def restore(self, boxes: Floats) -> Floats:
         """Map boxes [K, 4] from 0..1 of the input to 0..1 of the upright picture, clipped to it."""
@@ -38,24 +45,48 @@ class Geometry:
         return restored.clip(0.0, 1.0, out=restored)
 
 
-def place(mode: Mode, picture: tuple[int, int], model: tuple[int, int]) -> Geometry:
-    """The placement of a picture of width and height `picture` in an input of width and height `model`."""
+def place(
+    mode: ResizeMode, picture: tuple[int, int], model: tuple[int, int], edge: int | None = None
+) -> Geometry:
+    """The placement of a picture of width and height `picture` in an input of width and height `model`.
+
+    `edge` is the length of the shorter side before the cut, for `shortest_edge`.
+    """
     if mode == "centre_crop":
-        return Geometry(_centre(picture, model), (0, 0, *model), *model)
+        return Geometry(_centre(picture, model), (0, 0, *model), *model, picture)
+    if edge is not None:
+        return Geometry(_cut(picture, model, edge), (0, 0, *model), *model, picture)
     whole = (0.0, 0.0, 1.0, 1.0)
     if mode == "stretch":
-        return Geometry(whole, (0, 0, *model), *model)
-    width, height = _inside(picture, model)
+        return Geometry(whole, (0, 0, *model), *model, picture)
+    width, height = _rounded(picture, model) if mode == "longest_edge" else _inside(picture, model)
     left, top = 0, 0
     if mode == "letterbox_centre":
         left, top = (model[0] - width) // 2, (model[1] - height) // 2
-    return Geometry(whole, (left, top, left + width, top + height), *model)
+    return Geometry(whole, (left, top, left + width, top + height), *model, picture)
 
 
 def _inside(picture: tuple[int, int], model: tuple[int, int]) -> tuple[int, int]:
     """The largest size with the picture's aspect ratio that fits into the input; at least one pixel."""
     ratio = min(model[0] / picture[0], model[1] / picture[1])
     return max(1, int(picture[0] * ratio)), max(1, int(picture[1] * ratio))
+
+
+def _rounded(picture: tuple[int, int], model: tuple[int, int]) -> tuple[int, int]:
+    """The same, each side rounded to the nearest pixel."""
+    ratio = min(model[0] / picture[0], model[1] / picture[1])
+    return max(1, int(picture[0] * ratio + 0.5)), max(1, int(picture[1] * ratio + 0.5))
+
+
+def _cut(picture: tuple[int, int], model: tuple[int, int], edge: int) -> tuple[float, float, float, float]:
+    """The centre of the picture whose shorter side has become `edge`; its longer one is cut to a whole pixel.
+
+    As `CLIPImageProcessor` of huggingface/transformers 4.57 does it.
+    """
+    short = min(picture)
+    width, height = (edge if side == short else int(edge * side / short) for side in picture)
+    left, top = (width - model[0]) // 2, (height - model[1]) // 2
+    return left / width, top / height, (left + model[0]) / width, (top + model[1]) / height
 
 
 def _centre(picture: tuple[int, int], model: tuple[int, int]) -> tuple[float, float, float, float]:

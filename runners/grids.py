@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from runners.geometry import Floats
+from runners.interpolate import Floats
 
 
 def cells_of(width: int, height: int, strides: Sequence[int]) -> tuple[Floats, Floats]:

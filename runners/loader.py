@@ -7,7 +7,7 @@ from hotswap.manifest import BadManifest
 from hotswap.repository import Artifact
 from runners.families.index import check_config, family_of
 from runners.onnx_runner import OnnxRunner
-from runners.session import PictureGraph
+from runners.session import load_graphs
 
 
 class OnnxLoader:
@@ -28,5 +28,5 @@ class OnnxLoader:
         threads = min(config.resources.threads, self._thread_cap)
         family = family_of(config)
         family.prepare(artifact.path)
-        session = PictureGraph(artifact.weights, config, threads, family.fed)
-        return OnnxRunner(artifact, session, family, self._max_pixels)
+        graphs = load_graphs(artifact, threads, family.fed, family.other_graphs)
+        return OnnxRunner(artifact, graphs, family, self._max_pixels)

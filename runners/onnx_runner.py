@@ -17,7 +17,8 @@ from runners.decode import Decoded, decode
 from runners.families.base import Family, Found, Outputs
 from runners.geometry import Geometry
 from runners.preprocess import Preprocessor
-from runners.session import PictureGraph
+from runners.seen_pictures import SeenBatch, SeenPictures, picture_key
+from runners.session import Graphs
 from runners.tensors import check_inputs, check_outputs
 
 #: Most pictures in one run of the graph: more are hardly faster each, and need their memory at once.
@@ -27,17 +28,16 @@ _MAX_BATCH = 8
 class OnnxRunner:
     """One loaded version. Implements `hotswap.runner.Runner`."""
 
-    def __init__(
-        self, artifact: Artifact, session: PictureGraph, family: Family[Any], max_pixels: int
-    ) -> None:
+    def __init__(self, artifact: Artifact, graphs: Graphs, family: Family[Any], max_pixels: int) -> None:
         self._artifact = artifact
         self._family = family
         self._max_pixels = max_pixels
-        self.inputs = session.input_specs
-        self.outputs = session.output_specs
-        self._names = family.reads(session.outputs)
+        self.inputs = graphs.picture.input_specs
+        self.outputs = graphs.picture.output_specs
+        self._names = family.reads(graphs.picture.outputs)
         self._preprocessor = Preprocessor(artifact.config.input)
-        self._session: PictureGraph | None = session
+        self._graphs: Graphs | None = graphs
+        self._seen = SeenPictures(family.remembered)
         # Exports often declare an open batch but fail for more than one picture: `check` tests it.
         self._batches = False
 
@@ -46,14 +46,32 @@ class OnnxRunner:
         self._family.accept(options)
         timings = Timings()
         items: list[Prediction] = []
-        for decoded in self._groups(pictures, timings):
-            results = self._answer(decoded, options, timings)
-            items += [self._prediction(*pair) for pair in zip(decoded, results, strict=True)]
+        for seen in self._looked_at(pictures, options, timings):
+            results = self._answer(seen, options, timings)
+            items += [self._prediction(*pair) for pair in zip(seen.sizes, results, strict=True)]
         return Predictions(tuple(items), timings)
+
+    def _looked_at(
+        self, pictures: Sequence[Picture], options: Options, timings: Timings
+    ) -> Iterator[SeenBatch]:
+        """The outputs of the graph for pictures, batch by batch, or one by one where they are remembered."""
+        if not self._family.remembered:
+            for decoded in self._groups(pictures, timings):
+                yield self._see(decoded, options, timings)
+            return
+        for index, picture in enumerate(pictures):
+            key = picture_key(picture)
+            seen = self._seen.get(key)
+            if seen is None:
+                with for_image(index, len(pictures)):
+                    (decoded,) = self._groups([picture], timings)
+                seen = self._see(decoded, options, timings)
+                self._seen.keep(key, seen)
+            yield seen
 
     def _groups(self, pictures: Sequence[Picture], timings: Timings) -> Iterator[list[Decoded]]:
         """Decoded batches, one per run of the graph. A batch has at most `max_pixels` pixels in all."""
-        size = (self._artifact.config.input.width, self._artifact.config.input.height)
+        size = self._preprocessor.resized
         limit = _MAX_BATCH if self._batches else 1
         group: list[Decoded] = []
         pixels_left = 0
@@ -76,7 +94,7 @@ class OnnxRunner:
         names = check_outputs(self.outputs, outputs)
         timings = Timings()
         with _clock(timings, "inference"):
-            arrays = self._open_session().infer(inputs, names)
+            arrays = self._open_graphs().picture.infer(inputs, names)
         return Tensors(arrays, timings)
 
     def warm(self) -> None:
@@ -94,11 +112,12 @@ class OnnxRunner:
 
     def close(self) -> None:
         """See `Runner.close`."""
-        self._session = None
+        self._graphs = None
+        self._seen.clear()
 
     def _check(self, picture: Picture) -> None:
         self.predict([picture], self._family.check_options())
-        if self._session is not None and self._session.batch is None:
+        if self._open_graphs().picture.batch is None:
             self._batches = self._answers_two(picture)
 
     def _answers_two(self, picture: Picture) -> bool:
@@ -109,25 +128,31 @@ class OnnxRunner:
             return False
         return True
 
-    def _answer(self, decoded: Sequence[Decoded], options: Options, timings: Timings) -> list[Found]:
-        """Run the graph once on a batch."""
+    def _see(self, decoded: Sequence[Decoded], options: Options, timings: Timings) -> SeenBatch:
+        """Run the graph for pictures once on a batch."""
         with _clock(timings, "preprocess"):
-            tensor, geometries = self._preprocessor.make(decoded)
+            tensor, placed = self._preprocessor.make(decoded)
         with _clock(timings, "inference"):
-            outputs = self._run(tensor, geometries, options)
+            graph = self._open_graphs().picture
+            inputs = {**self._family.feed(placed, options), graph.picture: tensor}
+            outputs = graph.run(inputs, self._names, len(tensor), self._family.unbounded)
         self._preprocessor.give_back(tensor)
+        return SeenBatch(outputs, placed, [(each.width, each.height) for each in decoded])
+
+    def _answer(self, seen: SeenBatch, options: Options, timings: Timings) -> list[Found]:
+        with _clock(timings, "inference"):
+            others = self._open_graphs().others
+            outputs = self._family.complete(seen.outputs, others, seen.placed, options)
         with _clock(timings, "postprocess"):
-            return [self._read(_of_one(outputs, i), geometries[i], options) for i in range(len(decoded))]
+            return [
+                self._read(_of_one(outputs, index), geometry, options)
+                for index, geometry in enumerate(seen.placed)
+            ]
 
-    def _run(self, tensor: NDArray[Any], placed: Sequence[Geometry], options: Options) -> Outputs:
-        session = self._open_session()
-        inputs = {**self._family.feed(placed, options), session.picture: tensor}
-        return session.run(inputs, self._names, len(tensor), self._family.unbounded)
-
-    def _open_session(self) -> PictureGraph:
-        if self._session is None:
+    def _open_graphs(self) -> Graphs:
+        if self._graphs is None:
             raise ModelFailed("the model is closed")
-        return self._session
+        return self._graphs
 
     def _read(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         try:
@@ -138,13 +163,12 @@ class OnnxRunner:
         except Exception as error:  # noqa: BLE001 - odd outputs may raise anything in the arithmetic
             raise ModelFailed(f"the outputs cannot be read: {_first_line(error)}") from None
 
-    def _prediction(self, decoded: Decoded, result: Found) -> Prediction:
+    def _prediction(self, size: tuple[int, int], result: Found) -> Prediction:
         version = self._artifact.tag.version
         return Prediction(
             result.detections,
             version,
-            decoded.width,
-            decoded.height,
+            *size,
             embedding=result.embedding,
             tensors=result.tensors,
         )

@@ -40,6 +40,12 @@ class Preprocessor:
         self._spare: deque[NDArray[Any]] = deque(maxlen=_KEPT_TENSORS)
 
     @property
+    def resized(self) -> tuple[int, int]:
+        """The least width and height that pictures are resized to, before any cut."""
+        edge = self._config.resize.edge
+        return (edge, edge) if edge is not None else (self._config.width, self._config.height)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """The shape of one picture's tensor."""
         config = self._config
@@ -69,7 +75,7 @@ class Preprocessor:
     def _fill(self, tensor: NDArray[Any], picture: Decoded) -> Geometry:
         config = self._config
         model = (config.width, config.height)
-        geometry = place(config.resize.mode, (picture.width, picture.height), model)
+        geometry = place(config.resize.mode, (picture.width, picture.height), model, config.resize.edge)
         channels = tensor if config.layout == "NCHW" else tensor.transpose(2, 0, 1)
         left, top, right, bottom = geometry.target
         if (right - left, bottom - top) != model:
@@ -95,9 +101,12 @@ class Preprocessor:
             np.add(out, self._offset, out=out)
 
     def _pad(self) -> NDArray[Any]:
+        pad = self._config.pad
+        if pad == "zero":
+            return np.zeros((3, 1, 1), self._config.dtype)
         if self._config.dtype == "uint8":
-            return np.full((3, 1, 1), self._config.pad, dtype=np.uint8)
-        return self._config.pad * self._factor + self._offset
+            return np.full((3, 1, 1), pad, dtype=np.uint8)
+        return pad * self._factor + self._offset
 
 
 def _linear(config: InputConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hotswap.errors import ModelFailed
-from runners.geometry import Floats
+from runners.interpolate import Floats
 
 # The rounding error of a float16 softmax.
 _SLACK = 1e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from hotswap.errors import ModelFailed, VersionFailed
-from hotswap.manifest import ModelConfig
+from hotswap.manifest import CONFIG_FILE, ModelConfig
+from hotswap.repository import Artifact
 from runners.external_data import check_external_data
 from runners.graph_check import GraphTensor, batch_of, check_input, check_outputs, choose_input
 from runners.ort_errors import reason_of
@@ -69,6 +71,31 @@ class PictureGraph(Session):
         self.picture = picture.name
         self.batch = batch_of(picture)
         check_outputs(self.outputs, config.output.names or (), "output.names")
+
+
+@dataclass(frozen=True, slots=True)
+class Graphs:
+    """The graphs of a version: the one that takes pictures, and the others by the names of the family."""
+
+    picture: PictureGraph
+    others: Mapping[str, Session]
+
+
+def load_graphs(artifact: Artifact, threads: int, fed: Collection[str], needed: Collection[str]) -> Graphs:
+    """Load the graphs of a version; all but the first of `config.graphs` are `needed`, in any order.
+
+    Raises `VersionFailed` with the reason.
+    """
+    config = artifact.config
+    picture = PictureGraph(artifact.weights, config, threads, fed)
+    others = {name: artifact.path / graph.file for name, graph in list(config.graphs.items())[1:]}
+    if set(others) != set(needed):
+        names = ", ".join(needed) or "none"
+        raise VersionFailed(
+            f"{CONFIG_FILE}: graphs: after the one for pictures this family needs {names}, found "
+            f"{', '.join(others) or 'none'}"
+        )
+    return Graphs(picture, {name: Session(file, threads) for name, file in others.items()})
 
 
 def _open(weights: Path, threads: int) -> ort.InferenceSession:

@@ -139,7 +139,7 @@ RAISED: list[tuple[Callable[[], object], str]] = [
     (
         lambda: check_config(parse_config(json.dumps(CONFIG))),
         "config.json: family: allowed are classifier, embedder, exposure, fastestdet, grounding-dino, "
-        "nanodet, shapes, ultraface, yolox, found 'yolo'",
+        "nanodet, segmenter, shapes, ultraface, yolox, found 'yolo'",
     ),
 ]
 

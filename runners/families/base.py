@@ -17,6 +17,7 @@ from hotswap.errors import BadRequest, ModelFailed, VersionFailed
 from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig, Thresholds
 from hotswap.predictions import Detection, Options
 from runners.geometry import Geometry
+from runners.session import Session
 
 #: The outputs for one picture by name, without the batch axis.
 Outputs = Mapping[str, NDArray[Any]]
@@ -56,6 +57,10 @@ class Family(ABC, Generic[P]):
     fed: ClassVar[tuple[str, ...]] = ()
     #: What counts as found, where the config does not say: the least score, and the overlap for suppression.
     usual_thresholds: ClassVar[Thresholds] = Thresholds()
+    #: The graphs after the one for pictures, by which the config must name them.
+    other_graphs: ClassVar[tuple[str, ...]] = ()
+    #: Pictures whose outputs of their graph are kept, so that the next prompt on them costs `complete` alone.
+    remembered: ClassVar[int] = 0
     #: Outputs in which -inf means "none".
     unbounded: ClassVar[tuple[str, ...]] = ()
 
@@ -104,6 +109,19 @@ class Family(ABC, Generic[P]):
     def feed(self, placed: Sequence[Geometry], options: Options) -> Outputs:  # noqa: ARG002
         """The inputs `fed` for a batch of `placed` pictures, each with the batch as its first side."""
         return {}
+
+    def complete(
+        self,
+        outputs: Outputs,
+        others: Mapping[str, Session],  # noqa: ARG002
+        placed: Sequence[Geometry],  # noqa: ARG002
+        options: Options,  # noqa: ARG002
+    ) -> Outputs:
+        """What `check` and `find` read, for a batch: the `outputs` of the first graph, taken further.
+
+        Default: the outputs as they are.
+        """
+        return outputs
 
     @abstractmethod
     def check(self, outputs: Outputs) -> None:

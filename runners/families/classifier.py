@@ -11,7 +11,8 @@ from hotswap.errors import VersionFailed
 from hotswap.manifest import CONFIG_FILE
 from hotswap.predictions import Detection, Options
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
-from runners.geometry import Floats, Geometry
+from runners.geometry import Geometry
+from runners.interpolate import Floats
 from runners.scores import as_scores, softmax
 
 _HINT = f"if they are logits, {CONFIG_FILE} should set output.parameters.softmax to true"

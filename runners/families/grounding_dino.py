@@ -24,7 +24,8 @@ from hotswap.manifest import Thresholds
 from hotswap.predictions import Detection, Options
 from runners.boxes import best_boxes, from_centres
 from runners.families.base import Found, Outputs, Parameters, expect
-from runners.geometry import Floats, Geometry
+from runners.geometry import Geometry
+from runners.interpolate import Floats
 from runners.named_outputs import NamedOutputs
 from runners.scores import sigmoid
 from runners.text_prompt import PhraseTokenizer, Prompt, rows

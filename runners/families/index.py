@@ -13,6 +13,7 @@ from runners.families.exposure import Exposure
 from runners.families.fastestdet import FastestDet
 from runners.families.grounding_dino import GroundingDino
 from runners.families.nanodet import NanoDet
+from runners.families.segmenter import Segmenter
 from runners.families.shapes import Shapes
 from runners.families.ultraface import UltraFace
 from runners.families.yolox import YoloX
@@ -24,6 +25,7 @@ FAMILIES: Mapping[str, type[Family[Any]]] = {
     "fastestdet": FastestDet,
     "grounding-dino": GroundingDino,
     "nanodet": NanoDet,
+    "segmenter": Segmenter,
     "shapes": Shapes,
     "ultraface": UltraFace,
     "yolox": YoloX,

@@ -17,8 +17,9 @@ from hotswap.manifest import ModelConfig
 from hotswap.predictions import Options
 from runners.boxes import as_detections
 from runners.families.base import Found, Outputs, Parameters, expect
-from runners.geometry import Floats, Geometry
+from runners.geometry import Geometry
 from runners.grids import cells_of
+from runners.interpolate import Floats
 from runners.named_outputs import NamedOutputs
 from runners.scores import as_scores
 

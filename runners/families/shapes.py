@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from hotswap.predictions import Options
 from runners.boxes import as_detections
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
-from runners.geometry import Floats, Geometry
+from runners.geometry import Geometry
+from runners.interpolate import Floats
 from runners.scores import as_scores
 
 _BEFORE_CLASSES = 4

@@ -22,13 +22,13 @@ def frames(count):
 def count_runs(runner, monkeypatch):
     """A list that grows by the size of the batch at each run of the graph."""
     batches = []
-    run = runner._session.run
+    run = runner._graphs.picture.run
 
     def counting(inputs, names, count, unbounded):
         batches.append(count)
         return run(inputs, names, count, unbounded)
 
-    monkeypatch.setattr(runner._session, "run", counting)
+    monkeypatch.setattr(runner._graphs.picture, "run", counting)
     return batches
 
 

@@ -1,0 +1,79 @@
+"""Bilinear interpolation of arrays, as models' own post-processing does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+_Places = tuple[NDArray[np.intp], NDArray[np.intp], Floats]
+
+
+#: Pixels of a band, whose values fit into a processor's cache.
+_BAND = 65_536
+
+
+def bilinear(array: Floats, height: int, width: int) -> Floats:
+    """An array [K, h, w] as [K, height, width].
+
+    Pixel centres lie at halves, nothing is smoothed and edges are repeated: `interpolate` of PyTorch with
+    mode bilinear and align_corners false.
+    """
+    rows, columns = _places(array.shape[1], height), _places(array.shape[2], width)
+    return np.stack([_between(_between(plane, rows).T, columns).T for plane in array])
+
+
+def greatest(array: Floats, height: int, width: int) -> NDArray[np.uint16]:
+    """Which of K maps [K, h, w], interpolated by `bilinear`, is greatest at each place, as [height, width].
+
+    Of equal ones the first. Bands of rows are done one after the other, without the maps that are surpassed
+    everywhere in them.
+    """
+    low, high, weight = _places(array.shape[1], height)
+    columns = _places(array.shape[2], width)
+    best = np.zeros((height, width), np.uint16)
+    step = max(1, _BAND // width)
+    for start in range(0, height, step):
+        band = slice(start, start + step)
+        first, last = low[band][0], high[band][-1] + 1
+        rows = low[band] - first, high[band] - first, weight[band]
+        _greatest(array[:, first:last], rows, columns, best[band])
+    return best
+
+
+def _greatest(array: Floats, rows: _Places, columns: _Places, best: NDArray[np.uint16]) -> None:
+    """Write the greatest of all maps for the rows of a band into `best`."""
+    top = np.full(best.shape, -np.inf, np.float32)
+    for place in _possible(array):
+        values = _between(_between(array[place].T, columns).T, rows)
+        greater = values > top
+        np.copyto(top, values, where=greater)
+        np.copyto(best, place, where=greater)
+
+
+def _between(plane: Floats, places: _Places) -> Floats:
+    """The rows of a plane at some places."""
+    low, high, weight = places
+    below = plane[low]
+    values = plane[high]
+    values -= below
+    values *= weight[:, None]
+    values += below
+    return values
+
+
+def _possible(band: Floats) -> list[int]:
+    """The maps of a band that may be greatest somewhere: no interpolated value is beyond those beside it."""
+    highest = band.max(axis=(1, 2))
+    surpassed: Floats = band.min(axis=(1, 2)).max()
+    possible: list[int] = np.flatnonzero(highest >= surpassed).tolist()
+    return possible
+
+
+def _places(size: int, wanted: int) -> _Places:
+    """For each new place the two old ones that it lies between, and the share of the second."""
+    at = np.clip((np.arange(wanted) + 0.5) * (size / wanted) - 0.5, 0, size - 1).astype(np.float32)
+    low = np.floor(at).astype(np.intp)
+    return low, np.minimum(low + 1, size - 1), at - low

@@ -1,0 +1,49 @@
+"""Bilinear interpolation: by hand, against Pillow where both mean the same, and the greatest of many maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from runners.interpolate import bilinear, greatest
+from tests.e2e.sizes import SIZES
+
+
+def test_pixel_centres_lie_at_halves_and_edges_are_repeated() -> None:
+    row = np.array([[[0.0, 4.0]]], np.float32)
+    assert bilinear(row, 1, 4).tolist() == [[[0.0, 1.0, 3.0, 4.0]]]
+    assert bilinear(row, 3, 2).tolist() == [[[0.0, 4.0]] * 3]
+    # Made smaller, places are sampled and nothing is smoothed.
+    assert bilinear(np.array([[[0.0, 9.0, 9.0, 9.0, 9.0, 6.0]]], np.float32), 1, 2).tolist() == [[[9.0, 9.0]]]
+
+
+@pytest.mark.parametrize("size", [(40, 64), (33, 47), (40, 31)])
+def test_made_larger_it_is_what_pillow_gives(size: tuple[int, int]) -> None:
+    plane = np.random.default_rng(1).normal(size=(20, 31)).astype(np.float32)
+    expected = Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    assert np.abs(bilinear(plane[None], *size)[0] - np.asarray(expected)).max() < 1e-5
+
+
+@settings(max_examples=SIZES.examples)
+@given(
+    st.integers(1, 9),
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_greatest_is_that_of_all_interpolated_maps(
+    count: int, size: tuple[int, int], wanted: tuple[int, int], seed: int
+) -> None:
+    maps = np.random.default_rng(seed).normal(size=(count, *size)).astype(np.float32)
+    whole = bilinear(maps, *wanted)
+    chosen = np.take_along_axis(whole, greatest(maps, *wanted)[None].astype(np.intp), axis=0)[0]
+    assert np.abs(chosen - whole.max(axis=0)).max() < 1e-5
+
+
+def test_many_bands_are_one_map() -> None:
+    maps = np.random.default_rng(3).normal(size=(5, 16, 9)).astype(np.float32)
+    whole = bilinear(maps, 900, 700).argmax(axis=0)
+    assert (greatest(maps, 900, 700) == whole).mean() > 0.9999

@@ -1,0 +1,127 @@
+"""Semantic segmentation: classes of pixels as masks, held against the original library's class maps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from api.masks import pixels
+from hotswap.errors import ModelFailed
+from hotswap.manifest import parse_config
+from hotswap.predictions import Options, Prediction
+from runners.families.index import family_of
+from runners.families.segmenter import Segmenter
+from runners.geometry import place
+from tests.runners.references import IMAGENET, Reference, answer
+
+CONFIG: dict[str, Any] = {
+    "task": "semantic-segmentation",
+    "family": "segmenter",
+    "input": {"width": 8, "height": 8},
+    "labels": ["sky", "tree", "road"],
+}
+REFERENCE = CONFIG | {
+    "input": {"width": 512, "height": 512, **IMAGENET},
+    "labels": [str(label) for label in range(150)],
+}
+
+
+def _family(**parameters: Any) -> Segmenter:
+    family = family_of(parse_config(json.dumps(CONFIG | {"output": {"parameters": parameters}})))
+    assert isinstance(family, Segmenter)
+    return family
+
+
+def _halves() -> np.ndarray[Any, Any]:
+    """The left half is sky, the lower right quarter road."""
+    maps = np.full((3, 8, 8), -5.0, np.float32)
+    maps[0, :, :4] = 5
+    maps[1, :4, 4:] = 5
+    maps[2, 4:, 4:] = 5
+    return maps
+
+
+def test_each_class_that_occurs_is_a_detection_with_its_pixels() -> None:
+    geometry = place("stretch", (80, 40), (8, 8))
+    found = _family().find({"logits": _halves()}, geometry, Options()).detections
+    by_label = {each.label: each for each in found}
+    assert set(by_label) == {"sky", "tree", "road"}
+    road = by_label["road"]
+    assert road.mask is not None
+    assert road.bbox == pytest.approx((0.5, 0.5, 1, 1))
+    inside = pixels(road.mask)
+    # Where three classes meet, interpolation rounds the corner.
+    assert (inside.shape, inside[20:, 41:].all(), inside[:20].any()) == ((40, 80), True, False)
+    assert road.score > 0.99
+    together = sum(pixels(each.mask).astype(int) for each in found if each.mask)
+    assert np.array_equal(together, np.ones((40, 80), int))
+
+
+def test_padding_is_no_part_of_the_picture() -> None:
+    geometry = place("letterbox", (80, 40), (8, 8))  # the lower half of the input is padding
+    maps = np.full((3, 8, 8), -5.0, np.float32)
+    maps[0, :4] = 5
+    maps[2, 4:] = 5
+    (only,) = _family().find({"logits": maps}, geometry, Options(threshold=0.5)).detections
+    assert only.label == "sky"
+
+
+def test_what_is_left_out() -> None:
+    geometry, outputs = place("stretch", (8, 8), (8, 8)), {"logits": _halves()}
+
+    def labels(family: Segmenter, options: Options) -> set[str]:
+        return {each.label for each in family.find(outputs, geometry, options).detections}
+
+    assert labels(_family(background=0), Options()) == {"tree", "road"}
+    assert len(labels(_family(), Options(max_detections=1))) == 1
+    outputs["logits"] = outputs["logits"] / 100
+    assert labels(_family(), Options(threshold=0.9)) == set()
+
+
+def test_maps_of_another_number_of_labels_are_refused() -> None:
+    for shape in ((2, 8, 8), (3, 8), (3, 0, 8)):
+        with pytest.raises(ModelFailed):
+            _family().check({"logits": np.zeros(shape, np.float32)})
+
+
+def _classes(prediction: Prediction) -> np.ndarray[Any, Any]:
+    classes = np.full((prediction.height, prediction.width), 255)
+    for each in prediction.detections:
+        assert each.mask is not None
+        classes[pixels(each.mask)] = each.label_id
+    return classes
+
+
+def _agreement(reference: Reference, changes: dict[str, Any]) -> list[float]:
+    expected = np.load(reference.folder / "expected.npz")
+    maps = [expected[name] for name in expected if name.startswith("class_map")]
+    runner = reference.load({**REFERENCE, "input": {**REFERENCE["input"], **changes}})
+    options = Options(max_detections=1000)
+    return [
+        float((_classes(answer(runner, asked, options)) == own).mean())
+        for asked, own in zip(reference.pictures(), maps, strict=True)
+    ]
+
+
+def test_class_maps_are_those_of_the_original() -> None:
+    assert min(_agreement(Reference.of("segformer"), {})) >= 0.998
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"colour_order": "BGR"},
+        {"scale": 1.0},
+        {"mean": None, "std": None},
+        {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+        {"resize": {"kernel": "bicubic"}},
+        {"resize": {"kernel": "nearest"}},
+        {"resize": {"mode": "letterbox"}},
+    ],
+    ids=lambda mistake: " ".join(map(str, mistake)),
+)
+def test_a_mistake_of_preprocessing_moves_the_classes(mistake: dict[str, Any]) -> None:
+    assert min(_agreement(Reference.of("segformer"), mistake)) < 0.998
