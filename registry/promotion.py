@@ -73,7 +73,7 @@ def prepare(entry: RegistryEntry, models: Mapping[str, ModelInfo], desired: Desi
 def finish_promotions(desired: DesiredStore, open_registry: Callable[[], ModelRegistry]) -> None:
     """Change the targets of models whose promotion was cut off after the registry was changed.
 
-    Called while nobody promotes: before the service starts. Raises `RegistryUnavailable`, `OSError`; then
+    Called before the service starts. Raises `RegistryUnavailable`, `OSError`; then
     the next call does it.
     """
     begun = {name: model.promoting for name, model in desired.read().models.items() if model.promoting}
