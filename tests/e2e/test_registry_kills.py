@@ -106,7 +106,7 @@ def _check_audit(service: Service, settings: dict[str, str]) -> None:
     [
         ("file", _EVERYDAY),
         *(
-            pytest.param(kind, PROMOTION, marks=[pytest.mark.full, pytest.mark.timeout(900)])
+            pytest.param(kind, PROMOTION, marks=[pytest.mark.full, pytest.mark.timeout(1800)])
             for kind in ("file", "sqlite", "postgresql")
         ),
     ],
@@ -144,7 +144,7 @@ def test_a_service_killed_in_an_activation_comes_back_with_what_is_production(
     [
         ("file", 17),
         *(
-            pytest.param(kind, 1, marks=[pytest.mark.full, pytest.mark.timeout(900)])
+            pytest.param(kind, 1, marks=[pytest.mark.full, pytest.mark.timeout(1800)])
             for kind in ("file", "sqlite", "postgresql")
         ),
     ],
