@@ -32,6 +32,7 @@ from hotswap.admission import Admission
 from hotswap.control import Control
 from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
+from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder
 from hotswap.reconciler import Reconciler
@@ -44,10 +45,11 @@ from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
 from registry.audit_file import AuditFile
+from registry.audit_key import AuditKey
 from registry.audit_trail import AuditedDesired, trail_of
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
-from registry.promotion import Promotions
+from registry.promotion import Promotions, finish_promotions
 from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
@@ -77,6 +79,20 @@ def version() -> str:
         return package_version("okawari")
     except PackageNotFoundError:
         return "0.1.0"
+
+
+def begin(settings: Settings) -> None:
+    """What the master does before any worker: the key, the settings of models to serve, cut-off promotions.
+
+    Raises `BadKey`, `BadServe`, `StateDamaged`, `OSError`.
+    """
+    AuditKey(settings.home / "state").prepare()
+    desired = AuditedDesired(DesiredFile(settings.home), trail_of(settings.home).add)
+    desired.edit(seed(settings.serve, settings.default_model))
+    try:
+        finish_promotions(desired, partial(open_registry, settings.registry_location))
+    except RegistryUnavailable as error:
+        logger.warning("a promotion that was cut off waits for the next start: %s", error.message)
 
 
 class Worker:
@@ -130,7 +146,7 @@ class Worker:
         self._audited = ""
         self._registrar = StoreRegistrar(registry, view.infos)
         control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
-        promotions = Promotions(registry, control, view, models)
+        promotions = Promotions(registry, control, view, models, desired)
         self.parts = ServiceParts(
             view=view,
             schedule=schedule,

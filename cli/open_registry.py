@@ -17,7 +17,7 @@ from registry.entries import By, RegistryEntry
 from registry.errors import RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.model_registry import Changed, ModelRegistry
-from registry.promotion import FOLLOWS_PRODUCTION, check_servable, register_stored
+from registry.promotion import FOLLOWS_PRODUCTION, prepare, register_stored
 from registry.registry_audit import RegistryAudit
 from settings import Settings
 
@@ -40,9 +40,9 @@ class OpenRegistry:
             RegistryAudit(self.registry, trail_of(home), home / "state").write()
         self.registry.close()
 
-    def check(self, entry: RegistryEntry) -> None:
-        """Raise `Conflict` where the files of a version are gone, or cannot be served."""
-        check_servable(entry, self._store.look() or {})
+    def prepare(self, entry: RegistryEntry) -> None:
+        """The last step before a version becomes production; see `registry.promotion.prepare`."""
+        prepare(entry, self._store.look() or {}, DesiredFile(self.configured.home))
 
     def entry(self, name: str, version: str) -> RegistryEntry:
         """The entry of a version; one that was just imported is registered."""

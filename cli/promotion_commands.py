@@ -63,7 +63,7 @@ def promote_command(
         by = _by(expected_current, reason)
         say(
             opened.change_production(
-                name, lambda: registry.activate(name, version, by, opened.check), by, timeout
+                name, lambda: registry.activate(name, version, by, opened.prepare), by, timeout
             )
         )
 
@@ -87,7 +87,7 @@ def rollback_command(
         back = registry.rollback_target(name)
         _confirm(registry.production(name), back, f"roll {name} back to {back.version}", yes)
         by = _by(expected_current, reason)
-        say(opened.change_production(name, lambda: registry.rollback(name, by, opened.check), by, timeout))
+        say(opened.change_production(name, lambda: registry.rollback(name, by, opened.prepare), by, timeout))
 
 
 @click.command("archive")

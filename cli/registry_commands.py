@@ -85,7 +85,10 @@ def adopt_command(file: Path, timeout: float) -> None:
 
         def activate(tag: ModelTag) -> None:
             opened.change_production(
-                tag.name, lambda: opened.registry.activate(tag.name, tag.version, by), by, timeout
+                tag.name,
+                lambda: opened.registry.activate(tag.name, tag.version, by, opened.prepare),
+                by,
+                timeout,
             )
 
         importer = Importer(opened.configured.store_home, report=report)

@@ -136,6 +136,23 @@ def register(entry: RegistryEntry, *, once: bool = False) -> Change:
     return change
 
 
+def take_in(entry: RegistryEntry) -> Change:
+    """Register a version with its description, without its status and aliases.
+
+    A version that is registered without any description, as the service does it, is described. Raises
+    `AlreadyRegistered` for any other.
+    """
+
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
+        known = record.entries.get(entry.version)
+        if known is None or known.is_described:
+            return register(entry.with_(status=Status.STAGING, aliases=()))(record, stamp)
+        fields = {"metadata": entry.metadata, "tags": entry.tags, "digest": entry.digest}
+        return describe(entry.version, fields)(record, stamp)
+
+    return change
+
+
 def activate(version: str, check: Check | None = None) -> Change:
     """Make a version production; what was production becomes staging. Raises `Conflict` if it is rejected."""
 
