@@ -95,11 +95,11 @@ class Worker:
         self.metrics = Metrics(run.metrics, _info(), self.seat.index, self.seats.is_held)
         self._audit = trail_of(settings.home, run.run_id())
         store = ModelStore(settings.models)
-        desired = AuditedDesired(DesiredFile(settings.home), self._audit.add)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
+        desired = AuditedDesired(DesiredFile(settings.home), self._audit.add, models.production)
         self._switches = SwitchRecorder(registry, _service_name(settings), run.started())
         several = settings.workers > 1
         self.reconciler = Reconciler(

@@ -28,6 +28,7 @@ import bentoml
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from adapters.registries import production
 from api import context, errors
 from api.budget import ByteBudget
 from api.grpc import tls
@@ -132,7 +133,11 @@ class Okawari:
             _check_http()
             _check_grpc()
             AuditKey(SETTINGS.home / "state").prepare()
-            desired = AuditedDesired(DesiredFile(SETTINGS.home), trail_of(SETTINGS.home).add)
+            desired = AuditedDesired(
+                DesiredFile(SETTINGS.home),
+                trail_of(SETTINGS.home).add,
+                partial(production, SETTINGS.registry_location),
+            )
             desired.edit(seed(SETTINGS.serve, SETTINGS.default_model))
         except (HomeInUse, BadServe, StateDamaged, CannotListen, BadCertificate, BadKey, OSError) as error:
             raise SystemExit(f"okawari: {error}") from None

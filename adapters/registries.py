@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +24,16 @@ def open_registry(where: str | Path) -> ModelRegistry:
     for another URL. A database is asked when the registry is.
     """
     return ModelRegistry(_sql(str(where)) if is_url(where) else FileRegistry(Path(where).absolute()))
+
+
+def production(where: str | Path, name: str) -> str | None:
+    """The production version of a model; None also while the registry cannot be read."""
+    try:
+        with closing(open_registry(where)) as registry:
+            pointer = registry.pointers().models.get(name)
+    except RegistryUnavailable:
+        return None
+    return pointer.production if pointer else None
 
 
 def _sql(url: str) -> RecordStore:

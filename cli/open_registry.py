@@ -60,7 +60,7 @@ class OpenRegistry:
         target = None if model is None or model.unloaded else model.target
         if target not in (LATEST, FOLLOWS_PRODUCTION):
             return f"{name}:{version} is production; {name} follows {target}, and serves what it served"
-        edit = TargetEdit(self.configured.home, name, FOLLOWS_PRODUCTION, version)
+        edit = TargetEdit(self.configured, name, FOLLOWS_PRODUCTION, version)
         try:
             outcome = edit.make(by.reason, timeout)
         except TargetRestored as failed:

@@ -48,7 +48,7 @@ def pin_command(name: str, version: str, reason: str | None, timeout: float) -> 
     tag = version_of(model, version)
     if reason_against := model.versions[tag.version].reason:
         raise Refused(f"{tag} cannot be served: {reason_against}")
-    change = TargetEdit(configured.home, name, tag.version, tag.version)
+    change = TargetEdit(configured, name, tag.version, tag.version)
     say(change.make(reason, timeout))
 
 
@@ -78,7 +78,7 @@ def follow_command(name: str, target: str, reason: str | None, timeout: float) -
     resolved = resolve(wanted, stored_model(models, name, configured.models))
     if resolved.version is None:
         raise Refused(f"{name}: {resolved.reason}")
-    change = TargetEdit(configured.home, name, wanted, resolved.version)
+    change = TargetEdit(configured, name, wanted, resolved.version)
     say(change.make(reason, timeout))
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, Edit
 from hotswap.errors import StateUnavailable
 from hotswap.events import Observer, Swap
-from hotswap.tags import ModelTag
-from registry.audit import AuditedDecision, AuditLog
+from hotswap.tags import ModelTag, alias_of
+from registry.audit import Action, AuditedDecision, AuditLog
 from registry.audit_file import AuditFile
 from registry.audit_key import AuditKey, BadKey
 
@@ -40,24 +40,29 @@ class AuditTrail(Observer):
         self._trouble: str | None = None
         self._retry_at = 0.0
 
-    def add(self, decision: AuditedDecision) -> None:
-        """Record a decision, now if the log can be written."""
-        self._waiting.append(replace(decision, time=decision.time or datetime.now(UTC)))
-        self._store()
+    def add(self, decision: AuditedDecision) -> bool:
+        """Record a decision, now if the log can be written; False where the log has it from its source."""
+        timed = replace(decision, time=decision.time or datetime.now(UTC))
+        self._waiting.append(timed)
+        return timed not in self._store()
 
     def retry(self) -> None:
         """Try again to store what waits, some seconds after the last failure."""
         if self._waiting and time.monotonic() > self._retry_at:
             self._store()
 
-    def _store(self) -> None:
+    def _store(self) -> list[AuditedDecision]:
+        """Store what waits, as far as that is possible; return what the log had already."""
+        known: list[AuditedDecision] = []
         with self._lock:
-            while self._waiting and self._stored(self._waiting[0]):
+            while self._waiting and self._is_done(self._waiting[0], known):
                 self._waiting.popleft()
+        return known
 
-    def _stored(self, decision: AuditedDecision) -> bool:
+    def _is_done(self, decision: AuditedDecision, known: list[AuditedDecision]) -> bool:
         try:
-            self._log.record(decision)
+            if self._log.record(decision) is None:
+                known.append(decision)
         except (OSError, StateUnavailable, BadKey) as error:
             self._retry_at = time.monotonic() + _PAUSE
             if str(error) != self._trouble:
@@ -104,12 +109,27 @@ def trail_of(home: Path, run: str = "") -> AuditTrail:
     return AuditTrail(AuditLog(AuditFile(folder), AuditKey(folder)), run)
 
 
-class AuditedDesired:
-    """A store of the desired state whose changes of targets are recorded, one record per changed model."""
+def import_source(tag: ModelTag, digest: str | None) -> str:
+    """What names the import of a version, for who imports it and for who finds it in the store."""
+    return f"import/{tag}/{digest}"
 
-    def __init__(self, store: DesiredStore, add: Callable[[AuditedDecision], None]) -> None:
+
+class AuditedDesired:
+    """A store of the desired state whose changes of targets are recorded, one record per changed model.
+
+    Who lets a model follow something else than its production version has overridden the registry.
+    """
+
+    def __init__(
+        self,
+        store: DesiredStore,
+        add: Callable[[AuditedDecision], object],
+        production: Callable[[str], str | None],
+    ) -> None:
+        """`production` says which version of a model the registry wants; None where it wants none."""
         self._store = store
         self._add = add
+        self._production = production
 
     def read(self) -> DesiredState:
         """The document as it is now."""
@@ -127,21 +147,28 @@ class AuditedDesired:
         before = seen[-1]
         for name, model in after.models.items():
             old = before.models.get(name, DesiredModel())
-            if model.revision != old.revision:
-                self._add(_change(name, old, model, _wish(before, name), _wish(after, name)))
+            wishes = _wish(before, name), _wish(after, name)
+            if model.revision != old.revision and wishes[0] != wishes[1]:
+                self._add(self._decision(name, old, model, *wishes))
         return after
+
+    def _decision(
+        self, name: str, old: DesiredModel, new: DesiredModel, before: str | None, after: str | None
+    ) -> AuditedDecision:
+        # Whatever puts a change back restores the time of the one before.
+        if old.changed is not None and (new.changed is None or new.changed < old.changed):
+            return AuditedDecision("target", name, old.actor, None, before, after, outcome="put back")
+        kind: Action = "override" if self._is_override(name, after) else "target"
+        return AuditedDecision(kind, name, new.actor, new.reason, before, after)
+
+    def _is_override(self, name: str, target: str | None) -> bool:
+        if target is None or alias_of(target) is not None:
+            return False
+        production = self._production(name)
+        return production is not None and production != target
 
 
 def _wish(document: DesiredState, name: str) -> str | None:
     """What a model follows; None where no version is wanted."""
     model = document.model(name)
     return None if model is None or model.unloaded else model.target
-
-
-def _change(
-    name: str, old: DesiredModel, new: DesiredModel, before: str | None, after: str | None
-) -> AuditedDecision:
-    # Whatever puts a change back restores the time of the one before.
-    if old.changed is not None and (new.changed is None or new.changed < old.changed):
-        return AuditedDecision("target", name, old.actor, None, before, after, outcome="put back")
-    return AuditedDecision("target", name, new.actor, new.reason, before, after)

@@ -55,6 +55,11 @@ class RegisteredModels:
             for name, info in models.items()
         }
 
+    def production(self, name: str) -> str | None:
+        """The production version of a model, as the last look found it."""
+        pointer = self._pointers.models.get(name)
+        return pointer.production if pointer else None
+
     @property
     def row_version(self) -> str:
         """Another one whenever the registry may have changed."""

@@ -115,3 +115,27 @@ def test_imports_and_changes_of_targets_by_command_are_recorded(
     assert {record["actor"].partition(":")[0] for record in records} == {"cli"}
     okawari("audit", "--verify")
     assert AuditFile(home / "state").path.exists()
+
+
+def test_a_pin_against_production_is_an_override_and_a_second_import_is_recorded_again(
+    okawari: Okawari, tmp_path: Path
+) -> None:
+    made = [write_version(tmp_path / "made", "m", f"v{number}", number) for number in (1, 2)]
+    for folder in made:
+        okawari("import", folder)
+    okawari("promote", "m", "v1", "--yes")
+    okawari("pin", "m", "v2", "--reason", "v1 hangs")
+    okawari("pin", "m", "v1")
+    okawari("remove", "m", "v2")
+    okawari("import", made[1])
+    records = json.loads(okawari("audit", "--json").output)["records"]
+    facts = [(record["action"], record["before"], record["after"], record["outcome"]) for record in records]
+    assert [fact for fact in facts if fact[0] != "checkpoint"] == [
+        ("import", None, "v1", "imported"),
+        ("import", None, "v2", "imported"),
+        ("target", "latest", "@production", "done"),
+        ("promotion", None, "v1", "production"),
+        ("override", "@production", "v2", "done"),
+        ("target", "v2", "v1", "done"),
+        ("import", None, "v2", "imported"),
+    ]
