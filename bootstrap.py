@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-from adapters.registries import open_registry
+from adapters.registries import open_audit, open_registry
 from api.auth import AdminAuth, is_exposed
 from api.budget import ByteBudget
 from api.grpc.server import Listen, RpcServer
@@ -43,8 +43,7 @@ from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
-from registry.audit_file import AuditFile
-from registry.audit_trail import AuditedDesired, trail_of
+from registry.audit_trail import AuditedDesired
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.promotion import Promotions
@@ -93,7 +92,10 @@ class Worker:
         self._connections = connections
         self._listening = Listener(self.seat, self.seats, connections)
         self.metrics = Metrics(run.metrics, _info(), self.seat.index, self.seats.is_held)
-        self._audit = trail_of(settings.home, run.run_id())
+        place = open_audit(settings.registry_location, settings.home)
+        # Several services may record in one database.
+        run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
+        self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
         self._background = LoaderThread()
@@ -126,7 +128,7 @@ class Worker:
         self._report = WorkerStatus(view, schedule, run, self._listener)
         self._report.add(tls=process.speaks_tls())
         self._models = models
-        self._registry_audit = RegistryAudit(registry, self._audit, settings.home / "state")
+        self._registry_audit = RegistryAudit(registry, self._audit, place.registry_mark)
         self._audited = ""
         self._registrar = StoreRegistrar(registry, view.infos)
         control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
@@ -137,7 +139,7 @@ class Worker:
             control=control,
             registry=registry,
             promotions=promotions,
-            audit=AuditFile(settings.home / "state"),
+            audit=place.store,
             registrations=Registrations(
                 registry,
                 promotions.look,
@@ -178,7 +180,6 @@ class Worker:
             self._sample,
             self._return_memory,
             self._tell_registry,
-            self._audit.retry,
         ]
         self._turning.start()
         self._watcher.start()
@@ -223,19 +224,20 @@ class Worker:
 
     def _tell_registry(self) -> None:
         """Bring what the registry lacks into it, in another thread: a database may be slow."""
-        changed = self._models.row_version != self._audited
-        if self._telling.locked() or not (changed or self._switches.waiting or self._registrar.missing()):
+        waits = self._models.row_version != self._audited or self._switches.waiting or self._audit.waiting
+        if self._telling.locked() or not (waits or self._registrar.missing()):
             return
         self._background.submit(self._write_registry)
 
     def _write_registry(self) -> None:
         with self._telling:
+            self._audit.write()
             self._switches.write()
             self._registrar.register()
             row_version = self._models.row_version
             with suppress(RegistryUnavailable):  # the models report it; the next look tries again
-                self._registry_audit.write()
-                self._audited = row_version
+                if self._registry_audit.write():
+                    self._audited = row_version
 
     def _return_memory(self) -> None:
         """After a flood of pictures, give its memory back; otherwise only the next swap would."""
@@ -256,6 +258,7 @@ class Worker:
         await asyncio.to_thread(self._turning.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
+        await asyncio.to_thread(self._audit.write)
         self._report.remove()
         logs.flush()
 

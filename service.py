@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ import bentoml
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from adapters.registries import production
+from adapters.registries import open_audit, production
 from api import context, errors
 from api.budget import ByteBudget
 from api.grpc import tls
@@ -41,11 +42,11 @@ from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from api.http.predict import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from bootstrap import Worker, rpc_listen, version
 from hotswap.desired import BadServe, seed
-from hotswap.errors import ServingError
+from hotswap.errors import ServingError, StateUnavailable
 from hotswap.predictions import Options, Picture, PredictRequest
-from registry.audit_key import AuditKey, BadKey
-from registry.audit_trail import AuditedDesired, trail_of
-from registry.file_store import DesiredFile, StateDamaged
+from registry.audit_key import BadKey
+from registry.audit_trail import AuditedDesired
+from registry.file_store import DesiredFile
 from runners.drawing import draw
 from workers import supervisor
 from workers.connections import OpenConnections
@@ -132,14 +133,16 @@ class Okawari:
             RUN.claim()
             _check_http()
             _check_grpc()
-            AuditKey(SETTINGS.home / "state").prepare()
-            desired = AuditedDesired(
-                DesiredFile(SETTINGS.home),
-                trail_of(SETTINGS.home).add,
-                partial(production, SETTINGS.registry_location),
-            )
-            desired.edit(seed(SETTINGS.serve, SETTINGS.default_model))
-        except (HomeInUse, BadServe, StateDamaged, CannotListen, BadCertificate, BadKey, OSError) as error:
+            _seed_desired()
+        except (
+            HomeInUse,
+            BadServe,
+            StateUnavailable,
+            CannotListen,
+            BadCertificate,
+            BadKey,
+            OSError,
+        ) as error:
             raise SystemExit(f"okawari: {error}") from None
 
     @bentoml.on_startup
@@ -183,6 +186,17 @@ class Okawari:
     ) -> Response:
         """The upright picture with boxes and labels drawn; headers name the model and version."""
         return await _answer(image, model, version, Options(threshold, max_detections), drawn=True)
+
+
+def _seed_desired() -> None:
+    """Write what the settings say of models into the desired state."""
+    where = SETTINGS.registry_location
+    place = open_audit(where, SETTINGS.home)
+    place.key.prepare()
+    # Closed before there are workers, which must not inherit connections.
+    with closing(place.trail()) as trail:
+        desired = AuditedDesired(DesiredFile(SETTINGS.home), trail.add, partial(production, where))
+        desired.edit(seed(SETTINGS.serve, SETTINGS.default_model))
 
 
 async def _answer(

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+from adapters.registries import open_audit
 from models_import.importer import Imported
 from registry.audit import AuditedDecision
-from registry.audit_trail import import_source, trail_of
+from registry.audit_trail import import_source
 from settings import Settings
 
 
@@ -23,7 +24,7 @@ def actor() -> str:
 
 def record_imports(configured: Settings) -> Callable[[Imported], None]:
     """A listener of an importer: one record per version that has come in."""
-    trail = trail_of(configured.home)
+    trail = open_audit(configured.registry_location, configured.home).trail()
 
     def record(version: Imported) -> None:
         tag = version.tag

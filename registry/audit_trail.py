@@ -7,34 +7,39 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from itertools import islice
 
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, Edit
 from hotswap.errors import StateUnavailable
 from hotswap.events import Observer, Swap
 from hotswap.tags import ModelTag, alias_of
-from registry.audit import Action, AuditedDecision, AuditLog
-from registry.audit_file import AuditFile
-from registry.audit_key import AuditKey, BadKey
+from registry.audit import Action, AuditedDecision, AuditLog, Record
+from registry.audit_key import BadKey
 
 logger = logging.getLogger("bentoml.okawari.registry")
 
 #: Decisions that wait while the log cannot be written; then the oldest are dropped.
 _MOST_WAITING = 1000
+#: Decisions that are stored in one step.
+_AT_ONCE = 500
 #: Seconds between two attempts.
 _PAUSE = 5.0
 
 
 class AuditTrail(Observer):
-    """Records decisions in the order in which they come. What cannot be stored waits for the next `retry`."""
+    """Records decisions in the order in which they come. What cannot be stored waits for the next `write`."""
 
-    def __init__(self, log: AuditLog, run: str = "") -> None:
-        """`run` names this run of the service: each has a record of the version that a model starts with."""
+    def __init__(self, log: AuditLog, run: str = "", *, at_once: bool = True) -> None:
+        """`run` names this run of the service: each has a record of the version that a model starts with.
+
+        Without `at_once` every decision waits for the next `write`: a database may be slow, or away.
+        """
         self._log = log
         self._run = run
+        self._at_once = at_once
         self._waiting: deque[AuditedDecision] = deque(maxlen=_MOST_WAITING)
         self._lock = threading.Lock()
         self._trouble: str | None = None
@@ -44,33 +49,52 @@ class AuditTrail(Observer):
         """Record a decision, now if the log can be written; False where the log has it from its source."""
         timed = replace(decision, time=decision.time or datetime.now(UTC))
         self._waiting.append(timed)
-        return timed not in self._store()
+        return not self._at_once or timed not in self.write()
 
-    def retry(self) -> None:
-        """Try again to store what waits, some seconds after the last failure."""
-        if self._waiting and time.monotonic() > self._retry_at:
-            self._store()
+    def add_each(self, decisions: Iterable[AuditedDecision]) -> bool:
+        """Record decisions, some hundred at most, in one step; whether the log has them all."""
+        self.write()
+        if self._waiting:
+            return False
+        self._waiting.extend(decisions)
+        self.write()
+        return not self._waiting
 
-    def _store(self) -> list[AuditedDecision]:
+    @property
+    def waiting(self) -> bool:
+        """Whether it is time to `write` something: some seconds pass after a failure."""
+        return bool(self._waiting) and time.monotonic() > self._retry_at
+
+    def write(self) -> list[AuditedDecision]:
         """Store what waits, as far as that is possible; return what the log had already."""
         known: list[AuditedDecision] = []
         with self._lock:
-            while self._waiting and self._is_done(self._waiting[0], known):
-                self._waiting.popleft()
+            while some := list(islice(self._waiting, _AT_ONCE)):
+                records = self._stored(some)
+                if not records:
+                    break
+                known += [one for one, record in zip(some, records, strict=True) if record is None]
+                done = set(map(id, some))
+                while self._waiting and id(self._waiting[0]) in done:
+                    self._waiting.popleft()
         return known
 
-    def _is_done(self, decision: AuditedDecision, known: list[AuditedDecision]) -> bool:
+    def _stored(self, decisions: list[AuditedDecision]) -> list[Record | None]:
+        """What came of each decision; nothing where the log cannot be written."""
         try:
-            if self._log.record(decision) is None:
-                known.append(decision)
+            records = self._log.record_each(decisions)
         except (OSError, StateUnavailable, BadKey) as error:
             self._retry_at = time.monotonic() + _PAUSE
             if str(error) != self._trouble:
                 self._trouble = str(error)
                 logger.warning("the audit log cannot be written, decisions wait in memory: %s", error)
-            return False
+            return []
         self._trouble = None
-        return True
+        return records
+
+    def close(self) -> None:
+        """Give back what the log holds open."""
+        self._log.close()
 
     def published(self, swap: Swap) -> None:
         """Another version answers: the decision with this number, which every worker reports."""
@@ -101,12 +125,6 @@ class AuditTrail(Observer):
                 source=f"refusal/{self._run}/{tag}/{kind}",
             )
         )
-
-
-def trail_of(home: Path, run: str = "") -> AuditTrail:
-    """The way to the audit log of a home; any process may have one."""
-    folder = home / "state"
-    return AuditTrail(AuditLog(AuditFile(folder), AuditKey(folder)), run)
 
 
 def import_source(tag: ModelTag, digest: str | None) -> str:

@@ -13,7 +13,7 @@ from registry.audit_trail import AuditTrail, import_source
 from registry.entries import Action, ChangeRecord
 from registry.model_registry import ModelRegistry
 
-_MOST = 1_000
+_MOST = 500
 #: What a change is in the audit log.
 _ACTIONS: Mapping[Action, audit.Action] = {
     Action.REGISTER: "import",
@@ -37,17 +37,22 @@ class RegistryAudit:
     Several processes may have one: a change that two of them bring is recorded once, by its number.
     """
 
-    def __init__(self, registry: ModelRegistry, trail: AuditTrail, folder: Path) -> None:
+    def __init__(self, registry: ModelRegistry, trail: AuditTrail, mark: Path) -> None:
+        """`mark` is a file of this home, one for each registry."""
         self._registry = registry
         self._trail = trail
-        self._mark = folder / "audit-registry"
+        self._mark = mark
 
-    def write(self) -> None:
-        """Record every change that is not recorded. Raises `RegistryUnavailable`."""
+    def write(self) -> bool:
+        """Record every change that is not recorded; False where the log cannot be written.
+
+        Raises `RegistryUnavailable`.
+        """
         while changes := self._registry.changes(self._done(), _MOST):
-            for change in changes:
-                self._trail.add(_decision(change))
+            if not self._trail.add_each(map(_decision, changes)):
+                return False
             write_atomically(self._mark, f"{changes[-1].number}\n".encode())
+        return True
 
     def _done(self) -> int:
         try:

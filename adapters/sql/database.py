@@ -126,6 +126,8 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
+        # A text that is no UTF-8 was not written by us; who reads it says so.
+        connection.text_factory = lambda data: data.decode(errors="replace")
         connection.isolation_level = None  # the driver's own BEGIN comes too late to lock
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")

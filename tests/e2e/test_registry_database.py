@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import httpx
 import pytest
 
 from adapters.sql import schema
-from tests.e2e.harness import Service
+from tests.e2e.harness import BIN, Service, environment
 from tests.e2e.load import Load, Readiness
 from tests.e2e.reporting import Start
 from tests.e2e.sizes import LIMIT
@@ -75,6 +77,24 @@ def test_a_promotion_through_one_service_is_served_by_the_other(
     ]
     assert {one["service"].rpartition("/")[2] for one in served} == {"a", "b"}
     assert {one["version"] for one in served} == {2}
+
+    until(lambda: _promotions(first) == ["v1", "v2", "v1", "v2"], "each promotion is recorded once")
+    assert _promotions(second) == _promotions(first)
+    assert not any((service.home / "state" / "audit.jsonl").exists() for service in (first, second))
+    keys = [str(service.home / "state" / "audit.pub") for service in (first, second)]
+    verified = subprocess.run(
+        [BIN / "okawari", "audit", "--verify", "--json", "--key", keys[0], "--key", keys[1]],
+        env=environment(first.store, first.home, OKAWARI_REGISTRY=database),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (verified.returncode, json.loads(verified.stdout)["whole"]) == (0, True), verified
+
+
+def _promotions(service: Service) -> list[str]:
+    records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000").json()["records"]
+    return [record["after"] for record in records if record["action"] == "promotion"]
 
 
 def test_a_database_that_goes_away_and_comes_back_costs_no_request(

@@ -29,10 +29,10 @@ class Store(AuditMemory):
 
     full = False
 
-    def append(self, source: str | None, chain: Chain) -> Sequence[Record]:
+    def append(self, chain: Chain) -> Sequence[Record]:
         if self.full:
             raise OSError("no space left")
-        return super().append(source, chain)
+        return super().append(chain)
 
 
 @pytest.fixture
@@ -95,10 +95,11 @@ def test_what_could_not_be_stored_waits_in_order_and_keeps_its_time(
     store.full = True
     trail.published(Swap("m", None, "v1", 1, "sha256:1"))
     store.full = False
-    trail.retry()  # too soon after the failure
+    assert not trail.waiting  # too soon after the failure
     assert facts(store, "after") == []
     monkeypatch.setattr(audit_trail.time, "monotonic", lambda: float("inf"))
-    trail.retry()
+    assert trail.waiting
+    trail.write()
     trail.published(Swap("m", "v1", "v2", 2, "sha256:2"))
     assert facts(store, "after") == [("v1",), ("v2",)]
     times = [entry.time for entry in store.read() if isinstance(entry, Record)]
@@ -191,8 +192,7 @@ def test_each_change_of_the_registry_is_one_record_of_its_kind(
     registry.reject("m", "v3", by)
     registry.set_alias("m", "canary", "v1", by)
     for run in ("one", "another"):
-        (tmp_path / run).mkdir()
-        RegistryAudit(registry, worker(run), tmp_path / run).write()
+        assert RegistryAudit(registry, worker(run), tmp_path / run).write()
     recorded = facts(store, "action", "before", "after", "outcome")
     assert [fact for fact in recorded if fact[0] != "checkpoint"] == [
         ("import", None, "v3", "done"),
