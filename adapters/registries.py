@@ -26,8 +26,8 @@ def is_url(where: str | Path) -> bool:
 def open_registry(where: str | Path) -> ModelRegistry:
     """The registry in a file, which is created where absent, or behind sqlite:///… or postgresql://….
 
-    Raises `RegistryUnavailable` when the file cannot be made or okawari[sql] is not installed, `ValueError`
-    for another URL. A database is asked when the registry is.
+    Raises `RegistryUnavailable` when the file cannot be made or okawari[sql] is not installed, and
+    `BadRegistryUrl` for another URL. A database is asked when the registry is.
     """
     return ModelRegistry(_sql(str(where)) if is_url(where) else FileRegistry(Path(where).absolute()))
 

@@ -24,7 +24,7 @@ class SqlAudit:
     """
 
     def __init__(self, url: str) -> None:
-        """Connects when it is first asked. Raises `ValueError` for another kind of URL."""
+        """Connects when it is first asked. Raises `BadRegistryUrl` for another kind of URL."""
         self._database = Database(url)
 
     @property

@@ -24,7 +24,7 @@ class SqlRegistry:
     """A `RecordStore` in SQLite or PostgreSQL, whose tables `adapters.sql.schema.upgrade` makes."""
 
     def __init__(self, url: str) -> None:
-        """Connects when it is first asked. Raises `ValueError` for another kind of URL."""
+        """Connects when it is first asked. Raises `BadRegistryUrl` for another kind of URL."""
         self._database = Database(url)
         self._seen: tuple[int, Pointers] | None = None
 

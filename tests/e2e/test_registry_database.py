@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import make_url
 
 from adapters.sql import schema
 from tests.e2e.harness import BIN, Service, environment
@@ -123,11 +124,17 @@ def test_a_service_starts_while_the_database_is_away(
     make_service: Start, postgres: PostgresServer, database: str, tmp_path: Path
 ) -> None:
     postgres.stop()
+    secret = make_url(database).set(password="geh@im").render_as_string(hide_password=False)
     try:
-        service = make_service(_store(tmp_path, "a").home, OKAWARI_REGISTRY=database).ready()
+        service = make_service(_store(tmp_path, "a").home, OKAWARI_REGISTRY=secret).ready()
         assert service.version() == "v2"
         until(lambda: _readiness(service) is not None, "readiness tells that the registry is away")
-        assert "postgres:" not in (_readiness(service) or "")
+        refused = _activate(service, "v1")
+        assert refused.status_code == 503
+        logged = "\n".join(service.lines())
+        assert "the registry's last content holds" in logged
+        for told in (_readiness(service) or "", refused.text, logged):
+            assert not any(word in told for word in ("geh@im", "geh%40im"))
     finally:
         postgres.start()
     until(lambda: _activate(service, "v1").status_code == 200, "changes are taken")
