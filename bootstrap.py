@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-from adapters.registries import open_audit, open_registry
+from adapters.registries import change_hints, open_audit, open_registry
 from api.auth import AdminAuth, is_exposed
 from api.budget import ByteBudget
 from api.grpc.server import Listen, RpcServer
@@ -122,6 +122,7 @@ class Worker:
         data_plane = DataPlane(view, schedule, self._admission, self._pool)
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)
+        self._hints = change_hints(settings.registry_location, schedule.wake)
         self._run = run
         self._bodies = bodies
         self._listener = process.listening_socket()
@@ -183,6 +184,8 @@ class Worker:
         ]
         self._turning.start()
         self._watcher.start()
+        if self._hints is not None:
+            self._hints.start()
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
         room = process.room_for_connections()
         await self._open_rpc(room)
@@ -255,6 +258,8 @@ class Worker:
         if self._rpc is not None:
             await self._rpc.stop()
         self._watcher.stop()
+        if self._hints is not None:
+            await asyncio.to_thread(self._hints.stop, _GRACE)
         await asyncio.to_thread(self._turning.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)

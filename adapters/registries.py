@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry.audit import AuditLog, AuditStore
 from registry.audit_file import AuditFile
@@ -16,6 +18,9 @@ from registry.errors import RegistryUnavailable
 from registry.file_registry import FileRegistry
 from registry.model_registry import ModelRegistry
 from registry.record_store import RecordStore
+
+if TYPE_CHECKING:
+    from adapters.sql.change_hints import ChangeHints
 
 
 def is_url(where: str | Path) -> bool:
@@ -60,6 +65,15 @@ def open_audit(where: str | Path, home: Path) -> AuditPlace:
     store = SqlAudit(str(where))
     log = f"-{sha256(store.name.encode()).hexdigest()[:8]}"
     return AuditPlace(store, AuditKey(folder, log), folder / f"audit-registry{log}", is_remote=True)
+
+
+def change_hints(where: str | Path, wake: Callable[[], None]) -> ChangeHints | None:
+    """What calls `wake` when another service has changed the registry; None where only polling tells."""
+    if not (is_url(where) and str(where).startswith("postgres")):
+        return None
+    from adapters.sql.change_hints import ChangeHints
+
+    return ChangeHints(str(where), wake)
 
 
 def production(where: str | Path, name: str) -> str | None:

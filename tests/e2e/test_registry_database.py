@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,20 @@ def test_a_promotion_through_one_service_is_served_by_the_other(
 def _promotions(service: Service) -> list[str]:
     records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000").json()["records"]
     return [record["after"] for record in records if record["action"] == "promotion"]
+
+
+def test_a_promotion_reaches_another_service_long_before_it_would_look_by_itself(
+    make_service: Start, database: str, tmp_path: Path
+) -> None:
+    settings = {"OKAWARI_REGISTRY": database, "OKAWARI_POLL_INTERVAL": "60"}
+    first, second = (make_service(_store(tmp_path, name).home, **settings).ready() for name in ("a", "b"))
+    assert _activate(first, "v1").status_code == 200
+    assert second.target("@production").status_code == 200
+    began = time.monotonic()
+    for version in ("v2", "v1"):
+        assert _activate(first, version).status_code == 200
+        until(lambda version=version: second.version() == version, f"the other serves {version}")
+    assert time.monotonic() - began < 30
 
 
 def test_a_database_that_goes_away_and_comes_back_costs_no_request(

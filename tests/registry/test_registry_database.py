@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from adapters.registries import open_registry
 from adapters.sql import schema
+from adapters.sql.change_hints import ChangeHints
 from adapters.sql.database import Database
 from adapters.sql.tables import METADATA
 from registry.audit import AuditedDecision
@@ -25,6 +27,10 @@ from tests.registry.audit_logs import Place, close_all, opened, verified
 
 ANN = By(actor="ann", reason="better boxes")
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
+_END_LISTENERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE pid <> pg_backend_pid() AND datname = current_database() AND query LIKE 'LISTEN%'"
+)
 #: Each revision with the tables that it brings.
 REVISIONS = {
     "0001": {"registry_revision", "registry_versions", "registry_aliases", "registry_changes"},
@@ -130,3 +136,26 @@ def test_no_message_shows_a_password(password: str) -> None:
         assert "127.0.0.1" in shown
         assert password not in shown
         assert url not in shown
+
+
+@pytest.mark.process
+@pytest.mark.timeout(60)
+def test_a_change_is_hinted_at_once_also_after_the_connection_was_lost(postgresql_place: str) -> None:
+    hinted = threading.Event()
+    hints = ChangeHints(postgresql_place, hinted.set, retry=0.01)
+    hints.start()
+    assert hinted.wait(20), "it listens"
+    with (
+        closing(open_registry(postgresql_place)) as registry,
+        closing(Database(postgresql_place)) as database,
+    ):
+        for version in (1, 2):
+            hinted.clear()
+            registry.register("m", version, f"models/m/{version}")
+            assert hinted.wait(20), "the change is told"
+            hinted.clear()
+            with database.engine.begin() as connection:
+                assert connection.execute(text(_END_LISTENERS)).all() == [(True,)]
+            assert hinted.wait(20), "it listens again, and what it may have missed is looked at"
+    hints.stop(20)
+    assert not any(thread.name == "okawari-hints" for thread in threading.enumerate())
