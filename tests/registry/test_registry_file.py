@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from adapters.registries import open_registry
+from hotswap.tags import ModelTag
 from registry import registry_document
+from registry.entries import RegistryEntry
 from registry.errors import RegistryDamaged
 from registry.model_registry import ModelRegistry
 
@@ -92,3 +94,50 @@ def test_the_history_keeps_so_many_changes_and_those_that_rollbacks_need(
     assert registry.rollback("m").entry.version == "v1"
     # Numbers go on: what was read up to a number misses nothing.
     assert registry.changes(55, 10)[0].number == 56
+
+
+def test_what_has_not_changed_is_neither_serialised_nor_checked_again(
+    registry: ModelRegistry, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_registry(path)
+    registry.register_each([(ModelTag("m", f"v{n}"), f"models/m/v{n}", None) for n in range(10, 200)])
+    assert len(other.list()) == 193
+    written: list[object] = []
+    checked: list[object] = []
+    write, check = registry_document._indented, RegistryEntry.model_validate_json
+
+    monkeypatch.setattr(registry_document, "_indented", lambda part: (written.append(part), write(part))[1])
+    monkeypatch.setattr(
+        RegistryEntry, "model_validate_json", lambda text: (checked.append(text), check(text))[1]
+    )
+    registry.activate("m", 12)
+    assert len(written) == 3, "the two versions and the change"
+    assert other.production("m") == registry.production("m")
+    assert len(checked) == 2
+    written.clear()
+    other.activate("m", 13)
+    assert len(written) == 3, "also what another process wrote before is not serialised again"
+    assert registry.production("m") == other.production("m")
+
+
+def test_however_a_file_is_laid_out_it_says_the_same(registry: ModelRegistry, path: Path) -> None:
+    metrics = {"a": 1, "b": 0.1, "c": 1e-9, "d": 2.0}
+    odd = 'ä "},\n    {" \\ \u2028'
+    registry.describe("m", 2, metadata={"description": odd, "metrics": metrics}, tags={"],": "{"})
+    ours = path.read_bytes()
+    content = json.loads(ours)
+    layouts = [
+        ours,
+        json.dumps(content).encode(),
+        json.dumps(content, indent=2).encode() + b"\n",
+        json.dumps({"history": content["history"], "models": content["models"]}, indent=4).encode(),
+    ]
+    for layout in layouts:
+        path.write_bytes(layout)
+        fresh = open_registry(path)
+        assert fresh.list() == registry.list()
+        assert fresh.history("m") == registry.history("m")
+        assert [type(value) for value in fresh.entry("m", 2).metadata.metrics.values()] == [int, *[float] * 3]
+        fresh.activate("m", 3)
+        assert json.loads(path.read_bytes())["models"][2]["status"] == "production"
+        path.write_bytes(ours)
