@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from adapters.registries import open_registry
-from cli.arguments import stored_model, version_of
+from cli.arguments import REASON, TIMEOUT, stored_model, version_of
 from cli.errors import Refused
 from cli.output import note, say, settings
 from cli.swap_wait import SwapWatch
@@ -16,21 +16,12 @@ from models_import.store import ModelStore
 from registry.registered_models import RegisteredModels
 from workers.run_folder import RunFolder
 
-_TIMEOUT = click.option(
-    "--timeout",
-    default=30.0,
-    show_default=True,
-    type=click.FloatRange(min=0),
-    help="Seconds to wait for the workers.",
-)
-_REASON = click.option("--reason", help="Reason, stored with the change.")
-
 
 @click.command("pin")
 @click.argument("name")
 @click.argument("version")
-@_REASON
-@_TIMEOUT
+@REASON
+@TIMEOUT
 def pin_command(name: str, version: str, reason: str | None, timeout: float) -> None:
     """Pin a model to one version.
 
@@ -55,8 +46,8 @@ def pin_command(name: str, version: str, reason: str | None, timeout: float) -> 
 @click.command("follow")
 @click.argument("name")
 @click.argument("target")
-@_REASON
-@_TIMEOUT
+@REASON
+@TIMEOUT
 def follow_command(name: str, target: str, reason: str | None, timeout: float) -> None:
     """Follow latest, or an alias of the registry such as @production.
 
@@ -83,7 +74,7 @@ def follow_command(name: str, target: str, reason: str | None, timeout: float) -
 
 
 @click.command("reload")
-@_TIMEOUT
+@TIMEOUT
 def reload_command(timeout: float) -> None:
     """Rescan the store now and retry failed versions.
 
