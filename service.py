@@ -40,10 +40,9 @@ from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from api.http.predict import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from bootstrap import Worker, begin, rpc_listen, version
 from hotswap.desired import BadServe
-from hotswap.errors import ServingError
+from hotswap.errors import ServingError, StateUnavailable
 from hotswap.predictions import Options, Picture, PredictRequest
 from registry.audit_key import BadKey
-from registry.file_store import StateDamaged
 from runners.drawing import draw
 from workers import supervisor
 from workers.connections import OpenConnections
@@ -131,7 +130,15 @@ class Okawari:
             _check_http()
             _check_grpc()
             begin(SETTINGS)
-        except (HomeInUse, BadServe, StateDamaged, CannotListen, BadCertificate, BadKey, OSError) as error:
+        except (
+            HomeInUse,
+            BadServe,
+            StateUnavailable,
+            CannotListen,
+            BadCertificate,
+            BadKey,
+            OSError,
+        ) as error:
             raise SystemExit(f"okawari: {error}") from None
 
     @bentoml.on_startup

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from adapters.registries import open_registry
+from adapters.registries import open_audit, open_registry
 from cli.audit_records import actor
 from cli.errors import Refused
 from cli.output import settings
 from cli.target_edit import TargetEdit, TargetRestored
 from hotswap.tags import LATEST
 from models_import.store import ModelStore
-from registry.audit_trail import trail_of
 from registry.entries import By, RegistryEntry
 from registry.errors import RegistryUnavailable
 from registry.file_store import DesiredFile
@@ -36,8 +35,8 @@ class OpenRegistry:
     def __exit__(self, *_: object) -> None:
         """Record what was changed in the audit log, whatever came of it."""
         with suppress(RegistryUnavailable):
-            home = self.configured.home
-            RegistryAudit(self.registry, trail_of(home), home / "state").write()
+            place = open_audit(self.configured.registry_location, self.configured.home)
+            RegistryAudit(self.registry, place.trail(), place.registry_mark).write()
         self.registry.close()
 
     def prepare(self, entry: RegistryEntry) -> None:
@@ -60,7 +59,7 @@ class OpenRegistry:
         target = None if model is None or model.unloaded else model.target
         if target not in (LATEST, FOLLOWS_PRODUCTION):
             return f"{name}:{version} is production; {name} follows {target}, and serves what it served"
-        edit = TargetEdit(self.configured.home, name, FOLLOWS_PRODUCTION, version)
+        edit = TargetEdit(self.configured, name, FOLLOWS_PRODUCTION, version)
         try:
             outcome = edit.make(by.reason, timeout)
         except TargetRestored as failed:

@@ -130,7 +130,9 @@ def register(entry: RegistryEntry, *, once: bool = False) -> Change:
         if len(record.entries) >= MOST_VERSIONS:
             raise Conflict(f"{record.name} has {MOST_VERSIONS} versions, the maximum")
         new = entry.with_(creation_timestamp=stamp.time)
-        noted = _note(stamp, Action.REGISTER, record, version=new.version, status=new.status)
+        noted = _note(
+            stamp, Action.REGISTER, record, version=new.version, status=new.status, after_digest=new.digest
+        )
         return ChangeOutcome(record.changed(new), new, noted)
 
     return change
@@ -355,9 +357,12 @@ def _pointed(
         reason=stamp.by.reason,
         before=old.version if old else None,
         after=new.version if new else None,
-        before_digest=old.digest if old else None,
-        after_digest=new.digest if new else None,
-        **{"version": about.version if about else None, **fields},
+        **{
+            "version": about.version if about else None,
+            "before_digest": old.digest if old else None,
+            "after_digest": new.digest if new else None,
+            **fields,
+        },
     )
 
 
