@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, text
 
+from adapters.registries import AuditPlace
 from adapters.sql.database import Database
 from adapters.sql.sql_audit import SqlAudit
 from adapters.sql.tables import AUDIT
@@ -64,11 +65,19 @@ def switch(number: int, **more: Any) -> AuditedDecision:
 def verified(place: Path | Place, *heads: Head) -> Head:
     """The head of a log that is whole; raises `Tampered`."""
     place = place_of(place)
-    key = AuditKey(place.folder)
+    return _verified(place.store, AuditKey(place.folder), *heads)
+
+
+def verified_beside(place: AuditPlace) -> Head:
+    """The same for the log beside a registry."""
+    return _verified(place.store, place.key)
+
+
+def _verified(store: AuditStore, key: AuditKey, *heads: Head) -> Head:
     public = read_public(key.public_path)
     kept = key.kept()
     known = [Head(kept.sequence, kept.hash)] if kept else []
-    return verify(place.store, {fingerprint(public): public}, [*heads, *known])
+    return verify(store, {fingerprint(public): public}, [*heads, *known])
 
 
 def lines_of(place: Path | Place) -> list[bytes]:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import models_import.importer
-from adapters.registries import open_registry
+from adapters.registries import open_audit, open_registry
 from api.budget import ByteBudget
 from bootstrap import Worker, begin
 from cli.main import main
@@ -22,7 +22,7 @@ from registry.file_store import DesiredFile
 from settings import Settings
 from tests.e2e.harness import environment
 from tests.e2e.stores import Store, untried
-from tests.registry.audit_logs import verified
+from tests.registry.audit_logs import verified_beside
 from tests.registry.kill_trials import BY, REGISTRY_FILE, Registries, Trial, missing
 from tests.support.forks import LIMIT
 from tests.support.kill_steps import KillSteps
@@ -130,7 +130,9 @@ class ServedTrial(Trial):
         _serve(look)
         if (self.production(folder), _target(folder)) != (self.after, _FOLLOWS):
             problems.append("made again, the change is not whole")
-        verified(folder / "home" / "state")
+        place = open_audit(self.location(folder), folder / "home")
+        verified_beside(place)
+        place.store.close()
         return problems
 
 

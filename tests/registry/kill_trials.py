@@ -12,6 +12,7 @@ import shutil
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,15 +24,13 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import make_url
 
-from adapters.registries import open_registry
+from adapters.registries import open_audit, open_registry
 from adapters.sql import schema
-from registry.audit import Record
-from registry.audit_file import AuditFile
-from registry.audit_trail import trail_of
+from registry.audit import AuditStore, Record
 from registry.entries import Action, By, Status, Switch
 from registry.model_registry import ModelRegistry
 from registry.registry_audit import RegistryAudit
-from tests.registry.audit_logs import verified
+from tests.registry.audit_logs import verified_beside
 from tests.support.forks import problems_of, status_of, words_in
 from tests.support.kill_steps import KillSteps
 
@@ -178,7 +177,7 @@ def run(folder: Path, trials: Sequence[Trial], stride: int) -> None:
     (folder / "results.json").write_text(json.dumps(results))
 
 
-def missing(registry: ModelRegistry, audit: AuditFile) -> list[str]:
+def missing(registry: ModelRegistry, audit: AuditStore) -> list[str]:
     """What of the changes of production the audit log lacks, or has twice."""
     kinds = {Action.ACTIVATE: "promotion", Action.ROLLBACK: "rollback"}
     changes = registry.changes(0, 1_000)
@@ -231,23 +230,26 @@ class RecordTrial(Trial):
         registry.close()
 
     def _audit(self, registry: ModelRegistry, folder: Path) -> None:
-        home = folder / "home"
-        RegistryAudit(registry, trail_of(home), home / "state").write()
+        place = open_audit(self.location(folder), folder / "home")
+        with closing(place.trail()) as trail:
+            RegistryAudit(registry, trail, place.registry_mark).write()
 
     def look(self, folder: Path) -> list[str]:
-        production, state = self.production(folder), folder / "home" / "state"
+        production = self.production(folder)
+        place = open_audit(self.location(folder), folder / "home")
         problems = [] if production in (self.before, self.after) else [f"production is {production}"]
         registry = open_registry(self.location(folder))
         problems += _torn(registry, production)
         self._audit(registry, folder)
-        problems += missing(registry, AuditFile(state))
+        problems += missing(registry, place.store)
         if production == self.before:
             self._make(folder)
-        problems += missing(registry, AuditFile(state))
+        problems += missing(registry, place.store)
         if self.production(folder) != self.after or len(registry.served_at("m", datetime.now(UTC))) > 1:
             problems.append("made again, the change is not whole")
         registry.close()
-        verified(state)
+        verified_beside(place)
+        place.store.close()
         return problems
 
 
