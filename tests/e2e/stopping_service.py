@@ -34,7 +34,7 @@ _METHODS: dict[tuple[type, str], tuple[str, str]] = {
     (SharedCoordinator, "propose"): ("before-propose", "after-propose"),
     (SharedCoordinator, "decide"): ("before-decide", "after-decide"),
     (SharedCoordinator, "reach"): ("before-reach", "after-reach"),
-    (Slot, "_route"): ("before-switch", "after-switch"),
+    (Slot, "_publish"): ("before-switch", "after-switch"),
     (DesiredFile, "edit"): ("before-remember", "after-remember"),
     (ModelRegistry, "activate"): ("before-record", "after-record"),
     (Control, "_edit"): ("before-target", "after-target"),
