@@ -10,6 +10,10 @@ WORKERS := $(or $(WORKERS),1)
 
 # A file of tests stays in one process, which may share a service among them.
 PYTEST  := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# `ORDER=random`: files, and the tests in each, in an order of chance; the header names its seed.
+ifeq ($(ORDER),random)
+PYTEST  += --random-order $(if $(SEED),--random-order-seed=$(SEED))
+endif
 
 export PORT WORKERS
 export BENTOML_DO_NOT_TRACK := True

@@ -10,14 +10,14 @@ import platform
 import signal
 import socket
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-from adapters.registries import open_registry
+from adapters.registries import change_hints, open_audit, open_registry, production
 from api.auth import AdminAuth, is_exposed
 from api.budget import ByteBudget
 from api.grpc.server import Listen, RpcServer
@@ -32,6 +32,7 @@ from hotswap.admission import Admission
 from hotswap.control import Control
 from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
+from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder
 from hotswap.reconciler import Reconciler
@@ -43,11 +44,10 @@ from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
-from registry.audit_file import AuditFile
-from registry.audit_trail import AuditedDesired, trail_of
+from registry.audit_trail import AuditedDesired
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
-from registry.promotion import Promotions
+from registry.promotion import Promotions, finish_promotions
 from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
@@ -79,6 +79,24 @@ def version() -> str:
         return "0.1.0"
 
 
+def begin(settings: Settings) -> None:
+    """What the master does before any worker: the key, the settings of models to serve, cut-off promotions.
+
+    Raises `BadKey`, `BadServe`, `StateUnavailable`, `OSError`.
+    """
+    where = settings.registry_location
+    place = open_audit(where, settings.home)
+    place.key.prepare()
+    # Closed before there are workers, which must not inherit connections.
+    with closing(place.trail()) as trail:
+        desired = AuditedDesired(DesiredFile(settings.home), trail.add, partial(production, where))
+        desired.edit(seed(settings.serve, settings.default_model))
+        try:
+            finish_promotions(desired, partial(open_registry, where))
+        except RegistryUnavailable as error:
+            logger.warning("a promotion that was cut off waits for the next start: %s", error.message)
+
+
 class Worker:
     """Everything one process needs to answer; `start` and `stop` own every thread."""
 
@@ -93,13 +111,16 @@ class Worker:
         self._connections = connections
         self._listening = Listener(self.seat, self.seats, connections)
         self.metrics = Metrics(run.metrics, _info(), self.seat.index, self.seats.is_held)
-        self._audit = trail_of(settings.home, run.run_id())
+        place = open_audit(settings.registry_location, settings.home)
+        # Several services may record in one database.
+        run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
+        self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
-        desired = AuditedDesired(DesiredFile(settings.home), self._audit.add)
         loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
+        desired = AuditedDesired(DesiredFile(settings.home), self._audit.add, models.production)
         self._switches = SwitchRecorder(registry, _service_name(settings), run.started())
         several = settings.workers > 1
         self.reconciler = Reconciler(
@@ -120,24 +141,25 @@ class Worker:
         data_plane = DataPlane(view, schedule, self._admission, self._pool)
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)
+        self._hints = change_hints(settings.registry_location, schedule.wake)
         self._run = run
         self._bodies = bodies
         self._listener = process.listening_socket()
         self._report = WorkerStatus(view, schedule, run, self._listener)
         self._report.add(tls=process.speaks_tls())
         self._models = models
-        self._registry_audit = RegistryAudit(registry, self._audit, settings.home / "state")
+        self._registry_audit = RegistryAudit(registry, self._audit, place.registry_mark)
         self._audited = ""
         self._registrar = StoreRegistrar(registry, view.infos)
         control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
-        promotions = Promotions(registry, control, view, models)
+        promotions = Promotions(registry, control, view, models, desired)
         self.parts = ServiceParts(
             view=view,
             schedule=schedule,
             control=control,
             registry=registry,
             promotions=promotions,
-            audit=AuditFile(settings.home / "state"),
+            audit=place.store,
             registrations=Registrations(
                 registry,
                 promotions.look,
@@ -178,10 +200,11 @@ class Worker:
             self._sample,
             self._return_memory,
             self._tell_registry,
-            self._audit.retry,
         ]
         self._turning.start()
         self._watcher.start()
+        if self._hints is not None:
+            self._hints.start()
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
         room = process.room_for_connections()
         await self._open_rpc(room)
@@ -223,19 +246,20 @@ class Worker:
 
     def _tell_registry(self) -> None:
         """Bring what the registry lacks into it, in another thread: a database may be slow."""
-        changed = self._models.row_version != self._audited
-        if self._telling.locked() or not (changed or self._switches.waiting or self._registrar.missing()):
+        waits = self._models.row_version != self._audited or self._switches.waiting or self._audit.waiting
+        if self._telling.locked() or not (waits or self._registrar.missing()):
             return
         self._background.submit(self._write_registry)
 
     def _write_registry(self) -> None:
         with self._telling:
+            self._audit.write()
             self._switches.write()
             self._registrar.register()
             row_version = self._models.row_version
             with suppress(RegistryUnavailable):  # the models report it; the next look tries again
-                self._registry_audit.write()
-                self._audited = row_version
+                if self._registry_audit.write():
+                    self._audited = row_version
 
     def _return_memory(self) -> None:
         """After a flood of pictures, give its memory back; otherwise only the next swap would."""
@@ -253,9 +277,12 @@ class Worker:
         if self._rpc is not None:
             await self._rpc.stop()
         self._watcher.stop()
+        if self._hints is not None:
+            await asyncio.to_thread(self._hints.stop, _GRACE)
         await asyncio.to_thread(self._turning.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
+        await asyncio.to_thread(self._audit.write)
         self._report.remove()
         logs.flush()
 

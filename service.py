@@ -38,13 +38,11 @@ from api.http.image_response import Annotator
 from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from api.http.predict import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from api.predict_fields import PredictFields
-from bootstrap import Worker, rpc_listen, version
-from hotswap.desired import BadServe, seed
-from hotswap.errors import ServingError
+from bootstrap import Worker, begin, rpc_listen, version
+from hotswap.desired import BadServe
+from hotswap.errors import ServingError, StateUnavailable
 from hotswap.predictions import Picture, PredictRequest
-from registry.audit_key import AuditKey, BadKey
-from registry.audit_trail import AuditedDesired, trail_of
-from registry.file_store import DesiredFile, StateDamaged
+from registry.audit_key import BadKey
 from runners.drawing import draw
 from workers import supervisor
 from workers.connections import OpenConnections
@@ -131,10 +129,16 @@ class Okawari:
             RUN.claim()
             _check_http()
             _check_grpc()
-            AuditKey(SETTINGS.home / "state").prepare()
-            desired = AuditedDesired(DesiredFile(SETTINGS.home), trail_of(SETTINGS.home).add)
-            desired.edit(seed(SETTINGS.serve, SETTINGS.default_model))
-        except (HomeInUse, BadServe, StateDamaged, CannotListen, BadCertificate, BadKey, OSError) as error:
+            begin(SETTINGS)
+        except (
+            HomeInUse,
+            BadServe,
+            StateUnavailable,
+            CannotListen,
+            BadCertificate,
+            BadKey,
+            OSError,
+        ) as error:
             raise SystemExit(f"okawari: {error}") from None
 
     @bentoml.on_startup

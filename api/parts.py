@@ -17,7 +17,7 @@ from hotswap.dataplane import DataPlane
 from hotswap.events import Recorder
 from hotswap.schedule import Schedule
 from hotswap.status import StateView
-from registry.audit_file import AuditFile
+from registry.audit import AuditStore
 from registry.model_registry import ModelRegistry
 from registry.promotion import Promotions
 from registry.registration import Registrations
@@ -50,7 +50,7 @@ class ServiceParts:
     registry: ModelRegistry
     promotions: Promotions
     registrations: Registrations
-    audit: AuditFile
+    audit: AuditStore
     data_plane: DataPlane
     recorder: Recorder
     metrics: WireMetrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hotswap.errors import ServingError
@@ -57,15 +58,15 @@ class Adoption:
     def _take_in(self, entry: RegistryEntry, tag: ModelTag) -> str:
         imported = self._import(entry, tag)
         self._register(entry, tag)
-        if entry.status is Status.PRODUCTION and self._is_due(tag, imported):
+        if entry.status is Status.PRODUCTION and self._is_due(tag):
             self._activate(tag)
             return f"{imported}, production"
         return imported
 
-    def _is_due(self, tag: ModelTag, imported: str) -> bool:
-        """Whether to activate it: nothing is production, or the file is the registry, in its first run."""
+    def _is_due(self, tag: ModelTag) -> bool:
+        """Whether to activate it: nothing else is production. Where it is, it may not be followed yet."""
         now = self._registry.production(tag.name)
-        return now is None or (now.version == tag.version and imported == "imported")
+        return now is None or now.version == tag.version
 
     def _import(self, entry: RegistryEntry, tag: ModelTag) -> str:
         model = (self._store.look() or {}).get(tag.name)
@@ -91,21 +92,7 @@ class Adoption:
 
     def _register(self, entry: RegistryEntry, tag: ModelTag) -> None:
         digest = (self._store.look() or {})[tag.name].versions[tag.version].digest
-        try:
-            self._registry.register(
-                tag.name,
-                tag.version,
-                stored_path(tag.name, tag.version),
-                entry.metadata.model_dump(),
-                digest=digest,
-                tags=entry.tags,
-                by=self._by,
+        with suppress(AlreadyRegistered):
+            self._registry.take_in(
+                entry.with_(path=stored_path(tag.name, tag.version), digest=digest), self._by
             )
-        except AlreadyRegistered:
-            return
-        for alias in entry.aliases:
-            self._registry.set_alias(tag.name, alias, tag.version, self._by)
-        if entry.status is Status.ARCHIVED:
-            self._registry.archive(tag.name, tag.version, self._by)
-        elif entry.status is Status.REJECTED:
-            self._registry.reject(tag.name, tag.version, self._by)

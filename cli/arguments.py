@@ -1,4 +1,4 @@
-"""The arguments `NAME VERSION`: models and versions of the store. An integer n means vn."""
+"""What several commands take: `NAME VERSION`, where an integer n means vn, and the options of changes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ from hotswap.tags import ModelTag, as_version, natural_key
 from models_import.store import ModelStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+REASON = click.option("--reason", help="Reason, stored with the change.")
+TIMEOUT = click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Seconds to wait for the workers.",
+)
 
 
 def VERSION_ARGUMENTS(command: Command) -> Command:  # noqa: N802 - a decorator used beside click's

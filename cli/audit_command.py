@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapters.registries import open_audit
 from cli.errors import Refused, complain
 from cli.output import note, say, say_json, settings, short
 from cli.progress import counted
-from registry.audit import Head, Record
-from registry.audit_file import AuditFile, newest
+from registry.audit import AuditStore, Head, Record, newest
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from rich.table import Table
 
     from registry.audit_check import Tampered
+    from registry.audit_key import AuditKey
 
 #: Records per step of the progress bar.
 _STEP = 1000
@@ -85,14 +86,15 @@ def audit_command(
     """
     if not verified and (keys or heads):
         raise click.UsageError("--key and --head belong to --verify")
-    folder = settings().home / "state"
+    configured = settings()
+    place = open_audit(configured.registry_location, configured.home)
     if verified:
-        _verify(folder, keys, heads, as_json)
+        _verify(place.store, place.key, keys, heads, as_json)
     else:
-        _list(AuditFile(folder), model, limit, as_json)
+        _list(place.store, model, limit, as_json)
 
 
-def _list(log: AuditFile, model: str | None, limit: int, as_json: bool) -> None:
+def _list(log: AuditStore, model: str | None, limit: int, as_json: bool) -> None:
     records = newest(log, model, limit)
     if as_json:
         say_json({"records": [record.model_dump() for record in records]})
@@ -141,11 +143,9 @@ def _print(table: Table) -> None:
     say("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _verify(folder: Path, keys: tuple[Path, ...], heads: list[Head], as_json: bool) -> None:
+def _verify(log: AuditStore, own: AuditKey, keys: tuple[Path, ...], heads: list[Head], as_json: bool) -> None:
     from registry.audit_check import Tampered, verify
-    from registry.audit_key import AuditKey
 
-    log, own = AuditFile(folder), AuditKey(folder)
     known = _keys(keys or ((own.public_path,) if own.public_path.exists() else ()))
     kept = own.kept()
     awaited = [*heads, *([Head(kept.sequence, kept.hash)] if kept else [])]

@@ -88,7 +88,7 @@ def import_command(
         _check_onnx(path, wanted)
     with TerminalReport() as report:
         configured = settings()
-        importer = Importer(configured.store_home, report=report, imported=record_imports(configured.home))
+        importer = Importer(configured.store_home, report=report, imported=record_imports(configured))
         outcomes = [_import_path(importer, path, wanted) for path in paths]
     if not all(outcomes):
         raise SystemExit(1)
@@ -102,7 +102,7 @@ def _watch(drop: Path, *, alone: bool) -> None:
     from cli.watch_command import watch
 
     configured = settings()
-    watch(drop, configured.store_home, configured.log_level, record_imports(configured.home))
+    watch(drop, configured.store_home, configured.log_level, record_imports(configured))
 
 
 def _check_onnx(path: Path, wanted: Wanted) -> None:
@@ -178,7 +178,7 @@ def get_command(name: str, version: str | None, mirror: Path | None) -> None:
     with TerminalReport() as report, tempfile.TemporaryDirectory() as scratch:
         folder = assemble(entry, Path(scratch), mirror=mirror, report=report)
         (candidate,) = candidates(folder, Wanted())
-        done = _import_one(Importer(home, report=report, imported=record_imports(configured.home)), candidate)
+        done = _import_one(Importer(home, report=report, imported=record_imports(configured)), candidate)
     if not done:
         raise SystemExit(1)
 
@@ -203,7 +203,7 @@ def init_command() -> None:
 
     configured = settings()
     with TerminalReport() as report:
-        importer = Importer(configured.store_home, report=report, imported=record_imports(configured.home))
+        importer = Importer(configured.store_home, report=report, imported=record_imports(configured))
         versions = seed(configured.home, importer, refused=note)
     for version in versions:
         say(summary(version))

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from adapters.registries import open_registry
+from adapters.registries import open_audit, open_registry
 from cli.audit_records import actor
 from cli.errors import Refused
 from cli.output import settings
 from cli.target_edit import TargetEdit, TargetRestored
 from hotswap.tags import LATEST
 from models_import.store import ModelStore
-from registry.audit_trail import trail_of
 from registry.entries import By, RegistryEntry
 from registry.errors import RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.model_registry import Changed, ModelRegistry
-from registry.promotion import FOLLOWS_PRODUCTION, check_servable, register_stored
+from registry.promotion import FOLLOWS_PRODUCTION, prepare, register_stored
 from registry.registry_audit import RegistryAudit
 from settings import Settings
 
@@ -36,13 +35,13 @@ class OpenRegistry:
     def __exit__(self, *_: object) -> None:
         """Record what was changed in the audit log, whatever came of it."""
         with suppress(RegistryUnavailable):
-            home = self.configured.home
-            RegistryAudit(self.registry, trail_of(home), home / "state").write()
+            place = open_audit(self.configured.registry_location, self.configured.home)
+            RegistryAudit(self.registry, place.trail(), place.registry_mark).write()
         self.registry.close()
 
-    def check(self, entry: RegistryEntry) -> None:
-        """Raise `Conflict` where the files of a version are gone, or cannot be served."""
-        check_servable(entry, self._store.look() or {})
+    def prepare(self, entry: RegistryEntry) -> None:
+        """The last step before a version becomes production; see `registry.promotion.prepare`."""
+        prepare(entry, self._store.look() or {}, DesiredFile(self.configured.home))
 
     def entry(self, name: str, version: str) -> RegistryEntry:
         """The entry of a version; one that was just imported is registered."""
@@ -60,7 +59,7 @@ class OpenRegistry:
         target = None if model is None or model.unloaded else model.target
         if target not in (LATEST, FOLLOWS_PRODUCTION):
             return f"{name}:{version} is production; {name} follows {target}, and serves what it served"
-        edit = TargetEdit(self.configured.home, name, FOLLOWS_PRODUCTION, version)
+        edit = TargetEdit(self.configured, name, FOLLOWS_PRODUCTION, version)
         try:
             outcome = edit.make(by.reason, timeout)
         except TargetRestored as failed:

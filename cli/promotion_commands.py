@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 import click
 
+from cli.arguments import REASON, TIMEOUT, Command
 from cli.audit_records import actor
 from cli.errors import Refused
 from cli.open_registry import OpenRegistry
 from cli.output import note, say, short
 from registry.entries import By, RegistryEntry, checked
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 
 def _change_options(command: Command) -> Command:
     for option in (
         click.option("--expected-current", metavar="VERSION", help="Refuse unless this is current now."),
-        click.option("--reason", help="Reason, stored with the change."),
+        REASON,
         click.option("--yes", "-y", is_flag=True, help="Do not ask."),
     ):
         command = option(command)
     return command
 
 
-_TIMEOUT = click.option(
-    "--timeout",
-    default=30.0,
-    show_default=True,
-    type=click.FloatRange(min=0),
-    help="Seconds to wait for the workers.",
-)
-
-
 @click.command("promote")
 @click.argument("name")
 @click.argument("version")
 @_change_options
-@_TIMEOUT
+@TIMEOUT
 def promote_command(
     name: str, version: str, *, expected_current: str | None, reason: str | None, yes: bool, timeout: float
 ) -> None:
@@ -63,7 +51,7 @@ def promote_command(
         by = _by(expected_current, reason)
         say(
             opened.change_production(
-                name, lambda: registry.activate(name, version, by, opened.check), by, timeout
+                name, lambda: registry.activate(name, version, by, opened.prepare), by, timeout
             )
         )
 
@@ -71,7 +59,7 @@ def promote_command(
 @click.command("rollback")
 @click.argument("name")
 @_change_options
-@_TIMEOUT
+@TIMEOUT
 def rollback_command(
     name: str, expected_current: str | None, reason: str | None, yes: bool, timeout: float
 ) -> None:
@@ -87,7 +75,7 @@ def rollback_command(
         back = registry.rollback_target(name)
         _confirm(registry.production(name), back, f"roll {name} back to {back.version}", yes)
         by = _by(expected_current, reason)
-        say(opened.change_production(name, lambda: registry.rollback(name, by, opened.check), by, timeout))
+        say(opened.change_production(name, lambda: registry.rollback(name, by, opened.prepare), by, timeout))
 
 
 @click.command("archive")

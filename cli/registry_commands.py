@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.registries import open_registry
+from cli.arguments import TIMEOUT
 from cli.audit_records import actor
 from cli.errors import Refused, complain
 from cli.output import say, say_json, settings, short
@@ -57,7 +58,7 @@ def list_command(name: str | None, status: str | None, alias: str | None, as_jso
 
 @registry_command.command("adopt")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(min=0))
+@TIMEOUT
 def adopt_command(file: Path, timeout: float) -> None:
     """Take in a registry file that was written before there was a store.
 
@@ -85,7 +86,10 @@ def adopt_command(file: Path, timeout: float) -> None:
 
         def activate(tag: ModelTag) -> None:
             opened.change_production(
-                tag.name, lambda: opened.registry.activate(tag.name, tag.version, by), by, timeout
+                tag.name,
+                lambda: opened.registry.activate(tag.name, tag.version, by, opened.prepare),
+                by,
+                timeout,
             )
 
         importer = Importer(opened.configured.store_home, report=report)

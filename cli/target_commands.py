@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from adapters.registries import open_registry
-from cli.arguments import stored_model, version_of
+from cli.arguments import REASON, TIMEOUT, stored_model, version_of
 from cli.errors import Refused
 from cli.output import note, say, settings
 from cli.swap_wait import SwapWatch
@@ -16,21 +16,12 @@ from models_import.store import ModelStore
 from registry.registered_models import RegisteredModels
 from workers.run_folder import RunFolder
 
-_TIMEOUT = click.option(
-    "--timeout",
-    default=30.0,
-    show_default=True,
-    type=click.FloatRange(min=0),
-    help="Seconds to wait for the workers.",
-)
-_REASON = click.option("--reason", help="Reason, stored with the change.")
-
 
 @click.command("pin")
 @click.argument("name")
 @click.argument("version")
-@_REASON
-@_TIMEOUT
+@REASON
+@TIMEOUT
 def pin_command(name: str, version: str, reason: str | None, timeout: float) -> None:
     """Pin a model to one version.
 
@@ -48,15 +39,15 @@ def pin_command(name: str, version: str, reason: str | None, timeout: float) -> 
     tag = version_of(model, version)
     if reason_against := model.versions[tag.version].reason:
         raise Refused(f"{tag} cannot be served: {reason_against}")
-    change = TargetEdit(configured.home, name, tag.version, tag.version)
+    change = TargetEdit(configured, name, tag.version, tag.version)
     say(change.make(reason, timeout))
 
 
 @click.command("follow")
 @click.argument("name")
 @click.argument("target")
-@_REASON
-@_TIMEOUT
+@REASON
+@TIMEOUT
 def follow_command(name: str, target: str, reason: str | None, timeout: float) -> None:
     """Follow latest, or an alias of the registry such as @production.
 
@@ -78,12 +69,12 @@ def follow_command(name: str, target: str, reason: str | None, timeout: float) -
     resolved = resolve(wanted, stored_model(models, name, configured.models))
     if resolved.version is None:
         raise Refused(f"{name}: {resolved.reason}")
-    change = TargetEdit(configured.home, name, wanted, resolved.version)
+    change = TargetEdit(configured, name, wanted, resolved.version)
     say(change.make(reason, timeout))
 
 
 @click.command("reload")
-@_TIMEOUT
+@TIMEOUT
 def reload_command(timeout: float) -> None:
     """Rescan the store now and retry failed versions.
 

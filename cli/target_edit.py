@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
+from adapters.registries import open_audit, production
 from cli.audit_records import actor
 from cli.errors import Refused
 from cli.swap_wait import SwapFailed, SwapWatch
@@ -11,8 +12,9 @@ from hotswap.control import check_not_superseded
 from hotswap.desired import DesiredModel, DesiredState, Edit, put_back, set_target
 from hotswap.errors import StateUnavailable, Superseded
 from hotswap.tags import LATEST, alias_of
-from registry.audit_trail import AuditedDesired, trail_of
+from registry.audit_trail import AuditedDesired
 from registry.file_store import DesiredFile
+from settings import Settings
 from workers.run_folder import RunFolder
 
 
@@ -23,8 +25,10 @@ class TargetRestored(Refused):
 class TargetEdit:
     """One change of a model's target; `version` is what the target resolves to now."""
 
-    def __init__(self, home: Path, name: str, target: str, version: str) -> None:
-        self._state = AuditedDesired(DesiredFile(home), trail_of(home).add)
+    def __init__(self, configured: Settings, name: str, target: str, version: str) -> None:
+        home, where = configured.home, configured.registry_location
+        trail = open_audit(where, home).trail()
+        self._state = AuditedDesired(DesiredFile(home), trail.add, partial(production, where))
         self._run = RunFolder(home)
         self._name = name
         self._target = target

@@ -32,7 +32,8 @@ class DesiredModel(_Part):
 
     `last_good` is the version that last served (`last_digest` its files) and `generation` the number of
     the decision to serve it; the reconciler writes them. `revision` is the document's revision at the last
-    change of this model by a person or the environment.
+    change of this model by a person or the environment. `promoting` is the version that somebody is about to
+    make production, from before the registry is changed until the target is.
     """
 
     target: Target = LATEST
@@ -44,6 +45,7 @@ class DesiredModel(_Part):
     actor: str | None = None
     reason: str | None = None
     changed: datetime | None = None
+    promoting: str | None = None
 
 
 class DesiredState(_Part):
@@ -194,6 +196,18 @@ def set_target(name: str, target: str, actor: str, reason: str | None) -> Edit:
     return change
 
 
+def note_promotion(name: str, version: str | None) -> Edit:
+    """The edit that notes which version of a model that follows `latest` is about to become production."""
+
+    def change(document: DesiredState) -> DesiredState:
+        model = document.model(name)
+        if model is None or model.unloaded or model.target != LATEST:
+            return document
+        return _with(document, name, model.model_copy(update={"promoting": version}), document.revision)
+
+    return change
+
+
 def set_loaded(name: str, loaded: bool, actor: str, reason: str | None) -> Edit:
     """The edit that loads or unloads `name`; its target stays as it is."""
 
@@ -215,7 +229,7 @@ def put_back(name: str, before: DesiredModel | None, made: int) -> Edit:
             return document
         revision = document.revision + 1
         served = {"last_good": now.last_good, "last_digest": now.last_digest, "generation": now.generation}
-        model = (before or DesiredModel()).model_copy(update=served)
+        model = (before or DesiredModel()).model_copy(update={**served, "promoting": None})
         if _with(document, name, model, revision).model(name) is not None:
             # A model that was not wanted keeps revision 0: any other would make it wanted.
             model = model.model_copy(update={"revision": revision})
@@ -262,6 +276,7 @@ def _changed(
             "actor": actor,
             "reason": reason,
             "changed": datetime.now(UTC),
+            "promoting": None,
         }
     )
 

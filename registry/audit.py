@@ -12,19 +12,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.text import plain
+from hotswap.errors import StateUnavailable
 
 #: What the first record is chained to.
 GENESIS = "0" * 64
 #: Part of the format, as the verification expects a checkpoint at each multiple.
 EVERY = 100
+#: No record of ours has more bytes; of a longer one only so much is read into memory.
+LONGEST = 100_000
 #: Maximum characters of an actor, a reason and an outcome.
 _LONGEST = 1000
 
@@ -95,6 +99,10 @@ class Record(BaseModel):
         """What the signature of a checkpoint covers; with `previous`, all records before it."""
         return canonical(self.model_dump(exclude={"signature", "hash"}))
 
+    def text(self) -> bytes:
+        """The one way in which a store writes the record."""
+        return canonical(self.model_dump())
+
     def computed_hash(self) -> str:
         """The hash that the content of the record has."""
         return hashlib.sha256(canonical(self.model_dump(exclude={"hash"}))).hexdigest()
@@ -122,18 +130,22 @@ class Head:
         return self.hash if self.sequence is None else f"{self.sequence}:{self.hash}"
 
 
-#: The new records behind the last one of the log (None: there is none).
-Chain = Callable[[Record | None], Sequence[Record]]
+#: The new records behind the last one of the log (None: there is none), given which sources are stored.
+Chain = Callable[[Record | None, Callable[[str], bool]], Sequence[Record]]
+
+
+class AuditDamaged(StateUnavailable):
+    """The end of the log is not what we wrote; the message says what to do."""
 
 
 class AuditStore(Protocol):
     """Where records are kept, in order, for all processes of a service."""
 
-    def append(self, source: str | None, chain: Chain) -> Sequence[Record]:
-        """Append `chain(last)` as one step under a lock; all is durable on return.
+    def append(self, chain: Chain) -> Sequence[Record]:
+        """Append `chain(last, is_known)` as one step under a lock; all is durable on return.
 
-        Nothing is appended where a record has the same `source`; the store looks at 10,000 records at least.
-        Raises `OSError` where nothing can be written.
+        `is_known` says whether a record has a source; the store looks at 10,000 records at least. Raises
+        `AuditDamaged`, and `OSError` or `StateUnavailable` where nothing can be written.
         """
 
     def read(self, start: int = 1) -> Iterator[Record | Damaged]:
@@ -141,6 +153,9 @@ class AuditStore(Protocol):
 
     def last(self) -> Record | None:
         """The last record that is readable."""
+
+    def close(self) -> None:
+        """Give back what the store holds open."""
 
 
 class Signer(Protocol):
@@ -166,22 +181,37 @@ class AuditLog:
     def record(self, decision: AuditedDecision) -> Record | None:
         """Store a decision durably; None where one with its `source` is stored already.
 
-        Blocks for the lock and the disk: milliseconds, at most some seconds. Raises `OSError`.
+        Blocks for the lock and the disk: milliseconds, at most some seconds. Raises what `record_each` does.
         """
-        stored = self._store.append(decision.source, lambda last: self._chained(decision, last))
-        for record in stored:
-            if record.action == "checkpoint":
-                self._signer.keep(record)
-        return next((record for record in stored if record.action == decision.action), None)
+        return self.record_each([decision])[0]
 
-    def _chained(self, decision: AuditedDecision, last: Record | None) -> list[Record]:
-        """The record of a decision, with the checkpoints that are due before and after it."""
-        chain = [] if last is None else [last]
-        # A process that was killed may have left the last record without its checkpoint.
-        self._seal(chain)
-        chain.append(self._record(decision, chain).sealed())
-        self._seal(chain)
-        return chain if last is None else chain[1:]
+    def record_each(self, decisions: Sequence[AuditedDecision]) -> list[Record | None]:
+        """Store decisions in one step, each as `record` does.
+
+        Raises `OSError`, `StateUnavailable`, `BadKey`; then nothing is stored.
+        """
+        made: dict[int, Record] = {}
+
+        def chain(last: Record | None, is_known: Callable[[str], bool]) -> list[Record]:
+            records = [] if last is None else [last]
+            for index, decision in enumerate(decisions):
+                source = decision.source
+                if source is None or not (is_known(source) or any(source == one.source for one in records)):
+                    # A process that was killed may have left the last record without its checkpoint.
+                    self._seal(records)
+                    made[index] = self._record(decision, records).sealed()
+                    records.append(made[index])
+                    self._seal(records)
+            return records if last is None else records[1:]
+
+        stored = self._store.append(chain)
+        for checkpoint in [record for record in stored if record.action == "checkpoint"][-1:]:
+            self._signer.keep(checkpoint)
+        return [made.get(index) for index in range(len(decisions))]
+
+    def close(self) -> None:
+        """Give back what the store holds open."""
+        self._store.close()
 
     def _seal(self, chain: list[Record]) -> None:
         """Add the checkpoint that is due, if one is."""
@@ -213,6 +243,25 @@ class AuditLog:
 def is_checkpoint_due(sequence: int, action: Action) -> bool:
     """Whether the record after this one must be a checkpoint."""
     return action in _SEALED or (action != "checkpoint" and (sequence + 1) % EVERY == 0)
+
+
+def newest(store: AuditStore, model: str | None, limit: int) -> list[Record]:
+    """The newest records, the oldest of them first; checkpoints only where no model is asked for."""
+    last = store.last()
+    start = 1 if model or last is None else max(1, last.sequence - limit + 1)
+    entries = (entry for entry in store.read(start) if isinstance(entry, Record))
+    return list(deque((entry for entry in entries if model in (None, entry.model)), limit))
+
+
+def parsed(text: str | bytes) -> Record | Damaged:
+    """What was written as `text()` of a record."""
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        return Damaged(error.errors(include_url=False)[0]["msg"])
+    written = record.text()
+    same = written == text if isinstance(text, bytes) else written.decode() == text
+    return record if same else Damaged("it is not written as the log writes it")
 
 
 def canonical(document: Mapping[str, object]) -> bytes:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import ValidationError
-
 from common.files import locked, sync
-from hotswap.errors import StateUnavailable
-from registry.audit import Chain, Damaged, Record, canonical
+from registry.audit import LONGEST, AuditDamaged, Chain, Damaged, Record, parsed
 
 logger = logging.getLogger("bentoml.okawari.registry")
 
@@ -23,12 +20,6 @@ _SOURCES = 10_000
 _TAIL_BYTES = 16_000_000
 #: Seconds to wait for the lock; other processes hold it for as long as a write takes.
 _PATIENCE = 10.0
-#: No record of ours is longer; a longer line is not read into memory.
-_LONGEST_LINE = 100_000
-
-
-class AuditDamaged(StateUnavailable):
-    """The last line of the log is not what we wrote; the message says what to do."""
 
 
 class AuditFile:
@@ -46,23 +37,22 @@ class AuditFile:
         self._last: Record | Damaged | None = None
         self._sources: OrderedDict[str, None] = OrderedDict()
 
-    def append(self, source: str | None, chain: Chain) -> Sequence[Record]:
-        """Append `chain(last)` as one step; see `AuditStore.append`. Raises `AuditDamaged`, too."""
+    def append(self, chain: Chain) -> Sequence[Record]:
+        """See `AuditStore`."""
         with locked(self._lock, _PATIENCE), _opened(self.path) as file:
             self._catch_up(file)
-            if source is not None and source in self._sources:
-                return ()
             if isinstance(self._last, Damaged):
                 raise AuditDamaged(
                     f"{self.path} is damaged at its end ({self._last.why}): look at it with `okawari audit "
                     "--verify`, then move it away to start a new one"
                 )
-            records = chain(self._last)
-            self._write(file, records)
+            records = chain(self._last, self._sources.__contains__)
+            if records:
+                self._write(file, records)
         return records
 
     def _write(self, file: BinaryIO, records: Sequence[Record]) -> None:
-        file.write(b"".join(_line(record) for record in records))
+        file.write(b"".join(record.text() + b"\n" for record in records))
         file.flush()
         os.fsync(file.fileno())
         for record in records:
@@ -106,19 +96,14 @@ class AuditFile:
         """The last record that is readable."""
         try:
             with self.path.open("rb") as file:
-                file.seek(_line_start(file, file.seek(0, os.SEEK_END) - 10 * _LONGEST_LINE))
+                file.seek(_line_start(file, file.seek(0, os.SEEK_END) - 10 * LONGEST))
                 entries = [entry for line in _whole_lines(file) if isinstance(entry := _parsed(line), Record)]
         except FileNotFoundError:
             return None
         return entries[-1] if entries else None
 
-
-def newest(log: AuditFile, model: str | None, limit: int) -> list[Record]:
-    """The newest records, the oldest of them first; checkpoints only where no model is asked for."""
-    last = log.last()
-    start = 1 if model or last is None else max(1, last.sequence - limit + 1)
-    entries = (entry for entry in log.read(start) if isinstance(entry, Record))
-    return list(deque((entry for entry in entries if model in (None, entry.model)), limit))
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -139,20 +124,12 @@ def _line_start(file: BinaryIO, offset: int) -> int:
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines that have an end, in pieces of at most `_LONGEST_LINE` bytes."""
-    while piece := file.readline(_LONGEST_LINE):
-        if not piece.endswith(b"\n") and len(piece) < _LONGEST_LINE:
+    """The lines that have an end, in pieces of at most `LONGEST` bytes."""
+    while piece := file.readline(LONGEST):
+        if not piece.endswith(b"\n") and len(piece) < LONGEST:
             return
         yield piece
 
 
-def _line(record: Record) -> bytes:
-    return canonical(record.model_dump()) + b"\n"
-
-
 def _parsed(line: bytes) -> Record | Damaged:
-    try:
-        record = Record.model_validate_json(line)
-    except ValidationError as error:
-        return Damaged(error.errors(include_url=False)[0]["msg"])
-    return record if _line(record) == line else Damaged("it is not written as the log writes it")
+    return parsed(line.removesuffix(b"\n"))

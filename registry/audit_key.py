@@ -26,13 +26,14 @@ class BadKey(ValueError):
 class AuditKey:
     """`audit.key` (mode 0600) and `audit.pub` in a folder, made at first use; any process may be the first.
 
-    `audit-checkpoint.json` beside them is the last checkpoint that was stored.
+    `audit-checkpoint.json` beside them is the last checkpoint that was stored; `log` in its name tells apart
+    the logs that the key has signed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: str = "") -> None:
         self._folder = folder
         self.public_path = folder / "audit.pub"
-        self.checkpoint_path = folder / "audit-checkpoint.json"
+        self.checkpoint_path = folder / f"audit-checkpoint{log}.json"
 
     @cached_property
     def _private(self) -> Ed25519PrivateKey:

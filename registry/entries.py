@@ -161,6 +161,12 @@ class RegistryEntry(_Part):
     aliases: Annotated[tuple[Alias, ...], Field(max_length=MOST_ALIASES)] = ()
     tags: Annotated[Mapping[Key, Annotated[Text, Field(max_length=500)]], Field(max_length=MOST_TAGS)] = {}
 
+    @property
+    def is_described(self) -> bool:
+        """Whether anybody has said more of it than that it is there."""
+        said = self.metadata != Metadata() or self.aliases or self.tags
+        return bool(said) or self.status is not Status.STAGING
+
     def with_(self, **fields: object) -> Self:
         """The entry with some fields exchanged by values that are valid already."""
         return self.model_copy(update=fields)

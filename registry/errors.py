@@ -9,7 +9,8 @@ ServingError
 │   └── AlreadyRegistered     the version is registered
 └── StateUnavailable
     └── RegistryUnavailable   the registry cannot be read or written
-        └── RegistryDamaged   the registry file holds what it must not
+        ├── RegistryDamaged   the registry file holds what it must not
+        └── BadRegistryUrl    the URL names no database that a registry may be in
 """
 
 from __future__ import annotations
@@ -40,3 +41,9 @@ class RegistryUnavailable(StateUnavailable):
 
 class RegistryDamaged(RegistryUnavailable):
     """The registry file was edited and is wrong; the message names line and reason."""
+
+
+class BadRegistryUrl(RegistryUnavailable):
+    """The URL names no database that a registry may be in; the message does not show it."""
+
+    transient = False

@@ -17,7 +17,7 @@ from registry.entries import By, ChangeRecord, RegistryEntry, Status, Switch
 from registry.errors import RegistryDamaged, RegistryUnavailable
 from registry.model_record import Change, ChangeOutcome, ModelRecord, Stamp, take_in_edit
 from registry.record_store import Pointers
-from registry.registry_document import RegistryDocument, parse
+from registry.registry_document import DocumentCodec, RegistryDocument
 from registry.switches import SwitchLog
 
 _EMPTY = b'{"models": []}\n'
@@ -51,6 +51,7 @@ class FileRegistry:
         self._lock = path.with_name(f".{path.name}.lock")
         self._switches = SwitchLog(path.with_name(f"{path.stem}.switches.jsonl"), self._lock)
         self._reading = threading.Lock()
+        self._codec = DocumentCodec()
         self._seen: _Seen | None = None
         with _explained(path):
             self._create()
@@ -168,7 +169,7 @@ class FileRegistry:
         if last is not None and last.data == data:
             return replace(last, stat=settled)
         try:
-            document = parse(str(self._path), data)
+            document = self._codec.parse(str(self._path), data)
         except RegistryDamaged as error:
             if last is None:
                 raise
@@ -177,15 +178,19 @@ class FileRegistry:
         return _seen(settled, data, document)
 
     def _write(self, document: RegistryDocument) -> None:
-        data = document.to_json()
+        data = self._codec.to_json(document)
         write_atomically(self._path, data)
         with self._reading:
-            self._seen = _seen(None, data, document)
+            # No change of ours is an edit of the file.
+            may_be_edited = self._seen is None or self._seen.edited
+            self._seen = _seen(None, data, document, may_be_edited=may_be_edited)
 
 
-def _seen(stat: tuple[int, ...] | None, data: bytes, document: RegistryDocument) -> _Seen:
+def _seen(
+    stat: tuple[int, ...] | None, data: bytes, document: RegistryDocument, *, may_be_edited: bool = True
+) -> _Seen:
     pointers = Pointers(_row_version(data), document.pointers())
-    return _Seen(stat, data, document, pointers, edited=_has_edit(document))
+    return _Seen(stat, data, document, pointers, edited=may_be_edited and _has_edit(document))
 
 
 def _row_version(data: bytes) -> str:

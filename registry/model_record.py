@@ -130,8 +130,27 @@ def register(entry: RegistryEntry, *, once: bool = False) -> Change:
         if len(record.entries) >= MOST_VERSIONS:
             raise Conflict(f"{record.name} has {MOST_VERSIONS} versions, the maximum")
         new = entry.with_(creation_timestamp=stamp.time)
-        noted = _note(stamp, Action.REGISTER, record, version=new.version, status=new.status)
+        noted = _note(
+            stamp, Action.REGISTER, record, version=new.version, status=new.status, after_digest=new.digest
+        )
         return ChangeOutcome(record.changed(new), new, noted)
+
+    return change
+
+
+def take_in(entry: RegistryEntry) -> Change:
+    """Register a version with its description, without its status and aliases.
+
+    A version that is registered without any description, as the service does it, is described. Raises
+    `AlreadyRegistered` for any other.
+    """
+
+    def change(record: ModelRecord, stamp: Stamp) -> ChangeOutcome:
+        known = record.entries.get(entry.version)
+        if known is None or known.is_described:
+            return register(entry.with_(status=Status.STAGING, aliases=()))(record, stamp)
+        fields = {"metadata": entry.metadata, "tags": entry.tags, "digest": entry.digest}
+        return describe(entry.version, fields)(record, stamp)
 
     return change
 
@@ -338,9 +357,12 @@ def _pointed(
         reason=stamp.by.reason,
         before=old.version if old else None,
         after=new.version if new else None,
-        before_digest=old.digest if old else None,
-        after_digest=new.digest if new else None,
-        **{"version": about.version if about else None, **fields},
+        **{
+            "version": about.version if about else None,
+            "before_digest": old.digest if old else None,
+            "after_digest": new.digest if new else None,
+            **fields,
+        },
     )
 
 

@@ -94,6 +94,19 @@ class ModelRegistry:
         ]
         return sum(outcome.change is not None for outcome in self._store.change_each(changes, by))
 
+    def take_in(self, entry: RegistryEntry, by: By = _NOBODY) -> None:
+        """Add an entry of another registry, whole, in one step; a production version becomes `staging`.
+
+        One that is registered without any description is filled in. Raises `AlreadyRegistered` for others.
+        """
+        changes = [model_record.take_in(entry)]
+        changes += [model_record.set_alias(alias, entry.version) for alias in entry.aliases]
+        if entry.status is Status.ARCHIVED:
+            changes.append(model_record.archive(entry.version))
+        elif entry.status is Status.REJECTED:
+            changes.append(model_record.reject(entry.version))
+        self._store.change_each([(entry.model_name, change) for change in changes], by)
+
     def activate(
         self, name: str, version: str | int, by: By = _NOBODY, check: Check | None = None
     ) -> Changed:

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hotswap.control import Control, TargetChange
-from hotswap.errors import Conflict, ModelNotFound, VersionFailed, VersionNotFound
+from hotswap.desired import DesiredStore, note_promotion, set_target
+from hotswap.errors import Conflict, ModelNotFound, StateUnavailable, VersionFailed, VersionNotFound
 from hotswap.repository import ModelInfo, ModelRepository
 from hotswap.status import StateView
 from hotswap.tags import ALIAS_SIGN, LATEST, PRODUCTION
@@ -56,6 +57,42 @@ def check_servable(entry: RegistryEntry, models: Mapping[str, ModelInfo]) -> Non
         raise Conflict(f"{entry.model_name}:{entry.version} cannot be served: {reason}")
 
 
+def prepare(entry: RegistryEntry, models: Mapping[str, ModelInfo], desired: DesiredStore) -> None:
+    """The last step before the registry is changed: check the version, and note what is about to happen.
+
+    Whoever is killed between the registry and the target leaves that note. Raises `Conflict` as
+    `check_servable` does, and `StateUnavailable`.
+    """
+    check_servable(entry, models)
+    try:
+        desired.edit(note_promotion(entry.model_name, entry.version))
+    except OSError as error:
+        raise StateUnavailable(f"nothing was changed: the state cannot be written: {error}") from None
+
+
+def finish_promotions(desired: DesiredStore, open_registry: Callable[[], ModelRegistry]) -> None:
+    """Change the targets of models whose promotion was cut off after the registry was changed.
+
+    Called before the service starts. Raises `RegistryUnavailable`, `OSError`; then
+    the next call does it.
+    """
+    begun = {name: model.promoting for name, model in desired.read().models.items() if model.promoting}
+    if not begun:
+        return
+    registry = open_registry()
+    try:
+        pointers = registry.pointers().models
+    finally:
+        registry.close()
+    for name, version in begun.items():
+        is_made = name in pointers and pointers[name].production == version
+        desired.edit(
+            set_target(name, FOLLOWS_PRODUCTION, "service", f"the promotion of {version} was cut off")
+            if is_made
+            else note_promotion(name, None)
+        )
+
+
 def register_stored(
     registry: ModelRegistry, models: Mapping[str, ModelInfo], name: str, version: str | int, by: By
 ) -> None:
@@ -76,12 +113,18 @@ class Promotions:
     """Changes of production of one service: registry first, then the slot that follows it."""
 
     def __init__(
-        self, registry: ModelRegistry, control: Control, view: StateView, repository: ModelRepository
+        self,
+        registry: ModelRegistry,
+        control: Control,
+        view: StateView,
+        repository: ModelRepository,
+        desired: DesiredStore,
     ) -> None:
         self._registry = registry
         self._control = control
         self._view = view
         self._repository = repository
+        self._desired = desired
 
     async def activate(self, name: str, version: str | int, by: By, seconds: float) -> Promotion:
         """Make a version production and serve it where the model's slot follows `latest` or `@production`.
@@ -92,24 +135,23 @@ class Promotions:
 
         def change() -> Changed:
             register_stored(self._registry, self.look(), name, version, by)
-            return self._registry.activate(name, version, by, self.check_servable)
+            return self._registry.activate(name, version, by, self._prepare)
 
         return await self._promote(name, change, by, seconds)
 
     async def rollback(self, name: str, by: By, seconds: float) -> Promotion:
         """Make the version production that was so before; as `activate` does."""
         return await self._promote(
-            name, lambda: self._registry.rollback(name, by, self.check_servable), by, seconds
+            name, lambda: self._registry.rollback(name, by, self._prepare), by, seconds
         )
-
-    def check_servable(self, entry: RegistryEntry) -> None:
-        """Raise `Conflict` with the reason when the files of a version are gone or cannot be served."""
-        check_servable(entry, self.look())
 
     def look(self) -> Mapping[str, ModelInfo]:
         """What the store holds now, or held when it was last there."""
         models = self._repository.look()
         return self._view.infos() if models is None else models
+
+    def _prepare(self, entry: RegistryEntry) -> None:
+        prepare(entry, self.look(), self._desired)
 
     async def _promote(self, name: str, change: Callable[[], Changed], by: By, seconds: float) -> Promotion:
         changed = await asyncio.to_thread(change)

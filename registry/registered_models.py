@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from hotswap.errors import ServingError
-from hotswap.repository import ModelInfo, ModelRepository, Verified
+from hotswap.repository import ModelInfo, ModelRepository, Verified, VersionInfo
 from hotswap.tags import PRODUCTION, ModelTag
 from registry.entries import By
 from registry.errors import RegistryUnavailable
@@ -54,6 +54,11 @@ class RegisteredModels:
             name: replace(info, aliases=_aliases(pointers[name])) if name in pointers else info
             for name, info in models.items()
         }
+
+    def production(self, name: str) -> str | None:
+        """The production version of a model, as the last look found it."""
+        pointer = self._pointers.models.get(name)
+        return pointer.production if pointer else None
 
     @property
     def row_version(self) -> str:
@@ -100,15 +105,30 @@ class StoreRegistrar:
         """`models` says what the store holds now."""
         self._registry = registry
         self._models = models
+        self._looked: dict[str, Mapping[str, VersionInfo]] = {}
+        self._missing: dict[ModelTag, str | None] = {}
         self._known: set[ModelTag] = set()
 
     def missing(self) -> bool:
-        """Whether a servable version is not known to be registered."""
-        return any(tag not in self._known for tag, _ in self._servable())
+        """Whether a servable version is not known to be registered.
+
+        Of a model whose versions are those of the last look nothing is walked through.
+        """
+        models = self._models()
+        for name, info in models.items():
+            if self._looked.get(name) != info.versions:
+                self._missing.update(
+                    (tag, version.digest)
+                    for version in info.versions.values()
+                    if version.reason is None and (tag := ModelTag(name, version.version)) not in self._known
+                )
+        self._looked = {name: info.versions for name, info in models.items()}
+        return bool(self._missing)
 
     def register(self) -> None:
         """Register what is missing, some hundred at a time. What the registry refuses is logged once."""
-        missing = [(tag, digest) for tag, digest in self._servable() if tag not in self._known]
+        self.missing()
+        missing = list(self._missing.items())
         with suppress(RegistryUnavailable):  # `RegisteredModels` reports it; the rest comes next time
             for start in range(0, len(missing), _AT_ONCE):
                 self._register(missing[start : start + _AT_ONCE])
@@ -126,15 +146,9 @@ class StoreRegistrar:
                     self._register([one])
                 return
             logger.warning("cannot register %s: %s", some[0][0], error.message)
-        self._known.update(tag for tag, _ in some)
-
-    def _servable(self) -> list[tuple[ModelTag, str | None]]:
-        return [
-            (ModelTag(name, version.version), version.digest)
-            for name, info in self._models().items()
-            for version in info.versions.values()
-            if version.reason is None
-        ]
+        for tag, _ in some:
+            self._known.add(tag)
+            self._missing.pop(tag, None)
 
 
 def stored_path(name: str, version: str) -> str:

@@ -6,26 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.files import write_atomically
+from hotswap.tags import ModelTag
 from registry import audit
 from registry.audit import AuditedDecision
-from registry.audit_trail import AuditTrail
+from registry.audit_trail import AuditTrail, import_source
 from registry.entries import Action, ChangeRecord
 from registry.model_registry import ModelRegistry
 
-_MOST = 1_000
-#: What a change is in the audit log. Registrations are none: the import is.
+_MOST = 500
+#: What a change is in the audit log.
 _ACTIONS: Mapping[Action, audit.Action] = {
+    Action.REGISTER: "import",
     Action.ACTIVATE: "promotion",
     Action.ROLLBACK: "rollback",
     Action.UNDO: "rollback",
     Action.STAGE: "edit",
     Action.ARCHIVE: "archive",
-    Action.REJECT: "override",
+    Action.REJECT: "refusal",
     Action.SET_ALIAS: "alias",
     Action.DELETE_ALIAS: "alias",
     Action.DESCRIBE: "edit",
     Action.FILE_EDIT: "edit",
 }
+_OUTCOMES: Mapping[Action, str] = {Action.REGISTER: "imported", Action.UNDO: "put back"}
 
 
 class RegistryAudit:
@@ -34,18 +37,22 @@ class RegistryAudit:
     Several processes may have one: a change that two of them bring is recorded once, by its number.
     """
 
-    def __init__(self, registry: ModelRegistry, trail: AuditTrail, folder: Path) -> None:
+    def __init__(self, registry: ModelRegistry, trail: AuditTrail, mark: Path) -> None:
+        """`mark` is a file of this home, one for each registry."""
         self._registry = registry
         self._trail = trail
-        self._mark = folder / "audit-registry"
+        self._mark = mark
 
-    def write(self) -> None:
-        """Record every change that is not recorded. Raises `RegistryUnavailable`."""
+    def write(self) -> bool:
+        """Record every change that is not recorded; False where the log cannot be written.
+
+        Raises `RegistryUnavailable`.
+        """
         while changes := self._registry.changes(self._done(), _MOST):
-            for change in changes:
-                if change.action in _ACTIONS:
-                    self._trail.add(_decision(change))
+            if not self._trail.add_each(map(_decision, changes)):
+                return False
             write_atomically(self._mark, f"{changes[-1].number}\n".encode())
+        return True
 
     def _done(self) -> int:
         try:
@@ -55,7 +62,7 @@ class RegistryAudit:
 
 
 def _decision(change: ChangeRecord) -> AuditedDecision:
-    pairs = ((change.before, change.before_digest), (change.after, change.after_digest))
+    pairs = ((change.before, change.before_digest), (change.after or change.version, change.after_digest))
     alias = f"@{change.alias} " if change.alias else ""
     return AuditedDecision(
         _ACTIONS[change.action],
@@ -65,7 +72,13 @@ def _decision(change: ChangeRecord) -> AuditedDecision:
         f"{alias}{change.before}" if change.before else None,
         f"{alias}{change.after or change.version}" if change.after or not change.alias else None,
         {version: digest for version, digest in pairs if version and digest},
-        "put back" if change.action is Action.UNDO else str(change.status or "done"),
-        f"registry/{change.time.isoformat()}/{change.number}",
+        _OUTCOMES.get(change.action, str(change.status or "done")),
+        _source(change),
         change.time,
     )
+
+
+def _source(change: ChangeRecord) -> str:
+    if change.action is Action.REGISTER and change.version:
+        return import_source(ModelTag(change.model_name, change.version), change.after_digest)
+    return f"registry/{change.time.isoformat()}/{change.number}"

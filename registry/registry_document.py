@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +21,11 @@ MOST_HISTORY = 10_000
 #: So many changes of production of each model outlive the others: rollbacks return along them.
 _KEPT_MOVES = 20
 _OPTIONAL = ("digest", "aliases", "tags")
+_Part = RegistryEntry | ChangeRecord
+_P = TypeVar("_P", RegistryEntry, ChangeRecord)
+#: The layout: a part begins in a line of its own, and no text of JSON holds an end of line.
+_START, _MIDDLE, _END = '{\n  "models": [\n    ', '\n  ],\n  "history": [\n    ', "\n  ]\n}\n"
+_BETWEEN = ",\n    {"
 
 
 class _Content(BaseModel):
@@ -52,14 +56,84 @@ class RegistryDocument:
         """What the pointers of each model mean."""
         return {name: _pointer(record) for name, record in self.records.items()}
 
-    def to_json(self) -> bytes:
-        """The file's bytes: indented, without optional fields that are empty."""
-        entries = (one for record in self.records.values() for one in record.entries.values())
-        content = {
-            "models": [_without_empty(one.model_dump(mode="json")) for one in entries],
-            "history": [one.model_dump(mode="json", exclude_none=True) for one in self.history],
-        }
-        return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+
+class DocumentCodec:
+    """Reads and writes the file's bytes: indented, without optional fields that are empty.
+
+    What the bytes or the document share with those before is neither checked nor serialised again: a change
+    of one version among ten thousand costs little more than the bytes.
+    """
+
+    def __init__(self) -> None:
+        #: Texts by the identity of the parts that they show; the parts are kept, so that no other takes it.
+        self._texts: dict[int, tuple[_Part, str]] = {}
+
+    def to_json(self, document: RegistryDocument) -> bytes:
+        """The file's bytes."""
+        entries = [one for record in document.records.values() for one in record.entries.values()]
+        parts: tuple[_Part, ...] = (*entries, *document.history)
+        known = self._texts
+        texts = {id(part): known.get(id(part)) or (part, _indented(part)) for part in parts}
+        self._texts = texts
+        models, history = (
+            _array([texts[id(part)][1] for part in some]) for some in (entries, document.history)
+        )
+        return f'{{\n  "models": {models},\n  "history": {history}\n}}\n'.encode()
+
+    def parse(self, source: str, data: bytes) -> RegistryDocument:
+        """Read the file's bytes; raises `RegistryDamaged`, which names the line and the reason."""
+        return self._parsed_by_parts(source, data) or parse(source, data)
+
+    def _parsed_by_parts(self, source: str, data: bytes) -> RegistryDocument | None:
+        """The document, where the bytes are laid out as we do and each part is right."""
+        try:
+            models, history = _split(data.decode())
+            known = {text: part for part, text in self._texts.values()}
+            entries = _parts(RegistryEntry, models, known)
+            changes = _parts(ChangeRecord, history, known)
+        except ValueError:  # of pydantic and of the decoder, too: the careful way finds line and reason
+            return None
+        _check_unique(source, data.decode(), entries)
+        parts: tuple[_Part, ...] = (*entries, *changes)
+        pairs = zip(parts, (*models, *history), strict=True)
+        self._texts = {id(part): (part, text) for part, text in pairs}
+        return _document(_Content.model_construct(models=entries, history=changes))
+
+
+def _split(text: str) -> tuple[list[str], list[str]]:
+    """The texts of the entries and of the changes; raises `ValueError` where the layout is another one."""
+    middle = text.find(_MIDDLE)
+    if not (text.startswith(_START) and text.endswith(_END) and middle > 0):
+        raise ValueError("another layout")
+    return _elements(text[len(_START) : middle]), _elements(text[middle + len(_MIDDLE) : -len(_END)])
+
+
+def _elements(text: str) -> list[str]:
+    first, *others = text.split(_BETWEEN)
+    return [first, *["{" + other for other in others]]
+
+
+def _array(texts: Sequence[str]) -> str:
+    inner = ",\n    ".join(texts)
+    return f"[\n    {inner}\n  ]" if texts else "[]"
+
+
+def _parts(kind: type[_P], texts: Sequence[str], known: Mapping[str, _Part]) -> tuple[_P, ...]:
+    if len(texts) > MOST_ENTRIES:
+        raise ValueError("too many")
+    found = (known.get(text) for text in texts)
+    return tuple(
+        part if isinstance(part, kind) else kind.model_validate_json(text)
+        for part, text in zip(found, texts, strict=True)
+    )
+
+
+def _indented(part: _Part) -> str:
+    if isinstance(part, RegistryEntry):
+        text = part.model_dump_json(indent=2, exclude={name for name in _OPTIONAL if not getattr(part, name)})
+    else:
+        text = part.model_dump_json(indent=2, exclude_none=True)
+    return text.replace("\n", "\n    ")
 
 
 def parse(source: str, data: bytes) -> RegistryDocument:
@@ -75,10 +149,6 @@ def parse(source: str, data: bytes) -> RegistryDocument:
         raise RegistryDamaged(_explained(source, text, error)) from None
     _check_unique(source, text, content.models)
     return _document(content)
-
-
-def _without_empty(entry: dict[str, object]) -> dict[str, object]:
-    return {key: value for key, value in entry.items() if value or key not in _OPTIONAL}
 
 
 def _explained(source: str, text: str, error: ValidationError) -> str:

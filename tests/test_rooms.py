@@ -69,6 +69,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
 }
 #: Files that may import more than their room: one driver, one file.
 EXTRA = {
+    "adapters/sql/change_hints.py": {"psycopg"},
     "api/http/predict.py": {"bentoml"},
     "cli/audit_command.py": {"cryptography"},
     "cli/client.py": {"httpx"},

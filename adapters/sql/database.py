@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from registry.errors import RegistryUnavailable
+from registry.errors import BadRegistryUrl, RegistryUnavailable
 
 #: Seconds until a database that does not answer is given up, and milliseconds for one statement or lock.
 _CONNECT_SECONDS = 3
@@ -18,6 +18,7 @@ _LOCK_MS = 3_000
 _POOL_SIZE = 2
 #: Marks the connections whose transactions write: SQLite locks those at their beginning.
 _WRITES = "registry_writes"
+_ALLOWED = "allowed are sqlite:///…, postgresql://… and the path of a file: set OKAWARI_REGISTRY"
 #: PostgreSQL's codes for a table or a column that is not there.
 _NO_TABLE = ("42P01", "42703")
 
@@ -26,7 +27,7 @@ class Database:
     """A pool of connections to the database at a URL; it is opened when it is first used."""
 
     def __init__(self, url: str) -> None:
-        """Raises `ValueError` for a URL that is neither sqlite:///… nor postgresql://…."""
+        """Raises `BadRegistryUrl` for a URL that is neither sqlite:///… nor postgresql://…."""
         self._url = _checked(url)
         self.engine = _sqlite(self._url) if self._is_sqlite else _postgresql(self._url)
 
@@ -79,19 +80,19 @@ def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise ValueError("the registry's URL cannot be read: write sqlite:///… or postgresql://…") from None
+        raise BadRegistryUrl(f"the registry's URL cannot be read; {_ALLOWED}") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return parsed.set(drivername="sqlite+pysqlite")
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
-    raise ValueError(f"{backend}: a registry is sqlite:///… or postgresql://…, or the path of a file")
+    raise BadRegistryUrl(f"{backend[:40]!r} is no database for a registry; {_ALLOWED}")
 
 
 def _secrets(url: URL) -> list[str]:
-    """What of a URL must not be shown: its password, and the values of its query."""
+    """What of a URL must not be shown, the longest first: its password, and the values of its query."""
     query = (value for values in url.normalized_query.values() for value in values)
-    return [secret for secret in (url.password, *query) if secret]
+    return sorted({secret for secret in (url.password, *query) if secret}, key=len, reverse=True)
 
 
 def _postgresql(url: URL) -> Engine:
@@ -126,6 +127,8 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
+        # A text that is no UTF-8 was not written by us; who reads it says so.
+        connection.text_factory = lambda data: data.decode(errors="replace")
         connection.isolation_level = None  # the driver's own BEGIN comes too late to lock
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from adapters.sql.change_hints import give_hint
 from adapters.sql.database import Database
 from adapters.sql.tables import ALIASES, CHANGES, REVISION, SWITCHES, VERSIONS
 from registry.entries import By, ChangeRecord, Metadata, RegistryEntry, Status, Switch
@@ -24,7 +25,7 @@ class SqlRegistry:
     """A `RecordStore` in SQLite or PostgreSQL, whose tables `adapters.sql.schema.upgrade` makes."""
 
     def __init__(self, url: str) -> None:
-        """Connects when it is first asked. Raises `ValueError` for another kind of URL."""
+        """Connects when it is first asked. Raises `BadRegistryUrl` for another kind of URL."""
         self._database = Database(url)
         self._seen: tuple[int, Pointers] | None = None
 
@@ -47,6 +48,7 @@ class SqlRegistry:
                 outcomes.append(outcome)
             if number > first:
                 connection.execute(update(REVISION).values(number=number - 1))
+                give_hint(connection)
         return outcomes
 
     def record(self, name: str) -> ModelRecord:

@@ -120,3 +120,12 @@ SWITCHES = Table(
     Column("time", UtcTime, nullable=False),
     Index("registry_switches_time", "model_name", "time"),
 )
+
+#: The audit log. A record is its canonical JSON; triggers refuse every UPDATE and DELETE.
+AUDIT = Table(
+    "audit_records",
+    METADATA,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", Text, unique=True),
+    Column("record", Text, nullable=False),
+)

@@ -15,8 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StrictInt, StrictStr
 from api.http.schemas import ErrorBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.parts import GetParts
-from registry.audit import Record
-from registry.audit_file import newest
+from registry.audit import Record, newest
 from registry.entries import By, ChangeRecord, RegistryEntry, Status, Switch, Version, checked
 from registry.errors import InvalidEntry
 from registry.promotion import Promotion

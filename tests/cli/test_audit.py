@@ -12,7 +12,7 @@ from registry.audit import AuditedDecision
 from registry.audit_file import AuditFile
 from tests.builders import write_version
 from tests.cli.conftest import Okawari
-from tests.registry.audit_logs import edited, lines_of, opened, rewrite, switch
+from tests.registry.audit_logs import Place, edited, lines_of, opened, rewrite, switch
 
 
 @pytest.fixture
@@ -115,3 +115,45 @@ def test_imports_and_changes_of_targets_by_command_are_recorded(
     assert {record["actor"].partition(":")[0] for record in records} == {"cli"}
     okawari("audit", "--verify")
     assert AuditFile(home / "state").path.exists()
+
+
+def test_a_pin_against_production_is_an_override_and_a_second_import_is_recorded_again(
+    okawari: Okawari, tmp_path: Path
+) -> None:
+    made = [write_version(tmp_path / "made", "m", f"v{number}", number) for number in (1, 2)]
+    for folder in made:
+        okawari("import", folder)
+    okawari("promote", "m", "v1", "--yes")
+    okawari("pin", "m", "v2", "--reason", "v1 hangs")
+    okawari("pin", "m", "v1")
+    okawari("remove", "m", "v2")
+    okawari("import", made[1])
+    records = json.loads(okawari("audit", "--json").output)["records"]
+    facts = [(record["action"], record["before"], record["after"], record["outcome"]) for record in records]
+    assert [fact for fact in facts if fact[0] != "checkpoint"] == [
+        ("import", None, "v1", "imported"),
+        ("import", None, "v2", "imported"),
+        ("target", "latest", "@production", "done"),
+        ("promotion", None, "v1", "production"),
+        ("override", "@production", "v2", "done"),
+        ("target", "v2", "v1", "done"),
+        ("import", None, "v2", "imported"),
+    ]
+
+
+def test_beside_a_registry_in_a_database_the_log_lies_in_the_database(
+    okawari: Okawari, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OKAWARI_REGISTRY", f"sqlite:///{tmp_path}/registry.db")
+    assert "okawari db upgrade" in okawari("audit", exit_code=1).stderr
+    okawari("db", "upgrade")
+    okawari("import", write_version(tmp_path / "made", "m", "v1", 1))
+    okawari("promote", "m", "v1", "--yes")
+    records = json.loads(okawari("audit", "--json").output)["records"]
+    assert [record["action"] for record in records] == ["import", "target", "promotion", "checkpoint"]
+    assert json.loads(okawari("audit", "--verify", "--json").stdout)["records"] == 4
+    assert not AuditFile(home / "state").path.exists()
+
+    rewrite(place := Place(home / "state", f"sqlite:///{tmp_path}/registry.db"), lines_of(place)[:3])
+    cut = json.loads(okawari("audit", "--verify", "--json", exit_code=1).stdout)
+    assert (cut["kind"], cut["sequence"]) == ("cut", 4)

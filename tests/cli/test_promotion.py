@@ -83,6 +83,24 @@ class TestDown:
         assert "v1" in okawari("registry", "list").stdout
         assert "base" in okawari("db", "downgrade", "base").stdout
 
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            ("mysql://u:geheim@h/x", "mysql"),
+            ("postgresql://u:geheim@h:port/x", "cannot be read"),
+            ("postgresql://u:geheim@127.0.0.1:9/x", "127.0.0.1"),
+            ("postgresql://u:ge%40heim@127.0.0.1:9/x?sslmode=geheimnis", "sslmode"),
+        ],
+    )
+    @pytest.mark.parametrize("words", [("db", "check"), ("db", "upgrade"), ("registry", "list"), ("audit",)])
+    def test_a_database_that_cannot_be_used_is_said_without_its_password(
+        self, okawari: Okawari, monkeypatch: pytest.MonkeyPatch, url: str, shown: str, words: tuple[str, ...]
+    ) -> None:
+        monkeypatch.setenv("OKAWARI_REGISTRY", url)
+        output = okawari(*words, exit_code=1).output
+        assert shown in output
+        assert not any(secret in output for secret in ("geheim", "heim@", "ge@", "nis"))
+
     def test_a_file_from_before_the_store_is_adopted(self, okawari: Okawari, tmp_path: Path) -> None:
         entry = {
             "model_name": "code",

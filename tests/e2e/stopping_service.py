@@ -1,4 +1,4 @@
-"""The service, whose workers can be stopped or killed between any two steps of a swap.
+"""The service, whose workers can be stopped or killed between any two steps of a swap or a promotion.
 
 A file `<step>.<SIGNAL>` in the folder that TEST_STOPS names arms one stop: the first worker that comes to
 that step takes the file, leaves `<step>.<pid>` behind and sends itself the signal.
@@ -12,14 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hotswap.control import Control
 from hotswap.slot import Slot
 from registry.file_store import DesiredFile
+from registry.model_registry import ModelRegistry
+from registry.registry_audit import RegistryAudit
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner
 from service import Okawari
 from workers.coordinator import SharedCoordinator
 
-__all__ = ["STEPS", "Okawari"]
+__all__ = ["Okawari"]
 
 _STOPS = Path(os.environ["TEST_STOPS"])
 
@@ -31,12 +34,13 @@ _METHODS: dict[tuple[type, str], tuple[str, str]] = {
     (SharedCoordinator, "propose"): ("before-propose", "after-propose"),
     (SharedCoordinator, "decide"): ("before-decide", "after-decide"),
     (SharedCoordinator, "reach"): ("before-reach", "after-reach"),
-    (Slot, "_route"): ("before-switch", "after-switch"),
+    (Slot, "_publish"): ("before-switch", "after-switch"),
     (DesiredFile, "edit"): ("before-remember", "after-remember"),
+    (ModelRegistry, "activate"): ("before-record", "after-record"),
+    (Control, "_edit"): ("before-target", "after-target"),
+    (ModelRegistry, "record_switch"): ("before-who-served", "after-who-served"),
+    (RegistryAudit, "write"): ("before-audit", "after-audit"),
 }
-
-#: Every place between two steps of a swap, in their order.
-STEPS = tuple(step for pair in _METHODS.values() for step in pair)
 
 
 def _stop(step: str) -> None:

@@ -17,6 +17,13 @@ STEPS = tuple(
     for when in ("before", "after")
 )
 
+#: Every place between two steps of an activation through a service with one worker, in their order.
+PROMOTION = tuple(
+    f"{when}-{step}"
+    for step in ("record", "target", "load", "switch", "remember", "who-served", "audit")
+    for when in ("before", "after")
+)
+
 #: Those between having prepared and having decided.
 BETWEEN = ("after-propose", "before-decide")
 

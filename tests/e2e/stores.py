@@ -29,7 +29,8 @@ def at(minutes: int) -> datetime:
     return _FIRST + timedelta(minutes=minutes)
 
 
-def _untried(_: Task) -> Measured:
+def untried(_: Task) -> Measured:
+    """A probe that trusts every model."""
     return Measured(load_seconds=0, peak_bytes=0, resident_bytes=0, onnxruntime=onnxruntime.__version__)
 
 
@@ -56,7 +57,7 @@ class Store:
 
     def take(self, folder: Path) -> Imported:
         """Import a folder without trying the model out, so that bad ones come in, too."""
-        importer = Importer(self.home, probe=_untried)
+        importer = Importer(self.home, probe=untried)
         return importer.run(Candidate(folder, Wanted(), named=True))
 
     def archive(self, version: str, code: int, name: str = "m", **more: Any) -> Path:

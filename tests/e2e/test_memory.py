@@ -19,13 +19,16 @@ def test_swapping_a_heavy_model_holds_no_memory(make_service: Start, store: Stor
         add_heavy(store, f"v{version}", version, SIZES.memory_bytes)
     service = make_service(store.home).ready()
     assert service.version() == "v2"
-    without = _resident_after_swap(service, 1, "v1")
-    seen = [without]
-    for swap in range(2, SIZES.memory_swaps + 1):
-        seen.append(_resident_after_swap(service, swap, "v2" if swap % 2 == 0 else "v1"))
+    seen = [
+        _resident_after_swap(service, swap, "v2" if swap % 2 == 0 else "v1")
+        for swap in range(1, SIZES.memory_swaps + 1)
+    ]
+    # A worker is a fork: it maps the pages of the master's libraries when it first comes to them.
+    first = len(seen) // 4
+    without = min(seen[first : first + 5])
     # One reading may come while a thread holds a few megabytes for the moment; what is lost stays in all.
     grown = min(seen[-5:]) - without
-    print(f"{without / 1e6:.1f} MB after the 1st swap, {seen[-1] / 1e6:.1f} after {len(seen)}")
+    print(f"{without / 1e6:.1f} MB after {first} swaps, {seen[-1] / 1e6:.1f} after {len(seen)}")
     assert grown <= 0.05 * SIZES.memory_bytes * service.count, " ".join(
         str(round(each / 1e6)) for each in seen
     )

@@ -8,6 +8,7 @@ from hotswap.desired import (
     BadServe,
     DesiredModel,
     DesiredState,
+    note_promotion,
     parse_serve,
     put_back,
     record_serving,
@@ -160,6 +161,19 @@ def test_putting_back_a_model_that_was_not_wanted_leaves_it_unwanted() -> None:
     mine = pinned(before, "b", "v2")
     back = put_back("b", before.models.get("b"), mine.models["b"].revision)(mine)
     assert back.model("b") is None
+
+
+def test_a_promotion_is_noted_for_a_model_that_follows_latest_until_its_target_changes() -> None:
+    before = seeded(("*", None), ("a,b:v1", None))
+    noted = note_promotion("a", "v2")(before)
+    assert (noted.models["a"].promoting, noted.revision) == ("v2", before.revision)
+    assert note_promotion("a", None)(noted) == before
+    for name in ("b", "not wanted"):
+        assert note_promotion(name, "v2")(before) == before
+    changed = pinned(noted, "a", "@production")
+    assert changed.models["a"].promoting is None
+    back = put_back("a", noted.models["a"], changed.models["a"].revision)(changed)
+    assert (back.models["a"].target, back.models["a"].promoting) == ("latest", None)
 
 
 def test_what_serves_is_remembered_unless_a_later_decision_is() -> None:

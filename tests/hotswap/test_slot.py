@@ -136,3 +136,19 @@ def test_nothing_retires_before_its_successor_can_be_borrowed(made: Made) -> Non
     made.publish(old)
     made.publish(fresh)
     assert successors == [fresh]
+
+
+def test_what_is_prepared_is_dropped_only_by_who_names_it(made: Made) -> None:
+    first, second = made.generation("v1"), made.generation("v2")
+    made.slot.prepare(first)
+    made.slot.prepare(second)
+    assert not made.slot.drop(first)
+    assert made.slot.prepared is second
+    assert made.slot.drop(second)
+    assert made.slot.prepared is None
+
+
+def test_a_number_that_is_reached_never_falls(made: Made) -> None:
+    made.commits.reach("m", 5)
+    made.commits.reach("m", 4)
+    assert made.commits.number("m") == 5

@@ -1,4 +1,4 @@
-"""What every store of the audit log promises, and the file when its writers are many, or killed."""
+"""What every store of the audit log promises, also when its writers are many, or killed."""
 
 from __future__ import annotations
 
@@ -9,27 +9,55 @@ import os
 import random
 import signal
 import stat
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
-from registry.audit import EVERY, AuditedDecision, AuditLog, AuditStore, Record
+from registry.audit import EVERY, AuditDamaged, AuditedDecision, AuditLog, AuditStore, Record
 from registry.audit_check import verify
-from registry.audit_file import AuditDamaged, AuditFile
+from registry.audit_file import AuditFile
 from registry.audit_key import AuditKey, BadKey, fingerprint, read_public
-from tests.registry.audit_logs import append_until_killed, lines_of, opened, rewrite, switch, verified
+from tests.registry.audit_logs import (
+    Place,
+    append_until_killed,
+    close_all,
+    lines_of,
+    opened,
+    rewrite,
+    switch,
+    verified,
+)
 from tests.support.audit_memory import AuditMemory
 
 WRITERS, RECORDS = 4, 60
 NOW = datetime(2026, 11, 29, 12, 0, 0, 5, UTC)
 
 
-@pytest.fixture(params=[AuditMemory, AuditFile])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> AuditStore:
-    made: AuditStore = AuditMemory() if request.param is AuditMemory else AuditFile(tmp_path)
-    return made
+_DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.process)]
+
+
+@pytest.fixture(params=["memory", "file", *_DATABASES])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AuditStore]:
+    made: AuditStore = AuditMemory()
+    if request.param != "memory":
+        made = _place(request, request.param, tmp_path).store
+    yield made
+    close_all()
+
+
+@pytest.fixture(params=["file", *_DATABASES])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """An empty log that several processes may open."""
+    yield _place(request, request.param, tmp_path)
+    close_all()
+
+
+def _place(request: pytest.FixtureRequest, kind: str, folder: Path) -> Place:
+    return Place(folder, None if kind == "file" else request.getfixturevalue(f"{kind}_place"))
 
 
 @pytest.fixture
@@ -111,13 +139,21 @@ def test_texts_of_callers_are_bounded_and_printable(log: AuditLog, store: AuditS
     assert store.last() == stored
 
 
-def test_what_a_process_has_stored_is_known_to_the_next_one(tmp_path: Path) -> None:
-    opened(tmp_path).record(switch(1))
-    one, other = opened(tmp_path), opened(tmp_path)
+def test_what_a_process_has_stored_is_known_to_the_next_one(place: Place) -> None:
+    opened(place).record(switch(1))
+    one, other = opened(replace(place)), opened(replace(place))
     assert one.record(switch(1)) is None
     assert one.record(switch(2)) is not None
     assert other.record(switch(2)) is None
-    assert len(lines_of(tmp_path)) == 2
+    assert len(lines_of(place)) == 2
+
+
+def test_several_decisions_are_stored_in_one_step_and_each_once(log: AuditLog, store: AuditStore) -> None:
+    log.record(switch(1))
+    stored = log.record_each([switch(1), switch(2), AuditedDecision("promotion", "m"), switch(2), switch(3)])
+    assert [record and record.sequence for record in stored] == [None, 2, 3, None, 5]
+    actions = [entry.action for entry in store.read() if isinstance(entry, Record)]
+    assert actions == ["switch", "switch", "promotion", "checkpoint", "switch"]
 
 
 @pytest.mark.parametrize("left", [1, 40, -1], ids=["one byte", "some bytes", "all but the end"])
@@ -154,13 +190,12 @@ def test_a_promotion_whose_writer_died_before_its_checkpoint_gets_it_next(tmp_pa
     assert verified(tmp_path).sequence == 3
 
 
-def test_nothing_is_chained_to_a_last_line_that_is_no_record(tmp_path: Path) -> None:
-    opened(tmp_path).record(switch(1))
-    path = AuditFile(tmp_path).path
-    path.write_bytes(damaged := path.read_bytes() + b"{}\n")
+def test_nothing_is_chained_to_a_last_line_that_is_no_record(place: Place) -> None:
+    opened(place).record(switch(1))
+    rewrite(place, damaged := [*lines_of(place), b"{}\n"])
     with pytest.raises(AuditDamaged, match=r"--verify"):
-        opened(tmp_path).record(switch(2))
-    assert path.read_bytes() == damaged
+        opened(place).record(switch(2))
+    assert lines_of(place) == damaged
 
 
 def test_a_log_that_was_moved_away_begins_anew(tmp_path: Path) -> None:
@@ -192,9 +227,9 @@ def test_a_broken_key_is_named(tmp_path: Path, content: bytes) -> None:
         read_public(tmp_path / "audit.pub")
 
 
-def append_some(folder: Path, name: str, start: Barrier) -> None:
+def append_some(place: Place, name: str, start: Barrier) -> None:
     """What another process does: half of its decisions are those of all."""
-    log = opened(folder)
+    log = opened(place)
     start.wait(20)
     for number in range(RECORDS):
         log.record(AuditedDecision("switch", model=name, source=f"own/{name}/{number}"))
@@ -203,29 +238,29 @@ def append_some(folder: Path, name: str, start: Barrier) -> None:
 
 @pytest.mark.process
 @pytest.mark.timeout(60)
-def test_of_processes_that_append_at_once_none_loses_anything(tmp_path: Path) -> None:
+def test_of_processes_that_append_at_once_none_loses_anything(place: Place) -> None:
     spawn = multiprocessing.get_context("spawn")
     start = spawn.Barrier(WRITERS)
-    writers = [spawn.Process(target=append_some, args=(tmp_path, f"w{n}", start)) for n in range(WRITERS)]
+    writers = [spawn.Process(target=append_some, args=(place, f"w{n}", start)) for n in range(WRITERS)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(50)
     assert [writer.exitcode for writer in writers] == [0] * WRITERS
-    sources = [source for line in lines_of(tmp_path) if (source := json.loads(line)["source"])]
+    sources = [source for line in lines_of(place) if (source := json.loads(line)["source"])]
     own = {f"own/w{n}/{number}" for n in range(WRITERS) for number in range(RECORDS)}
     assert sorted(sources) == sorted(own | {f"shared/{number}" for number in range(RECORDS)})
-    assert verified(tmp_path).sequence == len(lines_of(tmp_path))
+    assert verified(place).sequence == len(lines_of(place))
 
 
 @pytest.mark.process
 @pytest.mark.timeout(60)
-def test_writers_that_are_killed_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_writers_that_are_killed_lose_nothing_that_was_acknowledged(place: Place) -> None:
     chance = random.Random(18)
     told: set[int] = set()
     for round_ in range(6):
         reader, writer = os.pipe()
-        pair = [_forked(tmp_path, f"w{round_}-{n}", writer) for n in range(2)]
+        pair = [_forked(replace(place), f"w{round_}-{n}", writer) for n in range(2)]
         os.close(writer)
         with os.fdopen(reader, "rb") as acknowledged:
             for _ in range(chance.randrange(5, 40)):
@@ -234,17 +269,17 @@ def test_writers_that_are_killed_lose_nothing_that_was_acknowledged(tmp_path: Pa
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
             told |= {int(line) for line in acknowledged if line.endswith(b"\n")}
-    opened(tmp_path).record(switch(1))
-    stored = {json.loads(line)["sequence"] for line in lines_of(tmp_path)}
+    opened(place).record(switch(1))
+    stored = {json.loads(line)["sequence"] for line in lines_of(place)}
     assert told <= stored
-    assert verified(tmp_path).sequence == len(stored)
+    assert verified(place).sequence == len(stored)
 
 
-def _forked(folder: Path, name: str, acknowledged: int) -> int:
+def _forked(place: Place, name: str, acknowledged: int) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            append_until_killed(folder, name, acknowledged)
+            append_until_killed(place, name, acknowledged)
         finally:
             os._exit(1)
     return pid

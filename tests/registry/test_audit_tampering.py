@@ -1,19 +1,30 @@
-"""Whatever is done to the file, the verification names the first record concerned and what was done to it."""
+"""Whatever is done to a log, in a file or a database, the verification names what, and the first record."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from registry.audit import AuditedDecision, AuditLog, Head
+from adapters.sql import schema
+from registry.audit import AuditedDecision, Head
 from registry.audit_check import Tampered
-from registry.audit_file import AuditFile
 from registry.audit_key import AuditKey
-from tests.registry.audit_logs import edited, forged, lines_of, opened, rewrite, switch, verified
+from tests.registry.audit_logs import (
+    Place,
+    close_all,
+    edited,
+    forged,
+    lines_of,
+    opened,
+    rewrite,
+    switch,
+    verified,
+)
+from tests.support.postgres import PostgresServer
 
 DECISIONS = 340
 Lines = list[bytes]
@@ -29,22 +40,48 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(whole, tmp_path / "state"))
+@pytest.fixture(scope="module")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with its tables."""
+    path = tmp_path_factory.mktemp("template") / "audit.db"
+    schema.upgrade(f"sqlite:///{path}")
+    return path
 
 
-def found(folder: Path, *heads: Head) -> tuple[str, int]:
+@pytest.fixture(scope="module")
+def postgresql_url(postgres: PostgresServer) -> Iterator[str]:
+    """A PostgreSQL database with its tables, for one test after the other."""
+    with postgres.database() as url:
+        schema.upgrade(url)
+        yield url
+
+
+@pytest.fixture(params=["file", "sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
+def log(request: pytest.FixtureRequest, whole: Path, tmp_path: Path) -> Iterator[Place]:
+    """A copy of the whole log."""
+    folder = Path(shutil.copytree(whole, tmp_path / "state"))
+    url = None
+    if request.param == "sqlite":
+        url = f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), tmp_path)}"
+    elif request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    log = Place(folder, url)
+    rewrite(log, lines_of(folder))
+    yield log
+    close_all()
+
+
+def found(log: Place, *heads: Head) -> tuple[str, int]:
     """What the verification names."""
     with pytest.raises(Tampered) as caught:
-        verified(folder, *heads)
+        verified(log, *heads)
     return caught.value.kind, caught.value.sequence
 
 
-def test_a_whole_log_is_whole_and_its_head_is_its_last_record(folder: Path) -> None:
-    lines = lines_of(folder)
+def test_a_whole_log_is_whole_and_its_head_is_its_last_record(log: Place) -> None:
+    lines = lines_of(log)
     last = json.loads(lines[-1])
-    assert verified(folder) == Head(last["sequence"], last["hash"]) == Head(len(lines), last["hash"])
+    assert verified(log) == Head(last["sequence"], last["hash"]) == Head(len(lines), last["hash"])
     assert [n for n, line in enumerate(lines, 1) if b'"checkpoint"' in line] == [100, 123, 200, 300]
 
 
@@ -54,44 +91,44 @@ PLACES = [1, 2, 57, 99, 100, 101, 122, 123, 342]
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("fields", [{"reason": "none"}, {"sequence": 7777}, {"previous": "f" * 64}])
-def test_an_edited_record_is_named(folder: Path, place: int, fields: dict[str, object]) -> None:
-    lines = lines_of(folder)
+def test_an_edited_record_is_named(log: Place, place: int, fields: dict[str, object]) -> None:
+    lines = lines_of(log)
     lines[place - 1] = edited(lines[place - 1], **fields)
-    rewrite(folder, lines)
-    assert found(folder) == ("edited", place)
+    rewrite(log, lines)
+    assert found(log) == ("edited", place)
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("line", [b"\n", b"{\n", b"\xff\xfe\n", b"[]\n", b"{" * 200_000 + b"\n"])
-def test_a_line_that_is_no_record_any_more_is_named(folder: Path, place: int, line: bytes) -> None:
-    lines = lines_of(folder)
+def test_a_line_that_is_no_record_any_more_is_named(log: Place, place: int, line: bytes) -> None:
+    lines = lines_of(log)
     lines[place - 1] = line
-    rewrite(folder, lines)
-    assert found(folder) == ("edited", place)
+    rewrite(log, lines)
+    assert found(log) == ("edited", place)
 
 
-def test_another_way_to_write_the_same_is_an_edit(folder: Path) -> None:
-    lines = lines_of(folder)
+def test_another_way_to_write_the_same_is_an_edit(log: Place) -> None:
+    lines = lines_of(log)
     lines[56] = lines[56].replace(b'","', b'", "', 1)
-    rewrite(folder, lines)
-    assert found(folder) == ("edited", 57)
+    rewrite(log, lines)
+    assert found(log) == ("edited", 57)
 
 
 @pytest.mark.parametrize("place", [1, 2, 57, 101, 122, 342])
-def test_an_edited_record_with_a_new_hash_is_named(folder: Path, place: int) -> None:
-    lines = lines_of(folder)
+def test_an_edited_record_with_a_new_hash_is_named(log: Place, place: int) -> None:
+    lines = lines_of(log)
     lines[place - 1] = forged(lines[place - 1], actor="bob")
-    rewrite(folder, lines)
-    assert found(folder) == ("edited", place)
+    rewrite(log, lines)
+    assert found(log) == ("edited", place)
 
 
 @pytest.mark.parametrize("place", [1, 57, 101, 123, 250])
 def test_a_record_edited_with_all_hashes_after_it_is_found_at_the_next_checkpoint(
-    folder: Path, place: int
+    log: Place, place: int
 ) -> None:
-    rewrite(folder, _rehashed(lines_of(folder), place))
+    rewrite(log, _rehashed(lines_of(log), place))
     checkpoints = [100, 123, 200, 300]
-    assert found(folder) == ("edited", next(number for number in checkpoints if number >= place))
+    assert found(log) == ("edited", next(number for number in checkpoints if number >= place))
 
 
 def _rehashed(lines: Lines, place: int) -> Lines:
@@ -101,38 +138,38 @@ def _rehashed(lines: Lines, place: int) -> Lines:
     return lines
 
 
-def test_behind_the_last_checkpoint_only_a_head_kept_elsewhere_tells(folder: Path) -> None:
-    head = verified(folder)
-    rewrite(folder, _rehashed(lines_of(folder), 320))
-    assert verified(folder).sequence == head.sequence
-    assert found(folder, head) == ("edited", head.sequence)
-    assert found(folder, Head(None, head.hash)) == ("cut", (head.sequence or 0) + 1)
+def test_behind_the_last_checkpoint_only_a_head_kept_elsewhere_tells(log: Place) -> None:
+    head = verified(log)
+    rewrite(log, _rehashed(lines_of(log), 320))
+    assert verified(log).sequence == head.sequence
+    assert found(log, head) == ("edited", head.sequence)
+    assert found(log, Head(None, head.hash)) == ("cut", (head.sequence or 0) + 1)
 
 
-def test_a_chain_that_was_rewritten_without_its_checkpoints_is_named(folder: Path) -> None:
-    lines = lines_of(folder)
+def test_a_chain_that_was_rewritten_without_its_checkpoints_is_named(log: Place) -> None:
+    lines = lines_of(log)
     lines[99] = forged(lines[99], action="alias", key=None, signature=None)
     for index in range(100, len(lines)):
         lines[index] = forged(lines[index], previous=json.loads(lines[index - 1])["hash"])
-    rewrite(folder, lines)
-    assert found(folder) == ("removed", 100)
+    rewrite(log, lines)
+    assert found(log) == ("removed", 100)
 
 
-def test_checkpoints_signed_by_another_key_are_named(folder: Path, tmp_path: Path) -> None:
-    other = AuditLog(AuditFile(tmp_path / "other"), AuditKey(tmp_path / "other"))
-    other.record(AuditedDecision("promotion", "m"))
-    for name in ("audit.jsonl", "audit-checkpoint.json"):
-        shutil.copy(tmp_path / "other" / name, folder / name)
-    assert found(folder) == ("edited", 2)
+def test_checkpoints_signed_by_another_key_are_named(log: Place, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    opened(other).record(AuditedDecision("promotion", "m"))
+    rewrite(log, lines_of(other))
+    shutil.copy(AuditKey(other).checkpoint_path, log.folder)
+    assert found(log) == ("edited", 2)
 
 
 @pytest.mark.parametrize("place", PLACES[:-1])
 @pytest.mark.parametrize("count", [1, 2, 20])
-def test_a_removed_record_is_named(folder: Path, place: int, count: int) -> None:
-    lines = lines_of(folder)
+def test_a_removed_record_is_named(log: Place, place: int, count: int) -> None:
+    lines = lines_of(log)
     del lines[place - 1 : place - 1 + count]
-    rewrite(folder, lines)
-    assert found(folder) == ("removed", place)
+    rewrite(log, lines)
+    assert found(log) == ("removed", place)
 
 
 def _swap(lines: Lines, place: int) -> None:
@@ -154,60 +191,60 @@ def _backwards(lines: Lines, place: int) -> None:
 @pytest.mark.parametrize("place", [1, 57, 100, 123, 300])
 @pytest.mark.parametrize("move", [_swap, _to_the_end, _to_the_front, _backwards])
 def test_the_first_record_that_is_not_in_its_place_is_named(
-    folder: Path, place: int, move: Callable[[Lines, int], None]
+    log: Place, place: int, move: Callable[[Lines, int], None]
 ) -> None:
-    lines = lines_of(folder)
+    lines = lines_of(log)
     move(lines, place)
-    rewrite(folder, lines)
-    assert found(folder) == ("reordered", place)
+    rewrite(log, lines)
+    assert found(log) == ("reordered", place)
 
 
 @pytest.mark.parametrize("place", [1, 2, 57, 100, 101, 123, 342])
 @pytest.mark.parametrize("origin", [1, 57, 200, 343])
-def test_a_copy_of_a_record_in_another_place_is_named(folder: Path, place: int, origin: int) -> None:
-    lines = lines_of(folder)
+def test_a_copy_of_a_record_in_another_place_is_named(log: Place, place: int, origin: int) -> None:
+    lines = lines_of(log)
     lines.insert(place - 1, lines[origin - 1])
-    rewrite(folder, lines)
+    rewrite(log, lines)
     # A copy right before its origin: which of two equal lines is the copy cannot be told.
-    assert found(folder) == ("inserted", place + (origin == place))
+    assert found(log) == ("inserted", place + (origin == place))
 
 
 @pytest.mark.parametrize("place", [2, 57, 101, 342])
 @pytest.mark.parametrize("chained", [True, False])
-def test_a_forged_record_between_others_is_named(folder: Path, place: int, chained: bool) -> None:
-    lines = lines_of(folder)
+def test_a_forged_record_between_others_is_named(log: Place, place: int, chained: bool) -> None:
+    lines = lines_of(log)
     previous = json.loads(lines[place - 2])["hash"] if chained else "e" * 64
     lines.insert(place - 1, forged(lines[place - 1], actor="bob", previous=previous))
-    rewrite(folder, lines)
-    assert found(folder) == ("inserted", place)
+    rewrite(log, lines)
+    assert found(log) == ("inserted", place)
 
 
 @pytest.mark.parametrize("place", [2, 57, 101, 342])
-def test_a_line_that_was_put_in_and_is_no_record_is_named(folder: Path, place: int) -> None:
-    lines = lines_of(folder)
+def test_a_line_that_was_put_in_and_is_no_record_is_named(log: Place, place: int) -> None:
+    lines = lines_of(log)
     lines.insert(place - 1, b"{}\n")
-    rewrite(folder, lines)
-    assert found(folder) == ("inserted", place)
+    rewrite(log, lines)
+    assert found(log) == ("inserted", place)
 
 
 @pytest.mark.parametrize("length", [0, 1, 122, 299])
 def test_a_tail_that_was_cut_before_the_last_checkpoint_is_named_without_help(
-    folder: Path, length: int
+    log: Place, length: int
 ) -> None:
-    rewrite(folder, lines_of(folder)[:length])
-    assert found(folder) == ("cut", length + 1)
+    rewrite(log, lines_of(log)[:length])
+    assert found(log) == ("cut", length + 1)
 
 
 @pytest.mark.parametrize("length", [301, 343])
 @pytest.mark.parametrize("numbered", [True, False])
-def test_a_tail_that_was_cut_later_is_named_against_a_head(folder: Path, length: int, numbered: bool) -> None:
-    head = verified(folder)
-    rewrite(folder, lines_of(folder)[:length])
-    assert verified(folder).sequence == length
-    assert found(folder, head if numbered else Head(None, head.hash)) == ("cut", length + 1)
+def test_a_tail_that_was_cut_later_is_named_against_a_head(log: Place, length: int, numbered: bool) -> None:
+    head = verified(log)
+    rewrite(log, lines_of(log)[:length])
+    assert verified(log).sequence == length
+    assert found(log, head if numbered else Head(None, head.hash)) == ("cut", length + 1)
 
 
-def test_a_log_that_has_grown_since_a_head_was_kept_is_whole(folder: Path) -> None:
-    head = verified(folder)
-    opened(folder).record(switch(DECISIONS))
-    assert verified(folder, head, Head(None, head.hash)).sequence == (head.sequence or 0) + 1
+def test_a_log_that_has_grown_since_a_head_was_kept_is_whole(log: Place) -> None:
+    head = verified(log)
+    opened(log).record(switch(DECISIONS))
+    assert verified(log, head, Head(None, head.hash)).sequence == (head.sequence or 0) + 1

@@ -10,6 +10,7 @@ import pytest
 
 from adapters.registries import open_registry
 from hotswap.errors import Conflict
+from hotswap.repository import ModelInfo, VersionInfo
 from registry.errors import RegistryUnavailable
 from registry.model_registry import ModelRegistry
 from registry.record_store import Pointers
@@ -135,3 +136,40 @@ def test_a_version_that_is_refused_keeps_no_other_out(
     registrar.register()
     assert [one.version for one in registry.list("m")] == ["v2"]
     assert not registrar.missing()
+
+
+class _Counted(dict[str, VersionInfo]):
+    """Versions of a model that count how often somebody walks through them."""
+
+    walks = 0
+
+    def values(self) -> Any:
+        _Counted.walks += 1
+        return super().values()
+
+
+def test_a_registrar_walks_only_through_models_whose_versions_have_changed(registry: ModelRegistry) -> None:
+    def versions(*names: str) -> _Counted:
+        return _Counted({name: infos.setdefault(name, VersionInfo(name)) for name in names})
+
+    infos: dict[str, VersionInfo] = {}
+    models = {name: ModelInfo(name, None, versions("v1", "v2")) for name in ("a", "b", "c")}
+    registrar = StoreRegistrar(registry, lambda: models)
+    assert registrar.missing()
+    registrar.register()
+    assert len(registry.list()) == 6
+    _Counted.walks = 0
+    for _ in range(100):
+        # Each look makes new objects, of the same versions.
+        models = {name: ModelInfo(name, None, versions("v1", "v2")) for name in models}
+        assert not registrar.missing()
+    assert _Counted.walks == 0
+    infos["v9"] = VersionInfo("v9", reason="half copied")
+    models["b"] = ModelInfo("b", None, versions("v1", "v2", "v9"))
+    assert not registrar.missing()
+    del infos["v9"]
+    models["b"] = ModelInfo("b", None, versions("v1", "v2", "v9"))
+    assert registrar.missing()
+    registrar.register()
+    assert not registrar.missing()
+    assert (_Counted.walks, len(registry.list())) == (2, 7)

@@ -9,8 +9,8 @@ import pytest
 
 from adapters.registries import open_registry
 from hotswap.errors import Conflict, ModelNotFound, VersionNotFound
-from registry.entries import By, RegistryEntry, Switch
-from registry.errors import AliasNotFound, InvalidEntry
+from registry.entries import MOST_ALIASES, By, Metadata, RegistryEntry, Status, Switch
+from registry.errors import AliasNotFound, AlreadyRegistered, InvalidEntry
 from registry.model_registry import ModelRegistry
 from tests.support.registry_memory import RegistryMemory
 
@@ -122,6 +122,24 @@ def test_what_is_not_there_is_not_found(registry: ModelRegistry) -> None:
         registry.undo("faces", 1)
     with pytest.raises(ModelNotFound):
         registry.delete_alias("faces", "best")
+
+
+def test_an_entry_of_another_registry_is_taken_in_whole_or_not_at_all(registry: ModelRegistry) -> None:
+    said = {"metadata": Metadata(description="old"), "tags": {"team": "edge"}}
+    kept = registry.entry("shapes", 1).with_(status=Status.ARCHIVED, aliases=("best",), **said)
+    for version in ("v1", "v9"):  # the service has registered the first, and said nothing of it
+        registry.take_in(kept.with_(version=version), ANN)
+        found = registry.entry("shapes", version)
+        assert (found.status, found.aliases, found.tags) == ("archived", ("best",), {"team": "edge"})
+        assert found.metadata.description == "old"
+    before = registry.list(), registry.history("shapes")
+    for version in ("v1", "v9"):
+        with pytest.raises(AlreadyRegistered):
+            registry.take_in(kept.with_(version=version), ANN)
+    many = tuple(f"alias{number}" for number in range(MOST_ALIASES + 1))
+    with pytest.raises(Conflict):
+        registry.take_in(kept.with_(version="v2", aliases=many), ANN)
+    assert (registry.list(), registry.history("shapes")) == before
 
 
 def test_rollbacks_go_back_step_by_step_in_whatever_process(

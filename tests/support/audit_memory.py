@@ -15,12 +15,10 @@ class AuditMemory:
         self._records: list[Record] = []
         self._lock = threading.Lock()
 
-    def append(self, source: str | None, chain: Chain) -> Sequence[Record]:
-        """Append `chain(last)` as one step; see `AuditStore.append`."""
+    def append(self, chain: Chain) -> Sequence[Record]:
+        """See `AuditStore`."""
         with self._lock:
-            if source is not None and any(record.source == source for record in self._records):
-                return ()
-            records = chain(self.last())
+            records = chain(self.last(), {record.source for record in self._records}.__contains__)
             self._records += records
         return records
 
@@ -31,3 +29,6 @@ class AuditMemory:
     def last(self) -> Record | None:
         """The last record."""
         return self._records[-1] if self._records else None
+
+    def close(self) -> None:
+        """Nothing is held open."""

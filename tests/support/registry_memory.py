@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from registry.entries import By, ChangeRecord, RegistryEntry, Status, Switch
@@ -22,12 +22,19 @@ class RegistryMemory:
         self._lock = threading.Lock()
 
     def change(self, name: str, change: Change, by: By) -> ChangeOutcome:
+        return self.change_each([(name, change)], by)[0]
+
+    def change_each(self, changes: Sequence[tuple[str, Change]], by: By) -> list[ChangeOutcome]:
         with self._lock:
-            stamp = Stamp(self._document.next_number, datetime.now(UTC), by)
-            outcome = change(self.record(name), stamp)
-            if outcome.change is not None:
-                self._document = self._document.with_record(outcome.record, outcome.change)
-            return outcome
+            document, outcomes = self._document, list[ChangeOutcome]()
+            for name, change in changes:
+                record = document.records.get(name) or ModelRecord(name, {})
+                outcome = change(record, Stamp(document.next_number, datetime.now(UTC), by))
+                if outcome.change is not None:
+                    document = document.with_record(outcome.record, outcome.change)
+                outcomes.append(outcome)
+            self._document = document
+            return outcomes
 
     def record(self, name: str) -> ModelRecord:
         return self._document.records.get(name) or ModelRecord(name, {})
