@@ -87,7 +87,7 @@ def _served(folder: Path, **changes: Any) -> Iterator[Wire]:
     with live("m:v1", "m:v2") as world:
         view = world.reconciler.view
         registry = ModelRegistry(RegistryMemory())  # type: ignore[arg-type]
-        promotions = Promotions(registry, world.control, view, world.source)
+        promotions = Promotions(registry, world.control, view, world.source, world.store)
         roots = (folder / "models",)
         parts = replace(
             parts_of(world),
@@ -302,10 +302,17 @@ def read(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Callable[..., httpx.Res
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         kind = AnnotatedInput if scope["path"].endswith("annotated") else PredictInput
-        arguments = await kind.from_http_request(Request(scope, receive), None)
+        (fields,) = await kind.from_http_request(Request(scope, receive), None)
         state = context.current.get()
         answer: Response = JSONResponse(
-            {**arguments._asdict(), "image": len(arguments.image), "accepted": state.accepted}
+            {
+                "image": len(fields.image),
+                "model": fields.model,
+                "version": fields.version,
+                "threshold": fields.options.threshold,
+                "max_detections": fields.options.max_detections,
+                "accepted": state.accepted,
+            }
         )
         await (answer if state.problem is None else errors.response(state.problem))(scope, receive, send)
 
