@@ -70,8 +70,29 @@ def known_config(family: str) -> tuple[ModelConfig, str] | None:
     return None
 
 
+_LETTERBOXED: dict[str, Any] = {
+    **_PLAIN,
+    "resize": {"mode": "letterbox_centre", "kernel": "bilinear"},
+    "pad": 114,
+}
 #: Family → its usual preprocessing, where no config comes with the program.
 _USUAL: dict[str, tuple[dict[str, Any], str]] = {
+    "clip": (
+        {
+            **_PLAIN,
+            "resize": {"mode": "shortest_edge", "kernel": "bicubic", "edge": 224},
+            "mean": [0.48145466, 0.4578275, 0.40821073],
+            "std": [0.26862954, 0.26130258, 0.27577711],
+        },
+        "as CLIP ViT-B/32",
+    ),
+    "rtdetr": (_PLAIN, "as RT-DETR of its authors and of transformers"),
+    "sam": (
+        {**_IMAGENET, "resize": {"mode": "longest_edge", "kernel": "bilinear"}, "pad": "zero"},
+        "as SAM",
+    ),
+    "yolov5": (_LETTERBOXED, "as YOLOv5"),
+    "yolov8": (_LETTERBOXED, "as Ultralytics' detectors"),
     "segmenter": (
         {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}},
         "as SegFormer of transformers",

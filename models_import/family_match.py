@@ -16,6 +16,7 @@ from runners.families.exposure import LABELS as EXPOSURE_LABELS
 from runners.families.grounding_dino import GroundingDino
 from runners.families.index import FAMILIES
 from runners.families.nanodet import NanoDet
+from runners.families.rtdetr import RtDetr
 from runners.graph_check import GraphTensor, Side
 
 _STRIDES = (8, 16, 32)
@@ -280,6 +281,75 @@ def _grounding_dino(export: Export) -> Match | None:
     return Match("grounding-dino", _found("grounding-dino", why, tensors))
 
 
+def _rtdetr(export: Export) -> Match | None:
+    """The authors' three outputs with their input, or Hugging Face's two with labels from its config."""
+    named = {tensor.name: tensor for tensor in export.outputs}
+    fed = {tensor.name for tensor in export.graph.inputs} & set(RtDetr.fed)
+    if fed and {"labels", "boxes", "scores"} <= named.keys():
+        tensors = [named[name] for name in ("labels", "boxes", "scores")]
+        why = "input orig_target_sizes, and outputs labels, boxes and scores"
+        return Match("rtdetr", _found("rtdetr", why, tensors))
+    pair = [named[name] for name in ("logits", "pred_boxes") if name in named]
+    if fed or len(pair) != 2 or any(len(tensor.shape) != 3 for tensor in pair):
+        return None
+    count = _columns(pair[0].shape[2], 0)
+    labels = export.metadata.value("labels")
+    # DETR has the same outputs, and a column more for "no object".
+    if not (export.chosen or (labels and len(labels) == count)):
+        return None
+    why = f"outputs {' and '.join(map(text_of, pair))}, with one column per label; others end so, too"
+    return Match("rtdetr", _found("rtdetr", why, pair, source="assumption"), count)
+
+
+def _yolov8(export: Export) -> Match | None:
+    """An export of Ultralytics for the task detect: [4 + C, A], or [K, 6] end to end."""
+    tensor = _only(export, 3)
+    if tensor is None or not (_is_ultralytics(export, "detect") or export.chosen):
+        return None
+    rows, columns, cells = tensor.shape[1], tensor.shape[2], export.cells(_STRIDES)
+    labels = export.metadata.value("labels")
+    if columns == 6 and rows != cells:
+        count = len(labels) if labels else None
+        return Match("yolov8", _found("yolov8", f"output {text_of(tensor)}: end to end", [tensor]), count)
+    raw, turned = _columns(rows, 4), _columns(columns, 4)
+    count = raw if columns == cells else turned if rows == cells else None
+    if count is None or (labels and len(labels) != count):
+        return None
+    why = f"output {text_of(tensor)}: 4 + one row per label, one column per cell of strides 8, 16 and 32"
+    return Match("yolov8", _found("yolov8", why, [tensor]), count)
+
+
+def _yolov5(export: Export) -> Match | None:
+    """[3 anchors of each cell, 5 + C], with the names and the stride that its export writes."""
+    tensor, cells = _only(export, 3), export.cells(_STRIDES)
+    count = None if tensor is None else _columns(tensor.shape[2], 5)
+    if tensor is None or count is None or cells is None or tensor.shape[1] != 3 * cells:
+        return None
+    why = f"output {text_of(tensor)}: three rows for each cell, 5 + one column per label"
+    return Match("yolov5", _found("yolov5", why, [tensor]), count)
+
+
+def _is_ultralytics(export: Export, task: str) -> bool:
+    return "ultralytics" in (export.metadata.exporter or "").lower() and export.metadata.task == task
+
+
+def _clip(export: Export) -> Match | None:
+    """Both towers of CLIP in one graph: texts as inputs, `logits_per_image` as output."""
+    logits = [tensor for tensor in export.outputs if tensor.name == "logits_per_image"]
+    if not logits or "input_ids" not in {tensor.name for tensor in export.graph.inputs}:
+        return None
+    why = f"input input_ids, and output {text_of(logits[0])}"
+    return Match("clip", _found("clip", why, logits))
+
+
+def _sam(export: Export) -> Match | None:
+    """Only where it is chosen: the second graph of a version is not in the first."""
+    embeddings = [tensor for tensor in export.outputs if tensor.name.startswith("image_")]
+    if not embeddings or not export.chosen:
+        return None
+    return Match("sam", _found("sam", f"output {text_of(embeddings[0])}", export.outputs))
+
+
 def _segmenter(export: Export) -> Match | None:
     """One map [N, C, h, w] of logits, with as many channels as the metadata have labels."""
     tensor = _only(export, 4)
@@ -301,8 +371,13 @@ RULES: Mapping[str, Rule] = {
     "ultraface": _ultraface,
     "fastestdet": _fastestdet,
     "grounding-dino": _grounding_dino,
+    "rtdetr": _rtdetr,
+    "clip": _clip,
+    "yolov8": _yolov8,
+    "yolov5": _yolov5,
     "yolox": _yolox,
     "segmenter": _segmenter,
+    "sam": _sam,
     "classifier": _classifier,
     "embedder": _embedder,
 }

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from hotswap.errors import ServingError
 from hotswap.manifest import CONFIG_FILE, BadManifest, Measured, parse_config
-from hotswap.predictions import Options, Picture
+from hotswap.predictions import Picture
 from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import.errors import ImportRefused
@@ -120,7 +120,7 @@ def _measure(artifact: Artifact) -> Measured:
     took = time.monotonic() - began
     try:
         runner.check()
-        runner.predict([_grey(artifact)], Options())
+        runner.predict([_grey(artifact)], runner.check_options())
         resident, peak = _resident(), _peak()
     finally:
         runner.close()

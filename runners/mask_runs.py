@@ -1,11 +1,11 @@
-"""Masks as run lengths: from pixels, and for the classes of a map."""
+"""Masks as run lengths, and the boxes round them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hotswap.predictions import Mask
+from hotswap.predictions import Box, Mask
 
 
 def mask_of(inside: NDArray[np.bool_]) -> Mask:
@@ -16,3 +16,12 @@ def mask_of(inside: NDArray[np.bool_]) -> Mask:
     starts = [0] if flat[0] else []
     ends = np.concatenate([np.array(starts, np.int64), changes, [flat.size]])
     return Mask(width, height, np.diff(ends, prepend=0).astype(np.int64))
+
+
+def box_of(inside: NDArray[np.bool_]) -> Box | None:
+    """The smallest box round the pixels inside, in 0..1 of the picture; None without any."""
+    rows, columns = np.flatnonzero(inside.any(axis=1)).tolist(), np.flatnonzero(inside.any(axis=0)).tolist()
+    if not rows:
+        return None
+    height, width = inside.shape
+    return columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height

@@ -104,6 +104,10 @@ class OnnxRunner:
             for _ in range(self._artifact.config.warm_up.runs):
                 self.predict([picture], self._family.check_options())
 
+    def check_options(self) -> Options:
+        """Options that every picture can be asked with."""
+        return self._family.check_options()
+
     def check(self) -> None:
         """See `Runner.check`: runs golden or generated pictures; the family must accept the outputs."""
         for name, picture in check_pictures(self._artifact):

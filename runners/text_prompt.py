@@ -73,6 +73,27 @@ class PhraseTokenizer:
         return text
 
 
+class LabelTokenizer:
+    """Tokenizes several texts, each for itself, as CLIP takes them.
+
+    May be used by several threads at once.
+    """
+
+    def __init__(self, file: Path, most_tokens: int) -> None:
+        """Read a `tokenizer.json`; longer texts are cut to `most_tokens`. Raises `VersionFailed`."""
+        self._tokenizer = read_tokenizer(file)
+        self._tokenizer.enable_truncation(most_tokens)
+        self._tokenizer.enable_padding(pad_id=0)
+
+    def inputs(self, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+        """`input_ids` and `attention_mask` [T, L], L the tokens of the longest text."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        return {
+            "input_ids": np.array([each.ids for each in encodings], np.int64),
+            "attention_mask": np.array([each.attention_mask for each in encodings], np.int64),
+        }
+
+
 def read_tokenizer(file: Path) -> Tokenizer:
     """A tokenizer without truncation and padding. Raises `VersionFailed` with the reason."""
     from tokenizers import Tokenizer  # models without text need none of it

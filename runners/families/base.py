@@ -58,7 +58,7 @@ class Family(ABC, Generic[P]):
     #: What counts as found, where the config does not say: the least score, and the overlap for suppression.
     usual_thresholds: ClassVar[Thresholds] = Thresholds()
     #: The graphs after the one for pictures, by which the config must name them.
-    other_graphs: ClassVar[tuple[str, ...]] = ()
+    other_graphs: tuple[str, ...] = ()
     #: Pictures whose outputs of their graph are kept, so that the next prompt on them costs `complete` alone.
     remembered: ClassVar[int] = 0
     #: Outputs in which -inf means "none".

@@ -8,26 +8,36 @@ from typing import Any
 from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig
 from runners.families.base import Family
 from runners.families.classifier import Classifier
+from runners.families.clip import Clip
 from runners.families.embedder import Embedder
 from runners.families.exposure import Exposure
 from runners.families.fastestdet import FastestDet
 from runners.families.grounding_dino import GroundingDino
 from runners.families.nanodet import NanoDet
+from runners.families.rtdetr import RtDetr
+from runners.families.sam import Sam
 from runners.families.segmenter import Segmenter
 from runners.families.shapes import Shapes
 from runners.families.ultraface import UltraFace
+from runners.families.yolov5 import YoloV5
+from runners.families.yolov8 import YoloV8
 from runners.families.yolox import YoloX
 
 FAMILIES: Mapping[str, type[Family[Any]]] = {
     "classifier": Classifier,
+    "clip": Clip,
     "embedder": Embedder,
     "exposure": Exposure,
     "fastestdet": FastestDet,
     "grounding-dino": GroundingDino,
     "nanodet": NanoDet,
+    "rtdetr": RtDetr,
+    "sam": Sam,
     "segmenter": Segmenter,
     "shapes": Shapes,
     "ultraface": UltraFace,
+    "yolov5": YoloV5,
+    "yolov8": YoloV8,
     "yolox": YoloX,
 }
 

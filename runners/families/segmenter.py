@@ -17,7 +17,7 @@ from hotswap.predictions import Detection, Options
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry
 from runners.interpolate import Floats, greatest
-from runners.mask_runs import mask_of
+from runners.mask_runs import box_of, mask_of
 
 
 class SegmenterParameters(Parameters):
@@ -58,9 +58,7 @@ class Segmenter(Family[SegmenterParameters]):
 
     def _detection(self, classes: NDArray[np.uint16], label: int, score: float) -> Detection:
         inside = classes == label
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-        height, width = inside.shape
-        box = (columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height)
+        box = box_of(inside)
         return Detection(self.config.labels[label], label, score, box, mask=mask_of(inside))
 
 

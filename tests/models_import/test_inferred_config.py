@@ -76,7 +76,7 @@ class TestFamilies:
         "outputs",
         [
             {"output0": ((1, 84, 84), ["Concat", "Concat"])},
-            {"out": ((1, 3 * ROWS, 85), ["Concat"])},
+            {"out": ((1, 3 * ROWS + 1, 85), ["Concat"])},
             {"out": ((1, 21, 64, 64), ["Resize"])},
             {"out": ((1, 1029, 4, 4), ["Conv"])},
             {"boxes": ((1, 9, 4), ["Concat"]), "scores": ((1, 9), ["TopK"]), "labels": ((1, 9), ["Mod"])},
@@ -97,10 +97,45 @@ class TestFamilies:
         assert all(family in text for family in FAMILIES)
         assert next(iter(outputs)) in text
 
-    def test_an_ultralytics_detector_is_named(self, tmp_path: Path) -> None:
+    def test_an_ultralytics_export_for_another_task_is_named(self, tmp_path: Path) -> None:
         outputs = {"output0": ((1, 7, ROWS), ["Concat"])}
-        with pytest.raises(ImportRefused, match="an export of Ultralytics for the task 'detect'"):
-            infer(tmp_path, outputs, metadata=ULTRALYTICS | {"task": "detect"})
+        with pytest.raises(ImportRefused, match="an export of Ultralytics for the task 'pose'"):
+            infer(tmp_path, outputs, metadata=ULTRALYTICS | {"task": "pose"})
+
+    @pytest.mark.parametrize("shape", [(1, 7, ROWS), (1, ROWS, 7), (1, 300, 6)])
+    def test_an_ultralytics_detector_in_each_form(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
+        outputs = {"output0": (shape, ["Concat"])}
+        config = infer(tmp_path, outputs, metadata=ULTRALYTICS | {"task": "detect"}).config
+        assert (config.family, config.input.resize.mode, len(config.labels)) == (
+            "yolov8",
+            "letterbox_centre",
+            3,
+        )
+
+    def test_three_anchors_a_cell_are_those_of_yolov5(self, tmp_path: Path) -> None:
+        outputs = {"out": ((1, 3 * ROWS, 8), ["Concat"])}
+        config = infer(tmp_path, outputs, metadata={"names": "['a', 'b', 'c']", "stride": "32"}).config
+        assert (config.family, config.labels) == ("yolov5", ["a", "b", "c"])
+
+    def test_rt_detr_by_its_input_or_its_labels(self, tmp_path: Path) -> None:
+        (tmp_path / "labels.txt").write_text("a\nb\n")
+        size = helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, ["N", 2])
+        authors = {
+            name: ((1, 9, *more), ["Mod"]) for name, more in (("labels", ()), ("boxes", (4,)), ("scores", ()))
+        }
+        config = infer(tmp_path, authors, inputs=[size]).config
+        assert (config.family, config.output.names) == ("rtdetr", ["labels", "boxes", "scores"])
+        transformers = {"logits": ((1, 9, 2), ["Concat"]), "pred_boxes": ((1, 9, 4), ["Concat"])}
+        found = infer(tmp_path, transformers)
+        assert (found.config.family, sources(found)["family"]) == ("rtdetr", "assumption")
+        (tmp_path / "labels.txt").write_text("a\nb\nc\n")  # DETR has a column more, and these have one less
+        with pytest.raises(ImportRefused, match="none of the families"):
+            infer(tmp_path, transformers)
+
+    def test_a_map_with_as_many_channels_as_labels_is_of_a_segmenter(self, tmp_path: Path) -> None:
+        (tmp_path / "labels.txt").write_text("sky\ntree\n")
+        config = infer(tmp_path, {"logits": ((1, 2, 9, 9), ["Conv"])}).config
+        assert (config.family, config.task) == ("segmenter", "semantic-segmentation")
 
     def test_a_known_exporter_of_others_makes_no_yolox(self, tmp_path: Path) -> None:
         with pytest.raises(ImportRefused, match="YOLOv5"):

@@ -1,0 +1,125 @@
+"""Family `rtdetr`: RT-DETR, in the three forms that its exporters give it.
+
+- The authors': `labels` [Q], `boxes` [Q, 4] as corners, `scores` [Q], and an input `orig_target_sizes`
+  int64 [N, 2] of width and height, by which the boxes are multiplied (rtdetr_postprocessor.py of
+  lyuwenyu/RT-DETR, commit 02d43575). Fed with 1 and 1, they are in 0..1.
+- Hugging Face's: `logits` [Q, C], `pred_boxes` [Q, 4] as centre and sides in 0..1
+  (`RTDetrImageProcessor.post_process_object_detection` of huggingface/transformers 4.57).
+- Ultralytics': one output [Q, 4 + C], centre and sides in 0..1, then scores.
+
+Nothing is suppressed: of all pairs of query and class the best 300 count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotswap.errors import VersionFailed
+from hotswap.manifest import CONFIG_FILE, Thresholds
+from hotswap.predictions import Options
+from runners.boxes import as_detections, from_centres
+from runners.families.base import Family, Found, Outputs, Parameters, expect
+from runners.geometry import Geometry
+from runners.interpolate import Floats
+from runners.scores import as_scores, sigmoid
+
+#: Pairs of query and class that count.
+_MOST = 300
+_AUTHORS = ("labels", "boxes", "scores")
+_HUGGING_FACE = ("logits", "pred_boxes")
+
+_Form = Literal["authors", "hugging face", "ultralytics"]
+
+
+class RtDetrParameters(Parameters):
+    """The family has no parameters: the outputs tell the form."""
+
+
+class RtDetr(Family[RtDetrParameters]):
+    """RT-DETR detectors."""
+
+    name = "rtdetr"
+    task = "object-detection"
+    schema = RtDetrParameters
+    takes = ("nms_threshold",)
+    fed = ("orig_target_sizes",)
+    usual_thresholds = Thresholds(score=0.5, nms_iou=1.0)
+
+    _form: _Form = "ultralytics"
+
+    def reads(self, available: Sequence[str]) -> tuple[str, ...]:
+        """The outputs of the first form that the graph has; `output.names` may name them in that order."""
+        named = self.config.output.names
+        if named is not None:
+            forms: dict[int, _Form] = {3: "authors", 2: "hugging face", 1: "ultralytics"}
+            if len(named) not in forms:
+                raise VersionFailed(
+                    f"{CONFIG_FILE}: output.names: family {self.name!r} reads {', '.join(_AUTHORS)}, or "
+                    f"{', '.join(_HUGGING_FACE)}, or one output; found {', '.join(named)}"
+                )
+            self._form = forms[len(named)]
+            return tuple(named)
+        if set(_AUTHORS) <= set(available):
+            self._form = "authors"
+            return _AUTHORS
+        if set(_HUGGING_FACE) <= set(available):
+            self._form = "hugging face"
+            return _HUGGING_FACE
+        return super().reads(available)
+
+    def feed(self, placed: Sequence[Geometry], options: Options) -> Outputs:  # noqa: ARG002
+        """See `Family.feed`."""
+        return {"orig_target_sizes": np.ones((len(placed), 2), np.int64)}
+
+    def check(self, outputs: Outputs) -> None:
+        """See `Family.check`."""
+        count = len(self.config.labels)
+        first, *others = (array.shape for array in outputs.values())
+        if self._form == "authors":
+            expect(len(first) == 1, "[Q] for labels", first)
+            expect(others == [(*first, 4), first], "[Q, 4] for boxes and [Q] for scores", others[0])
+        elif self._form == "hugging face":
+            fits = len(first) == 2 and first[1] == count
+            expect(fits, f"[Q, {count}] (one column per label) for logits", first)
+            expect(others == [(first[0], 4)], f"[{first[0]}, 4] for boxes", others[0])
+        else:
+            fits = len(first) == 2 and first[1] == 4 + count
+            expect(fits, f"[Q, {4 + count}] (4 + one column per label)", first)
+
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
+        """See `Family.find`."""
+        boxes, scores, labels = self._candidates(*outputs.values())
+        good = scores > self.threshold(options)
+        good &= labels < len(self.config.labels)
+        return Found(
+            as_detections(
+                boxes[good],
+                scores[good],
+                labels[good],
+                labels=self.config.labels,
+                geometry=geometry,
+                nms_iou=self.nms_iou(options),
+                limit=options.max_detections,
+            )
+        )
+
+    def _candidates(self, first: Floats, *others: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+        """Boxes [K, 4] as corners in 0..1 of the input, their scores [K] and labels [K]."""
+        if self._form == "authors":
+            boxes, scores = others
+            return boxes, as_scores(scores, "scores"), first.astype(np.intp)
+        if self._form == "hugging face":
+            return _best(sigmoid(first.astype(np.float64)), others[0])
+        return _best(as_scores(first[:, 4:], "class scores"), first[:, :4])
+
+
+def _best(scores: Floats, boxes: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    """The best pairs of query and class, from scores [Q, C] and boxes [Q, 4] as centre and sides."""
+    flat = scores.ravel()
+    best = np.argsort(-flat, kind="stable")[:_MOST]
+    query, label = np.divmod(best, scores.shape[1])
+    return from_centres(boxes[query]), flat[best], label
