@@ -24,6 +24,7 @@ from tests.e2e.reporting import services
 from tests.e2e.rpc_load import channel
 from tests.e2e.sizes import LIMIT
 from tests.runners import test_clip, test_grounding_dino, test_sam
+from tests.runners.pictures import encode, smooth
 from tests.runners.references import Reference, ReferencePicture, match
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
@@ -47,7 +48,10 @@ def _import(home: Path, scratch: Path, name: str) -> None:
     folder.mkdir(parents=True)
     for file in files:
         shutil.copy(Reference.of(reference).folder / file, folder)
-    (folder / "config.json").write_text(json.dumps(config))
+    # One small picture, since large inputs are slow beside other tests.
+    (folder / "check.png").write_bytes(encode(smooth(64, 48), "PNG"))
+    checked = {"golden": [{"file": "check.png"}], "warm_up": {"runs": 0}}
+    (folder / "config.json").write_text(json.dumps(config | checked))
     Importer(home).run(Candidate(folder, Wanted(), named=True))
 
 
