@@ -18,6 +18,7 @@ from runners.families.index import FAMILIES
 from runners.families.nanodet import NanoDet
 from runners.families.rtdetr import RtDetr
 from runners.graph_check import GraphTensor, Side
+from runners.grids import count_of
 
 _STRIDES = (8, 16, 32)
 _IMAGENET = 1000
@@ -58,8 +59,7 @@ class Export:
         """The number of cells of these strides; None for an open size."""
         if self.size is None:
             return None
-        width, height = self.size
-        return sum(-(-width // stride) * -(-height // stride) for stride in strides)
+        return count_of(*self.size, strides)
 
 
 @dataclass(frozen=True, slots=True)

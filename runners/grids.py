@@ -19,6 +19,11 @@ def cells_of(width: int, height: int, strides: Sequence[int]) -> tuple[Floats, F
     return np.concatenate(grids), np.concatenate(sides)
 
 
+def count_of(width: int, height: int, strides: Sequence[int]) -> int:
+    """The number N of these cells."""
+    return sum(-(-width // stride) * -(-height // stride) for stride in strides)
+
+
 def _cells(columns: int, rows: int) -> Floats:
     down, across = np.divmod(np.arange(columns * rows), columns)
     return np.stack([across, down], axis=1).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hotswap.errors import ModelFailed
 from runners.interpolate import Floats
@@ -16,6 +17,24 @@ def as_scores(values: Floats, name: str, hint: str = "the graph should end with 
     if values.size and (values.min() < -_SLACK or values.max() > 1 + _SLACK):
         raise ModelFailed(f"{name} must lie in 0..1, found {values.min():.4g}..{values.max():.4g}: {hint}")
     return values.clip(0.0, 1.0)
+
+
+def best_classes(
+    objectness: Floats, classes: Floats, least: float
+) -> tuple[NDArray[np.intp], Floats, NDArray[np.intp]]:
+    """Of rows with an objectness [N] and class scores [N, C] those whose product reaches `least`.
+
+    Their places [K], the product with the best class [K], and that class [K]. Raises `ModelFailed` as
+    `as_scores` does.
+    """
+    objectness = as_scores(objectness, "objectness")
+    # A class score is at most 1, so the product reaches the threshold only where the objectness does.
+    likely = np.flatnonzero(objectness >= least)
+    likely_classes = as_scores(classes[likely], "class scores")
+    labels = likely_classes.argmax(axis=1)
+    scores = objectness[likely] * likely_classes[np.arange(len(likely)), labels]
+    good = scores >= least
+    return likely[good], scores[good], labels[good]
 
 
 def sigmoid(logits: Floats) -> Floats:

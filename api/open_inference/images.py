@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from operator import attrgetter
 from typing import Any, cast
 
@@ -85,9 +86,9 @@ def options(parameters: Parameters) -> Options:
 
 def check_names(names: Sequence[str], task: str | None = None) -> None:
     """Raise `BadRequest` for an output that the task (None: any task) does not have."""
-    if task is None or task == TENSORS:  # whose outputs are known when it has answered
-        return
-    _check_names(names, OUTPUTS[task])
+    _check_names(
+        names, OUTPUTS[task] if task else tuple(dict.fromkeys(chain.from_iterable(OUTPUTS.values())))
+    )
 
 
 def _check_names(names: Sequence[str], offered: Sequence[str]) -> None:

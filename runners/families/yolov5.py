@@ -15,7 +15,8 @@ from hotswap.predictions import Options
 from runners.boxes import as_detections, from_centres
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry
-from runners.scores import as_scores
+from runners.grids import count_of
+from runners.scores import best_classes
 
 _STRIDES = (8, 16, 32)
 _ANCHORS = 3
@@ -39,7 +40,7 @@ class YoloV5(Family[YoloV5Parameters]):
         """See `Family.__init__`."""
         super().__init__(config)
         width, height = config.input.width, config.input.height
-        self._anchors = _ANCHORS * sum(-(-width // stride) * -(-height // stride) for stride in _STRIDES)
+        self._anchors = _ANCHORS * count_of(width, height, _STRIDES)
         self._size = np.array([width, height] * 2, np.float32)
 
     def check(self, outputs: Outputs) -> None:
@@ -51,18 +52,12 @@ class YoloV5(Family[YoloV5Parameters]):
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
         rows, least = only(outputs), self.threshold(options)
-        objectness = as_scores(rows[:, 4], "objectness")
-        # A class score is at most 1, so the product reaches the threshold only where the objectness does.
-        likely = np.flatnonzero(objectness >= least)
-        classes = as_scores(rows[likely, _BEFORE_CLASSES:], "class scores")
-        labels = classes.argmax(axis=1)
-        scores = objectness[likely] * classes[np.arange(len(likely)), labels]
-        good = scores >= least
+        hits, scores, labels = best_classes(rows[:, 4], rows[:, _BEFORE_CLASSES:], least)
         return Found(
             as_detections(
-                from_centres(rows[likely[good], :4]) / self._size,
-                scores[good],
-                labels[good],
+                from_centres(rows[hits, :4]) / self._size,
+                scores,
+                labels,
                 labels=self.config.labels,
                 geometry=geometry,
                 nms_iou=self.nms_iou(options),

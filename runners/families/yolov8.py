@@ -19,6 +19,7 @@ from hotswap.predictions import Options
 from runners.boxes import as_detections, from_centres
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry
+from runners.grids import count_of
 from runners.interpolate import Floats
 from runners.scores import as_scores
 
@@ -42,7 +43,7 @@ class YoloV8(Family[YoloV8Parameters]):
         """See `Family.__init__`."""
         super().__init__(config)
         width, height = config.input.width, config.input.height
-        self._cells = sum(-(-width // stride) * -(-height // stride) for stride in _STRIDES)
+        self._cells = count_of(width, height, _STRIDES)
         self._columns = 4 + len(config.labels)
         self._size = np.array([width, height] * 2, np.float32)
 

@@ -19,7 +19,7 @@ from runners.families.base import Family, Found, Outputs, Parameters, expect, on
 from runners.geometry import Geometry
 from runners.grids import cells_of
 from runners.interpolate import Floats
-from runners.scores import as_scores
+from runners.scores import best_classes
 
 _BEFORE_CLASSES = 5
 _STRIDES = (8, 16, 32)
@@ -60,19 +60,13 @@ class YoloX(Family[YoloXParameters]):
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
         rows = only(outputs)
-        objectness = as_scores(rows[:, 4], "objectness")
         least = self.threshold(options)
-        # A class score is at most 1, so the product reaches the threshold only where the objectness does.
-        likely = np.flatnonzero(objectness >= least)
-        classes = as_scores(rows[likely, _BEFORE_CLASSES:], "class scores")
-        label_ids = classes.argmax(axis=1)
-        scores = objectness[likely] * classes[np.arange(len(likely)), label_ids]
-        good = scores >= least
+        hits, scores, label_ids = best_classes(rows[:, 4], rows[:, _BEFORE_CLASSES:], least)
         return Found(
             as_detections(
-                self._boxes(rows[likely[good], :4], likely[good]),
-                scores[good],
-                label_ids[good],
+                self._boxes(rows[hits, :4], hits),
+                scores,
+                label_ids,
                 labels=self.config.labels,
                 geometry=geometry,
                 nms_iou=self.nms_iou(options),
