@@ -27,7 +27,8 @@ from tests.runners import test_clip, test_grounding_dino, test_sam
 from tests.runners.pictures import encode, smooth
 from tests.runners.references import Reference, ReferencePicture, match
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+#: The first test waits for three imports and a start as well: a quarter of a minute alone.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3 * LIMIT)]
 
 #: Model → reference folder, its files beside the graphs, and its config.
 MODELS: Mapping[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
