@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,6 +15,8 @@ Stamp = tuple[int, int, int, int]
 T = TypeVar("T")
 
 _BLOCK = 1 << 20
+# What changed more recently than this may change again without a new timestamp.
+_SAME_TICK_NS = 2_000_000_000
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
@@ -22,6 +25,11 @@ def stamp_of(status: os.stat_result) -> Stamp:
     The ctime is included because a copy may give new bytes an old mtime.
     """
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def is_fresh(stamp: Stamp) -> bool:
+    """Whether what has this stamp changed so recently that its next change may leave the stamp as it is."""
+    return abs(time.time_ns() - stamp[3]) < _SAME_TICK_NS
 
 
 def sha256_of(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,11 @@ from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, pa
 from hotswap.repository import VersionInfo
 from hotswap.tags import ModelTag
 from models_import import model_yaml, reasons
-from models_import.fingerprints import ParsedFiles, Stamp, stamp_of
+from models_import.fingerprints import ParsedFiles, Stamp, is_fresh, stamp_of
 from models_import.layout import MODEL_YAML, LeadsOut, check_named_files, files_in, pick_weights
 from models_import.model_yaml import ModelYaml
 
 Check = Callable[[ModelConfig], None]
-
-# A folder changed more recently than this may change again without a new timestamp.
-_SAME_TICK_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +67,11 @@ class VersionReader:
             return VersionFindings(VersionInfo(version, reason=reasons.unforeseen(error)))
         self._known[folder] = key, findings
         return findings
+
+    def rests(self, folder: str) -> bool:
+        """Whether a version was servable when it was read last, some time after its last change."""
+        known = self._known.get(folder)
+        return known is not None and known[1].version.reason is None and _lasts(known[1], known[0])
 
     def keep_only(self, folders: set[str]) -> None:
         """Forget every version whose folder is not among these."""
@@ -186,6 +187,4 @@ def _stamp_if_there(path: str) -> Stamp | None:
 
 def _lasts(findings: VersionFindings, key: Iterable[Stamp | None]) -> bool:
     """Whether equal stamps prove that the folder is unchanged."""
-    now = time.time_ns()
-    fresh = any(stamp is not None and abs(now - stamp[3]) < _SAME_TICK_NS for stamp in key)
-    return findings.lasting and not fresh
+    return findings.lasting and not any(stamp is not None and is_fresh(stamp) for stamp in key)

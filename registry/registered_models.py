@@ -116,7 +116,8 @@ class StoreRegistrar:
         """
         models = self._models()
         for name, info in models.items():
-            if self._looked.get(name) != info.versions:
+            known = self._looked.get(name)
+            if known is not info.versions and known != info.versions:
                 self._missing.update(
                     (tag, version.digest)
                     for version in info.versions.values()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.repository import Artifact, Incomplete, Invalid
-from models_import import version_reader
+from models_import import fingerprints, version_reader
 from models_import.store import ModelStore
 from tests.builders import write_version
 from tests.models_import.shop import bring, day
@@ -91,7 +91,7 @@ class TestForeign:
     def test_a_config_changed_in_place_is_the_one_that_counts(
         self, folder: Path, store: ModelStore, clock: object, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(version_reader, "_SAME_TICK_NS", 0)  # as if the version had been there for long
+        monkeypatch.setattr(fingerprints, "_SAME_TICK_NS", 0)  # as if the version had been there for long
         assert version(store).reason is None
         config = folder / "config.json"
         config.write_text(config.read_text().replace("same scores", "very scores"))
@@ -113,7 +113,7 @@ class TestForeign:
         self, folder: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = time.time_ns()
-        monkeypatch.setattr(version_reader, "_SAME_TICK_NS", 10**12)  # however slow the machine
+        monkeypatch.setattr(fingerprints, "_SAME_TICK_NS", 10**12)  # however slow the machine
         monkeypatch.setattr(version_reader, "stamp_of", lambda _status: (1, 1, now, now))
         config = (folder / "config.json").rename(folder.parent / "config.json")
         assert "no config.json" in reason(store)
