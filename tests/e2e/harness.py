@@ -17,7 +17,9 @@ import httpx
 import psutil
 
 from tests.e2e.asking import Asking
+from tests.e2e.sizes import FULL_SIZE
 from tests.e2e.waiting import until
+from tests.support.launcher import Launched, launcher
 from workers.run_folder import RunFolder, WorkerState
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +87,7 @@ class Service(Asking):
         self.count = int(self._settings["WORKERS"])
         self._through = through
         self._serve = serve
-        self._master: subprocess.Popen[bytes] | None = None
+        self._master: subprocess.Popen[bytes] | Launched | None = None
         self._seen: dict[int, float] = {}
 
     # --- life ------------------------------------------------------------------------------------
@@ -93,16 +95,16 @@ class Service(Asking):
     def launch(self) -> Service:
         """Start the processes and wait for nothing."""
         self.home.mkdir(parents=True, exist_ok=True)
-        serve = [str(BIN / "bentoml"), "serve", self._serve]
-        command = [*self._through, *serve, "--host", self.host, "--port", str(self.port)]
+        bentoml = BIN / "bentoml"
+        arguments = ["serve", self._serve, "--host", self.host, "--port", str(self.port)]
+        env = environment(self.store, self.home, **self._settings)
+        if not self._through and not FULL_SIZE:
+            self._master = launcher().launch(bentoml, arguments, env, self.log)
+            return self
+        command = [*self._through, str(bentoml), *arguments]
         with self.log.open("wb") as log:
             self._master = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment(self.store, self.home, **self._settings),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         return self
 
@@ -133,7 +135,7 @@ class Service(Asking):
         return False
 
     @property
-    def master(self) -> subprocess.Popen[bytes]:
+    def master(self) -> subprocess.Popen[bytes] | Launched:
         """The process that was started."""
         if self._master is None:
             raise AssertionError("the service was not started")
@@ -185,7 +187,7 @@ class Service(Asking):
     def ended(self) -> int:
         """Wait for the end of the master; its exit code."""
         until(lambda: self.master.poll() is not None, f"the end of {self.home}")
-        return self.master.returncode
+        return self.master.wait()
 
     def gone(self) -> bool:
         """Whether every worker ever seen has ended."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from tests import builders
 
 _PROVE = float(os.environ.get("OKAWARI_PROVE") or 0)
+#: Whether services are started as users start them, not in the quicker way of the everyday size.
+FULL_SIZE = _PROVE >= 1
 
 
 def _size(everyday: int, full: int) -> int:
