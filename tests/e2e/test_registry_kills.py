@@ -87,16 +87,18 @@ def _production(service: Service) -> list[str]:
     return [f"v{entry['version']}" for entry in found]
 
 
+def _audited(service: Service, action: str) -> list[Any]:
+    """The versions of the records of one kind."""
+    records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000").json()["records"]
+    return [one["after"] for one in records if one["action"] == action]
+
+
 def _check_audit(service: Service, settings: dict[str, str]) -> None:
     """Every activation is in the audit log, in its order, once; and the log verifies."""
     history = httpx.get(f"{service.url}{_MODEL}/history?limit=1000").json()["history"]
     made = [f"v{one['after']}" for one in reversed(history) if one["action"] == "activate"]
 
-    def told() -> list[Any]:
-        records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000").json()["records"]
-        return [one["after"] for one in records if one["action"] == "promotion"]
-
-    until(lambda: told() == made, "all activations are in the log")
+    until(lambda: _audited(service, "promotion") == made, "all activations are in the log")
     verified = _okawari(service, settings, str(BIN / "okawari"), "audit", "--verify")
     assert verified.returncode == 0, verified.stdout
 
@@ -123,6 +125,7 @@ def test_a_service_killed_in_an_activation_comes_back_with_what_is_production(
         stops = Stops(tmp_path / f"stops{number}")
         stopping = {"serve": "tests.e2e.stopping_service:Okawari", "TEST_STOPS": str(stops.folder)}
         service = make_service(store.home, WORKERS="1", **stopping, **registry).ready()
+        until(lambda: sorted(_audited(service, "import")) == ["v1", "v2"], "both imports are in the log")
         (stops.folder / f"{step}.SIGSTOP").touch()
         with ThreadPoolExecutor(1) as threads:
             sent = threads.submit(_activate, service, "v1")
