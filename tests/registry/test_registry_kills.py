@@ -58,7 +58,7 @@ def test_the_record_is_whole_after_a_kill_before_any_step(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("kind", "stride"), [("file", 37), ("sqlite", 71), ("postgresql", 97)])
+@pytest.mark.parametrize(("kind", "stride"), [("file", 109), ("sqlite", 211), ("postgresql", 293)])
 def test_what_a_killed_change_left_is_served_after_the_next_start(
     folder: Path, registries: Registries, stride: int
 ) -> None:
