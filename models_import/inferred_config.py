@@ -25,7 +25,8 @@ from models_import.export_metadata import (
     read_metadata,
 )
 from models_import.external_data import beside, check_data
-from models_import.family_match import RULES, Export, Match, is_vector, match_chosen, match_family
+from models_import.family_evidence import Export, Match, is_vector
+from models_import.family_match import RULES, match_chosen, match_family
 from models_import.file_kinds import by_bytes, is_onnx, kind_of
 from models_import.layout import WEIGHTS_FILE
 from models_import.onnx_graph import BadGraph, OnnxGraph, read_graph, text_of
