@@ -45,7 +45,7 @@ def _inside(file: str) -> str:
 
 VersionPath = Annotated[str, AfterValidator(_inside)]
 ResizeMode = Literal[
-    "stretch", "letterbox", "letterbox_centre", "longest_edge", "centre_crop", "shortest_edge"
+    "stretch", "letterbox", "letterbox_centre", "longest_edge", "centre_crop", "shortest_edge", "square"
 ]
 Task = Literal[
     "object-detection",
@@ -75,17 +75,23 @@ class ResizeConfig(_Part):
         default="stretch",
         description="stretch ignores the aspect; letterbox keeps it and fills right and below, "
         "letterbox_centre on all sides, longest_edge as letterbox with sides rounded to the nearest pixel; "
-        "centre_crop cuts the longer side; shortest_edge makes the shorter side `edge` and cuts the centre",
+        "centre_crop cuts the longer side; shortest_edge makes the shorter side `edge` and cuts the centre; "
+        "square fills right and below to a square before the resize",
     )
     edge: int | None = Field(
         default=None, ge=1, le=8192, description="pixels of the shorter side, for shortest_edge"
     )
-    kernel: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    kernel: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "gaussian_linear"] = Field(
+        default="bilinear",
+        description="those of Pillow, on bytes; gaussian_linear smooths and samples in floats, for square",
+    )
 
     @model_validator(mode="after")
     def _has_an_edge(self) -> Self:
         if (self.edge is not None) != (self.mode == "shortest_edge"):
             raise ValueError("edge belongs to mode shortest_edge, which needs it")
+        if (self.mode == "square") != (self.kernel == "gaussian_linear"):
+            raise ValueError("mode square and kernel gaussian_linear belong together")
         return self
 
 
@@ -99,18 +105,20 @@ class InputConfig(_Part):
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     colour_order: Literal["RGB", "BGR"] = "RGB"
     resize: ResizeConfig = ResizeConfig()
-    pad: Annotated[int, Field(ge=0, le=255)] | Literal["zero"] = Field(
-        default=114, description="grey of the fill, before scaling; zero: 0 in the tensor"
+    pad: Annotated[int, Field(ge=0, le=255)] | Annotated[float, Field(ge=0, le=255)] | Literal["zero"] = (
+        Field(default=114, description="grey of the fill, before scaling; zero: 0 in the tensor")
     )
     scale: float = Field(default=1.0, gt=0, description="factor on 0..255")
     mean: Channels | None = Field(default=None, description="in the model's colour order")
     std: Channels | None = Field(default=None, description="in the model's colour order")
 
     @model_validator(mode="after")
-    def _edge_covers(self) -> Self:
+    def _resize_fits(self) -> Self:
         edge = self.resize.edge
         if edge is not None and edge < max(self.width, self.height):
             raise ValueError(f"resize.edge {edge} is less than the {self.width}x{self.height} to cut from it")
+        if self.resize.mode == "square" and (self.dtype == "uint8" or self.pad == "zero"):
+            raise ValueError("resize.mode square needs a dtype of floats, and a grey as pad")
         return self
 
     @field_validator("std")

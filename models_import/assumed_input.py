@@ -41,8 +41,10 @@ def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) 
         name = f"input.{field}"
         if field in _OF_FLOATS and picture.dtype == "uint8":
             continue
-        if name in metadata.findings:
-            yield metadata.findings[name]
+        told = metadata.findings.get(name)
+        # What the family is known for counts more than what is near to the metadata.
+        if told is not None and (told.source != "assumption" or family not in _USUAL):
+            yield told
         elif field in assumed:
             yield InferredValue(name, assumed[field], "assumption", why)
     if picture.dtype == "uint8":
@@ -70,6 +72,11 @@ def known_config(family: str) -> tuple[ModelConfig, str] | None:
     return None
 
 
+_CLIP: dict[str, Any] = {
+    **_PLAIN,
+    "mean": [0.48145466, 0.4578275, 0.40821073],
+    "std": [0.26862954, 0.26130258, 0.27577711],
+}
 _LETTERBOXED: dict[str, Any] = {
     **_PLAIN,
     "resize": {"mode": "letterbox_centre", "kernel": "bilinear"},
@@ -78,13 +85,12 @@ _LETTERBOXED: dict[str, Any] = {
 #: Family → its usual preprocessing, where no config comes with the program.
 _USUAL: dict[str, tuple[dict[str, Any], str]] = {
     "clip": (
-        {
-            **_PLAIN,
-            "resize": {"mode": "shortest_edge", "kernel": "bicubic", "edge": 224},
-            "mean": [0.48145466, 0.4578275, 0.40821073],
-            "std": [0.26862954, 0.26130258, 0.27577711],
-        },
+        {**_CLIP, "resize": {"mode": "shortest_edge", "kernel": "bicubic", "edge": 224}},
         "as CLIP ViT-B/32",
+    ),
+    "owlv2": (
+        {**_CLIP, "resize": {"mode": "square", "kernel": "gaussian_linear"}, "pad": 127.5},
+        "as OWLv2 of transformers; OWL-ViT is stretched",
     ),
     "rtdetr": (_PLAIN, "as RT-DETR of its authors and of transformers"),
     "sam": (

@@ -31,6 +31,7 @@ LABEL_FILES = ("labels.txt", "classes.txt")
 MOST_LABELS = 100_000
 _LONGEST_LABEL = 200
 _LONGEST_TEXT = 500
+_LARGEST_SIDE = 8192
 
 # One entry of a flat Python or JSON dict or list: `0: 'person'`, `"0": "person"`, `'person'`. Possessive, so
 # that crafted text takes linear time.
@@ -204,16 +205,25 @@ def _processor(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
 
 
 def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
-    """Size and resize. A resize with a wider edge than the crop has no equal here: it is an assumption."""
-    resample = processor.get("resample")
+    """Size and resize: a stretch, a crop, or the own way of some models; others are an assumption."""
+    resample, size = processor.get("resample"), processor.get("size")
     kernel = _KERNELS.get(resample) if type(resample) is int else None
-    size, crop = _sides(processor.get("size")), _sides(processor.get("crop_size"))
-    crops = processor.get("do_center_crop") is True and crop is not None
-    sides = crop if crops else size
+    crop = _sides(processor.get("crop_size")) if processor.get("do_center_crop") is True else None
+    edges = size if isinstance(size, dict) else {}
+    sides = crop or _sides(processor.get("pad_size") if "longest_edge" in edges else size)
     if sides:
         yield from _size(*sides, f"{PREPROCESSOR_FILE} of transformers")
-    resize = {"mode": "centre_crop" if crops else "stretch", "kernel": kernel or "bilinear"}
-    exact = crop == size if crops else _is_stretch(processor.get("size"))
+    resize, exact = {"mode": "stretch", "kernel": kernel or "bilinear"}, _is_stretch(size)
+    if str(processor.get("image_processor_type", "")).startswith("Owlv2"):
+        resize, kernel = {"mode": "square", "kernel": "gaussian_linear"}, "gaussian_linear"
+    elif crop:
+        edge, exact = edges.get("shortest_edge"), False
+        if type(edge) is int and max(crop) <= edge <= _LARGEST_SIDE:
+            resize, exact = {"mode": "shortest_edge", "edge": edge, "kernel": kernel or "bilinear"}, True
+        else:
+            resize["mode"] = "centre_crop"
+    elif set(edges) == {"longest_edge"}:
+        resize["mode"], exact = "longest_edge", True
     if exact and kernel:
         yield InferredValue("input.resize", resize, "metadata", f"{PREPROCESSOR_FILE} of transformers")
     else:

@@ -22,6 +22,7 @@ RULES: Mapping[str, Rule] = {
     "ultraface": detector_rules.ultraface,
     "fastestdet": detector_rules.fastestdet,
     "grounding-dino": prompt_rules.grounding_dino,
+    "owlv2": prompt_rules.owlv2,
     "rtdetr": detector_rules.rtdetr,
     "clip": prompt_rules.clip,
     "yolov8": detector_rules.yolov8,

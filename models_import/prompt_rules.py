@@ -5,6 +5,7 @@ from __future__ import annotations
 from models_import.family_evidence import Export, Match, found
 from models_import.onnx_graph import text_of
 from runners.families.grounding_dino import GroundingDino
+from runners.families.owlv2 import OwlV2
 
 
 def grounding_dino(export: Export) -> Match | None:
@@ -16,6 +17,19 @@ def grounding_dino(export: Export) -> Match | None:
         return None
     why = f"inputs input_ids and pixel_mask, and outputs {' and '.join(map(text_of, tensors))}"
     return Match("grounding-dino", found("grounding-dino", why, tensors))
+
+
+def owlv2(export: Export) -> Match | None:
+    """`logits` [N, Q, T], one column per text, `pred_boxes` [N, Q, 4], the texts as inputs, and no mask."""
+    named = {tensor.name: tensor for tensor in export.outputs}
+    tensors = [named[name] for name in OwlV2.usual if name in named]
+    inputs = {tensor.name for tensor in export.graph.inputs}
+    if len(tensors) != 2 or not {"input_ids", "attention_mask"} <= inputs:
+        return None
+    if not ({"text_embeds", "image_embeds"} & named.keys() or export.chosen):
+        return None
+    why = f"inputs input_ids and attention_mask, and outputs {' and '.join(map(text_of, tensors))}"
+    return Match("owlv2", found("owlv2", why, tensors))
 
 
 def clip(export: Export) -> Match | None:

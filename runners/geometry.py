@@ -14,9 +14,9 @@ from runners.interpolate import Floats, bilinear
 class Geometry:
     """The placement of one picture in the input.
 
-    `source` is the used part of the picture, as x1, y1, x2, y2 in 0..1 of its sides; `target` is its
-    area in the input, as left, top, right, bottom in whole pixels; the rest is padding. `picture` is the
-    upright picture's own width and height in pixels.
+    `source` is the used part of the picture, as x1, y1, x2, y2 in 0..1 of its sides, beyond 1 where it was
+    padded before the resize; `target` is its area in the input, as left, top, right, bottom in whole pixels;
+    the rest is padding. `picture` is the upright picture's own width and height in pixels.
     """
 
     source: tuple[float, float, float, float]
@@ -28,6 +28,8 @@ class Geometry:
     def inside(self, maps: Floats) -> Floats:
         """The part of maps [K, h, w] of the whole input that shows the picture, perhaps at another size."""
         left, top, right, bottom = self.target
+        across, down = (max(1.0, beyond) for beyond in self.source[2:])
+        right, bottom = left + round((right - left) / across), top + round((bottom - top) / down)
         if (right - left, bottom - top) == (self.width, self.height):
             return maps
         return bilinear(maps, self.height, self.width)[:, top:bottom, left:right]
@@ -56,6 +58,9 @@ def place(
         return Geometry(_centre(picture, model), (0, 0, *model), *model, picture)
     if edge is not None:
         return Geometry(_cut(picture, model, edge), (0, 0, *model), *model, picture)
+    if mode == "square":
+        side = max(picture)
+        return Geometry((0, 0, side / picture[0], side / picture[1]), (0, 0, *model), *model, picture)
     whole = (0.0, 0.0, 1.0, 1.0)
     if mode == "stretch":
         return Geometry(whole, (0, 0, *model), *model, picture)

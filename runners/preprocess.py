@@ -14,6 +14,7 @@ from PIL import Image
 from hotswap.manifest import InputConfig
 from runners.decode import Decoded
 from runners.geometry import Geometry, place
+from runners.smooth_resize import smooth_square
 
 _KERNELS = {
     "nearest": Image.Resampling.NEAREST,
@@ -34,7 +35,7 @@ class Preprocessor:
 
     def __init__(self, config: InputConfig) -> None:
         self._config = config
-        self._kernel = _KERNELS[config.resize.kernel]
+        self._kernel = _KERNELS.get(config.resize.kernel)
         self._factor, self._offset = _linear(config)
         self._plain = not self._offset.any()
         self._spare: deque[NDArray[Any]] = deque(maxlen=_KEPT_TENSORS)
@@ -83,16 +84,20 @@ class Preprocessor:
         self._scale(self._resize(picture.image, geometry), channels[:, top:bottom, left:right])
         return geometry
 
-    def _resize(self, image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
+    def _resize(self, image: Image.Image, geometry: Geometry) -> NDArray[Any]:
         """The used part at its size in the input, as a view [3, height, width] in the model's order."""
-        left, top, right, bottom = geometry.target
-        x1, y1, x2, y2 = geometry.source
-        box = (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height)
-        small = image.resize((right - left, bottom - top), self._kernel, box)
-        channels = np.asarray(small).transpose(2, 0, 1)
-        return channels[::-1] if self._config.colour_order == "BGR" else channels
+        config = self._config
+        if self._kernel is None:
+            small = smooth_square(np.asarray(image), config.width, config.height, float(config.pad))
+        else:
+            left, top, right, bottom = geometry.target
+            x1, y1, x2, y2 = geometry.source
+            box = (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height)
+            small = np.asarray(image.resize((right - left, bottom - top), self._kernel, box))
+        channels = small.transpose(2, 0, 1)
+        return channels[::-1] if config.colour_order == "BGR" else channels
 
-    def _scale(self, pixels: NDArray[np.uint8], out: NDArray[Any]) -> None:
+    def _scale(self, pixels: NDArray[Any], out: NDArray[Any]) -> None:
         if self._config.dtype == "uint8":
             np.copyto(out, pixels)
             return

@@ -79,14 +79,17 @@ class LabelTokenizer:
     May be used by several threads at once.
     """
 
-    def __init__(self, file: Path, most_tokens: int) -> None:
-        """Read a `tokenizer.json`; longer texts are cut to `most_tokens`. Raises `VersionFailed`."""
+    def __init__(self, file: Path, most_tokens: int, *, filled: bool = False) -> None:
+        """Read a `tokenizer.json`; longer texts are cut to `most_tokens`, shorter ones filled if `filled`.
+
+        Raises `VersionFailed`.
+        """
         self._tokenizer = read_tokenizer(file)
         self._tokenizer.enable_truncation(most_tokens)
-        self._tokenizer.enable_padding(pad_id=0)
+        self._tokenizer.enable_padding(pad_id=0, length=most_tokens if filled else None)
 
     def inputs(self, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-        """`input_ids` and `attention_mask` [T, L], L the tokens of the longest text."""
+        """`input_ids` and `attention_mask` [T, L], L those of the longest text, or the most."""
         encodings = self._tokenizer.encode_batch(list(texts))
         return {
             "input_ids": np.array([each.ids for each in encodings], np.int64),

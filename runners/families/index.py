@@ -14,6 +14,7 @@ from runners.families.exposure import Exposure
 from runners.families.fastestdet import FastestDet
 from runners.families.grounding_dino import GroundingDino
 from runners.families.nanodet import NanoDet
+from runners.families.owlv2 import OwlV2
 from runners.families.rtdetr import RtDetr
 from runners.families.sam import Sam
 from runners.families.segmenter import Segmenter
@@ -31,6 +32,7 @@ FAMILIES: Mapping[str, type[Family[Any]]] = {
     "fastestdet": FastestDet,
     "grounding-dino": GroundingDino,
     "nanodet": NanoDet,
+    "owlv2": OwlV2,
     "rtdetr": RtDetr,
     "sam": Sam,
     "segmenter": Segmenter,
