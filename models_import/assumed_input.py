@@ -99,6 +99,7 @@ _USUAL: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "yolov5": (_LETTERBOXED, "as YOLOv5"),
     "yolov8": (_LETTERBOXED, "as Ultralytics' detectors"),
+    "yolov8-seg": (_LETTERBOXED, "as Ultralytics' segmenters"),
     "segmenter": (
         {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}},
         "as SegFormer of transformers",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from models_import.export_metadata import InferredValue, Source
 from models_import.family_evidence import STRIDES, Export, Match, columns_of, found, only
 from models_import.onnx_graph import text_of
 from runners.families.nanodet import NanoDet
 from runners.families.rtdetr import RtDetr
+from runners.families.yolov8_seg import YoloV8Seg
 from runners.graph_check import GraphTensor
 
 
@@ -124,17 +125,34 @@ def yolov8(export: Export) -> Match | None:
     tensor = only(export, 3)
     if tensor is None or not (_is_ultralytics(export, "detect") or export.chosen):
         return None
+    return _ultralytics(export, "yolov8", [tensor], 0)
+
+
+def yolov8_seg(export: Export) -> Match | None:
+    """An export of Ultralytics for the task segment: rows with a value per prototype, and the prototypes."""
+    tensors = [tensor for name in YoloV8Seg.usual for tensor in export.outputs if tensor.name == name]
+    if len(tensors) != 2 or [len(tensor.shape) for tensor in tensors] != [3, 4]:
+        return None
+    further = tensors[1].shape[1]
+    if not isinstance(further, int) or not (_is_ultralytics(export, "segment") or export.chosen):
+        return None
+    return _ultralytics(export, "yolov8-seg", tensors, further)
+
+
+def _ultralytics(export: Export, family: str, tensors: Sequence[GraphTensor], further: int) -> Match | None:
+    """By the shape of the rows: raw however turned, or end to end; `further` values follow the scores."""
+    tensor = tensors[0]
     rows, columns, cells = tensor.shape[1], tensor.shape[2], export.cells(STRIDES)
     labels = export.metadata.value("labels")
-    if columns == 6 and rows != cells:
+    if columns == 6 + further and rows != cells:
         count = len(labels) if labels else None
-        return Match("yolov8", found("yolov8", f"output {text_of(tensor)}: end to end", [tensor]), count)
-    raw, turned = columns_of(rows, 4), columns_of(columns, 4)
+        return Match(family, found(family, f"output {text_of(tensor)}: end to end", tensors), count)
+    raw, turned = columns_of(rows, 4 + further), columns_of(columns, 4 + further)
     count = raw if columns == cells else turned if rows == cells else None
     if count is None or (labels and len(labels) != count):
         return None
     why = f"output {text_of(tensor)}: 4 + one row per label, one column per cell of strides 8, 16 and 32"
-    return Match("yolov8", found("yolov8", why, [tensor]), count)
+    return Match(family, found(family, why, tensors), count)
 
 
 def yolov5(export: Export) -> Match | None:

@@ -213,7 +213,8 @@ def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
     sides = crop or _sides(processor.get("pad_size") if "longest_edge" in edges else size)
     if sides:
         yield from _size(*sides, f"{PREPROCESSOR_FILE} of transformers")
-    resize, exact = {"mode": "stretch", "kernel": kernel or "bilinear"}, _is_stretch(size)
+    resize: dict[str, Any] = {"mode": "stretch", "kernel": kernel or "bilinear"}
+    exact = _is_stretch(size)
     if str(processor.get("image_processor_type", "")).startswith("Owlv2"):
         resize, kernel = {"mode": "square", "kernel": "gaussian_linear"}, "gaussian_linear"
     elif crop:

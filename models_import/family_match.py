@@ -26,6 +26,7 @@ RULES: Mapping[str, Rule] = {
     "rtdetr": detector_rules.rtdetr,
     "clip": prompt_rules.clip,
     "yolov8": detector_rules.yolov8,
+    "yolov8-seg": detector_rules.yolov8_seg,
     "yolov5": detector_rules.yolov5,
     "yolox": detector_rules.yolox,
     "segmenter": picture_rules.segmenter,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hotswap.manifest import ResizeMode
 from runners.interpolate import Floats, bilinear
@@ -33,6 +34,20 @@ class Geometry:
         if (right - left, bottom - top) == (self.width, self.height):
             return maps
         return bilinear(maps, self.height, self.width)[:, top:bottom, left:right]
+
+    def columns_at(self, pixels: NDArray[np.intp]) -> Floats:
+        """Where the centres of the picture's columns with these numbers lie, in 0..1 of the input's width."""
+        return self._at(pixels, 0, self.width)
+
+    def rows_at(self, pixels: NDArray[np.intp]) -> Floats:
+        """The same for rows."""
+        return self._at(pixels, 1, self.height)
+
+    def _at(self, pixels: NDArray[np.intp], axis: int, size: int) -> Floats:
+        (low, high), (start, end) = self.source[axis::2], self.target[axis::2]
+        shares = ((pixels + 0.5) / self.picture[axis] - low) / (high - low)
+        places: Floats = (start + shares * (end - start)) / size
+        return places
 
     def restore(self, boxes: Floats) -> Floats:
         """Map boxes [K, 4] from 0..1 of the input to 0..1 of the upright picture, clipped to it."""

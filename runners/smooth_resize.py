@@ -54,4 +54,5 @@ def _taps(side: int, wanted: int) -> tuple[NDArray[np.intp], NDArray[np.float64]
 def _mirrored(places: NDArray[np.intp], side: int) -> NDArray[np.intp]:
     period = max(1, 2 * (side - 1))
     within = np.abs(places) % period
-    return np.minimum(within, period - within)
+    mirrored: NDArray[np.intp] = np.minimum(within, period - within)
+    return mirrored

@@ -22,6 +22,7 @@ from runners.families.shapes import Shapes
 from runners.families.ultraface import UltraFace
 from runners.families.yolov5 import YoloV5
 from runners.families.yolov8 import YoloV8
+from runners.families.yolov8_seg import YoloV8Seg
 from runners.families.yolox import YoloX
 
 FAMILIES: Mapping[str, type[Family[Any]]] = {
@@ -40,6 +41,7 @@ FAMILIES: Mapping[str, type[Family[Any]]] = {
     "ultraface": UltraFace,
     "yolov5": YoloV5,
     "yolov8": YoloV8,
+    "yolov8-seg": YoloV8Seg,
     "yolox": YoloX,
 }
 
