@@ -45,7 +45,14 @@ def _inside(file: str) -> str:
 
 VersionPath = Annotated[str, AfterValidator(_inside)]
 ResizeMode = Literal[
-    "stretch", "letterbox", "letterbox_centre", "longest_edge", "centre_crop", "shortest_edge", "square"
+    "stretch",
+    "letterbox",
+    "letterbox_centre",
+    "longest_edge",
+    "centre_crop",
+    "shortest_edge",
+    "keep_aspect",
+    "square",
 ]
 Task = Literal[
     "object-detection",
@@ -76,10 +83,14 @@ class ResizeConfig(_Part):
         description="stretch ignores the aspect; letterbox keeps it and fills right and below, "
         "letterbox_centre on all sides, longest_edge as letterbox with sides rounded to the nearest pixel; "
         "centre_crop cuts the longer side; shortest_edge makes the shorter side `edge` and cuts the centre; "
+        "keep_aspect makes it `edge`, or less so that the longer one fits, and the input as large as that; "
         "square fills right and below to a square before the resize",
     )
     edge: int | None = Field(
-        default=None, ge=1, le=8192, description="pixels of the shorter side, for shortest_edge"
+        default=None,
+        ge=1,
+        le=8192,
+        description="pixels of the shorter side, for shortest_edge and keep_aspect",
     )
     kernel: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "gaussian_linear"] = Field(
         default="bilinear",
@@ -88,8 +99,8 @@ class ResizeConfig(_Part):
 
     @model_validator(mode="after")
     def _has_an_edge(self) -> Self:
-        if (self.edge is not None) != (self.mode == "shortest_edge"):
-            raise ValueError("edge belongs to mode shortest_edge, which needs it")
+        if (self.edge is not None) != (self.mode in ("shortest_edge", "keep_aspect")):
+            raise ValueError("edge belongs to the modes shortest_edge and keep_aspect, which need it")
         if (self.mode == "square") != (self.kernel == "gaussian_linear"):
             raise ValueError("mode square and kernel gaussian_linear belong together")
         return self
@@ -99,8 +110,8 @@ class InputConfig(_Part):
     """The tensor that the graph takes, and how it is made: `(pixel * scale - mean) / std`."""
 
     name: str | None = Field(default=None, description="graph input for pictures; left out: the only one")
-    width: int = Field(ge=1, le=8192, description="pixels")
-    height: int = Field(ge=1, le=8192, description="pixels")
+    width: int = Field(ge=1, le=8192, description="pixels; with keep_aspect the most")
+    height: int = Field(ge=1, le=8192, description="pixels; with keep_aspect the most")
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     colour_order: Literal["RGB", "BGR"] = "RGB"
@@ -115,7 +126,7 @@ class InputConfig(_Part):
     @model_validator(mode="after")
     def _resize_fits(self) -> Self:
         edge = self.resize.edge
-        if edge is not None and edge < max(self.width, self.height):
+        if self.resize.mode == "shortest_edge" and edge is not None and edge < max(self.width, self.height):
             raise ValueError(f"resize.edge {edge} is less than the {self.width}x{self.height} to cut from it")
         if self.resize.mode == "square" and (self.dtype == "uint8" or self.pad == "zero"):
             raise ValueError("resize.mode square needs a dtype of floats, and a grey as pad")

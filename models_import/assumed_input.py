@@ -43,7 +43,9 @@ def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) 
             continue
         told = metadata.findings.get(name)
         # What the family is known for counts more than what is near to the metadata.
-        if told is not None and (told.source != "assumption" or family not in _USUAL):
+        if told is not None and field == "resize" and told.value["mode"] == "keep_aspect" and picture.fixed:
+            yield InferredValue(name, _PLAIN["resize"], "graph", "the graph's sides are fixed")
+        elif told is not None and (told.source != "assumption" or family not in _USUAL):
             yield told
         elif field in assumed:
             yield InferredValue(name, assumed[field], "assumption", why)
@@ -92,6 +94,10 @@ _USUAL: dict[str, tuple[dict[str, Any], str]] = {
         {**_CLIP, "resize": {"mode": "square", "kernel": "gaussian_linear"}, "pad": 127.5},
         "as OWLv2 of transformers; OWL-ViT is stretched",
     ),
+    "detr": (
+        {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}, "pad": "zero"},
+        "as DETR of transformers",
+    ),
     "rtdetr": (_PLAIN, "as RT-DETR of its authors and of transformers"),
     "sam": (
         {**_IMAGENET, "resize": {"mode": "longest_edge", "kernel": "bilinear"}, "pad": "zero"},
@@ -105,7 +111,7 @@ _USUAL: dict[str, tuple[dict[str, Any], str]] = {
         "as SegFormer of transformers",
     ),
     "grounding-dino": (
-        {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}},
+        {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}, "pad": "zero"},
         "as onnx-community/grounding-dino-tiny-ONNX",
     ),
 }

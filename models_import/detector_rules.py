@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from models_import.export_metadata import InferredValue, Source
 from models_import.family_evidence import STRIDES, Export, Match, columns_of, found, only
 from models_import.onnx_graph import text_of
+from runners.families.detr import Detr
 from runners.families.nanodet import NanoDet
 from runners.families.rtdetr import RtDetr
 from runners.families.yolov8_seg import YoloV8Seg
 from runners.graph_check import GraphTensor
+from runners.pixel_mask import PIXEL_MASK
 
 
 def shapes(export: Export) -> Match | None:
@@ -118,6 +120,24 @@ def rtdetr(export: Export) -> Match | None:
         return None
     why = f"outputs {' and '.join(map(text_of, pair))}, with one column per label; others end so, too"
     return Match("rtdetr", found("rtdetr", why, pair, source="assumption"), count)
+
+
+def detr(export: Export) -> Match | None:
+    """`logits` [N, Q, K], `pred_boxes` [N, Q, 4], and a pixel mask, or one column more than labels."""
+    named = {tensor.name: tensor for tensor in export.outputs}
+    pair = [named[name] for name in Detr.usual if name in named]
+    if len(pair) != 2 or any(len(tensor.shape) != 3 for tensor in pair):
+        return None
+    columns, labels = columns_of(pair[0].shape[2], 0), export.metadata.value("labels")
+    masked = PIXEL_MASK in {tensor.name for tensor in export.graph.inputs}
+    with_none = bool(labels) and columns == len(labels) + 1
+    if not (masked or with_none or export.chosen):
+        return None
+    count = len(labels) if labels and columns in (len(labels), len(labels) + 1) else None
+    why = f"outputs {' and '.join(map(text_of, pair))}, and " + (
+        "an input pixel_mask" if masked else "a column for no object"
+    )
+    return Match("detr", found("detr", why, pair), count)
 
 
 def yolov8(export: Export) -> Match | None:

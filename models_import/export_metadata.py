@@ -210,7 +210,7 @@ def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
     kernel = _KERNELS.get(resample) if type(resample) is int else None
     crop = _sides(processor.get("crop_size")) if processor.get("do_center_crop") is True else None
     edges = size if isinstance(size, dict) else {}
-    sides = crop or _sides(processor.get("pad_size") if "longest_edge" in edges else size)
+    sides = crop or _sides(_whole(size, edges, processor))
     if sides:
         yield from _size(*sides, f"{PREPROCESSOR_FILE} of transformers")
     resize: dict[str, Any] = {"mode": "stretch", "kernel": kernel or "bilinear"}
@@ -225,6 +225,8 @@ def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
             resize["mode"] = "centre_crop"
     elif set(edges) == {"longest_edge"}:
         resize["mode"], exact = "longest_edge", True
+    elif set(edges) == {"shortest_edge", "longest_edge"}:
+        resize, exact = resize | {"mode": "keep_aspect", "edge": edges["shortest_edge"]}, True
     if exact and kernel:
         yield InferredValue("input.resize", resize, "metadata", f"{PREPROCESSOR_FILE} of transformers")
     else:
@@ -232,6 +234,13 @@ def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
             "its resize and crop differ" if kernel else "it does not tell the kernel"
         )
         yield InferredValue("input.resize", resize, "assumption", why)
+
+
+def _whole(size: object, edges: Mapping[str, Any], processor: Mapping[str, Any]) -> object:
+    """The size of the whole input: of those with only a longer side it is padded, or at most that."""
+    if set(edges) == {"longest_edge"}:
+        return processor.get("pad_size")
+    return edges.get("longest_edge", size)
 
 
 def _sides(size: object) -> tuple[int, int] | None:

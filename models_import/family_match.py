@@ -23,6 +23,7 @@ RULES: Mapping[str, Rule] = {
     "fastestdet": detector_rules.fastestdet,
     "grounding-dino": prompt_rules.grounding_dino,
     "owlv2": prompt_rules.owlv2,
+    "detr": detector_rules.detr,
     "rtdetr": detector_rules.rtdetr,
     "clip": prompt_rules.clip,
     "yolov8": detector_rules.yolov8,

@@ -32,6 +32,11 @@ class PictureInput:
     height: Side
     findings: tuple[InferredValue, ...]
 
+    @property
+    def fixed(self) -> bool:
+        """Whether the graph fixes width or height."""
+        return isinstance(self.width, int) or isinstance(self.height, int)
+
 
 def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
     """The only input. Raises `ImportRefused` unless it takes a batch of pictures."""

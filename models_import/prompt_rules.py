@@ -9,13 +9,14 @@ from runners.families.owlv2 import OwlV2
 
 
 def grounding_dino(export: Export) -> Match | None:
-    """`logits` [N, Q, 256], one column per token, `pred_boxes` [N, Q, 4], and the tokens as inputs."""
+    """`logits` [N, Q, 256], one column per token, boxes [N, Q, 4], and tokens and a mask as inputs."""
     named = {tensor.name: tensor for tensor in export.outputs}
-    tensors = [named[name] for name in GroundingDino.usual if name in named]
+    tensors = [named[name] for name in ("logits", "pred_boxes", "boxes") if name in named]
     fed = {tensor.name for tensor in export.graph.inputs} & set(GroundingDino.fed)
-    if len(tensors) != 2 or not {"input_ids", "pixel_mask"} <= fed:
+    form = next((each for each in ("pixel_mask", "text_token_mask") if {"input_ids", each} <= fed), None)
+    if len(tensors) != 2 or form is None:
         return None
-    why = f"inputs input_ids and pixel_mask, and outputs {' and '.join(map(text_of, tensors))}"
+    why = f"inputs input_ids and {form}, and outputs {' and '.join(map(text_of, tensors))}"
     return Match("grounding-dino", found("grounding-dino", why, tensors))
 
 

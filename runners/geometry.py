@@ -67,10 +67,14 @@ def place(
 ) -> Geometry:
     """The placement of a picture of width and height `picture` in an input of width and height `model`.
 
-    `edge` is the length of the shorter side before the cut, for `shortest_edge`.
+    `edge` is the length of the shorter side: before the cut for `shortest_edge`, and for `keep_aspect` unless
+    the longer one would not fit.
     """
     if mode == "centre_crop":
         return Geometry(_centre(picture, model), (0, 0, *model), *model, picture)
+    if mode == "keep_aspect" and edge is not None:
+        size = _limited(picture, model, edge)
+        return Geometry((0.0, 0.0, 1.0, 1.0), (0, 0, *size), *size, picture)
     if edge is not None:
         return Geometry(_cut(picture, model, edge), (0, 0, *model), *model, picture)
     if mode == "square":
@@ -96,6 +100,18 @@ def _rounded(picture: tuple[int, int], model: tuple[int, int]) -> tuple[int, int
     """The same, each side rounded to the nearest pixel."""
     ratio = min(model[0] / picture[0], model[1] / picture[1])
     return max(1, int(picture[0] * ratio + 0.5)), max(1, int(picture[1] * ratio + 0.5))
+
+
+def _limited(picture: tuple[int, int], most: tuple[int, int], edge: int) -> tuple[int, int]:
+    """The size whose shorter side is `edge`, or less where the longer one would exceed the longer of `most`.
+
+    As `get_size_with_aspect_ratio` of huggingface/transformers 4.57 does it.
+    """
+    short, long = min(picture), max(picture)
+    exact = min(float(edge), max(most) * short / long)
+    least = round(exact)
+    width, height = (least if side == short else max(1, int(exact * side / short)) for side in picture)
+    return max(1, width), max(1, height)
 
 
 def _cut(picture: tuple[int, int], model: tuple[int, int], edge: int) -> tuple[float, float, float, float]:

@@ -98,6 +98,8 @@ def _shape_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
         yield _should("input.height", height, config.height)
     if isinstance(width, int) and width != config.width:
         yield _should("input.width", width, config.width)
+    if config.resize.mode == "keep_aspect" and (isinstance(height, int) or isinstance(width, int)):
+        yield _should("input.resize.mode", "stretch", config.resize.mode, "the graph's sides are fixed")
 
 
 def _should(field: str, say: object, found: object, why: str = "") -> str:

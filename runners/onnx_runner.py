@@ -34,6 +34,7 @@ class OnnxRunner:
         self._max_pixels = max_pixels
         self.inputs = graphs.picture.input_specs
         self.outputs = graphs.picture.output_specs
+        family.connect(graphs.picture.inputs)
         self._names = family.reads(graphs.picture.outputs)
         self._preprocessor = Preprocessor(artifact.config.input)
         self._graphs: Graphs | None = graphs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,18 +47,15 @@ class Preprocessor:
         edge = self._config.resize.edge
         return (edge, edge) if edge is not None else (self._config.width, self._config.height)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of one picture's tensor."""
-        config = self._config
-        if config.layout == "NCHW":
-            return (3, config.height, config.width)
-        return (config.height, config.width, 3)
-
     def make(self, pictures: Sequence[Decoded]) -> tuple[NDArray[Any], list[Geometry]]:
-        """The tensor [N, *shape] of these pictures, and the geometry of each."""
-        tensor = self._take(len(pictures))
-        return tensor, [self._fill(*pair) for pair in zip(tensor, pictures, strict=True)]
+        """The tensor of these pictures, and the geometry of each in it."""
+        placed = [self._place(picture) for picture in pictures]
+        width, height = max(each.width for each in placed), max(each.height for each in placed)
+        placed = [replace(each, width=width, height=height) for each in placed]
+        tensor = self._take(len(pictures), width, height)
+        for each, picture, geometry in zip(tensor, pictures, placed, strict=True):
+            self._fill(each, picture, geometry)
+        return tensor, placed
 
     def give_back(self, tensor: NDArray[Any]) -> None:
         """Return an unused tensor for reuse.
@@ -67,22 +65,26 @@ class Preprocessor:
         if len(tensor) == 1:
             self._spare.append(tensor)
 
-    def _take(self, count: int) -> NDArray[Any]:
+    def _take(self, count: int, width: int, height: int) -> NDArray[Any]:
+        shape = (count, 3, height, width) if self._config.layout == "NCHW" else (count, height, width, 3)
         if count == 1:
             with suppress(IndexError):
-                return self._spare.pop()
-        return np.empty((count, *self.shape), dtype=self._config.dtype)
+                spare = self._spare.pop()
+                if spare.shape == shape:
+                    return spare
+        return np.empty(shape, dtype=self._config.dtype)
 
-    def _fill(self, tensor: NDArray[Any], picture: Decoded) -> Geometry:
+    def _place(self, picture: Decoded) -> Geometry:
         config = self._config
         model = (config.width, config.height)
-        geometry = place(config.resize.mode, (picture.width, picture.height), model, config.resize.edge)
-        channels = tensor if config.layout == "NCHW" else tensor.transpose(2, 0, 1)
+        return place(config.resize.mode, (picture.width, picture.height), model, config.resize.edge)
+
+    def _fill(self, tensor: NDArray[Any], picture: Decoded, geometry: Geometry) -> None:
+        channels = tensor if self._config.layout == "NCHW" else tensor.transpose(2, 0, 1)
         left, top, right, bottom = geometry.target
-        if (right - left, bottom - top) != model:
+        if (right - left, bottom - top) != (geometry.width, geometry.height):
             channels[...] = self._pad()
         self._scale(self._resize(picture.image, geometry), channels[:, top:bottom, left:right])
-        return geometry
 
     def _resize(self, image: Image.Image, geometry: Geometry) -> NDArray[Any]:
         """The used part at its size in the input, as a view [3, height, width] in the model's order."""

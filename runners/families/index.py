@@ -9,6 +9,7 @@ from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig
 from runners.families.base import Family
 from runners.families.classifier import Classifier
 from runners.families.clip import Clip
+from runners.families.detr import Detr
 from runners.families.embedder import Embedder
 from runners.families.exposure import Exposure
 from runners.families.fastestdet import FastestDet
@@ -28,6 +29,7 @@ from runners.families.yolox import YoloX
 FAMILIES: Mapping[str, type[Family[Any]]] = {
     "classifier": Classifier,
     "clip": Clip,
+    "detr": Detr,
     "embedder": Embedder,
     "exposure": Exposure,
     "fastestdet": FastestDet,

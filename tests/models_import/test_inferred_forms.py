@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from onnx import TensorProto, helper
 
 from models_import.errors import ImportRefused
 from tests.models_import.exports import ULTRALYTICS
-from tests.models_import.test_inferred_config import ROWS, infer
+from tests.models_import.test_inferred_config import ROWS, infer, sources
 
 SEGMENT = ULTRALYTICS | {"task": "segment"}
 
@@ -21,3 +24,63 @@ def test_an_ultralytics_segmenter_in_each_form(tmp_path: Path, shape: tuple[int,
     assert (config.input.resize.mode, config.input.pad) == ("letterbox_centre", 114)
     with pytest.raises(ImportRefused):
         infer(tmp_path, outputs)  # nothing says where it is from
+
+
+def _texts(*names: str) -> list[Any]:
+    return [helper.make_tensor_value_info(name, TensorProto.INT64, [1, "L"]) for name in names]
+
+
+MASK = helper.make_tensor_value_info("pixel_mask", TensorProto.INT64, ["N", 64, 64])
+BOXES = {"pred_boxes": ((1, 9, 4), ["Sigmoid"])}
+LIMITED = {
+    "image_processor_type": "DetrImageProcessor",
+    "size": {"shortest_edge": 40, "longest_edge": 60},
+    "resample": 2,
+    "image_mean": [0.5] * 3,
+    "image_std": [0.25] * 3,
+}
+
+
+def _processor(folder: Path, document: dict[str, Any]) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(document))
+
+
+def test_detr_by_its_mask_or_its_column_for_none(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    outputs = {"logits": ((1, 9, 3), ["Add"])} | BOXES
+    for found in (infer(tmp_path, outputs), infer(tmp_path, outputs, inputs=[MASK])):
+        assert (found.config.family, found.config.labels) == ("detr", ["a", "b"])
+        assert sources(found)["family"] == "graph"
+    several = infer(tmp_path, {"logits": ((1, 9, 2), ["Add"])} | BOXES, inputs=[MASK]).config
+    assert (several.family, several.labels) == ("detr", ["a", "b"])
+
+
+def test_the_sides_of_a_graph_say_whether_it_keeps_the_aspect(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    _processor(tmp_path, LIMITED)
+    outputs = {"logits": ((1, 9, 3), ["Add"])} | BOXES
+    found = infer(tmp_path, outputs, inputs=[MASK], picture=(1, 3, "h", "w"))
+    resize = found.config.input.resize
+    assert (resize.mode, resize.edge, found.config.input.width) == ("keep_aspect", 40, 60)
+    assert (sources(found)["input.resize"], found.config.input.pad) == ("metadata", "zero")
+    fixed = infer(tmp_path, outputs, inputs=[MASK])
+    assert (fixed.config.input.resize.mode, fixed.config.input.width) == ("stretch", 64)
+    assert sources(fixed)["input.resize"] == "graph"
+
+
+def test_grounding_dino_in_its_authors_form(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    inputs = _texts("input_ids", "attention_mask", "position_ids", "token_type_ids", "text_token_mask")
+    outputs = {"logits": ((1, 9, 256), ["Add"]), "boxes": ((1, 9, 4), ["Sigmoid"])}
+    config = infer(tmp_path, outputs, inputs=inputs).config
+    assert (config.family, config.output.names) == ("grounding-dino", ["logits", "boxes"])
+    assert (config.input.name, config.input.resize.mode) == ("images", "stretch")
+
+
+def test_owl_by_its_texts(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    inputs = _texts("input_ids", "attention_mask")
+    outputs = {"logits": ((1, 9, "T"), ["Add"]), "text_embeds": ((1, "T", 8), ["Mul"])} | BOXES
+    config = infer(tmp_path, outputs, inputs=inputs).config
+    assert (config.family, config.output.names) == ("owlv2", ["logits", "pred_boxes"])
+    assert (config.input.resize.mode, config.input.pad) == ("square", 127.5)
