@@ -112,7 +112,10 @@ class InputConfig(_Part):
     name: str | None = Field(default=None, description="graph input for pictures; left out: the only one")
     width: int = Field(ge=1, le=8192, description="pixels; with keep_aspect the most")
     height: int = Field(ge=1, le=8192, description="pixels; with keep_aspect the most")
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    layout: Literal["NCHW", "NHWC", "HWC"] = Field(
+        default="NCHW",
+        description="HWC: one picture, resized but not filled, by a graph that does the rest",
+    )
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     colour_order: Literal["RGB", "BGR"] = "RGB"
     resize: ResizeConfig = ResizeConfig()

@@ -42,6 +42,8 @@ def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) 
         if field in _OF_FLOATS and picture.dtype == "uint8":
             continue
         told = metadata.findings.get(name)
+        if field in _OF_FLOATS and picture.layout == "HWC":
+            continue
         # What the family is known for counts more than what is near to the metadata.
         if told is not None and field == "resize" and told.value["mode"] == "keep_aspect" and picture.fixed:
             yield InferredValue(name, _PLAIN["resize"], "graph", "the graph's sides are fixed")
@@ -49,7 +51,11 @@ def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) 
             yield told
         elif field in assumed:
             yield InferredValue(name, assumed[field], "assumption", why)
-    if picture.dtype == "uint8":
+    if picture.layout == "HWC":
+        yield InferredValue(
+            "input.scale", 1.0, "assumption", "a graph that takes one picture does the rest itself"
+        )
+    elif picture.dtype == "uint8":
         yield InferredValue("input.scale", 1.0, "graph", "a uint8 input takes pixels as they are")
 
 

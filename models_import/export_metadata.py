@@ -191,7 +191,9 @@ def _processor(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
     factor = processor.get("rescale_factor", 1 / 255)
     mean, std = (_channels(processor.get(key)) for key in ("image_mean", "image_std"))
     fields: dict[str, Any] = {"colour_order": colour}
-    if processor.get("do_rescale", True) is False:
+    if processor.get("do_rescale", True) is False or (
+        "rescale_factor" not in processor and mean and max(mean) > 1
+    ):
         fields["scale"] = 1.0
     elif _is_number(factor) and factor > 0:
         fields["scale"] = float(factor)

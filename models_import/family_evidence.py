@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from models_import.export_metadata import ExportMetadata, InferredValue, Source
+from models_import.layout import WEIGHTS_FILE
 from models_import.onnx_graph import OnnxGraph
 from runners.graph_check import GraphTensor, Side
 from runners.grids import count_of
@@ -19,12 +20,17 @@ HIDDEN_STATES = "last_hidden_state"
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A graph with what its export says of itself. `size` is width and height, None if they are open."""
+    """A graph with what its export says of itself. `size` is width and height, None if they are open.
+
+    `file` is its name, `beside` are the other graphs in its folder, by theirs.
+    """
 
     graph: OnnxGraph
     metadata: ExportMetadata
     size: tuple[int, int] | None
     chosen: bool = False
+    file: str = WEIGHTS_FILE
+    beside: Mapping[str, OnnxGraph] = field(default_factory=dict)
 
     @property
     def outputs(self) -> Sequence[GraphTensor]:
@@ -52,13 +58,14 @@ class Export:
 class Match:
     """A family that fits. `label_count` is None where the graph leaves it open or has no labels.
 
-    `labels` are those that every export of the family has.
+    `labels` are those that every export of the family has, `size` is the width and height of every export.
     """
 
     family: str
     findings: tuple[InferredValue, ...]
     label_count: int | None = None
     labels: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 Rule = Callable[[Export], Match | None]

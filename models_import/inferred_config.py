@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ from runners.graph_check import check_input
 _TOKENIZER = "tokenizer.json"
 #: Most outputs that a message lists.
 _MOST_LISTED = 8
+#: Most graphs in a folder that are read beside the one.
+_MOST_OTHERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,13 @@ def infer_config(path: Path, given: Given = _NOTHING) -> InferredConfig:
     picture = picture_input(graph, path)
     metadata = read_metadata(graph, path)
     size = list(_size(picture, metadata, given))
-    export = Export(graph, metadata, _sides(size))
+    export = Export(graph, metadata, _sides(size), file=path.name, beside=_others(path))
     match = _match(export, given, path)
+    if len(size) < 2 and match.size is not None:
+        size = [
+            InferredValue(f"input.{name}", side, "assumption", f"as all exports of {match.family}")
+            for name, side in zip(("width", "height"), match.size, strict=True)
+        ]
     if len(size) < 2:
         raise ImportRefused(
             f"{path}: input {text_of(picture.tensor)} leaves width or height open, and the metadata do not "
@@ -114,6 +123,17 @@ def _read(path: Path) -> OnnxGraph:
         ) from None
     check_data({WEIGHTS_FILE: path, **beside(path)}, WEIGHTS_FILE, path)
     return graph
+
+
+def _others(path: Path) -> dict[str, OnnxGraph]:
+    """The other graphs in the folder that can be read, few of many."""
+    graphs = {}
+    for file in islice(
+        (each for each in sorted(path.parent.glob("*.onnx")) if each.name != path.name), _MOST_OTHERS
+    ):
+        with suppress(BadGraph, OSError):
+            graphs[file.name] = read_graph(file)
+    return graphs
 
 
 def _size(picture: PictureInput, metadata: ExportMetadata, given: Given) -> Iterator[InferredValue]:
@@ -152,6 +172,8 @@ def _misfit(export: Export, given: Given) -> str:
         return f"the graph does not fit the family {given.family}"
     if len(export.graph.inputs) == 1 and all(map(is_vector, export.outputs)):
         return "scores or embedding? Nothing tells: add --family classifier or --family embedder"
+    if "image_embeddings" in {tensor.name for tensor in export.outputs}:
+        return "an encoder of SAM? Put its decoder into the same folder, or add --family sam"
     return f"the graph fits none of the families ({', '.join(FAMILIES)})"
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from models_import.export_metadata import InferredValue
 from models_import.family_evidence import Export, Match, found
-from models_import.onnx_graph import text_of
+from models_import.onnx_graph import OnnxGraph, text_of
 from runners.families.grounding_dino import GroundingDino
 from runners.families.owlv2 import OwlV2
+
+_EMBEDDINGS = "image_embeddings"
 
 
 def grounding_dino(export: Export) -> Match | None:
@@ -43,8 +46,19 @@ def clip(export: Export) -> Match | None:
 
 
 def sam(export: Export) -> Match | None:
-    """Only where it is chosen: the second graph of a version is not in the first."""
-    embeddings = [tensor for tensor in export.outputs if tensor.name.startswith("image_")]
-    if not embeddings or not export.chosen:
+    """An encoder that gives `image_embeddings`, with the decoder that takes them beside it."""
+    embeddings = [tensor for tensor in export.outputs if tensor.name == _EMBEDDINGS]
+    decoders = [name for name, graph in export.beside.items() if _decodes(graph)]
+    if not embeddings or not (len(decoders) == 1 or export.chosen):
         return None
-    return Match("sam", found("sam", f"output {text_of(embeddings[0])}", export.outputs))
+    findings = found("sam", f"output {text_of(embeddings[0])}, and the decoder beside it", export.outputs)
+    if len(decoders) == 1:
+        files = {"encoder": {"file": export.file}, "decoder": {"file": decoders[0]}}
+        why = f"{decoders[0]} takes {_EMBEDDINGS} and points"
+        findings = (*findings, InferredValue("graphs", files, "graph", why))
+    return Match("sam", findings, size=(1024, 1024))
+
+
+def _decodes(graph: OnnxGraph) -> bool:
+    inputs = {tensor.name for tensor in graph.inputs}
+    return _EMBEDDINGS in inputs and bool({"point_coords", "input_points"} & inputs)

@@ -48,8 +48,10 @@ class Preprocessor:
         return (edge, edge) if edge is not None else (self._config.width, self._config.height)
 
     def make(self, pictures: Sequence[Decoded]) -> tuple[NDArray[Any], list[Geometry]]:
-        """The tensor of these pictures, and the geometry of each in it."""
+        """The tensor of these pictures, one alone with layout HWC, and the geometry of each in it."""
         placed = [self._place(picture) for picture in pictures]
+        if self._config.layout == "HWC":
+            return self._alone(pictures[0], placed[0]), placed
         width, height = max(each.width for each in placed), max(each.height for each in placed)
         placed = [replace(each, width=width, height=height) for each in placed]
         tensor = self._take(len(pictures), width, height)
@@ -64,6 +66,13 @@ class Preprocessor:
         """
         if len(tensor) == 1:
             self._spare.append(tensor)
+
+    def _alone(self, picture: Decoded, geometry: Geometry) -> NDArray[Any]:
+        """The tensor [height, width, 3] of the resized picture, nothing round it."""
+        left, top, right, bottom = geometry.target
+        tensor = np.empty((bottom - top, right - left, 3), self._config.dtype)
+        self._scale(self._resize(picture.image, geometry), tensor.transpose(2, 0, 1))
+        return tensor
 
     def _take(self, count: int, width: int, height: int) -> NDArray[Any]:
         shape = (count, 3, height, width) if self._config.layout == "NCHW" else (count, height, width, 3)

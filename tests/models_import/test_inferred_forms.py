@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from models_import.errors import ImportRefused
-from tests.models_import.exports import ULTRALYTICS
+from tests.models_import.exports import ULTRALYTICS, export
 from tests.models_import.test_inferred_config import ROWS, infer, sources
 
 SEGMENT = ULTRALYTICS | {"task": "segment"}
@@ -84,3 +84,41 @@ def test_owl_by_its_texts(tmp_path: Path) -> None:
     config = infer(tmp_path, outputs, inputs=inputs).config
     assert (config.family, config.output.names) == ("owlv2", ["logits", "pred_boxes"])
     assert (config.input.resize.mode, config.input.pad) == ("square", 127.5)
+
+
+def _decoder(folder: Path, name: str) -> None:
+    inputs = [
+        helper.make_tensor_value_info("image_embeddings", TensorProto.FLOAT, [1, 8, 4, 4]),
+        helper.make_tensor_value_info("point_coords", TensorProto.FLOAT, [1, "P", 2]),
+    ]
+    export(folder / name, {"masks": ((1, 4, "H", "W"), ["Resize"])}, inputs=inputs)
+
+
+def test_sam_by_the_decoder_beside_it(tmp_path: Path) -> None:
+    outputs = {"image_embeddings": ((1, 8, 4, 4), ["Conv"])}
+    with pytest.raises(ImportRefused, match="Put its decoder into the same folder"):
+        infer(tmp_path, outputs)
+    _decoder(tmp_path, "decoder.onnx")
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    found = infer(tmp_path, outputs)
+    files = {name: graph.file for name, graph in found.config.graphs.items()}
+    assert (found.config.family, files) == ("sam", {"encoder": "m.onnx", "decoder": "decoder.onnx"})
+    assert (found.config.input.resize.mode, found.config.input.pad) == ("longest_edge", "zero")
+    _decoder(tmp_path, "decoder_of_another.onnx")
+    with pytest.raises(ImportRefused):
+        infer(tmp_path, outputs)  # which of both?
+
+
+def test_an_encoder_of_one_picture_does_the_rest_itself(tmp_path: Path) -> None:
+    _processor(tmp_path, {"image_mean": [0.5] * 3, "image_std": [0.25] * 3})
+    _decoder(tmp_path, "decoder.onnx")
+    outputs = {"image_embeddings": ((1, 8, 4, 4), ["Conv"])}
+    found = infer(tmp_path, outputs, picture=("h", "w", 3)).config.input
+    assert (found.layout, found.width, found.scale, found.mean, found.std) == ("HWC", 1024, 1.0, None, None)
+
+
+def test_a_mean_beyond_one_is_of_bytes(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    _processor(tmp_path, {"size": 64, "resample": 2, "image_mean": [123.0] * 3, "image_std": [58.0] * 3})
+    found = infer(tmp_path, {"probs": ((1, 2), ["Softmax"])}).config.input
+    assert (found.scale, found.mean) == (1.0, [123.0] * 3)
