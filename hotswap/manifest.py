@@ -20,6 +20,8 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -31,7 +33,10 @@ MANIFEST_KEY = "okawari"
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
-Label = Annotated[str, Field(max_length=200)]
+#: Most labels of a config, and most characters of one.
+MOST_LABELS = 100_000
+LONGEST_LABEL = 200
+Label = Annotated[str, Field(max_length=LONGEST_LABEL)]
 FieldName = Annotated[str, Field(max_length=100)]
 Reason = Annotated[str, Field(max_length=500)]
 
@@ -44,6 +49,29 @@ def _inside(file: str) -> str:
 
 
 VersionPath = Annotated[str, AfterValidator(_inside)]
+
+
+class LabelFile(list[str]):
+    """The labels of a file of the version that is not read yet: none, and the file's path."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        self.file = file
+
+
+def _label_file(value: object, read: ValidatorFunctionWrapHandler) -> list[str]:
+    labels: list[str] = LabelFile(_inside(value)) if isinstance(value, str) else read(value)
+    return labels
+
+
+Labels = Annotated[
+    list[Label],
+    Field(
+        max_length=MOST_LABELS,
+        description="the labels by their numbers, or a file beside the graph: one a line, or JSON (id2label)",
+    ),
+    WrapValidator(_label_file),
+]
 ResizeMode = Literal[
     "stretch",
     "letterbox",
@@ -203,7 +231,7 @@ class ModelConfig(_Part):
     tokenizer: VersionPath | None = Field(
         default=None, description="the tokenizer of a family with text prompts: a `tokenizer.json`"
     )
-    labels: list[Label] = Field(default=[], max_length=100_000)
+    labels: Labels = []
     thresholds: Thresholds = Thresholds()
     resources: Resources = Resources()
     warm_up: WarmUp = WarmUp()
@@ -216,11 +244,17 @@ class ModelConfig(_Part):
     )
 
     @property
+    def labels_file(self) -> str | None:
+        """The file that holds the labels, while they are not read."""
+        return self.labels.file if isinstance(self.labels, LabelFile) else None
+
+    @property
     def named_files(self) -> tuple[tuple[str, str], ...]:
         """The files of the version that the config names: field and path."""
         graphs = [(f"graphs.{name}.file", graph.file) for name, graph in self.graphs.items()]
         tokenizer = [("tokenizer", self.tokenizer)] if self.tokenizer else []
-        return (*graphs, *tokenizer, *(("golden", golden.file) for golden in self.golden))
+        labels = [("labels", self.labels_file)] if self.labels_file else []
+        return (*graphs, *tokenizer, *labels, *(("golden", golden.file) for golden in self.golden))
 
     @field_validator("created")
     @classmethod

@@ -168,20 +168,21 @@ def open_onnx(path: Path, wanted: Wanted) -> Opened:
     files = {
         WEIGHTS_FILE: path,
         CONFIG_FILE: wanted.config,
-        **_tokenizer(path, wanted.config),
+        **_named_files(path, wanted.config),
         **beside(path),
     }
     return Opened(_tag(wanted.name, wanted.version), files)
 
 
-def _tokenizer(path: Path, config: Path) -> dict[str, Path]:
-    """The tokenizer that the config names, if it lies beside the graph or the config."""
+def _named_files(path: Path, config: Path) -> dict[str, Path]:
+    """Tokenizer and labels that the config names, as far as they lie beside the graph or the config."""
     try:
-        name = parse_config(read_small(config)).tokenizer
+        known = parse_config(read_small(config))
     except (BadManifest, OSError):
         return {}  # the check of the config says what is wrong
-    places = [place / name for place in (config.parent, path.parent) if name]
-    return {str(name): file for file in places[::-1] if file.is_file()}
+    names = [name for name in (known.tokenizer, known.labels_file) if name]
+    places = [(name, place / name) for name in names for place in (path.parent, config.parent)]
+    return {name: file for name, file in places if file.is_file()}
 
 
 def open_folder(folder: Path, wanted: Wanted, origin: Path, *, follow: bool = False) -> Opened:

@@ -11,25 +11,23 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE, BadManifest
+from hotswap.manifest import CONFIG_FILE, MOST_LABELS, BadManifest
 from models_import.errors import ImportRefused
 from models_import.onnx_graph import OnnxGraph
 from models_import.small_files import read_small
+from runners.label_file import labels_by_number, read_label_file
 
 Source = Literal["graph", "metadata", "given", "assumption"]
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
 LABEL_FILES = ("labels.txt", "classes.txt")
 
-#: Most labels of a config.
-MOST_LABELS = 100_000
-_LONGEST_LABEL = 200
 _LONGEST_TEXT = 500
 _LARGEST_SIDE = 8192
 
@@ -151,14 +149,11 @@ def _labels_file(path: Path) -> Iterator[InferredValue]:
 
 
 def read_labels(path: Path) -> list[str]:
-    """The labels in a text file, one a line. Raises `ImportRefused`."""
+    """The labels in a file, one a line or as JSON. Raises `ImportRefused`."""
     try:
-        lines = read_small(path).decode("utf-8-sig").splitlines()
-    except (BadManifest, UnicodeDecodeError) as error:
-        raise ImportRefused(f"{path}: {error}; one label a line in UTF-8 is expected") from None
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return _checked(lines, str(path))
+        return read_label_file(path)
+    except BadManifest as error:
+        raise ImportRefused(f"{path.parent}/{error}") from None
 
 
 def _transformers(path: Path) -> Iterator[InferredValue]:
@@ -323,18 +318,8 @@ def _literal(text: str, where: str) -> str:
 
 
 def _by_number(names: Mapping[str, Any], where: str) -> list[str]:
-    """The labels by the numbers 0, 1, 2 … of their keys."""
-    labels = [names.get(str(number)) for number in range(len(names))]
-    if not all(isinstance(label, str) for label in labels):
-        raise ImportRefused(f"{where}: the keys should be 0 to {len(names) - 1}, each with a text")
-    return _checked([str(label) for label in labels], where)
-
-
-def _checked(labels: Sequence[str], where: str) -> list[str]:
-    longest = max(map(len, labels), default=0)
-    if longest > _LONGEST_LABEL or len(labels) > MOST_LABELS:
-        raise ImportRefused(
-            f"{where}: {len(labels)} labels of up to {longest} characters; allowed are {MOST_LABELS} labels "
-            f"of {_LONGEST_LABEL}"
-        )
-    return list(labels)
+    """The labels by the numbers 0, 1, 2 … of their keys. Raises `ImportRefused`."""
+    try:
+        return labels_by_number(names, where)
+    except BadManifest as error:
+        raise ImportRefused(str(error)) from None

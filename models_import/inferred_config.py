@@ -16,11 +16,10 @@ from typing import Any
 
 from common.text import plain
 from hotswap.errors import VersionFailed
-from hotswap.manifest import BadManifest, ModelConfig, parse_config
+from hotswap.manifest import MOST_LABELS, BadManifest, ModelConfig, parse_config
 from models_import.assumed_input import preprocessing, thresholds
 from models_import.errors import ImportRefused
 from models_import.export_metadata import (
-    MOST_LABELS,
     ExportMetadata,
     InferredValue,
     read_labels,

@@ -86,6 +86,9 @@ def json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = CONFIG_FILE
     schema["properties"]["family"]["enum"] = list(FAMILIES)
+    labels = schema["properties"]["labels"]
+    both = [{key: labels.pop(key) for key in ("type", "items", "maxItems")}, {"type": "string"}]
+    labels["anyOf"] = both
     schema["allOf"] = [_branch(name, family) for name, family in FAMILIES.items()]
     return schema
 
