@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hotswap.errors import BadRequest, ModelFailed
+from hotswap.errors import BadRequest, ModelFailed, VersionFailed
 from hotswap.manifest import BadManifest, parse_config
 from hotswap.predictions import Options
 from runners.decode import decode
@@ -173,6 +173,11 @@ def test_answers_are_those_of_the_original(reference: Reference) -> None:
 def test_a_mistake_of_preprocessing_moves_the_answers(reference: Reference, mistake: dict[str, Any]) -> None:
     runner = reference.load({**CONFIG, "input": {**CONFIG["input"], **mistake}})
     assert not all(_match(runner, asked).good for asked in islice(reference.pictures(), 2))
+
+
+def test_a_wrong_layout_never_serves(reference: Reference) -> None:
+    with pytest.raises(VersionFailed, match=r"input\.layout 'NCHW'"):
+        reference.load(CONFIG | {"input": {**CONFIG["input"], "layout": "NHWC"}})
 
 
 def test_a_mistake_of_tokens_moves_the_answers(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:

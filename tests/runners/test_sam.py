@@ -105,7 +105,9 @@ def test_masks_of_points_and_boxes_are_those_of_the_original_exporter(config: di
     [
         {"colour_order": "BGR"},
         {"mean": None, "std": None},
+        {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
         {"scale": 1.0},
+        {"resize": {"mode": "longest_edge", "kernel": "bicubic"}},
         {"pad": 0},
         {"resize": {"mode": "longest_edge", "kernel": "nearest"}},
         {"resize": {"mode": "letterbox_centre"}},
