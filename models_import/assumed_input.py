@@ -42,7 +42,7 @@ def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) 
         if field in _OF_FLOATS and picture.dtype == "uint8":
             continue
         told = metadata.findings.get(name)
-        if field in _OF_FLOATS and picture.layout == "HWC":
+        if field in ("pad", *_OF_FLOATS) and picture.layout == "HWC":
             continue
         # What the family is known for counts more than what is near to the metadata.
         if told is not None and field == "resize" and told.value["mode"] == "keep_aspect" and picture.fixed:

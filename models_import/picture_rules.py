@@ -110,16 +110,18 @@ def _vector(tensor: GraphTensor) -> Iterator[InferredValue]:
 
 
 def segmenter(export: Export) -> Match | None:
-    """One map [N, C, h, w] of logits, with as many channels as the metadata have labels."""
+    """One map [N, C, h, w] of logits, as many as the metadata have labels; else by its name."""
     tensor = only(export, 4)
     count = None if tensor is None else columns_of(tensor.shape[1], 0)
     if tensor is None or count is None:
         return None
     labels = export.metadata.value("labels")
-    if not ((labels and len(labels) == count and words(tensor.name) & {"logits", "out"}) or export.chosen):
+    told = labels is not None and len(labels) == count
+    if not (words(tensor.name) & ({"logits", "out"} if told else {"logits"}) or export.chosen):
         return None
     why = f"output {text_of(tensor)}: one map per label"
-    return Match("segmenter", found("segmenter", why, [tensor], source="metadata"), count)
+    source: Source = "metadata" if told else "assumption"
+    return Match("segmenter", found("segmenter", why, [tensor], source=source), count)
 
 
 def _only_vectors(export: Export) -> bool:
