@@ -112,16 +112,26 @@ def _vector(tensor: GraphTensor) -> Iterator[InferredValue]:
 def segmenter(export: Export) -> Match | None:
     """One map [N, C, h, w] of logits, as many as the metadata have labels; else by its name."""
     tensor = only(export, 4)
-    count = None if tensor is None else columns_of(tensor.shape[1], 0)
-    if tensor is None or count is None:
+    if tensor is None:
         return None
     labels = export.metadata.value("labels")
+    if labels and _is_map(export, tensor, len(labels)):
+        why = f"output {text_of(tensor)}: for each pixel of the input one value per label"
+        return Match("segmenter", found("segmenter", why, [tensor], source="metadata"), len(labels))
+    count = columns_of(tensor.shape[1], 0)
+    if count is None:
+        return None
     told = labels is not None and len(labels) == count
     if not (words(tensor.name) & ({"logits", "out"} if told else {"logits"}) or export.chosen):
         return None
     why = f"output {text_of(tensor)}: one map per label"
     source: Source = "metadata" if told else "assumption"
     return Match("segmenter", found("segmenter", why, [tensor], source=source), count)
+
+
+def _is_map(export: Export, tensor: GraphTensor, labels: int) -> bool:
+    """Whether a tensor [N, h, w, C] has the input's size, and as many channels as there are labels."""
+    return export.size is not None and tensor.shape[1:] == (*export.size[::-1], labels)
 
 
 def _only_vectors(export: Export) -> bool:
