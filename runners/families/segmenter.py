@@ -2,9 +2,9 @@
 
 The output is [N, C, h, w] or, told by the number of labels, [N, h, w, C]: logits or scores of C classes, of
 any size. They are interpolated to the picture before the greatest is taken (SegFormer:
-`post_process_semantic_segmentation` of huggingface/transformers, 4.57; DeepLab: torchvision's models give them
-at the input's size). A class's score is the mean of its pixels' probabilities, its box the smallest round its
-pixels.
+`post_process_semantic_segmentation` of huggingface/transformers, 4.57; DeepLab: torchvision's models give
+them at the input's size). A class's score is the mean of its pixels' probabilities, its box the smallest
+round its pixels.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from onnx import TensorProto, helper
 
+from models_import.candidates import Wanted, open_onnx
 from models_import.errors import ImportRefused
 from tests.models_import.exports import ULTRALYTICS, export
 from tests.models_import.test_inferred_config import ROWS, infer, sources
@@ -104,6 +105,9 @@ def test_sam_by_the_decoder_beside_it(tmp_path: Path) -> None:
     files = {name: graph.file for name, graph in found.config.graphs.items()}
     assert (found.config.family, files) == ("sam", {"encoder": "m.onnx", "decoder": "decoder.onnx"})
     assert (found.config.input.resize.mode, found.config.input.pad) == ("longest_edge", "zero")
+    (tmp_path / "config.json").write_text(found.text())
+    opened = open_onnx(tmp_path / "m.onnx", Wanted("sam", "v1", tmp_path / "config.json"))
+    assert set(opened.files) == {"config.json", "m.onnx", "decoder.onnx"}
     _decoder(tmp_path, "decoder_of_another.onnx")
     with pytest.raises(ImportRefused):
         infer(tmp_path, outputs)  # which of both?
