@@ -6,6 +6,7 @@ from hotswap.errors import VersionFailed
 from hotswap.manifest import BadManifest
 from hotswap.repository import Artifact
 from runners.families.index import check_config, family_of
+from runners.label_file import with_labels
 from runners.onnx_runner import OnnxRunner
 from runners.session import load_graphs
 
@@ -20,8 +21,8 @@ class OnnxLoader:
 
     def load(self, artifact: Artifact) -> OnnxRunner:
         """See `Loader.load`."""
-        config = artifact.config
         try:
+            config = with_labels(artifact.config, artifact.path)
             check_config(config)
         except BadManifest as error:
             raise VersionFailed(str(error)) from None

@@ -31,7 +31,7 @@ _DATATYPES = {
     "tensor(bfloat16)": "BF16",
     "tensor(string)": "BYTES",
 }
-_DTYPES = {
+_DTYPES: dict[str, type[np.generic]] = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,
     "UINT16": np.uint16,
@@ -53,6 +53,11 @@ def specs(nodes: Sequence[Any]) -> tuple[TensorSpec, ...]:
         TensorSpec(node.name, _DATATYPES.get(node.type, node.type), tuple(map(_side, node.shape)))
         for node in nodes
     )
+
+
+def dtype_of(kind: str) -> type[np.generic]:
+    """The numpy type of onnxruntime's type `kind`; float32 for one that has none."""
+    return _DTYPES.get(_DATATYPES.get(kind, ""), np.float32)
 
 
 def check_inputs(declared: Sequence[TensorSpec], sent: Mapping[str, NDArray[Any]]) -> None:
