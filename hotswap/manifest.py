@@ -171,7 +171,9 @@ class ModelConfig(_Part):
     created: AwareDatetime | None = Field(
         default=None, description="creation time with zone; left out: the time of import"
     )
-    input: InputConfig
+    picture: InputConfig | None = Field(
+        default=None, alias="input", description="left out: the model takes tensors alone, no pictures"
+    )
     output: OutputConfig = OutputConfig()
     graphs: dict[FieldName, GraphConfig] = Field(
         default={},
@@ -192,6 +194,13 @@ class ModelConfig(_Part):
         description="fields that `okawari config infer` assumed, each with the reason; delete those that "
         "were checked",
     )
+
+    @property
+    def input(self) -> InputConfig:
+        """The input for pictures. Raises `BadManifest` for a model without: its family asks `picture`."""
+        if self.picture is None:
+            raise BadManifest(f"{CONFIG_FILE}: input: missing; say how pictures become the graph's input")
+        return self.picture
 
     @property
     def named_files(self) -> tuple[tuple[str, str], ...]:

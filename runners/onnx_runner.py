@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hotswap.errors import ModelFailed, ServingError, VersionFailed, for_image
 from hotswap.predictions import Options, Picture, Prediction, Predictions, Tensors, Timings
 from hotswap.repository import Artifact
+from hotswap.runner import Stop
 from runners.check_images import check_pictures
 from runners.decode import Decoded, decode
 from runners.families.base import Family, Found, Outputs
@@ -88,13 +89,15 @@ class OnnxRunner:
         if group:
             yield group
 
-    def infer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Tensors:
+    def infer(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], stop: Stop | None = None
+    ) -> Tensors:
         """See `Runner.infer`."""
         check_inputs(self.inputs, inputs)
         names = check_outputs(self.outputs, outputs)
         timings = Timings()
         with _clock(timings, "inference"):
-            arrays = self._open_graphs().picture.infer(inputs, names)
+            arrays = self._open_graphs().picture.infer(inputs, names, stop)
         return Tensors(arrays, timings)
 
     def warm(self) -> None:

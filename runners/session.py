@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import CONFIG_FILE, ModelConfig
 from hotswap.repository import Artifact
+from hotswap.runner import Stop
 from runners.external_data import check_external_data
 from runners.graph_check import GraphTensor, batch_of, check_input, check_outputs, choose_input
 from runners.ort_errors import reason_of
@@ -34,10 +35,12 @@ class Session:
         self.inputs = tuple(_tensors(self._session.get_inputs()))
         self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
 
-    def infer(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Run the graph on checked tensors; any error of onnxruntime becomes `ModelFailed`."""
+    def infer(
+        self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str], stop: Stop | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Run the graph on checked tensors; any error of onnxruntime, and a stop, become `ModelFailed`."""
         try:
-            arrays = self._session.run(list(names), dict(inputs))
+            arrays = self._session.run(list(names), dict(inputs), None if stop is None else _until(stop))
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
             raise ModelFailed(f"the graph failed: {reason_of(error)}") from None
         return dict(zip(names, arrays, strict=True))
@@ -88,14 +91,27 @@ def load_graphs(artifact: Artifact, threads: int, fed: Collection[str], needed: 
     """
     config = artifact.config
     picture = PictureGraph(artifact.weights, config, threads, fed)
+    _check_graphs(config, needed)
     others = {name: artifact.path / graph.file for name, graph in list(config.graphs.items())[1:]}
-    if set(others) != set(needed):
-        names = ", ".join(needed) or "none"
-        raise VersionFailed(
-            f"{CONFIG_FILE}: graphs: after the one for pictures this family needs {names}, found "
-            f"{', '.join(others) or 'none'}"
-        )
     return Graphs(picture, {name: Session(file, threads) for name, file in others.items()})
+
+
+def load_graph(artifact: Artifact, threads: int) -> Session:
+    """Load the only graph of a version without pictures. Raises `VersionFailed` with the reason."""
+    config = artifact.config
+    _check_graphs(config, ())
+    graph = Session(artifact.weights, threads)
+    check_outputs(graph.outputs, config.output.names or (), "output.names")
+    return graph
+
+
+def _check_graphs(config: ModelConfig, needed: Collection[str]) -> None:
+    others = list(config.graphs)[1:]
+    if set(others) != set(needed):
+        raise VersionFailed(
+            f"{CONFIG_FILE}: graphs: after the first one this family needs {', '.join(needed) or 'none'}, "
+            f"found {', '.join(others) or 'none'}"
+        )
 
 
 def _open(weights: Path, threads: int) -> ort.InferenceSession:
@@ -109,6 +125,14 @@ def _open(weights: Path, threads: int) -> ort.InferenceSession:
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
         reason = reason_of(error, weights.parent)
         raise VersionFailed(f"{weights.name} cannot be loaded: {reason}") from None
+
+
+def _until(stop: Stop) -> ort.RunOptions:
+    """The options of one run, which ends with `stop` before the next operator."""
+    options = ort.RunOptions()
+    options.log_severity_level = _FATAL_ONLY
+    stop.on(lambda: setattr(options, "terminate", True))
+    return options
 
 
 def _options(threads: int) -> ort.SessionOptions:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig
+from hotswap.manifest import CONFIG_FILE, BadManifest, InputConfig, ModelConfig
 from runners.families.base import Family
 from runners.families.classifier import Classifier
 from runners.families.clip import Clip
 from runners.families.embedder import Embedder
 from runners.families.exposure import Exposure
 from runners.families.fastestdet import FastestDet
+from runners.families.generic import Generic
 from runners.families.grounding_dino import GroundingDino
 from runners.families.nanodet import NanoDet
 from runners.families.rtdetr import RtDetr
@@ -29,6 +30,7 @@ FAMILIES: Mapping[str, type[Family[Any]]] = {
     "embedder": Embedder,
     "exposure": Exposure,
     "fastestdet": FastestDet,
+    "generic": Generic,
     "grounding-dino": GroundingDino,
     "nanodet": NanoDet,
     "rtdetr": RtDetr,
@@ -61,15 +63,18 @@ def check_config(config: ModelConfig) -> None:
     Raises `BadManifest`, naming field, value and the allowed values.
     """
     family_of(config)
-    _check_bytes(config)
+    if config.picture is not None:
+        _check_bytes(config.picture)
+    elif config.golden:
+        raise BadManifest(f"{CONFIG_FILE}: golden: pictures, but there is no input for pictures")
 
 
-def _check_bytes(config: ModelConfig) -> None:
+def _check_bytes(picture: InputConfig) -> None:
     """A uint8 input is not scaled or normalised."""
-    if config.input.dtype != "uint8":
+    if picture.dtype != "uint8":
         return
     for field, plain in (("scale", 1.0), ("mean", None), ("std", None)):
-        value = getattr(config.input, field)
+        value = getattr(picture, field)
         if value != plain:
             raise BadManifest(f"{CONFIG_FILE}: input.{field}: not allowed with dtype uint8, found {value}")
 
@@ -88,10 +93,16 @@ def _branch(name: str, family: type[Family[Any]]) -> dict[str, Any]:
     parameters = family.schema.model_json_schema()
     output: dict[str, Any] = {"properties": {"parameters": parameters}}
     then: dict[str, Any] = {"properties": {"task": {"const": family.task}, "output": output}}
+    required: list[str] = []
+    if family.pictured:
+        then["properties"]["input"] = {"type": "object"}
+        required.append("input")
     if "required" in parameters:
         output["required"] = ["parameters"]
-        then["required"] = ["output"]
+        required.append("output")
     if family.labelled:
         then["properties"]["labels"] = {"minItems": 1}
-        then.setdefault("required", []).append("labels")
+        required.append("labels")
+    if required:
+        then["required"] = required
     return {"if": {"properties": {"family": {"const": name}}}, "then": then}

@@ -43,8 +43,8 @@ def infer(folder: Path, outputs: dict[str, Any], given: Given | None = None, **m
     return infer_config(export(folder / "m.onnx", outputs, **more), given or Given())
 
 
-def test_every_family_has_a_rule() -> None:
-    assert RULES.keys() == FAMILIES.keys()
+def test_every_family_but_the_one_for_any_graph_has_a_rule() -> None:
+    assert RULES.keys() == FAMILIES.keys() - {"generic"}
 
 
 class TestFamilies:
