@@ -52,6 +52,7 @@ from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from runners.families.index import OUTSIDE
 from runners.loader import OnnxLoader
 from settings import Settings
 from telemetry import logs
@@ -105,6 +106,8 @@ class Worker:
     ) -> None:
         run.prepare()
         logs.configure(settings.home / "logs", process.worker_number(), settings.log_level)
+        for unusable in OUTSIDE.unusable:
+            logger.warning("%s", unusable)
         self._settings = settings
         self.seats = WorkerTable(run.board, 2 * settings.workers)
         self.seat = self.seats.take()

@@ -139,7 +139,8 @@ RAISED: list[tuple[Callable[[], object], str]] = [
     (
         lambda: check_config(parse_config(json.dumps(CONFIG))),
         "config.json: family: allowed are classifier, clip, embedder, exposure, fastestdet, generic, "
-        "grounding-dino, nanodet, rtdetr, sam, segmenter, shapes, ultraface, yolov5, yolov8, yolox, found 'yolo'",
+        "grounding-dino, nanodet, rtdetr, sam, segmenter, shapes, ultraface, yolov5, yolov8, yolox, "
+        "found 'yolo'",
     ),
 ]
 

@@ -1,4 +1,7 @@
-"""The list of model families. To add one: its file, its import here, its line in `FAMILIES`."""
+"""The list of model families: our own, and those of other packages.
+
+To add one of ours: its file, its import here, its line in `_OURS`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from runners.families.fastestdet import FastestDet
 from runners.families.generic import Generic
 from runners.families.grounding_dino import GroundingDino
 from runners.families.nanodet import NanoDet
+from runners.families.outside import outside_families
 from runners.families.rtdetr import RtDetr
 from runners.families.sam import Sam
 from runners.families.segmenter import Segmenter
@@ -24,7 +28,7 @@ from runners.families.yolov5 import YoloV5
 from runners.families.yolov8 import YoloV8
 from runners.families.yolox import YoloX
 
-FAMILIES: Mapping[str, type[Family[Any]]] = {
+_OURS: Mapping[str, type[Family[Any]]] = {
     "classifier": Classifier,
     "clip": Clip,
     "embedder": Embedder,
@@ -42,7 +46,9 @@ FAMILIES: Mapping[str, type[Family[Any]]] = {
     "yolov8": YoloV8,
     "yolox": YoloX,
 }
-
+#: The families of other packages, and which of them cannot be used.
+OUTSIDE = outside_families(_OURS)
+FAMILIES: Mapping[str, type[Family[Any]]] = {**_OURS, **OUTSIDE.families}
 
 #: Inputs of graphs that some family feeds, beside the picture's.
 FED = tuple(dict.fromkeys(name for family in FAMILIES.values() for name in family.fed))
@@ -53,7 +59,9 @@ def family_of(config: ModelConfig) -> Family[Any]:
     family = FAMILIES.get(config.family)
     if family is None:
         allowed = ", ".join(FAMILIES)
-        raise BadManifest(f"{CONFIG_FILE}: family: allowed are {allowed}, found {config.family!r}")
+        unusable = OUTSIDE.why_not(config.family)
+        why = f"family: allowed are {allowed}, found {config.family!r}" if unusable is None else unusable
+        raise BadManifest(f"{CONFIG_FILE}: {why}")
     return family(config)
 
 
