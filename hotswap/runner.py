@@ -19,18 +19,18 @@ class Stop:
     """Tells a run that nobody waits for its answer any more. May be used by several threads at once."""
 
     def __init__(self) -> None:
-        self._given = False
+        self.given = False
         self._call: Callable[[], None] | None = None
 
     def on(self, call: Callable[[], None]) -> None:
         """Have `call` called when it is given, perhaps at once and perhaps twice."""
         self._call = call
-        if self._given:
+        if self.given:
             call()
 
     def give(self) -> None:
         """End the run soon."""
-        self._given = True
+        self.given = True
         if self._call is not None:
             self._call()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from runners.graph_check import GraphTensor, batch_of, check_input, check_output
 from runners.ort_errors import reason_of
 from runners.tensors import specs
 
+#: Seconds in which a warm-up, or a self-check, must end; the import has as many for both.
+TRIAL_LIMIT = 300.0
 # Every error is raised as an exception; on stderr it would be a duplicate.
 _FATAL_ONLY = 4
 
@@ -34,14 +38,19 @@ class Session:
         self.output_specs = specs(self._session.get_outputs())
         self.inputs = tuple(_tensors(self._session.get_inputs()))
         self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
+        #: What ends the runs for which nothing else is given: `limited` sets it for a while.
+        self.stop: Stop | None = None
 
     def infer(
         self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str], stop: Stop | None = None
     ) -> dict[str, NDArray[Any]]:
         """Run the graph on checked tensors; any error of onnxruntime, and a stop, become `ModelFailed`."""
+        stop = stop or self.stop
         try:
             arrays = self._session.run(list(names), dict(inputs), None if stop is None else _until(stop))
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
+            if stop is not None and stop.given:
+                raise ModelFailed("the graph ran too long, and was ended") from None
             raise ModelFailed(f"the graph failed: {reason_of(error)}") from None
         return dict(zip(names, arrays, strict=True))
 
@@ -57,6 +66,9 @@ class Session:
         Raises `ModelFailed` unless the first side of each named output is `count` and its values are finite;
         of those in `unbounded`, -inf is allowed, too. The same for any error of onnxruntime.
         """
+        unfed = [each.name for each in self.inputs if each.name not in inputs]
+        if unfed:
+            raise ModelFailed(f"the graph takes {', '.join(unfed)[:300]}, which its family does not give")
         outputs = self.infer({each.name: inputs[each.name] for each in self.inputs}, names)
         for name, array in outputs.items():
             _check_output(name, array, count, name in unbounded)
@@ -82,6 +94,28 @@ class Graphs:
 
     picture: PictureGraph
     others: Mapping[str, Session]
+
+    @property
+    def all(self) -> tuple[Session, ...]:
+        """All of them."""
+        return (self.picture, *self.others.values())
+
+
+@contextmanager
+def limited(graphs: Collection[Session], seconds: float) -> Iterator[None]:
+    """End runs of the block that have not ended after so many seconds: a graph may loop for ever."""
+    stop = Stop()
+    timer = Timer(seconds, stop.give)
+    timer.daemon = True
+    timer.start()
+    for graph in graphs:
+        graph.stop = stop
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for graph in graphs:
+            graph.stop = None
 
 
 def load_graphs(artifact: Artifact, threads: int, fed: Collection[str], needed: Collection[str]) -> Graphs:

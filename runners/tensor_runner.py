@@ -16,7 +16,7 @@ from hotswap.predictions import Options, Picture, Tensors, TensorSpec, Timings
 from hotswap.repository import Artifact
 from hotswap.runner import Stop
 from runners.families.generic import Generic
-from runners.session import Session
+from runners.session import TRIAL_LIMIT, Session, limited
 from runners.tensors import check_inputs, check_outputs, dtype_of
 
 #: Elements of the tensors on which a version is checked, all together.
@@ -50,17 +50,16 @@ class TensorRunner:
         """See `Runner.infer`."""
         check_inputs(self.inputs, inputs)
         names = check_outputs(self.outputs, outputs)
-        if self._graph is None:
-            raise ModelFailed("the model is closed")
-        start = perf_counter()
-        arrays = self._graph.infer(inputs, names, stop)
+        graph, start = self._open_graph(), perf_counter()
+        arrays = graph.infer(inputs, names, stop)
         return Tensors(arrays, Timings(inference=(perf_counter() - start) * 1000))
 
     def warm(self) -> None:
         """See `Runner.warm`."""
         name, tensors = next(self._check_tensors())
-        for _ in range(self._artifact.config.warm_up.runs):
-            self._try(f"warm-up on {name}", tensors)
+        with limited([self._open_graph()], TRIAL_LIMIT):
+            for _ in range(self._artifact.config.warm_up.runs):
+                self._try(f"warm-up on {name}", tensors)
 
     def check_options(self) -> Options:
         """Options that every picture can be asked with: there are none."""
@@ -68,12 +67,18 @@ class TensorRunner:
 
     def check(self) -> None:
         """See `Runner.check`: the graph must run on zeros, and on noise where it takes floats."""
-        for name, tensors in self._check_tensors():
-            self._try(f"self-check on {name}", tensors)
+        with limited([self._open_graph()], TRIAL_LIMIT):
+            for name, tensors in self._check_tensors():
+                self._try(f"self-check on {name}", tensors)
 
     def close(self) -> None:
         """See `Runner.close`."""
         self._graph = None
+
+    def _open_graph(self) -> Session:
+        if self._graph is None:
+            raise ModelFailed("the model is closed")
+        return self._graph
 
     def _try(self, where: str, tensors: Mapping[str, NDArray[Any]]) -> None:
         try:
