@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import onnx
 import pytest
 
 from api.protos import inference_pb2 as pb
+from api.protos.predictor_pb2 import PredictRequest
+from api.protos.predictor_pb2_grpc import PredictorStub
 from models_import.candidates import Candidate, Wanted
 from models_import.importer import Importer
 from tests.api.grpc.oip_client import Client, Code, Input
@@ -22,6 +26,7 @@ from tests.api.open_inference.asking import binary, failed, infer, infer_binary,
 from tests.e2e.harness import Service
 from tests.e2e.pictures import picture
 from tests.e2e.reporting import services
+from tests.e2e.rpc_load import channel
 from tests.e2e.sizes import LIMIT
 from tests.e2e.waiting import until
 from tests.runners.graphs import constant_graph
@@ -186,6 +191,33 @@ def test_pictures_go_to_graphs_that_take_them_alone(service: Service, rpc: Clien
     assert "no output 'boxes'" in failed(
         infer(service, pictures(picture()), model="pictured", **unknown), 400
     )
+
+
+def test_every_wire_of_pictures_carries_the_outputs(service: Service) -> None:
+    def row(image: bytes) -> dict[str, Any]:
+        return {"b64": base64.b64encode(image).decode()}
+
+    answer = service.client.post("/v1/models/pictured:predict", json={"instances": [row(picture())]})
+    assert answer.json()["predictions"][0]["tensors"] == {"scores": {"shape": [2], "data": [0.5, 0.25]}}
+    columns = service.client.post("/v1/models/pictured:predict", json={"inputs": [row(picture())]})
+    assert columns.json()["outputs"] == [[0.5, 0.25]]
+    refused = service.client.post("/v1/models/mixed:predict", json={"instances": [row(picture())]})
+    assert "takes no pictures" in failed(refused, 400)
+    with channel(service) as one:
+        stub: Any = PredictorStub(one)
+        reply = stub.Predict(PredictRequest(image=picture(), model="pictured"), timeout=LIMIT)
+        assert (list(reply.tensors["scores"].shape), list(reply.tensors["scores"].data)) == ([2], [0.5, 0.25])
+        with pytest.raises(grpc.RpcError) as error:
+            stub.Predict(PredictRequest(image=picture(), model="mixed"), timeout=LIMIT)
+        why: Any = error.value
+        assert why.code() is Code.INVALID_ARGUMENT
+    drawn = service.client.post(
+        "/predict/annotated",
+        params={"model": "pictured"},
+        content=picture(),
+        headers={"content-type": "image/jpeg"},
+    )
+    assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/jpeg")
 
 
 def test_outputs_whose_shape_depends_on_the_picture_are_answered_one_by_one(service: Service) -> None:

@@ -47,6 +47,11 @@ def test_every_family_but_the_one_for_any_graph_has_a_rule() -> None:
     assert RULES.keys() == FAMILIES.keys() - {"generic"}
 
 
+def test_of_a_family_without_a_rule_no_config_is_made_up(tmp_path: Path) -> None:
+    with pytest.raises(ImportRefused, match="nothing is known of exports for generic"):
+        infer(tmp_path, {"out": ((1, 5), ["Gemm"])}, Given(family="generic"))
+
+
 class TestFamilies:
     @pytest.mark.parametrize(
         ("outputs", "family", "labels"),
