@@ -83,8 +83,12 @@ def version() -> str:
 def begin(settings: Settings) -> None:
     """What the master does before any worker: the key, the settings of models to serve, cut-off promotions.
 
+    Families of other packages that cannot be used are logged.
+
     Raises `BadKey`, `BadServe`, `StateUnavailable`, `OSError`.
     """
+    for unusable in OUTSIDE.unusable:
+        logger.warning("%s", unusable)
     where = settings.registry_location
     place = open_audit(where, settings.home)
     place.key.prepare()
@@ -106,8 +110,6 @@ class Worker:
     ) -> None:
         run.prepare()
         logs.configure(settings.home / "logs", process.worker_number(), settings.log_level)
-        for unusable in OUTSIDE.unusable:
-            logger.warning("%s", unusable)
         self._settings = settings
         self.seats = WorkerTable(run.board, 2 * settings.workers)
         self.seat = self.seats.take()

@@ -16,7 +16,7 @@ from hotswap.repository import Artifact
 
 
 class Stop:
-    """Tells a run that nobody waits for its answer any more. May be used by several threads at once."""
+    """Ends a run whose answer is no longer awaited. May be used by several threads at once."""
 
     def __init__(self) -> None:
         self.given = False

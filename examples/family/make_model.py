@@ -3,7 +3,7 @@
 usage: python make_model.py FOLDER [GAIN]
 
 The graph takes the mean of each 8x8 pixels: label `bright` is GAIN times that, label `dark` GAIN times the
-rest to 1. So the greater of the scores on a plain picture tells the version.
+rest to 1. The greater of the scores on a plain picture shows which.
 """
 
 from __future__ import annotations

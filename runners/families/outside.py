@@ -1,7 +1,8 @@
 """Families of other packages: the entry points of the group `okawari.families`.
 
-An entry point's name is the family's, its value the class: `spots = "heat_spots:Spots"`. Whoever installs a
-package lets its code run in the service. One that cannot be used is told and left out; all others serve.
+An entry point's name is the family's, its value the class: `spots = "heat_spots:Spots"`. An
+installed package's code runs in the service. One that cannot be used is left out, with the reason; all others
+serve.
 """
 
 from __future__ import annotations

@@ -298,3 +298,17 @@ def test_ever_new_prompts_hold_no_memory(service: Service) -> None:
     before = service.resident()
     ask(100, 300)
     assert service.resident() - before < 16e6
+
+
+def test_ever_new_pictures_of_a_model_that_keeps_some_hold_no_memory(service: Service) -> None:
+    """The encoder's results of eight pictures are kept, 8 MB each, of which the oldest goes."""
+
+    def ask(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            image = encode(np.full((16, 16, 3), number, np.uint8), "PNG")
+            _over_http(service, image, model="sam", points=[[0.5, 0.5, 1]])
+
+    ask(0, 10)
+    before = service.resident()
+    ask(10, 12)
+    assert service.resident() - before < 24e6
