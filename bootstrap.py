@@ -52,6 +52,7 @@ from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from runners.families.index import OUTSIDE
 from runners.loader import OnnxLoader
 from settings import Settings
 from telemetry import logs
@@ -82,8 +83,12 @@ def version() -> str:
 def begin(settings: Settings) -> None:
     """What the master does before any worker: the key, the settings of models to serve, cut-off promotions.
 
+    Families of other packages that cannot be used are logged.
+
     Raises `BadKey`, `BadServe`, `StateUnavailable`, `OSError`.
     """
+    for unusable in OUTSIDE.unusable:
+        logger.warning("%s", unusable)
     where = settings.registry_location
     place = open_audit(where, settings.home)
     place.key.prepare()

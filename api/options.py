@@ -13,8 +13,8 @@ from hotswap.predictions import Options
 
 MaskFormat = Literal["rle", "png"]
 
-#: Characters of a text prompt.
-LONGEST_PROMPT = 10_000
+#: Characters of a text prompt: a thousand classes fit.
+LONGEST_PROMPT = 20_000
 #: Points or boxes of one request.
 MOST_PROMPTS = 100
 MASK_FORMATS: tuple[MaskFormat, ...] = ("rle", "png")

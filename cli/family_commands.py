@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import click
 
-from cli.output import say, say_json
+from cli.output import note, say, say_json
 
 
 @click.command("families")
 def families_command() -> None:
     """List the model families, which turn model outputs into detections.
 
+    Families of other packages name their package. A family that cannot be used is listed on stderr, with
+    the reason.
+
     \b
     Example:
       okawari families
     """
-    from runners.families.index import FAMILIES
+    from runners.families.index import FAMILIES, OUTSIDE
 
     for name, family in FAMILIES.items():
         about = (family.__doc__ or "").strip().partition("\n")[0]
-        say(f"{name:12}  {family.task:20}  {about}")
+        package = f" ({OUTSIDE.distributions[name]})" if name in OUTSIDE.distributions else ""
+        say(f"{name:12}  {family.task:20}  {about}{package}")
+    for unusable in OUTSIDE.unusable:
+        note(f"okawari: warning: {unusable}")
 
 
 @click.command("schema")

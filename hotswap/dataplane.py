@@ -31,6 +31,7 @@ from hotswap.predictions import (
     Timings,
 )
 from hotswap.repository import Artifact
+from hotswap.runner import Stop
 from hotswap.schedule import Schedule
 from hotswap.slot import NotSwitched
 from hotswap.status import StateView
@@ -191,11 +192,16 @@ class DataPlane:
 
     async def infer(self, request: TensorRequest) -> TensorAnswer:
         """Run the graph that serves now on tensors; raises what `predict` raises."""
+        stop = Stop()
 
         def work(generation: Generation) -> Tensors:
-            return generation.runner.infer(request.inputs, request.outputs)
+            return generation.runner.infer(request.inputs, request.outputs, stop)
 
-        result, served = await self._serve(request, work)
+        try:
+            result, served = await self._serve(request, work)
+        finally:
+            # Without its caller a graph that loops would keep its thread and its lease.
+            stop.give()
         return TensorAnswer(tensors=result.arrays, **served(result.timings))
 
     async def borrow(self, request: BaseRequest) -> Lease:

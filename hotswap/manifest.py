@@ -221,7 +221,9 @@ class ModelConfig(_Part):
     created: AwareDatetime | None = Field(
         default=None, description="creation time with zone; left out: the time of import"
     )
-    input: InputConfig
+    picture: InputConfig | None = Field(
+        default=None, alias="input", description="left out: the model takes tensors alone, no pictures"
+    )
     output: OutputConfig = OutputConfig()
     graphs: dict[FieldName, GraphConfig] = Field(
         default={},
@@ -247,6 +249,13 @@ class ModelConfig(_Part):
     def labels_file(self) -> str | None:
         """The file that holds the labels, while they are not read."""
         return self.labels.file if isinstance(self.labels, LabelFile) else None
+
+    @property
+    def input(self) -> InputConfig:
+        """The input for pictures. Raises `BadManifest` for a model without: its family asks `picture`."""
+        if self.picture is None:
+            raise BadManifest(f"{CONFIG_FILE}: input: missing; say how pictures become the graph's input")
+        return self.picture
 
     @property
     def named_files(self) -> tuple[tuple[str, str], ...]:

@@ -6,13 +6,33 @@ knows nothing more of them, so that a fake of ten lines can stand in a test of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from hotswap.predictions import Options, Picture, Predictions, Tensors, TensorSpec
 from hotswap.repository import Artifact
+
+
+class Stop:
+    """Ends a run whose answer is no longer awaited. May be used by several threads at once."""
+
+    def __init__(self) -> None:
+        self.given = False
+        self._call: Callable[[], None] | None = None
+
+    def on(self, call: Callable[[], None]) -> None:
+        """Have `call` called when it is given, perhaps at once and perhaps twice."""
+        self._call = call
+        if self.given:
+            call()
+
+    def give(self) -> None:
+        """End the run soon."""
+        self.given = True
+        if self._call is not None:
+            self._call()
 
 
 class Runner(Protocol):
@@ -24,8 +44,12 @@ class Runner(Protocol):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
-    def infer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Tensors:
+    def infer(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], stop: Stop | None = None
+    ) -> Tensors:
         """Run the graph on tensors, without pictures and family; no `outputs` named: all of them.
+
+        Its loops may run as long as a tensor says: it ends soon after `stop`, where one is given.
 
         Raises `BadRequest` naming the tensor, what is wrong and what is allowed, or `ModelFailed`.
         """

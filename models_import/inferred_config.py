@@ -154,6 +154,11 @@ def _sides(size: Sequence[InferredValue]) -> tuple[int, int] | None:
 
 def _match(export: Export, given: Given, path: Path) -> Match:
     """The family that fits. Raises `ImportRefused` with what was found and the families there are."""
+    if given.family in FAMILIES and given.family not in RULES:
+        raise ImportRefused(
+            f"--family: nothing is known of exports for {given.family}: write config.json by hand "
+            "(`okawari schema` describes it)"
+        )
     if given.family is not None and given.family not in RULES:
         raise ImportRefused(f"--family: allowed are {', '.join(RULES)}, found {plain(given.family, 80)!r}")
     match = match_chosen(export, given.family) if given.family else match_family(export)

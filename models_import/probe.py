@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from hotswap.errors import ServingError
-from hotswap.manifest import CONFIG_FILE, BadManifest, Measured, parse_config
+from hotswap.manifest import CONFIG_FILE, BadManifest, InputConfig, Measured, parse_config
 from hotswap.predictions import Picture
 from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
@@ -120,7 +120,8 @@ def _measure(artifact: Artifact) -> Measured:
     took = time.monotonic() - began
     try:
         runner.check()
-        runner.predict([_grey(artifact)], runner.check_options())
+        if artifact.config.picture is not None:
+            runner.predict([_grey(artifact.config.picture)], runner.check_options())
         resident, peak = _resident(), _peak()
     finally:
         runner.close()
@@ -132,8 +133,7 @@ def _measure(artifact: Artifact) -> Measured:
     )
 
 
-def _grey(artifact: Artifact) -> Picture:
-    size = artifact.config.input
+def _grey(size: InputConfig) -> Picture:
     return Picture(pixels=np.full((size.height, size.width, 3), 127, np.uint8))
 
 

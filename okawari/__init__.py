@@ -10,51 +10,77 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hotswap.errors import ModelFailed, ServingError, VersionFailed
-    from hotswap.manifest import BadManifest, ModelConfig
-    from hotswap.predictions import Box, Detection, Options, Picture, Prediction
+    from hotswap.errors import BadRequest, ModelFailed, ServingError, VersionFailed
+    from hotswap.manifest import BadManifest, ModelConfig, Thresholds
+    from hotswap.predictions import Box, Detection, Mask, Options, Picture, Prediction
     from hotswap.tags import ModelTag
     from okawari.model_registry_service import ModelRegistryService
     from registry.entries import RegistryEntry
-    from runners.boxes import as_detections
+    from runners.boxes import as_detections, best_boxes, from_centres
     from runners.families.base import Family, Found, Outputs, Parameters, expect, only
     from runners.geometry import Geometry
+    from runners.interpolate import bilinear
+    from runners.mask_runs import box_of, mask_of
+    from runners.named_outputs import NamedOutputs
+    from runners.scores import sigmoid, softmax
+    from runners.session import Session
+    from runners.text_prompt import LabelTokenizer, PhraseTokenizer
 
 _HOMES = {
-    "hotswap.errors": ("ModelFailed", "ServingError", "VersionFailed"),
-    "hotswap.manifest": ("BadManifest", "ModelConfig"),
-    "hotswap.predictions": ("Box", "Detection", "Options", "Picture", "Prediction"),
+    "hotswap.errors": ("BadRequest", "ModelFailed", "ServingError", "VersionFailed"),
+    "hotswap.manifest": ("BadManifest", "ModelConfig", "Thresholds"),
+    "hotswap.predictions": ("Box", "Detection", "Mask", "Options", "Picture", "Prediction"),
     "hotswap.tags": ("ModelTag",),
     "okawari.model_registry_service": ("ModelRegistryService",),
     "registry.entries": ("RegistryEntry",),
-    "runners.boxes": ("as_detections",),
+    "runners.boxes": ("as_detections", "best_boxes", "from_centres"),
     "runners.families.base": ("Family", "Found", "Outputs", "Parameters", "expect", "only"),
     "runners.geometry": ("Geometry",),
+    "runners.interpolate": ("bilinear",),
+    "runners.mask_runs": ("box_of", "mask_of"),
+    "runners.named_outputs": ("NamedOutputs",),
+    "runners.scores": ("sigmoid", "softmax"),
+    "runners.session": ("Session",),
+    "runners.text_prompt": ("LabelTokenizer", "PhraseTokenizer"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BadManifest",
+    "BadRequest",
     "Box",
     "Detection",
     "Family",
     "Found",
     "Geometry",
+    "LabelTokenizer",
+    "Mask",
     "ModelConfig",
     "ModelFailed",
     "ModelRegistryService",
     "ModelTag",
+    "NamedOutputs",
     "Options",
     "Outputs",
     "Parameters",
+    "PhraseTokenizer",
     "Picture",
     "Prediction",
     "RegistryEntry",
     "ServingError",
+    "Session",
+    "Thresholds",
     "VersionFailed",
     "as_detections",
+    "best_boxes",
+    "bilinear",
+    "box_of",
     "expect",
+    "from_centres",
+    "mask_of",
     "only",
+    "sigmoid",
+    "softmax",
 ]
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from hotswap.errors import VersionFailed
 from hotswap.manifest import BadManifest
 from hotswap.repository import Artifact
+from runners.families.generic import Generic
 from runners.families.index import check_config, family_of
 from runners.label_file import with_labels
 from runners.onnx_runner import OnnxRunner
-from runners.session import load_graphs
+from runners.session import load_graph, load_graphs
+from runners.tensor_runner import TensorRunner
 
 
 class OnnxLoader:
@@ -19,7 +21,7 @@ class OnnxLoader:
         self._max_pixels = max_pixels
         self._thread_cap = max(1, thread_cap)
 
-    def load(self, artifact: Artifact) -> OnnxRunner:
+    def load(self, artifact: Artifact) -> OnnxRunner | TensorRunner:
         """See `Loader.load`."""
         try:
             config = with_labels(artifact.config, artifact.path)
@@ -29,5 +31,7 @@ class OnnxLoader:
         threads = min(config.resources.threads, self._thread_cap)
         family = family_of(config)
         family.prepare(artifact.path)
+        if isinstance(family, Generic) and config.picture is None:
+            return TensorRunner(artifact, load_graph(artifact, threads), family)
         graphs = load_graphs(artifact, threads, family.fed, family.other_graphs)
         return OnnxRunner(artifact, graphs, family, self._max_pixels)

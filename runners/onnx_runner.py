@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from hotswap.errors import ModelFailed, ServingError, VersionFailed, for_image
 from hotswap.predictions import Options, Picture, Prediction, Predictions, Tensors, Timings
 from hotswap.repository import Artifact
+from hotswap.runner import Stop
 from runners.check_images import check_pictures
 from runners.decode import Decoded, decode
 from runners.families.base import Family, Found, Outputs
 from runners.geometry import Geometry
 from runners.preprocess import Preprocessor
 from runners.seen_pictures import SeenBatch, SeenPictures, picture_key
-from runners.session import Graphs
+from runners.session import TRIAL_LIMIT, Graphs, limited
 from runners.tensors import check_inputs, check_outputs
 
 #: Most pictures in one run of the graph: more are hardly faster each, and need their memory at once.
@@ -89,19 +90,21 @@ class OnnxRunner:
         if group:
             yield group
 
-    def infer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Tensors:
+    def infer(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], stop: Stop | None = None
+    ) -> Tensors:
         """See `Runner.infer`."""
         check_inputs(self.inputs, inputs)
         names = check_outputs(self.outputs, outputs)
         timings = Timings()
         with _clock(timings, "inference"):
-            arrays = self._open_graphs().picture.infer(inputs, names)
+            arrays = self._open_graphs().picture.infer(inputs, names, stop)
         return Tensors(arrays, timings)
 
     def warm(self) -> None:
         """See `Runner.warm`: runs the first check picture `warm_up.runs` times."""
         name, picture = check_pictures(self._artifact)[0]
-        with _refusing(f"warm-up on {name}"):
+        with _refusing(f"warm-up on {name}"), limited(self._open_graphs().all, TRIAL_LIMIT):
             for _ in range(self._artifact.config.warm_up.runs):
                 self.predict([picture], self._family.check_options())
 
@@ -111,9 +114,10 @@ class OnnxRunner:
 
     def check(self) -> None:
         """See `Runner.check`: runs golden or generated pictures; the family must accept the outputs."""
-        for name, picture in check_pictures(self._artifact):
-            with _refusing(f"self-check on {name}"):
-                self._check(picture)
+        with limited(self._open_graphs().all, TRIAL_LIMIT):
+            for name, picture in check_pictures(self._artifact):
+                with _refusing(f"self-check on {name}"):
+                    self._check(picture)
 
     def close(self) -> None:
         """See `Runner.close`."""
@@ -145,10 +149,10 @@ class OnnxRunner:
         return SeenBatch(outputs, placed, [(each.width, each.height) for each in decoded])
 
     def _answer(self, seen: SeenBatch, options: Options, timings: Timings) -> list[Found]:
-        with _clock(timings, "inference"):
+        with _clock(timings, "inference"), _readable():
             others = self._open_graphs().others
             outputs = self._family.complete(seen.outputs, others, seen.placed, options)
-        with _clock(timings, "postprocess"):
+        with _clock(timings, "postprocess"), _readable():
             return [
                 self._read(_of_one(outputs, index), geometry, options)
                 for index, geometry in enumerate(seen.placed)
@@ -160,13 +164,8 @@ class OnnxRunner:
         return self._graphs
 
     def _read(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
-        try:
-            self._family.check(outputs)
-            return self._family.find(outputs, geometry, options)
-        except ServingError:
-            raise
-        except Exception as error:  # noqa: BLE001 - odd outputs may raise anything in the arithmetic
-            raise ModelFailed(f"the outputs cannot be read: {_first_line(error)}") from None
+        self._family.check(outputs)
+        return self._family.find(outputs, geometry, options)
 
     def _prediction(self, size: tuple[int, int], result: Found) -> Prediction:
         version = self._artifact.tag.version
@@ -181,6 +180,17 @@ class OnnxRunner:
 
 def _of_one(outputs: Outputs, index: int) -> Outputs:
     return {name: array[index] for name, array in outputs.items()}
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what the arithmetic of the block raises into `ModelFailed`: odd outputs may raise anything."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except Exception as error:  # noqa: BLE001 - see above
+        raise ModelFailed(f"the outputs cannot be read: {_first_line(error)}") from None
 
 
 def _first_line(error: BaseException) -> str:

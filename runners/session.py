@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,14 @@ from numpy.typing import NDArray
 from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import CONFIG_FILE, ModelConfig
 from hotswap.repository import Artifact
+from hotswap.runner import Stop
 from runners.external_data import check_external_data
 from runners.graph_check import GraphTensor, batch_of, check_input, check_outputs, choose_input
 from runners.ort_errors import reason_of
 from runners.tensors import specs
 
+#: Seconds in which a warm-up, or a self-check, must end; the import has as many for both.
+TRIAL_LIMIT = 300.0
 # Every error is raised as an exception; on stderr it would be a duplicate.
 _FATAL_ONLY = 4
 
@@ -33,12 +38,19 @@ class Session:
         self.output_specs = specs(self._session.get_outputs())
         self.inputs = tuple(_tensors(self._session.get_inputs()))
         self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
+        #: What ends the runs for which nothing else is given: `limited` sets it for a while.
+        self.stop: Stop | None = None
 
-    def infer(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Run the graph on checked tensors; any error of onnxruntime becomes `ModelFailed`."""
+    def infer(
+        self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str], stop: Stop | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Run the graph on checked tensors; any error of onnxruntime, and a stop, become `ModelFailed`."""
+        stop = stop or self.stop
         try:
-            arrays = self._session.run(list(names), dict(inputs))
+            arrays = self._session.run(list(names), dict(inputs), None if stop is None else _until(stop))
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
+            if stop is not None and stop.given:
+                raise ModelFailed("the graph ran too long, and was ended") from None
             raise ModelFailed(f"the graph failed: {reason_of(error)}") from None
         return dict(zip(names, arrays, strict=True))
 
@@ -54,6 +66,9 @@ class Session:
         Raises `ModelFailed` unless the first side of each named output is `count` and its values are finite;
         of those in `unbounded`, -inf is allowed, too. The same for any error of onnxruntime.
         """
+        unfed = [each.name for each in self.inputs if each.name not in inputs]
+        if unfed:
+            raise ModelFailed(f"the graph takes {', '.join(unfed)[:300]}, which its family does not give")
         outputs = self.infer({each.name: inputs[each.name] for each in self.inputs}, names)
         for name, array in outputs.items():
             _check_output(name, array, count, name in unbounded)
@@ -80,6 +95,28 @@ class Graphs:
     picture: PictureGraph
     others: Mapping[str, Session]
 
+    @property
+    def all(self) -> tuple[Session, ...]:
+        """All of them."""
+        return (self.picture, *self.others.values())
+
+
+@contextmanager
+def limited(graphs: Collection[Session], seconds: float) -> Iterator[None]:
+    """End runs of the block that have not ended after so many seconds: a graph may loop for ever."""
+    stop = Stop()
+    timer = Timer(seconds, stop.give)
+    timer.daemon = True
+    timer.start()
+    for graph in graphs:
+        graph.stop = stop
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for graph in graphs:
+            graph.stop = None
+
 
 def load_graphs(artifact: Artifact, threads: int, fed: Collection[str], needed: Collection[str]) -> Graphs:
     """Load the graphs of a version; all but the first of `config.graphs` are `needed`, in any order.
@@ -88,14 +125,27 @@ def load_graphs(artifact: Artifact, threads: int, fed: Collection[str], needed: 
     """
     config = artifact.config
     picture = PictureGraph(artifact.weights, config, threads, fed)
+    _check_graphs(config, needed)
     others = {name: artifact.path / graph.file for name, graph in list(config.graphs.items())[1:]}
-    if set(others) != set(needed):
-        names = ", ".join(needed) or "none"
-        raise VersionFailed(
-            f"{CONFIG_FILE}: graphs: after the one for pictures this family needs {names}, found "
-            f"{', '.join(others) or 'none'}"
-        )
     return Graphs(picture, {name: Session(file, threads) for name, file in others.items()})
+
+
+def load_graph(artifact: Artifact, threads: int) -> Session:
+    """Load the only graph of a version without pictures. Raises `VersionFailed` with the reason."""
+    config = artifact.config
+    _check_graphs(config, ())
+    graph = Session(artifact.weights, threads)
+    check_outputs(graph.outputs, config.output.names or (), "output.names")
+    return graph
+
+
+def _check_graphs(config: ModelConfig, needed: Collection[str]) -> None:
+    others = list(config.graphs)[1:]
+    if set(others) != set(needed):
+        raise VersionFailed(
+            f"{CONFIG_FILE}: graphs: after the first one this family needs {', '.join(needed) or 'none'}, "
+            f"found {', '.join(others) or 'none'}"
+        )
 
 
 def _open(weights: Path, threads: int) -> ort.InferenceSession:
@@ -109,6 +159,14 @@ def _open(weights: Path, threads: int) -> ort.InferenceSession:
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
         reason = reason_of(error, weights.parent)
         raise VersionFailed(f"{weights.name} cannot be loaded: {reason}") from None
+
+
+def _until(stop: Stop) -> ort.RunOptions:
+    """The options of one run, which ends with `stop` before the next operator."""
+    options = ort.RunOptions()
+    options.log_severity_level = _FATAL_ONLY
+    stop.on(lambda: setattr(options, "terminate", True))
+    return options
 
 
 def _options(threads: int) -> ort.SessionOptions:

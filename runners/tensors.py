@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotswap.errors import BadRequest
+from hotswap.errors import BadRequest, VersionFailed
 from hotswap.predictions import TensorSpec
 
 #: onnxruntime's type → the protocol's datatype. BYTES and BF16 have no numpy type and are not accepted.
@@ -31,7 +31,7 @@ _DATATYPES = {
     "tensor(bfloat16)": "BF16",
     "tensor(string)": "BYTES",
 }
-_DTYPES: dict[str, type[np.generic]] = {
+_DTYPES: Mapping[str, type[np.generic]] = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,
     "UINT16": np.uint16,
@@ -55,9 +55,20 @@ def specs(nodes: Sequence[Any]) -> tuple[TensorSpec, ...]:
     )
 
 
-def dtype_of(kind: str) -> type[np.generic]:
+def numpy_type(kind: str) -> type[np.generic]:
     """The numpy type of onnxruntime's type `kind`; float32 for one that has none."""
     return _DTYPES.get(_DATATYPES.get(kind, ""), np.float32)
+
+
+def dtype_of(spec: TensorSpec) -> type[np.generic]:
+    """The numpy type of an input. Raises `VersionFailed` for one that no request can give."""
+    dtype = _DTYPES.get(spec.datatype)
+    if dtype is None:
+        raise VersionFailed(
+            f"graph input {spec.name}: {spec.datatype} is not supported; export it with numbers or booleans: "
+            f"{', '.join(_DTYPES)}"
+        )
+    return dtype
 
 
 def check_inputs(declared: Sequence[TensorSpec], sent: Mapping[str, NDArray[Any]]) -> None:
@@ -89,7 +100,8 @@ def _check(spec: TensorSpec, array: NDArray[Any]) -> None:
     fits = len(array.shape) == len(spec.shape) and all(
         side in (-1, actual) for side, actual in zip(spec.shape, array.shape, strict=True)
     )
-    if not fits:
+    # onnxruntime gives [] for a scalar and for an input without a declared rank: the graph itself must judge.
+    if spec.shape and not fits:
         raise BadRequest(f"input {spec.name}: the model takes {list(spec.shape)}, found {list(array.shape)}")
 
 

@@ -139,7 +139,7 @@ RAISED: list[tuple[Callable[[], object], str]] = [
     (
         lambda: check_config(parse_config(json.dumps(CONFIG))),
         "config.json: family: allowed are classifier, clip, detr, embedder, exposure, fastestdet, "
-        "grounding-dino, nanodet, owlv2, rtdetr, sam, segmenter, shapes, ultraface, yolov5, yolov8, "
+        "generic, grounding-dino, nanodet, owlv2, rtdetr, sam, segmenter, shapes, ultraface, yolov5, yolov8, "
         "yolov8-seg, yolox, found 'yolo'",
     ),
 ]

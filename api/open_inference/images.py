@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from operator import attrgetter
 from typing import Any, cast
 
@@ -84,13 +83,6 @@ def options(parameters: Parameters) -> Options:
     return predict_options.options(parameters)
 
 
-def check_names(names: Sequence[str], task: str | None = None) -> None:
-    """Raise `BadRequest` for an output that the task (None: any task) does not have."""
-    _check_names(
-        names, OUTPUTS[task] if task else tuple(dict.fromkeys(chain.from_iterable(OUTPUTS.values())))
-    )
-
-
 def _check_names(names: Sequence[str], offered: Sequence[str]) -> None:
     for name in names:
         if name not in offered:
@@ -101,18 +93,22 @@ def answer(task: str, predictions: Sequence[Prediction], names: Sequence[str]) -
     """The output tensors for N pictures, in the requested order. Raises `BadRequest` for an unknown name."""
     if task == TENSORS:
         return _graph_outputs(predictions, names)
-    check_names(names, task)
+    _check_names(names, OUTPUTS[task])
     return tuple(_MAKE[name](predictions) for name in names or OUTPUTS[task])
 
 
 def _graph_outputs(predictions: Sequence[Prediction], names: Sequence[str]) -> tuple[Tensor, ...]:
     """The outputs of the graph, with one row per picture."""
-    offered = tuple(predictions[0].tensors or ())
-    _check_names(names, offered)
-    return tuple(
-        Tensor.of(name, np.stack([cast(Mapping[str, Any], item.tensors)[name] for item in predictions]))
-        for name in names or offered
-    )
+    given = [cast(Mapping[str, NDArray[Any]], item.tensors) for item in predictions]
+    _check_names(names, tuple(given[0]))
+    return tuple(Tensor.of(name, _stacked(name, given)) for name in names or given[0])
+
+
+def _stacked(name: str, given: Sequence[Mapping[str, NDArray[Any]]]) -> NDArray[Any]:
+    rows = [tensors[name] for tensors in given]
+    if any(row.shape != rows[0].shape for row in rows):
+        raise BadRequest(f"output {name}: its shape differs between the pictures; send them one by one")
+    return np.stack(rows)
 
 
 def _rows(predictions: Sequence[Prediction]) -> tuple[int, int]:

@@ -33,7 +33,6 @@ class Inference:
         return await self._tensors(request, outcome)
 
     async def _pictures(self, request: InferRequest, outcome: Outcome) -> InferResponse:
-        images.check_names(request.outputs)
         outcome.answer = answer = await self._data_plane.predict(
             PredictRequest(
                 request_id=request.request_id,

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from api.open_inference import images
 from hotswap.dataplane import DataPlane
 from hotswap.errors import ModelNotFound, ServingError, VersionNotFound
+from hotswap.manifest import ModelConfig
 from hotswap.predictions import BaseRequest, TensorSpec
+from hotswap.runner import Runner
 
 NAME = "okawari"
 PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
@@ -34,7 +36,8 @@ class ServerMetadata:
 class ModelMetadata:
     """The serving version of a model, with the inputs and outputs of its graph.
 
-    `versions` may be requested. `properties`: `picture_input`, `picture_outputs`, `task` and `digest`.
+    `versions` may be requested. `properties`: `task`, `digest`, and of a model that takes pictures
+    `picture_input` and `picture_outputs`.
     """
 
     name: str
@@ -62,7 +65,6 @@ class Models:
         lease = await self._data_plane.borrow(request)
         with lease as generation:
             artifact, runner = generation.artifact, generation.runner
-            task = artifact.config.task
             return ModelMetadata(
                 name=artifact.tag.name,
                 version=artifact.tag.version,
@@ -71,9 +73,8 @@ class Models:
                 inputs=runner.inputs,
                 outputs=runner.outputs,
                 properties={
-                    "picture_input": images.INPUT,
-                    "picture_outputs": ",".join(images.OUTPUTS[task]),
-                    "task": task,
+                    **_of_pictures(artifact.config, runner),
+                    "task": artifact.config.task,
                     "digest": artifact.digest,
                 },
             )
@@ -90,3 +91,12 @@ class Models:
         except ServingError as reason:
             return reason.message
         return None
+
+
+def _of_pictures(config: ModelConfig, runner: Runner) -> dict[str, str]:
+    """The names under which pictures are sent and answered; none for a model that takes none."""
+    if config.picture is None:
+        return {}
+    outputs = config.output.names or [spec.name for spec in runner.outputs]
+    names = outputs if config.task == images.TENSORS else images.OUTPUTS[config.task]
+    return {"picture_input": images.INPUT, "picture_outputs": ",".join(names)}

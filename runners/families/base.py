@@ -48,6 +48,8 @@ class Family(ABC, Generic[P]):
     name: ClassVar[str]
     task: ClassVar[str]
     schema: ClassVar[type[Parameters]]
+    #: Whether every model of the family takes pictures, for which the config must describe the input.
+    pictured: ClassVar[bool] = True
     #: Whether the results have labels, which the config must list.
     labelled: ClassVar[bool] = True
     #: Whether the family reads a text prompt, for which the config must name a tokenizer.
@@ -71,6 +73,8 @@ class Family(ABC, Generic[P]):
             raise BadManifest(
                 f"{CONFIG_FILE}: task: family {self.name!r} does {self.task!r}, found {config.task!r}"
             )
+        if self.pictured:
+            _ = config.input
         if self.labelled and not config.labels:
             raise BadManifest(f"{CONFIG_FILE}: labels: family {self.name!r} needs at least one, found none")
         if self.tokenized and config.tokenizer is None:

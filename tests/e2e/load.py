@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import math
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
+from urllib.parse import urlencode
 
 from tests import builders
 from tests.e2e.harness import Service
@@ -39,16 +43,37 @@ class Shot:
         return self.status == 200 and self.claimed != self.told
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of `/predict`: a picture with some options, and how an answer tells its version.
+
+    `tells` gives None for an answer that no version gives.
+    """
+
+    picture: bytes
+    query: Mapping[str, str]
+    tells: Callable[[dict[str, Any]], str | None]
+
+
 class Load:
-    """Sends pictures until it is left. Version `v<n>` of the model must have code `n` if it tells one."""
+    """Sends pictures until it is left. Version `v<n>` of the model must have code `n` if it tells one.
+
+    With `asks`, each connection asks them in turn instead.
+    """
 
     def __init__(
-        self, service: Service, *, kept: int = 3, fresh: int = 2, model: str = "m", told: bool = True
+        self,
+        service: Service,
+        *,
+        kept: int = 3,
+        fresh: int = 2,
+        model: str = "m",
+        told: bool = True,
+        asks: Sequence[Ask] = (),
     ) -> None:
         self._port = service.port
-        self._path = f"/predict?model={model}"
-        self._picture = picture()
-        self._told = told
+        self._asks = asks or [Ask(picture(), {}, _code if told else _claimed)]
+        self._model = model
         self._shots: list[Shot] = []
         self._ending = threading.Event()
         kinds = [False] * kept + [True] * fresh
@@ -104,9 +129,9 @@ class Load:
         )
 
     def _send(self, fresh: bool) -> None:
-        connection = self._connection()
+        connection, asks = self._connection(), itertools.cycle(self._asks)
         while not self._ending.is_set():
-            self._shots.append(self._one(connection, fresh))
+            self._shots.append(self._one(connection, fresh, next(asks)))
             if fresh or self._shots[-1].status == 0:
                 connection.close()
         connection.close()
@@ -114,28 +139,36 @@ class Load:
     def _connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT)
 
-    def _one(self, connection: http.client.HTTPConnection, fresh: bool) -> Shot:
+    def _one(self, connection: http.client.HTTPConnection, fresh: bool, ask: Ask) -> Shot:
+        path = f"/predict?{urlencode({'model': self._model, **ask.query})}"
         headers = {"Content-Type": "image/jpeg"} | ({"Connection": "close"} if fresh else {})
         begun, sent = time.monotonic(), math.inf
         try:
-            connection.request("POST", self._path, self._picture, headers)
+            connection.request("POST", path, ask.picture, headers)
             sent = time.monotonic()
             answer = connection.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
             return Shot(begun, time.monotonic(), 0, why=repr(error), fresh=fresh, sent=sent)
         closes = answer.headers.get("Connection", "").lower() == "close"
-        claimed, told = _versions(answer.status, body, self._told)
+        claimed, told = _versions(answer.status, body, ask)
         why = "" if answer.status == 200 else body.decode("utf-8", "replace")[:300]
         return Shot(begun, time.monotonic(), answer.status, claimed, told, why, closes, fresh, sent)
 
 
-def _versions(status: int, body: bytes, told: bool) -> tuple[str | None, str | None]:
+def _versions(status: int, body: bytes, ask: Ask) -> tuple[str | None, str | None]:
     if status != 200:
         return None, None
     document = json.loads(body)
-    claimed = document["model_version"]
-    return claimed, f"v{builders.code_of(document['scores'][0])}" if told else claimed
+    return _claimed(document), ask.tells(document)
+
+
+def _claimed(document: dict[str, Any]) -> str:
+    return str(document["model_version"])
+
+
+def _code(document: dict[str, Any]) -> str:
+    return f"v{builders.code_of(document['scores'][0])}"
 
 
 class Readiness:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from pycocotools import mask as coco
@@ -42,6 +44,9 @@ MODELS: Mapping[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
 }
 
 
+SMALL = encode(smooth(64, 48), "PNG")
+
+
 def _import(home: Path, scratch: Path, name: str) -> None:
     """Import a reference with all its files, tried out as any import is."""
     reference, files, config = MODELS[name]
@@ -50,7 +55,7 @@ def _import(home: Path, scratch: Path, name: str) -> None:
     for file in files:
         shutil.copy(Reference.of(reference).folder / file, folder)
     # One small picture, since large inputs are slow beside other tests.
-    (folder / "check.png").write_bytes(encode(smooth(64, 48), "PNG"))
+    (folder / "check.png").write_bytes(SMALL)
     checked = {"golden": [{"file": "check.png"}], "warm_up": {"runs": 0}}
     (folder / "config.json").write_text(json.dumps(config | checked))
     Importer(home).run(Candidate(folder, Wanted(), named=True))
@@ -159,21 +164,151 @@ def test_texts_are_compared_by_two_graphs(service: Service) -> None:
         ("dino", {}, "text_prompt: missing"),
         ("dino", {"text_prompt": " . ."}, "text_prompt: it has no phrase"),
         ("dino", {"text_prompt": "🐦 . " * 200 + "many words " * 300}, "tokens; at most 256"),
-        ("dino", {"text_prompt": "x" * 10_001}, "at most 10000 characters"),
+        ("dino", {"text_prompt": "x" * 20_001}, "at most 20000 characters"),
         ("dino", {"text_prompt": "bird .", "points": [[0.5, 0.5, 1]]}, "points: family 'grounding-dino'"),
         ("sam", {}, "points: missing"),
         ("sam", {"points": [[0.5, 1.5, 1]]}, "points: "),
         ("sam", {"points": "[[NaN, 0, 1]]"}, "points: "),
         ("sam", {"boxes": [[0.1, 0.1, 0.5, 0.5]]}, "takes points alone"),
+        ("dino", {"text_prompt": ""}, "text_prompt: missing"),
+        ("dino", {"text_prompt": " \t\n"}, "text_prompt: it has no phrase"),
+        ("dino", {"text_prompt": "." * 10_000}, "text_prompt: it has no phrase"),
+        ("dino", {"text_prompt": "x" * 100_000}, "at most 20000 characters"),
+        ("dino", {"text_prompt": " . ".join(map(str, range(1000)))}, "1000 phrases have"),
+        ("sam", {"points": [[-0.1, 0.5, 1]]}, "points: "),
+        ("sam", {"points": [[0.5, 0.5, 2]]}, "points: "),
+        ("sam", {"points": [[0.5, 0.5]]}, "points: "),
+        ("sam", {"points": [[[0.5], 0.5, 1]]}, "points: "),
+        ("sam", {"points": [[0.5, 0.5, 1]] * 101}, "at most 100 rows"),
+        ("sam", {"points": "[" * 9_000 + "]" * 9_000}, "points: "),
+        ("sam", {"points": '{"x": 0.5}'}, "points: must be a list"),
+        ("sam", {"boxes": "[[NaN, NaN, NaN, NaN]]"}, "boxes: not JSON"),
+        ("sam", {"boxes": [["nan", "nan", "nan", "nan"]]}, "boxes: "),
+        ("sam", {"boxes": [[0.5, 0.5, 0.5, 0.5]]}, "x1 < x2"),
+        ("sam", {"boxes": [[0.9, 0.1, 0.2, 0.5]]}, "x1 < x2"),
+        ("sam", {"boxes": [[0.1, 0.1, 1e300, 0.5]]}, "boxes: "),
+        ("sam", {"top_k": "nan", "points": [[0.5, 0.5, 1]]}, "top_k: "),
         ("clip", {"text_prompt": ". ".join(map(str, range(1500)))}, "at most 1000"),
+        ("clip", {}, "text_prompt: missing"),
         ("clip", {"text_prompt": "a .", "nms_threshold": 0.5}, "nms_threshold: family 'clip'"),
     ],
 )
 def test_what_a_model_does_not_take_is_told(
     service: Service, model: str, fields: dict[str, Any], word: str
 ) -> None:
-    asked = next(Reference.of("grounding_dino").pictures())
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
-    answer = service.client.post("/predict", files={"image": _bytes(asked)}, data={"model": model, **texts})
+    answer = service.client.post("/predict", files={"image": SMALL}, data={"model": model, **texts})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_argument"), answer.text
     assert word in answer.json()["error"]["message"]
+
+
+#: Prompts that are odd, and answered.
+ODD = [
+    "🐦 . 🐈‍⬛ .",
+    "птица . 鳥 . طائر .",
+    "x" * 10_000,
+    "a\u0300" * 500,
+    "bird\0. cat",
+    "\u202ebird . \ufeffcat",
+    "<b>bird</b> . ' OR 1=1 -- . {{x}} .",
+    "[CLS] . [SEP] . [MASK] .",
+]
+
+
+@pytest.mark.parametrize("model", ["dino", "clip"])
+@pytest.mark.parametrize("prompt", ODD, ids=range(len(ODD)))
+def test_odd_prompts_are_answered(service: Service, model: str, prompt: str) -> None:
+    body = {"image": base64.b64encode(SMALL).decode(), "model": model, "text_prompt": prompt, "threshold": 0}
+    answer = service.client.post("/predict", json={**body, "max_detections": 5})
+    assert answer.status_code == 200, answer.text
+    assert all(0 <= score <= 1 for score in answer.json()["scores"])
+    request = messages.PredictRequest(
+        image=SMALL, model=model, text_prompt=prompt, threshold=0, max_detections=5
+    )
+    rpc = _over_grpc(service, request)
+    assert list(rpc.scores) == pytest.approx(answer.json()["scores"], abs=1e-5)
+
+
+def test_a_thousand_classes_are_compared(service: Service) -> None:
+    prompt = " . ".join(f"kind {number}" for number in range(1000))
+    found = _over_http(service, SMALL, model="clip", text_prompt=prompt, top_k=1000, max_detections=1000)
+    assert len(found["detections"]) == 1000
+    assert sum(found["scores"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text_prompt": "x" * 100_000},
+        {"points": [messages.Point(x=math.nan, y=0.5, label=1)]},
+        {"points": [messages.Point(x=0.5, y=math.inf, label=1)]},
+        {"points": [messages.Point(x=0.5, y=-0.5, label=1)]},
+        {"points": [messages.Point(x=0.5, y=0.5, label=-1)]},
+        {"points": [messages.Point(x=0.5, y=0.5, label=1)] * 101},
+        {"boxes": [messages.Box(x1=math.nan, y1=math.nan, x2=math.nan, y2=math.nan)]},
+        {"boxes": [messages.Box(x1=0, y1=0, x2=math.inf, y2=1)]},
+        {"box_threshold": math.nan, "points": [messages.Point(x=0.5, y=0.5, label=1)]},
+    ],
+    ids=range(9),
+)
+def test_odd_numbers_and_long_texts_over_grpc_are_refused(service: Service, changes: dict[str, Any]) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        _over_grpc(service, messages.PredictRequest(image=SMALL, model="sam", **changes))
+    error: Any = refused.value
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error.details()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"text_prompt": "x" * 100_000},
+        {"text_prompt": ""},
+        {"text_prompt": 5},
+        {"text_prompt": "bird", "threshold": "NaN"},
+        {"text_prompt": "bird", "points": "[[2, 2, 1]]"},
+        {"text_prompt": "bird", "boxes": "[[NaN, 0, 1, 1]]"},
+    ],
+    ids=range(6),
+)
+def test_odd_parameters_of_the_open_protocol_are_refused(
+    service: Service, parameters: dict[str, Any]
+) -> None:
+    picture = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(SMALL).decode()]}
+    answer = service.client.post(
+        "/v2/models/dino/infer", json={"inputs": [picture], "parameters": parameters}
+    )
+    assert answer.status_code == 400, answer.text
+    assert set(answer.json()) == {"error"}
+
+
+def test_ever_new_prompts_hold_no_memory(service: Service) -> None:
+    """Each is another one: what is kept of the last ones is bounded, and refused ones leave nothing."""
+
+    def ask(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            prompt = " . ".join(f"{number} {word}" for word in range(50))
+            fields = {"model": "clip", "text_prompt": prompt}
+            answer = service.client.post("/predict", files={"image": SMALL}, data=fields)
+            assert answer.status_code == 200, answer.text
+            fields = {"model": "dino", "text_prompt": f"{number} " * 2000}
+            answer = service.client.post("/predict", files={"image": SMALL}, data=fields)
+            assert answer.status_code == 400, answer.text
+
+    ask(0, 100)
+    before = service.resident()
+    ask(100, 300)
+    assert service.resident() - before < 16e6
+
+
+def test_ever_new_pictures_of_a_model_that_keeps_some_hold_no_memory(service: Service) -> None:
+    """The encoder's results of eight pictures are kept, 8 MB each, of which the oldest goes."""
+
+    def ask(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            image = encode(np.full((16, 16, 3), number, np.uint8), "PNG")
+            _over_http(service, image, model="sam", points=[[0.5, 0.5, 1]])
+
+    ask(0, 10)
+    before = service.resident()
+    ask(10, 12)
+    assert service.resident() - before < 24e6

@@ -20,6 +20,7 @@ from hotswap.predictions import (
     Timings,
 )
 from hotswap.repository import Artifact
+from hotswap.runner import Stop
 from hotswap.tags import ModelTag
 from tests.hotswap.fakes import Hold
 
@@ -56,7 +57,9 @@ class FakeRunner:
         finally:
             self._leave()
 
-    def infer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Tensors:
+    def infer(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], stop: Stop | None = None
+    ) -> Tensors:
         """The code, once for each row."""
         self._enter()
         try:

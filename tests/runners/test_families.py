@@ -68,6 +68,9 @@ def test_the_schema_holds_every_family_with_its_parameters():
     parameters = output["properties"]["parameters"]
     assert set(parameters["required"]) == {"objectness_exponent", "class_exponent"}
     assert parameters["additionalProperties"] is False
-    assert (branches["fastestdet"]["required"], output["required"]) == (["output", "labels"], ["parameters"])
-    assert (branches["shapes"]["required"], "required" in branches["embedder"]) == (["labels"], False)
+    assert branches["fastestdet"]["required"] == ["input", "output", "labels"]
+    assert output["required"] == ["parameters"]
+    assert "required" not in branches["generic"]
+    assert branches["shapes"]["required"] == ["input", "labels"]
+    assert branches["embedder"]["required"] == ["input"]
     assert branches["exposure"]["properties"]["task"] == {"const": "image-classification"}
