@@ -1,4 +1,4 @@
-"""The mask that tells DETR and its kin which pixels of the input show a picture."""
+"""The mask that shows DETR and its kin which pixels of the input show a picture."""
 
 from __future__ import annotations
 
