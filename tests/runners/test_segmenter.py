@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -105,15 +106,14 @@ def _classes(prediction: Prediction) -> np.ndarray[Any, Any]:
     return classes
 
 
-def _agreement(reference: Reference, changes: dict[str, Any]) -> list[float]:
+def _agreement(reference: Reference, changes: dict[str, Any]) -> Iterator[float]:
+    """The share of equal pixels of each picture, one after the other."""
     expected = np.load(reference.folder / "expected.npz")
     maps = [expected[name] for name in expected if name.startswith("class_map")]
     runner = reference.load({**REFERENCE, "input": {**REFERENCE["input"], **changes}})
     options = Options(max_detections=1000)
-    return [
-        float((_classes(answer(runner, asked, options)) == own).mean())
-        for asked, own in zip(reference.pictures(), maps, strict=True)
-    ]
+    for asked, own in zip(reference.pictures(), maps, strict=True):
+        yield float((_classes(answer(runner, asked, options)) == own).mean())
 
 
 def test_class_maps_are_those_of_the_original() -> None:
@@ -134,4 +134,4 @@ def test_class_maps_are_those_of_the_original() -> None:
     ids=lambda mistake: " ".join(map(str, mistake)),
 )
 def test_a_mistake_of_preprocessing_moves_the_classes(mistake: dict[str, Any]) -> None:
-    assert min(_agreement(Reference.of("segformer"), mistake)) < 0.998
+    assert any(share < 0.998 for share in _agreement(Reference.of("segformer"), mistake))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,18 +31,17 @@ def _embedder(given: dict[str, Any], output: dict[str, Any]) -> dict[str, Any]:
 FIRST = {"names": ["last_hidden_state"], "parameters": {"pooling": "first"}}
 
 
-def _cosines(folder: str, weights: str, config: dict[str, Any]) -> list[float]:
-    """The cosine of our vector and the library's, for each picture."""
+def _cosines(folder: str, weights: str, config: dict[str, Any]) -> Iterator[float]:
+    """The cosine of our vector and the library's, for one picture after the other."""
     reference = Reference.of(folder)
     arrays = np.load(reference.folder / "expected.npz")
-    runner, cosines = reference.load(config, weights), []
+    runner = reference.load(config, weights)
     for number, asked in enumerate(reference.pictures()):
         expected = np.array(asked.expected.get("embedding") or arrays[f"image_embeds_{number}"])
         expected = expected / np.linalg.norm(expected)
         vector = answer(runner, asked, Options()).embedding
         assert vector is not None
-        cosines.append(float(vector @ expected))
-    return cosines
+        yield float(vector @ expected)
 
 
 @pytest.mark.parametrize("output", [FIRST, {"names": ["pooler_output"]}], ids=["first", "pooler"])
@@ -65,7 +65,8 @@ def test_vectors_are_those_of_dinov2(output: dict[str, Any]) -> None:
     ids=lambda mistake: " ".join(map(str, mistake.values()))[:50],
 )
 def test_a_mistake_of_preprocessing_moves_the_vectors(mistake: dict[str, Any]) -> None:
-    assert min(_cosines("dinov2", "model.onnx", _embedder({**DINOV2, **mistake}, FIRST))) < 0.99998
+    cosines = _cosines("dinov2", "model.onnx", _embedder({**DINOV2, **mistake}, FIRST))
+    assert any(cosine < 0.99998 for cosine in cosines)
 
 
 def test_vectors_are_those_of_clips_image_tower() -> None:
@@ -82,21 +83,22 @@ LABELS_OF_VIT: dict[str, Any] = {
 }
 
 
-def _vit(**mistake: Any) -> float:
-    """How far the probability of one of the library's first five labels is off, at worst."""
+def _vit(**mistake: Any) -> Iterator[float]:
+    """How far the probability of one of the library's first five labels is off in each picture, at worst."""
     reference = Reference.of("vit_classifier")
-    runner, off = reference.load(LABELS_OF_VIT | {"input": {**VIT, **mistake}}), 0.0
+    runner = reference.load(LABELS_OF_VIT | {"input": {**VIT, **mistake}})
     for asked in reference.pictures():
         options = Options(threshold=0.0, max_detections=1000)
         found = {each.label_id: each for each in answer(runner, asked, options).detections}
+        off = 0.0
         for one in asked.expected["top5"]:
             assert found[one["class_id"]].label == one["label"]
             off = max(off, abs(found[one["class_id"]].score - one["probability"]))
-    return off
+        yield off
 
 
 def test_labels_are_those_of_vit() -> None:
-    assert _vit() <= 0.001
+    assert max(_vit()) <= 0.001
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_labels_are_those_of_vit() -> None:
     ids=lambda mistake: " ".join(map(str, mistake.values()))[:50],
 )
 def test_a_mistake_of_preprocessing_moves_the_probabilities(mistake: dict[str, Any]) -> None:
-    assert _vit(**mistake) > 0.001
+    assert any(off > 0.001 for off in _vit(**mistake))
 
 
 SEGFORMER: dict[str, Any] = {
@@ -140,7 +142,7 @@ SEGFORMER: dict[str, Any] = {
 def test_a_wrong_layout_never_serves(folder: str, weights: str, config: dict[str, Any]) -> None:
     turned = {**config["input"], "layout": "NHWC"}
     with pytest.raises(VersionFailed, match=r"input\.layout 'NCHW'|the graph failed"):
-        Reference.of(folder).load(config | {"input": turned}, weights)
+        Reference.of(folder).load(config | {"input": turned}, weights).check()
 
 
 def test_a_mistake_of_tokens_moves_clips_scores(monkeypatch: pytest.MonkeyPatch) -> None:
