@@ -71,6 +71,17 @@ class Mask:
     height: int
     counts: NDArray[np.int64]
 
+    @property
+    def area(self) -> int:
+        """How many pixels are inside."""
+        return int(self.counts[1::2].sum())
+
+    def pixels(self) -> NDArray[np.bool_]:
+        """The mask as an array [height, width] that says which pixels are inside."""
+        inside = np.arange(len(self.counts)) % 2 == 1
+        flat = np.repeat(inside, self.counts)
+        return np.ascontiguousarray(flat.reshape(self.width, self.height).T)
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -102,7 +113,8 @@ class Prediction:
     """What one version says of one picture; detections by falling score.
 
     `width` and `height` are those of the upright picture, in pixels. The optional parts belong to
-    families that make them: `embedding` float32 [D], `tensors` the outputs of a graph by name.
+    families that make them: `embedding` float32 [D], `tensors` the outputs of a graph by name. `task` is
+    the version's.
     """
 
     detections: tuple[Detection, ...]
@@ -111,6 +123,7 @@ class Prediction:
     height: int
     embedding: NDArray[np.float32] | None = None
     tensors: Mapping[str, NDArray[Any]] | None = None
+    task: str | None = None
 
     @property
     def scores(self) -> tuple[float, ...]:

@@ -175,6 +175,7 @@ class OnnxRunner:
             *size,
             embedding=result.embedding,
             tensors=result.tensors,
+            task=self._artifact.config.task,
         )
 
 

@@ -1,8 +1,9 @@
 """Family `segmenter`: a class for each pixel, as one detection with a mask for each class that occurs.
 
-The output is [N, C, h, w], logits or scores of C classes, of any size: they are interpolated to the picture
-before the greatest is taken (SegFormer: `post_process_semantic_segmentation` of huggingface/transformers,
-4.57; DeepLab: torchvision's models give them at the input's size). A class's score is the mean of its
+The output is [N, C, h, w] or [N, h, w, C], logits or scores of C classes, of any size: they are interpolated
+to the picture before the greatest is taken (SegFormer: `post_process_semantic_segmentation` of
+huggingface/transformers, 4.57; DeepLab: torchvision's models give them at the input's size, those of
+TensorFlow with the classes last). A class's score is the mean of its
 pixels' probabilities, its box the smallest round its pixels.
 """
 
@@ -39,12 +40,12 @@ class Segmenter(Family[SegmenterParameters]):
     def check(self, outputs: Outputs) -> None:
         """See `Family.check`."""
         shape, count = only(outputs).shape, len(self.config.labels)
-        fits = len(shape) == 3 and shape[0] == count and min(shape) > 0
-        expect(fits, f"[{count}, h, w] (one map per label)", shape)
+        fits = len(shape) == 3 and count in (shape[0], shape[2]) and min(shape) > 0
+        expect(fits, f"[{count}, h, w] or [h, w, {count}] (one map per label)", shape)
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
-        maps = geometry.inside(only(outputs).astype(np.float32))
+        maps = geometry.inside(self._classes_first(only(outputs)).astype(np.float32))
         width, height = geometry.picture
         classes = greatest(maps, height, width)
         scores = _mean_scores(maps, classes)
@@ -55,6 +56,9 @@ class Segmenter(Family[SegmenterParameters]):
             if score >= least and label != self.parameters.background
         ]
         return Found(tuple(found[: options.max_detections]))
+
+    def _classes_first(self, array: Floats) -> Floats:
+        return array if len(array) == len(self.config.labels) else np.moveaxis(array, 2, 0)
 
     def _detection(self, classes: NDArray[np.uint16], label: int, score: float) -> Detection:
         inside = classes == label

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.masks import pixels
 from hotswap.errors import BadRequest
 from hotswap.predictions import Detection, Options, Picture
 from runners.onnx_runner import OnnxRunner
@@ -56,7 +55,7 @@ def _mask(expected: dict[str, Any], size: tuple[int, int]) -> np.ndarray[Any, An
 
 def _iou(detection: Detection, expected: np.ndarray[Any, Any]) -> float:
     assert detection.mask is not None
-    found = pixels(detection.mask)
+    found = detection.mask.pixels()
     return float((found & expected).sum() / (found | expected).sum())
 
 
