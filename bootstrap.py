@@ -34,7 +34,7 @@ from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
-from hotswap.events import Observers, Recorder
+from hotswap.events import Observers, Recorder, notify
 from hotswap.reconciler import Reconciler
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
@@ -45,6 +45,7 @@ from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
 from registry.audit_trail import AuditedDesired
+from registry.device_file import DeviceFile
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.promotion import Promotions, finish_promotions
@@ -52,9 +53,10 @@ from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from runners.devices import DeviceRules
 from runners.loader import OnnxLoader
 from settings import Settings
-from telemetry import logs
+from telemetry import gpus, logs
 from telemetry.observers import InferenceObserver, Metrics
 from workers import process
 from workers.connections import OpenConnections
@@ -116,7 +118,17 @@ class Worker:
         run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
         self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
-        loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
+        devices = DeviceFile(settings.home)
+        loader = OnnxLoader(
+            max_pixels=settings.max_pixels,
+            thread_cap=settings.model_threads,
+            devices=DeviceRules(
+                settings.device,
+                gpu=self.seat.index % max(1, gpus.count()),
+                chosen=lambda model: devices.read().get(model),
+            ),
+            fell_back=partial(notify, self.metrics.fell_back),
+        )
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)

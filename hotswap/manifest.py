@@ -33,6 +33,7 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 Label = Annotated[str, Field(max_length=200)]
 FieldName = Annotated[str, Field(max_length=100)]
+DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$", max_length=16)]
 Reason = Annotated[str, Field(max_length=500)]
 
 
@@ -159,6 +160,15 @@ class GraphConfig(_Part):
     file: VersionPath = Field(description="the ONNX file; its external data may lie beside it")
 
 
+class ProviderConfig(_Part):
+    """An execution provider of onnxruntime; its options go to onnxruntime as they are."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9]{1,60}ExecutionProvider$", description="such as OpenVINOExecutionProvider"
+    )
+    options: dict[FieldName, Annotated[str, Field(max_length=1000)]] = Field(default={}, max_length=50)
+
+
 class ModelConfig(_Part):
     """The declared half of the manifest: `config.json`."""
 
@@ -184,6 +194,15 @@ class ModelConfig(_Part):
     labels: list[Label] = Field(default=[], max_length=100_000)
     thresholds: Thresholds = Thresholds()
     resources: Resources = Resources()
+    device: DeviceName | None = Field(
+        default=None,
+        description="auto, cpu, cuda or cuda:n: where it runs; left out: as OKAWARI_DEVICE says",
+    )
+    providers: list[ProviderConfig] = Field(
+        default=[],
+        max_length=8,
+        description="execution providers to try before the CPU, in this order, in place of `device`",
+    )
     warm_up: WarmUp = WarmUp()
     golden: list[GoldenPicture] = []
     inferred: dict[FieldName, Reason] = Field(

@@ -7,6 +7,7 @@ knows nothing more of them, so that a fake of ten lines can stand in a test of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -14,15 +15,43 @@ from numpy.typing import NDArray
 from hotswap.predictions import Options, Picture, Predictions, Tensors, TensorSpec
 from hotswap.repository import Artifact
 
+#: The device that every machine has.
+CPU = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a loaded version runs, such as `cpu` or `cuda:0`, and why there."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A graph runs on the CPU instead of `device`.
+
+    `cause`: `missing` (the provider is not there), `load` or `run` (it failed then).
+    """
+
+    device: str
+    cause: str
+    reason: str
+
 
 class Runner(Protocol):
     """A loaded model. `predict` and `infer` may be called from several threads at once; `close` once.
 
-    `inputs` and `outputs` are the graph's own.
+    `inputs` and `outputs` are the graph's own. `placement` may change while it runs.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def placement(self) -> Placement:
+        """Where it runs."""
+        ...
 
     def infer(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> Tensors:
         """Run the graph on tensors, without pictures and family; no `outputs` named: all of them.

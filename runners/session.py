@@ -1,4 +1,4 @@
-"""An onnxruntime session: one graph, with limited threads, and the picture input of a graph that has one."""
+"""One loaded graph with limited threads, on its device, and the picture input of a graph that has one."""
 
 from __future__ import annotations
 
@@ -8,36 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import CONFIG_FILE, ModelConfig
 from hotswap.repository import Artifact
-from runners.external_data import check_external_data
+from hotswap.runner import CPU, Placement
 from runners.graph_check import GraphTensor, batch_of, check_input, check_outputs, choose_input
 from runners.ort_errors import reason_of
+from runners.placed_graph import GraphPlacer
 from runners.tensors import specs
-
-# Every error is raised as an exception; on stderr it would be a duplicate.
-_FATAL_ONLY = 4
 
 
 class Session:
     """One loaded graph. `infer` and `run` may be called from several threads at once."""
 
-    def __init__(self, weights: Path, threads: int) -> None:
+    def __init__(self, weights: Path, threads: int, placer: GraphPlacer) -> None:
         """Load the graph; raise `VersionFailed` with the reason."""
-        self._session = _open(weights, threads)
-        self.input_specs = specs(self._session.get_inputs())
-        self.output_specs = specs(self._session.get_outputs())
-        self.inputs = tuple(_tensors(self._session.get_inputs()))
-        self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
+        self._graph = placer.place(weights, threads)
+        session = self._graph.session
+        self.input_specs = specs(session.get_inputs())
+        self.output_specs = specs(session.get_outputs())
+        self.inputs = tuple(_tensors(session.get_inputs()))
+        self.outputs: tuple[str, ...] = tuple(output.name for output in session.get_outputs())
+
+    @property
+    def placement(self) -> Placement:
+        """Where it runs."""
+        return self._graph.placement
 
     def infer(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Run the graph on checked tensors; any error of onnxruntime becomes `ModelFailed`."""
         try:
-            arrays = self._session.run(list(names), dict(inputs))
+            arrays = self._graph.run(names, inputs)
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
             raise ModelFailed(f"the graph failed: {reason_of(error)}") from None
         return dict(zip(names, arrays, strict=True))
@@ -63,9 +66,16 @@ class Session:
 class PictureGraph(Session):
     """A graph with one input for pictures, as the config says, and others that its family feeds."""
 
-    def __init__(self, weights: Path, config: ModelConfig, threads: int, fed: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        config: ModelConfig,
+        threads: int,
+        placer: GraphPlacer,
+        fed: Collection[str] = (),
+    ) -> None:
         """Load and check the graph; raise `VersionFailed` with the reason."""
-        super().__init__(weights, threads)
+        super().__init__(weights, threads, placer)
         picture = choose_input(self.inputs, config.input, fed)
         check_input(picture, config.input)
         self.picture = picture.name
@@ -80,14 +90,22 @@ class Graphs:
     picture: PictureGraph
     others: Mapping[str, Session]
 
+    @property
+    def placement(self) -> Placement:
+        """Where they run; where they differ, that of one which is on the CPU."""
+        placements = [self.picture.placement, *(graph.placement for graph in self.others.values())]
+        return next((each for each in placements if each.device == CPU), placements[0])
 
-def load_graphs(artifact: Artifact, threads: int, fed: Collection[str], needed: Collection[str]) -> Graphs:
+
+def load_graphs(
+    artifact: Artifact, threads: int, fed: Collection[str], needed: Collection[str], placer: GraphPlacer
+) -> Graphs:
     """Load the graphs of a version; all but the first of `config.graphs` are `needed`, in any order.
 
     Raises `VersionFailed` with the reason.
     """
     config = artifact.config
-    picture = PictureGraph(artifact.weights, config, threads, fed)
+    picture = PictureGraph(artifact.weights, config, threads, placer, fed)
     others = {name: artifact.path / graph.file for name, graph in list(config.graphs.items())[1:]}
     if set(others) != set(needed):
         names = ", ".join(needed) or "none"
@@ -95,31 +113,7 @@ def load_graphs(artifact: Artifact, threads: int, fed: Collection[str], needed: 
             f"{CONFIG_FILE}: graphs: after the one for pictures this family needs {names}, found "
             f"{', '.join(others) or 'none'}"
         )
-    return Graphs(picture, {name: Session(file, threads) for name, file in others.items()})
-
-
-def _open(weights: Path, threads: int) -> ort.InferenceSession:
-    try:
-        check_external_data(weights)
-        return ort.InferenceSession(
-            str(weights), sess_options=_options(threads), providers=["CPUExecutionProvider"]
-        )
-    except VersionFailed:
-        raise
-    except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
-        reason = reason_of(error, weights.parent)
-        raise VersionFailed(f"{weights.name} cannot be loaded: {reason}") from None
-
-
-def _options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _FATAL_ONLY
-    # Spinning threads take CPU time from the other models.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    return options
+    return Graphs(picture, {name: Session(file, threads, placer) for name, file in others.items()})
 
 
 def _tensors(nodes: Sequence[Any]) -> list[GraphTensor]:

@@ -89,6 +89,8 @@ class VersionBody(BaseModel):
     reason: str | None
     size_bytes: int
     created: datetime | None
+    device: str | None = Field(default=None, description="where it runs, such as cpu or cuda:0, if loaded")
+    device_reason: str | None = Field(default=None, description="why there")
 
 
 class ModelBody(BaseModel):
