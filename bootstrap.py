@@ -53,6 +53,7 @@ from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from runners.crops import CropStep
 from runners.devices import DeviceRules
 from runners.loader import OnnxLoader
 from settings import Settings
@@ -150,7 +151,7 @@ class Worker:
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = InferencePool(settings.thread_count)
-        data_plane = DataPlane(view, schedule, self._admission, self._pool)
+        data_plane = DataPlane(view, schedule, self._admission, self._pool, CropStep(settings.max_pixels))
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)
         self._hints = change_hints(settings.registry_location, schedule.wake)

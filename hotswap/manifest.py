@@ -61,6 +61,9 @@ Task = Literal[
 ]
 
 
+_CLASSIFIES = ("image-classification", "zero-shot-classification")
+
+
 class BadManifest(ValueError):
     """A config or manifest that cannot be used; the message names field, value and what is allowed."""
 
@@ -169,6 +172,23 @@ class ProviderConfig(_Part):
     options: dict[FieldName, Annotated[str, Field(max_length=1000)]] = Field(default={}, max_length=50)
 
 
+class CropConfig(_Part):
+    """The detector whose boxes a classifier is asked about, each cropped from the picture."""
+
+    model: Annotated[str, Field(min_length=1, max_length=128)] = Field(
+        description="the detector, a model of the same service; the version that serves answers"
+    )
+    labels: list[Label] = Field(
+        default=[], max_length=1000, description="labels of the detector to crop; left out: all"
+    )
+    margin: float = Field(
+        default=0.1, ge=0, le=2, description="widens a box on each side, in parts of its own sides"
+    )
+    threshold: Unit | None = Field(
+        default=None, description="least score of a box; left out: the detector's own"
+    )
+
+
 class ModelConfig(_Part):
     """The declared half of the manifest: `config.json`."""
 
@@ -204,6 +224,10 @@ class ModelConfig(_Part):
         description="execution providers to try before the CPU, in this order, in place of `device`",
     )
     warm_up: WarmUp = WarmUp()
+    crop_with: CropConfig | None = Field(
+        default=None,
+        description="classify what a detector finds: the answer has its boxes with this model's labels",
+    )
     golden: list[GoldenPicture] = []
     inferred: dict[FieldName, Reason] = Field(
         default={},
@@ -218,6 +242,19 @@ class ModelConfig(_Part):
         graphs = [(f"graphs.{name}.file", graph.file) for name, graph in self.graphs.items()]
         tokenizer = [("tokenizer", self.tokenizer)] if self.tokenizer else []
         return (*graphs, *tokenizer, *(("golden", golden.file) for golden in self.golden))
+
+    @property
+    def answers_as(self) -> Task:
+        """The task of its answers for pictures: what is cropped has boxes, as a detector's."""
+        return self.task if self.crop_with is None else "object-detection"
+
+    @model_validator(mode="after")
+    def _crops_for_a_classifier(self) -> Self:
+        if self.crop_with is not None and self.task not in _CLASSIFIES:
+            raise ValueError(
+                f"crop_with: task {self.task!r} does not classify; allowed with {' and '.join(_CLASSIFIES)}"
+            )
+        return self
 
     @field_validator("created")
     @classmethod

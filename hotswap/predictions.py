@@ -107,6 +107,14 @@ class Timings:
     inference: float = 0.0
     postprocess: float = 0.0
 
+    def __add__(self, other: Timings) -> Timings:
+        return Timings(
+            self.decode + other.decode,
+            self.preprocess + other.preprocess,
+            self.inference + other.inference,
+            self.postprocess + other.postprocess,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -210,12 +218,26 @@ class BaseAnswer:
     total_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class ServedVersion:
+    """A version that took part in an answer."""
+
+    model: str
+    version: str
+    digest: str
+    generation: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(BaseAnswer):
-    """What is answered for pictures, with all that a record of it needs. `image_bytes`: encoded, of all."""
+    """What is answered for pictures, with all that a record of it needs. `image_bytes`: encoded, of all.
+
+    `detector` is the version that found the boxes which the model was asked about, where it crops.
+    """
 
     predictions: tuple[Prediction, ...]
     image_bytes: int = 0
+    detector: ServedVersion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

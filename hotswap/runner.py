@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from hotswap.manifest import CropConfig
 from hotswap.predictions import Options, Picture, Predictions, Tensors, TensorSpec
 from hotswap.repository import Artifact
 
@@ -78,6 +79,27 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Free what the model holds. `predict` is not called after it."""
+        ...
+
+
+class CropStep(Protocol):
+    """Asks a classifier about what a detector finds."""
+
+    def __call__(
+        self,
+        detector: Runner,
+        classifier: Runner,
+        artifact: Artifact,
+        crop: CropConfig,
+        *,
+        pictures: Sequence[Picture],
+        options: Options,
+    ) -> Predictions:
+        """The detector's boxes with the classifier's labels, for each picture; `artifact` is its version.
+
+        `options` are the classifier's; `max_detections` bounds the boxes, `top_k` the labels of each (1).
+        Raises what `Runner.predict` raises.
+        """
         ...
 
 

@@ -62,7 +62,7 @@ class Models:
         lease = await self._data_plane.borrow(request)
         with lease as generation:
             artifact, runner = generation.artifact, generation.runner
-            task = artifact.config.task
+            task = artifact.config.answers_as
             return ModelMetadata(
                 name=artifact.tag.name,
                 version=artifact.tag.version,
