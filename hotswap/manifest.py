@@ -99,7 +99,9 @@ class InputConfig(_Part):
     name: str | None = Field(default=None, description="graph input for pictures; left out: the only one")
     width: int = Field(ge=1, le=8192, description="pixels")
     height: int = Field(ge=1, le=8192, description="pixels")
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    layout: Literal["NCHW", "NHWC", "HWC"] = Field(
+        default="NCHW", description="HWC: one picture without a batch axis, at its resized size without fill"
+    )
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     colour_order: Literal["RGB", "BGR"] = "RGB"
     resize: ResizeConfig = ResizeConfig()

@@ -63,13 +63,23 @@ def check_outputs(available: Sequence[str], wanted: Sequence[str], field: str) -
 
 def batch_of(tensor: GraphTensor) -> int | None:
     """The fixed batch size; None for an open batch."""
+    if len(tensor.shape) == 3:
+        return 1
     first = tensor.shape[0]
     return first if isinstance(first, int) and first > 0 else None
 
 
 def _faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
+    if len(tensor.shape) == 3 and config.layout == "HWC":
+        yield from _type_faults(tensor, config)
+        if tensor.shape[2] != 3:
+            yield f"it has {tensor.shape[2]} channels; pictures have 3"
+        return
     if len(tensor.shape) != 4:
-        yield "a batch of pictures has 4 axes; export the graph with 4"
+        yield "a batch of pictures has 4 axes; export the graph with 4, or set input.layout to 'HWC' for one"
+        return
+    if config.layout == "HWC":
+        yield _should("input.layout", "NCHW or NHWC", config.layout, "a batch has 4 axes")
         return
     yield from _type_faults(tensor, config)
     yield from _shape_faults(tensor, config)

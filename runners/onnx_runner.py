@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hotswap.errors import ModelFailed, ServingError, VersionFailed, for_image
@@ -146,10 +147,17 @@ class OnnxRunner:
             tensor, placed = self._preprocessor.make(decoded)
         with _clock(timings, "inference"):
             graph = self._open_graphs().picture
-            inputs = {**self._family.feed(placed, options), graph.picture: tensor}
+            inputs = {**self._family.feed(placed, options), graph.picture: self._shaped(tensor, placed)}
             outputs = graph.run(inputs, self._names, len(tensor), self._family.unbounded)
         self._preprocessor.give_back(tensor)
         return SeenBatch(outputs, placed, [(each.width, each.height) for each in decoded])
+
+    def _shaped(self, tensor: NDArray[Any], placed: Sequence[Geometry]) -> NDArray[Any]:
+        """The tensor as the graph takes it: in the layout HWC the picture alone, without batch and fill."""
+        if self._artifact.config.input.layout != "HWC":
+            return tensor
+        left, top, right, bottom = placed[0].target
+        return np.ascontiguousarray(tensor[0, top:bottom, left:right])
 
     def _answer(self, seen: SeenBatch, options: Options, timings: Timings) -> list[Found]:
         with _clock(timings, "inference"):
