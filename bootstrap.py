@@ -53,7 +53,7 @@ from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
-from runners.crops import CropStep
+from runners.crops import Cropper
 from runners.devices import DeviceRules
 from runners.loader import OnnxLoader
 from settings import Settings
@@ -119,17 +119,7 @@ class Worker:
         run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
         self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
-        devices = DeviceFile(settings.home)
-        loader = OnnxLoader(
-            max_pixels=settings.max_pixels,
-            thread_cap=settings.model_threads,
-            devices=DeviceRules(
-                settings.device,
-                gpu=self.seat.index % max(1, gpus.count()),
-                chosen=lambda model: devices.read().get(model),
-            ),
-            fell_back=partial(notify, self.metrics.fell_back),
-        )
+        loader = _loader(settings, self.seat.index, self.metrics)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
@@ -151,7 +141,7 @@ class Worker:
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = InferencePool(settings.thread_count)
-        data_plane = DataPlane(view, schedule, self._admission, self._pool, CropStep(settings.max_pixels))
+        data_plane = DataPlane(view, schedule, self._admission, self._pool, Cropper(settings.max_pixels))
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)
         self._hints = change_hints(settings.registry_location, schedule.wake)
@@ -328,6 +318,22 @@ class Worker:
     def _drain_rpc(self) -> None:
         if self._rpc is not None:
             self._rpc.drain()
+
+
+def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
+    """The loader of the worker on a seat: each has a GPU of its own, as far as there are some."""
+    devices = DeviceFile(settings.home)
+    rules = DeviceRules(
+        settings.device,
+        gpu=seat % max(1, gpus.count()),
+        chosen=lambda model: devices.read().get(model),
+    )
+    return OnnxLoader(
+        max_pixels=settings.max_pixels,
+        thread_cap=settings.model_threads,
+        devices=rules,
+        fell_back=partial(notify, metrics.fell_back),
+    )
 
 
 def rpc_listen(settings: Settings, host: str) -> Listen | None:

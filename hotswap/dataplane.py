@@ -25,7 +25,6 @@ from hotswap.manifest import CropConfig
 from hotswap.predictions import (
     Answer,
     BaseRequest,
-    Options,
     Picture,
     Predictions,
     PredictRequest,
@@ -189,8 +188,7 @@ class DataPlane:
             _check_task(request.task, generation.artifact)
             if request.begun is not None:
                 request.begun()
-            pictures = DeadlineBoundImages(request.pictures, request.deadline)
-            found = self._found(generation, detector, pictures, request.options)
+            found = self._found(generation, detector, request)
             if request.then is not None:
                 if time.monotonic() >= request.deadline:
                     raise deadline_exceeded()
@@ -207,13 +205,10 @@ class DataPlane:
         )
 
     def _found(
-        self,
-        generation: Generation,
-        detector: Generation | None,
-        pictures: Sequence[Picture],
-        options: Options,
+        self, generation: Generation, detector: Generation | None, request: PredictRequest
     ) -> Predictions:
-        crop = generation.artifact.config.crop_with
+        pictures = DeadlineBoundImages(request.pictures, request.deadline)
+        crop, options = generation.artifact.config.crop_with, request.options
         if crop is None:
             return generation.runner.predict(pictures, options)
         if detector is None or self._crop_step is None:

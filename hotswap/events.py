@@ -120,7 +120,7 @@ class Observers(Observer):
             notify(observer.closed, tag)
 
     def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             notify(observer.fell_back, tag, fallback)
 

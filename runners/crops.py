@@ -20,7 +20,7 @@ _FULL = (1 << 30, 1 << 30)
 _MOST_BOXES = 1000
 
 
-class CropStep:
+class Cropper:
     """Crops a detector's boxes for a classifier. Implements `hotswap.runner.CropStep`."""
 
     def __init__(self, max_pixels: int) -> None:

@@ -32,7 +32,7 @@ OpenSession = Callable[[Path, int, Sequence[Provider]], Any]
 def open_session(weights: Path, threads: int, providers: Sequence[Provider]) -> Any:
     """A session of onnxruntime; raises whatever onnxruntime does, or `VersionFailed`.
 
-    Its own fallback is off: it would tell nobody but stdout.
+    Its own fallback is off: it is visible on stdout alone.
     """
     check_external_data(weights)
     return ort.InferenceSession(
@@ -44,7 +44,7 @@ def open_session(weights: Path, threads: int, providers: Sequence[Provider]) -> 
 
 
 class GraphPlacer:
-    """Opens the graphs of one version on its device; `fell_back` is told of each that is moved."""
+    """Opens the graphs of one version on its device; `fell_back` is called for each that is moved."""
 
     def __init__(
         self,

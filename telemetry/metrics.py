@@ -80,7 +80,6 @@ class MetricDefinitions:
         leases = "Requests that hold a generation, sampled at every look"
         self.leases = gauge_sum("model_leases", leases, ("model",))
 
-        # Devices
         moved = "Graphs that run on the CPU instead of their device"
         self.device_fallbacks = counter("device_fallbacks_total", moved, ("model", "device", "cause"))
 

@@ -18,7 +18,7 @@ from hotswap.errors import BadRequest
 from hotswap.manifest import CropConfig, parse_config
 from hotswap.predictions import Box, Detection, Options, Picture, Prediction, Predictions, Timings
 from hotswap.repository import Artifact
-from runners.crops import CropStep, area
+from runners.crops import Cropper, area
 from runners.onnx_runner import OnnxRunner
 from tests.data import need_data
 from tests.runners.golden import fastestdet, load_model
@@ -80,7 +80,7 @@ def _classified(
 ) -> Prediction:
     found = _artifact(folder, **crop)
     assert found.config.crop_with is not None
-    step = CropStep(NO_PIXELS)
+    step = Cropper(NO_PIXELS)
     (prediction,) = step(
         detector,
         classifier,
@@ -128,7 +128,7 @@ class TestAnswers:
 
     def test_timings_are_those_of_both(self, tmp_path: Path) -> None:
         found = _artifact(tmp_path)
-        step, detector = CropStep(NO_PIXELS), Detector(_bird(LEFT))
+        step, detector = Cropper(NO_PIXELS), Detector(_bird(LEFT))
         crop = CropConfig(model="d")
         pictures = [PICTURE, PICTURE]
         made = step(detector, Colours(), found, crop, pictures=pictures, options=Options())  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ class TestSpecies:
         birds = [each.bbox for each in alone.detections if each.label == "bird"]
         crop = classifier._artifact.config.crop_with
         assert crop is not None
-        (prediction,) = CropStep(50_000_000)(
+        (prediction,) = Cropper(50_000_000)(
             detector,
             classifier,
             classifier._artifact,
