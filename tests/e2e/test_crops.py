@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,8 +17,11 @@ from PIL import Image
 
 from api.protos import predictor_pb2 as messages
 from api.protos.predictor_pb2_grpc import PredictorStub
+from examples import species
+from models_import.catalogue import assemble, choose, entries
 from runners.drawing.palette import colour_of
 from tests.builders import code_of
+from tests.data import need_data
 from tests.e2e.harness import ROOT, Service
 from tests.e2e.reporting import services
 from tests.e2e.rpc_load import channel
@@ -135,3 +139,26 @@ def test_swaps_of_both_under_load_lose_no_request(service: Service) -> None:
     pairs = {(body["model_version"], body["detector"]["model_version"]) for body in answers}
     print(f"{len(answers)} answers over {SIZES.swaps} swaps, by {sorted(pairs)}")
     assert len(pairs) >= 3
+
+
+def test_the_example_names_the_species_of_a_photograph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = need_data()
+    weights = data / "models" / "mobilenet_v2_inat_bird"
+    store = Store(tmp_path / "home", tmp_path)
+    store.take(assemble(choose(entries(), "fastestdet", "v2"), tmp_path / "new", mirror=data / "models"))
+    version = tmp_path / "species" / "v1"
+
+    def example(*words: object) -> str:
+        monkeypatch.setattr("sys.argv", ["species.py", *map(str, words)])
+        species.main()
+        return capsys.readouterr().out
+
+    example("prepare", weights / "mobilenet_v2_inat_bird.onnx", weights / "labels.txt", version)
+    store.take(version)
+    with contextmanager(services)() as make:
+        service = make(store.home, OKAWARI_SERVE="species:latest,fastestdet:latest").ready()
+        first, second = example("ask", data / "images/coral/parrot.jpg", service.url).splitlines()
+    assert first == "species:v1 on boxes of fastestdet:v2"
+    assert "Ara macao (Scarlet Macaw)" in second
