@@ -34,7 +34,7 @@ from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
-from hotswap.events import Observers, Recorder
+from hotswap.events import Observers, Recorder, notify
 from hotswap.reconciler import Reconciler
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
@@ -45,6 +45,7 @@ from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
 from registry.audit_trail import AuditedDesired
+from registry.device_file import DeviceFile
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.promotion import Promotions, finish_promotions
@@ -52,10 +53,12 @@ from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from runners.crops import Cropper
+from runners.devices import DeviceRules
 from runners.families.index import OUTSIDE
 from runners.loader import OnnxLoader
 from settings import Settings
-from telemetry import logs
+from telemetry import gpus, logs
 from telemetry.observers import InferenceObserver, Metrics
 from workers import process
 from workers.connections import OpenConnections
@@ -121,7 +124,7 @@ class Worker:
         run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
         self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
-        loader = OnnxLoader(max_pixels=settings.max_pixels, thread_cap=settings.model_threads)
+        loader = _loader(settings, self.seat.index, self.metrics)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
@@ -143,7 +146,7 @@ class Worker:
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = InferencePool(settings.thread_count)
-        data_plane = DataPlane(view, schedule, self._admission, self._pool)
+        data_plane = DataPlane(view, schedule, self._admission, self._pool, Cropper(settings.max_pixels))
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)
         self._hints = change_hints(settings.registry_location, schedule.wake)
@@ -320,6 +323,22 @@ class Worker:
     def _drain_rpc(self) -> None:
         if self._rpc is not None:
             self._rpc.drain()
+
+
+def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
+    """The loader of the worker on a seat: each has a GPU of its own, as far as there are some."""
+    devices = DeviceFile(settings.home)
+    rules = DeviceRules(
+        settings.device,
+        gpu=seat % max(1, gpus.count()),
+        chosen=lambda model: devices.read().get(model),
+    )
+    return OnnxLoader(
+        max_pixels=settings.max_pixels,
+        thread_cap=settings.model_threads,
+        devices=rules,
+        fell_back=partial(notify, metrics.fell_back),
+    )
 
 
 def rpc_listen(settings: Settings, host: str) -> Listen | None:

@@ -166,7 +166,7 @@ class Okawari:
 
     @bentoml.api(route="/predict/annotated", input_spec=AnnotatedInput, output_spec=AnnotatedOutput)
     async def predict_annotated(self, fields: PredictFields) -> Response:
-        """The upright picture with boxes and labels drawn; headers name the model and version."""
+        """The upright picture with what was found drawn on it; headers name the model and version."""
         return await _answer(fields, drawn=True)
 
 
@@ -178,7 +178,7 @@ async def _answer(fields: PredictFields, *, drawn: bool = False) -> Response:
             if state.problem is not None:
                 raise state.problem
             picture = Picture(encoded=fields.image)
-            drawing = ANNOTATOR.drawing(picture) if drawn else None
+            drawing = ANNOTATOR.drawing(picture, fields.options) if drawn else None
             request = PredictRequest(
                 request_id=state.request_id,
                 pictures=(picture,),

@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     max_stream_message_bytes: Annotated[int, Field(ge=1024)] = 2_000_000
     max_buffered_bytes: Annotated[int, Field(ge=1_000_000)] = 256_000_000
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")] = "auto"
     model_threads: Annotated[int, Field(ge=1, le=64)] = 1
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

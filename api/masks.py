@@ -50,12 +50,5 @@ def _written(value: int) -> Iterator[int]:
 def png(mask: Mask) -> bytes:
     """The mask as a PNG of one bit a pixel, white inside."""
     out = BytesIO()
-    Image.fromarray(pixels(mask)).save(out, "PNG", bits=1)
+    Image.fromarray(mask.pixels()).save(out, "PNG", bits=1)
     return out.getvalue()
-
-
-def pixels(mask: Mask) -> NDArray[np.bool_]:
-    """The mask as [height, width]."""
-    inside = np.arange(len(mask.counts)) % 2 == 1
-    flat = np.repeat(inside, mask.counts)
-    return np.ascontiguousarray(flat.reshape(mask.width, mask.height).T)

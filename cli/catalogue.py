@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: How the store's version compares with an entry: the same files, other or incomplete files, not stored.
 HELD, DIFFERS, ABSENT = "yes", "differs", "-"
 _COLUMNS = ("MODEL", "TASK", "SIZE", "LICENCE", "QUALITY", "STORED", "SOURCE")
+_LONGEST_TASK = 17
 _COMMIT = re.compile(r"\b([0-9a-f]{7})[0-9a-f]{33}\b")
 
 
@@ -47,8 +48,9 @@ def catalogue_command(names: tuple[str, ...], as_json: bool) -> None:
     """List the models of the catalogue: task, size, licence, measured quality, source.
 
     QUALITY was measured with this service; AP50 is the average precision at an overlap of 0.5 (best:
-    1). STORED shows whether the store holds the version; `differs` means that the stored version has
-    other files or is incomplete: see `okawari models`.
+    1); "not tried": nobody has tried the config with the original weights. STORED shows whether the
+    store holds the version; `differs` means that the stored version has other files or is incomplete:
+    see `okawari models`.
 
     \b
     Examples:
@@ -112,7 +114,7 @@ def _lines(console: Any, offers: Sequence[Offer], columns: Sequence[str]) -> lis
     for name in columns:
         table.add_column(name, no_wrap=True, justify="right" if name == "SIZE" else "left")
     for offer in offers:
-        cells = [escape(cell) for cell in _row(offer)[: len(columns)]]
+        cells = [escape(cell) for cell in _row(offer, whole=columns is _COLUMNS)[: len(columns)]]
         table.add_row(*cells, style="green" if offer.stored == HELD else "")
     with console.capture() as captured:
         console.print(table)
@@ -120,10 +122,12 @@ def _lines(console: Any, offers: Sequence[Offer], columns: Sequence[str]) -> lis
     return lines
 
 
-def _row(offer: Offer) -> tuple[str, ...]:
-    entry = offer.entry
-    size, quality = mega(entry.size), str(entry.quality)
-    return str(entry.tag), offer.config.task, size, entry.licence, quality, offer.stored, str(entry.source)
+def _row(offer: Offer, *, whole: bool) -> tuple[str, ...]:
+    """The cells of a line; where it is not `whole`, long words are cut so that it fits a terminal."""
+    entry, task = offer.entry, offer.config.task
+    cut = task if whole or len(task) <= _LONGEST_TASK else f"{task[: _LONGEST_TASK - 1]}…"
+    size = mega(entry.total)
+    return str(entry.tag), cut, size, entry.licence, entry.measured, offer.stored, str(entry.source)
 
 
 def _shortened(address: str) -> str:
@@ -133,7 +137,8 @@ def _shortened(address: str) -> str:
 
 def _measured(offers: Sequence[Offer]) -> list[str]:
     """How each quality was measured, a line per method."""
-    methods = dict.fromkeys((offer.entry.quality.measure, offer.entry.quality.how) for offer in offers)
+    qualities = [offer.entry.quality for offer in offers if offer.entry.quality is not None]
+    methods = dict.fromkeys((quality.measure, quality.how) for quality in qualities)
     return [
         f"{measure} of {', '.join(_names(offers, measure, how))}: {how}, measured with this service"
         for measure, how in methods
@@ -142,5 +147,9 @@ def _measured(offers: Sequence[Offer]) -> list[str]:
 
 def _names(offers: Sequence[Offer], measure: str, how: str) -> list[str]:
     entries = (offer.entry for offer in offers)
-    names = (entry.name for entry in entries if (entry.quality.measure, entry.quality.how) == (measure, how))
+    names = (
+        entry.name
+        for entry in entries
+        if entry.quality and (entry.quality.measure, entry.quality.how) == (measure, how)
+    )
     return list(dict.fromkeys(names))

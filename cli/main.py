@@ -41,6 +41,7 @@ COMMANDS = {
     "history": ("cli.registry_commands", "Show who changed a model, when and why."),
     "who-served": ("cli.registry_commands", "Say which version answered at a moment."),
     "reload": ("cli.target_commands", "Rescan the store now and retry failed versions."),
+    "devices": ("cli.device_command", "Choose where models run, and show where they do."),
     "audit": ("cli.audit_command", "List who changed what, when and why; verify that record."),
     "families": ("cli.family_commands", "List the model families."),
     "schema": ("cli.family_commands", "Print the JSON Schema of config.json."),

@@ -30,6 +30,8 @@ class VersionView:
     reason: str | None
     size_bytes: int
     created: datetime | None
+    device: str | None
+    device_reason: str | None
     note: str
 
 
@@ -131,5 +133,7 @@ def _version(
         reason=reason,
         size_bytes=stored.size_bytes,
         created=stored.created,
+        device=next((each.device for each in live if each.device), None),
+        device_reason=next((each.device_reason for each in live if each.device_reason), None),
         note=note,
     )

@@ -15,30 +15,37 @@ from hotswap.errors import (
     ModelNotLoaded,
     ModelNotReady,
     ModelRequired,
+    ServingError,
+    VersionFailed,
     VersionNotFound,
     VersionNotLoaded,
 )
 from hotswap.generation import Generation, Lease
+from hotswap.manifest import CropConfig
 from hotswap.predictions import (
     Answer,
     BaseRequest,
     Picture,
     Predictions,
     PredictRequest,
+    ServedVersion,
     TensorAnswer,
     TensorRequest,
     Tensors,
     Timings,
 )
 from hotswap.repository import Artifact
-from hotswap.runner import Stop
+from hotswap.runner import CropStep, Stop
 from hotswap.schedule import Schedule
 from hotswap.slot import NotSwitched
 from hotswap.status import StateView
-from hotswap.tags import as_version
+from hotswap.tags import ModelTag, as_version
 from hotswap.threads import InferencePool
 
 T = TypeVar("T")
+
+#: Tasks whose answers have boxes that a classifier can be asked about.
+_FIND_BOXES = ("object-detection", "open-vocabulary-detection", "instance-segmentation")
 
 
 def deadline_exceeded() -> DeadlineExceeded:
@@ -97,7 +104,7 @@ class ModelRouter:
         """
         slot = self._view.slot(name)
         if not self._view.is_current(name):
-            raise NotSwitched(f"this worker is still loading the new version of {name}; retry shortly")
+            raise NotSwitched(name)
         if version is not None:
             version = self._known_version(name, version)
         if slot is not None and (slot.current is not None or slot.behind):
@@ -124,7 +131,7 @@ class ModelRouter:
         desired = self._view.desired.model(name)
         return name in required or (desired is not None and not desired.unloaded)
 
-    async def when_current(self, name: str, deadline: float, take: Callable[[], T]) -> T:
+    async def when_current(self, deadline: float, take: Callable[[], T]) -> T:
         """What `take` gives, at once; wait only where the other workers went on without this one.
 
         `deadline` is a moment of `time.monotonic()`. Raises what `take` raises.
@@ -132,8 +139,8 @@ class ModelRouter:
         while True:
             try:
                 return take()
-            except NotSwitched:
-                if not await self._caught_up(name, deadline):
+            except NotSwitched as behind:
+                if not await self._caught_up(behind.model, deadline):
                     raise
 
     async def _caught_up(self, name: str, deadline: float) -> bool:
@@ -161,10 +168,13 @@ class DataPlane:
         schedule: Schedule,
         admission: Admission,
         pool: InferencePool,
+        crop_step: CropStep | None = None,
     ) -> None:
+        """`crop_step` serves models whose config has `crop_with`; without it they are refused."""
         self.router = ModelRouter(view, schedule)
         self.admission = admission
         self.pool = pool
+        self._crop_step = crop_step
 
     async def predict(self, request: PredictRequest) -> Answer:
         """Answer with the version that serves now.
@@ -174,31 +184,48 @@ class DataPlane:
         raises.
         """
 
-        def work(generation: Generation) -> Predictions:
+        def work(generation: Generation, detector: Generation | None) -> Predictions:
             _check_task(request.task, generation.artifact)
             if request.begun is not None:
                 request.begun()
-            pictures = DeadlineBoundImages(request.pictures, request.deadline)
-            found = generation.runner.predict(pictures, request.options)
+            found = self._found(generation, detector, request)
             if request.then is not None:
                 if time.monotonic() >= request.deadline:
                     raise deadline_exceeded()
                 request.then(found)
             return found
 
-        result, served = await self._serve(request, work)
+        result, detector, served = await self._serve(request, work, crops=True)
         size = sum(len(picture.encoded or b"") for picture in request.pictures)
-        return Answer(predictions=result.items, image_bytes=size, **served(result.timings))
+        return Answer(
+            predictions=result.items,
+            image_bytes=size,
+            detector=None if detector is None else _named(detector),
+            **served(result.timings),
+        )
+
+    def _found(
+        self, generation: Generation, detector: Generation | None, request: PredictRequest
+    ) -> Predictions:
+        pictures = DeadlineBoundImages(request.pictures, request.deadline)
+        crop, options = generation.artifact.config.crop_with, request.options
+        if crop is None:
+            return generation.runner.predict(pictures, options)
+        if detector is None or self._crop_step is None:
+            raise VersionFailed(f"{generation.tag}: crop_with is not served here")
+        return self._crop_step(
+            detector.runner, generation.runner, generation.artifact, crop, pictures=pictures, options=options
+        )
 
     async def infer(self, request: TensorRequest) -> TensorAnswer:
         """Run the graph that serves now on tensors; raises what `predict` raises."""
         stop = Stop()
 
-        def work(generation: Generation) -> Tensors:
+        def work(generation: Generation, _: Generation | None) -> Tensors:
             return generation.runner.infer(request.inputs, request.outputs, stop)
 
         try:
-            result, served = await self._serve(request, work)
+            result, _, served = await self._serve(request, work, crops=False)
         finally:
             # Without its caller a graph that loops would keep its thread and its lease.
             stop.give()
@@ -211,7 +238,7 @@ class DataPlane:
         """
         name = self.router.model_name(request.model)
         return await self.router.when_current(
-            name, request.deadline, lambda: self.router.lease(name, request.version)
+            request.deadline, lambda: self.router.lease(name, request.version)
         )
 
     async def aside(self, work: Callable[[], T], deadline: float) -> T:
@@ -228,17 +255,15 @@ class DataPlane:
             raise DeadlineExceeded("the request was not read within its time") from None
 
     async def _serve(
-        self, request: BaseRequest, work: Callable[[Generation], T]
-    ) -> tuple[T, Callable[[Timings], dict[str, Any]]]:
-        """Admission, lease, thread. The second result makes the answer's fields from the timings."""
-        permit, lease = await self._enter(self.router.model_name(request.model), request)
-
-        def give_back() -> None:
-            lease.release()
-            permit.release()
-
-        generation = lease.generation
-        result, waited = await self._run(request, lambda: work(generation), give_back)
+        self, request: BaseRequest, work: Callable[[Generation, Generation | None], T], *, crops: bool
+    ) -> tuple[T, Generation | None, Callable[[Timings], dict[str, Any]]]:
+        """Admission, leases, thread. The second result is the detector of a model that crops, the third
+        makes the answer's fields from the timings."""
+        name = self.router.model_name(request.model)
+        borrowed = await self.router.when_current(request.deadline, lambda: self._enter(name, request, crops))
+        generation = borrowed.leases[0].generation
+        detector = borrowed.leases[1].generation if len(borrowed.leases) > 1 else None
+        result, waited = await self._run(request, lambda: work(generation, detector), borrowed.give_back)
 
         def served(stages: Timings) -> dict[str, Any]:
             artifact = generation.artifact
@@ -248,26 +273,47 @@ class DataPlane:
                 "version": artifact.tag.version,
                 "digest": artifact.digest,
                 "generation": generation.number,
-                "task": artifact.config.task,
+                "task": artifact.config.answers_as if crops else artifact.config.task,
                 "queue_ms": waited * 1e3,
                 "stages": stages,
                 "total_ms": (time.perf_counter() - request.received) * 1e3,
             }
 
-        return result, served
+        return result, detector, served
 
-    async def _enter(self, name: str, request: BaseRequest) -> tuple[Permit, Lease]:
-        """A place and a lease. Who waits holds no place: other models are answered meanwhile."""
+    def _enter(self, name: str, request: BaseRequest, crops: bool) -> _Borrowed:
+        """A place, a lease, and another on the detector of a model that crops; all of them, or none.
 
-        def enter() -> tuple[Permit, Lease]:
-            permit = self.admission.enter()
-            try:
-                return permit, self.router.lease(name, request.version)
-            except BaseException:
-                permit.release()
-                raise
+        Who waits for one of the models holds nothing: others are answered meanwhile.
+        """
+        borrowed = _Borrowed(self.admission.enter())
+        try:
+            lease = borrowed.add(self.router.lease(name, request.version))
+            crop = lease.generation.artifact.config.crop_with if crops else None
+            if crop is not None:
+                borrowed.add(self._detector(lease.generation.tag, crop))
+        except BaseException:
+            borrowed.give_back()
+            raise
+        return borrowed
 
-        return await self.router.when_current(name, request.deadline, enter)
+    def _detector(self, classifier: ModelTag, crop: CropConfig) -> Lease:
+        """Lease the detector that serves. Raises `ModelNotReady`, or `VersionFailed` for a model without
+        boxes, since it is not the caller who named it."""
+        try:
+            lease = self.router.lease(crop.model, None)
+        except NotSwitched:
+            raise
+        except ServingError as error:
+            raise ModelNotReady(f"{classifier} crops with {crop.model}: {error.message}") from None
+        config = lease.generation.artifact.config
+        if config.task not in _FIND_BOXES:
+            lease.release()
+            raise VersionFailed(
+                f"{classifier}: crop_with.model: {lease.generation.tag} is a model for {config.task}; "
+                f"allowed are {', '.join(_FIND_BOXES)}"
+            )
+        return lease
 
     async def _run(
         self, request: BaseRequest, work: Callable[[], T], give_back: Callable[[], None]
@@ -282,9 +328,31 @@ class DataPlane:
             raise deadline_exceeded() from None
 
 
+class _Borrowed:
+    """What a request holds: its place, and the leases of the versions that answer it."""
+
+    def __init__(self, permit: Permit) -> None:
+        self._permit = permit
+        self.leases: list[Lease] = []
+
+    def add(self, lease: Lease) -> Lease:
+        self.leases.append(lease)
+        return lease
+
+    def give_back(self) -> None:
+        for lease in self.leases:
+            lease.release()
+        self._permit.release()
+
+
+def _named(generation: Generation) -> ServedVersion:
+    artifact = generation.artifact
+    return ServedVersion(artifact.tag.name, artifact.tag.version, artifact.digest, generation.number)
+
+
 def _check_task(wanted: str | None, artifact: Artifact) -> None:
-    if wanted not in (None, artifact.config.task):
-        raise BadRequest(f"{artifact.tag} is a model for {artifact.config.task}, not for {wanted}")
+    if wanted not in (None, artifact.config.answers_as):
+        raise BadRequest(f"{artifact.tag} is a model for {artifact.config.answers_as}, not for {wanted}")
 
 
 class ModelWait:

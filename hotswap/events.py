@@ -15,6 +15,7 @@ from hotswap.tags import ModelTag
 if TYPE_CHECKING:
     from hotswap.checks import Verdict
     from hotswap.predictions import Answer, TensorAnswer
+    from hotswap.runner import Fallback
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 
@@ -82,6 +83,9 @@ class Observer:
     def closed(self, tag: ModelTag) -> None:
         """A retired version was freed. In the loader's thread."""
 
+    def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
+        """A graph of a version runs on the CPU instead of its device. In the thread that noticed it."""
+
     def predicted(self, answer: Answer | TensorAnswer) -> None:
         """An inference was answered. On the event loop."""
 
@@ -114,6 +118,11 @@ class Observers(Observer):
         """Tell all."""
         for observer in self._observers:
             notify(observer.closed, tag)
+
+    def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            notify(observer.fell_back, tag, fallback)
 
     def predicted(self, answer: Answer | TensorAnswer) -> None:
         """Tell all."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import TracebackType
 
 from hotswap.repository import Artifact
-from hotswap.runner import Runner
+from hotswap.runner import Placement, Runner
 from hotswap.tags import ModelTag
 
 
@@ -56,6 +56,12 @@ class Generation:
         if self._runner is None:
             raise RuntimeError(f"{self.tag} is closed")
         return self._runner
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where it runs; None after its end."""
+        runner = self._runner
+        return runner.placement if runner is not None else None
 
     def open(self, number: int) -> None:
         """From now on it can be borrowed, as generation `number` of its model."""

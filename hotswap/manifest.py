@@ -38,6 +38,7 @@ MOST_LABELS = 100_000
 LONGEST_LABEL = 200
 Label = Annotated[str, Field(max_length=LONGEST_LABEL)]
 FieldName = Annotated[str, Field(max_length=100)]
+DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$", max_length=16)]
 Reason = Annotated[str, Field(max_length=500)]
 
 
@@ -93,6 +94,9 @@ Task = Literal[
     "prompted-segmentation",
     "tensors",
 ]
+
+
+_CLASSIFIES = ("image-classification", "zero-shot-classification")
 
 
 class BadManifest(ValueError):
@@ -209,6 +213,32 @@ class GraphConfig(_Part):
     file: VersionPath = Field(description="the ONNX file; its external data may lie beside it")
 
 
+class ProviderConfig(_Part):
+    """An execution provider of onnxruntime; its options go to onnxruntime as they are."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9]{1,60}ExecutionProvider$", description="such as OpenVINOExecutionProvider"
+    )
+    options: dict[FieldName, Annotated[str, Field(max_length=1000)]] = Field(default={}, max_length=50)
+
+
+class CropConfig(_Part):
+    """The detector whose boxes a classifier is asked about, each cropped from the picture."""
+
+    model: Annotated[str, Field(min_length=1, max_length=128)] = Field(
+        description="the detector, a model of the same service; the version that serves answers"
+    )
+    labels: list[Label] = Field(
+        default=[], max_length=1000, description="labels of the detector to crop; left out: all"
+    )
+    margin: float = Field(
+        default=0.1, ge=0, le=2, description="widens a box on each side, in parts of its own sides"
+    )
+    threshold: Unit | None = Field(
+        default=None, description="least score of a box; left out: the detector's own"
+    )
+
+
 class ModelConfig(_Part):
     """The declared half of the manifest: `config.json`."""
 
@@ -236,7 +266,20 @@ class ModelConfig(_Part):
     labels: Labels = []
     thresholds: Thresholds = Thresholds()
     resources: Resources = Resources()
+    device: DeviceName | None = Field(
+        default=None,
+        description="auto, cpu, cuda or cuda:n: where it runs; left out: as OKAWARI_DEVICE says",
+    )
+    providers: list[ProviderConfig] = Field(
+        default=[],
+        max_length=8,
+        description="execution providers to try before the CPU, in this order, in place of `device`",
+    )
     warm_up: WarmUp = WarmUp()
+    crop_with: CropConfig | None = Field(
+        default=None,
+        description="classify what a detector finds: the answer has its boxes with this model's labels",
+    )
     golden: list[GoldenPicture] = []
     inferred: dict[FieldName, Reason] = Field(
         default={},
@@ -264,6 +307,19 @@ class ModelConfig(_Part):
         tokenizer = [("tokenizer", self.tokenizer)] if self.tokenizer else []
         labels = [("labels", self.labels_file)] if self.labels_file else []
         return (*graphs, *tokenizer, *labels, *(("golden", golden.file) for golden in self.golden))
+
+    @property
+    def answers_as(self) -> Task:
+        """The task of its answers for pictures: what is cropped has boxes, as a detector's."""
+        return self.task if self.crop_with is None else "object-detection"
+
+    @model_validator(mode="after")
+    def _crops_for_a_classifier(self) -> Self:
+        if self.crop_with is not None and self.task not in _CLASSIFIES:
+            raise ValueError(
+                f"crop_with: task {self.task!r} does not classify; allowed with {' and '.join(_CLASSIFIES)}"
+            )
+        return self
 
     @field_validator("created")
     @classmethod

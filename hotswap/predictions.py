@@ -71,6 +71,17 @@ class Mask:
     height: int
     counts: NDArray[np.int64]
 
+    @property
+    def area(self) -> int:
+        """How many pixels are inside."""
+        return int(self.counts[1::2].sum())
+
+    def pixels(self) -> NDArray[np.bool_]:
+        """The mask as an array [height, width] that says which pixels are inside."""
+        inside = np.arange(len(self.counts)) % 2 == 1
+        flat = np.repeat(inside, self.counts)
+        return np.ascontiguousarray(flat.reshape(self.width, self.height).T)
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -96,13 +107,22 @@ class Timings:
     inference: float = 0.0
     postprocess: float = 0.0
 
+    def __add__(self, other: Timings) -> Timings:
+        return Timings(
+            self.decode + other.decode,
+            self.preprocess + other.preprocess,
+            self.inference + other.inference,
+            self.postprocess + other.postprocess,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What one version says of one picture; detections by falling score.
 
     `width` and `height` are those of the upright picture, in pixels. The optional parts belong to
-    families that make them: `embedding` float32 [D], `tensors` the outputs of a graph by name.
+    families that make them: `embedding` float32 [D], `tensors` the outputs of a graph by name. `task` is
+    the version's.
     """
 
     detections: tuple[Detection, ...]
@@ -111,6 +131,7 @@ class Prediction:
     height: int
     embedding: NDArray[np.float32] | None = None
     tensors: Mapping[str, NDArray[Any]] | None = None
+    task: str | None = None
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -197,12 +218,26 @@ class BaseAnswer:
     total_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class ServedVersion:
+    """A version that took part in an answer."""
+
+    model: str
+    version: str
+    digest: str
+    generation: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(BaseAnswer):
-    """What is answered for pictures, with all that a record of it needs. `image_bytes`: encoded, of all."""
+    """What is answered for pictures, with all that a record of it needs. `image_bytes`: encoded, of all.
+
+    `detector` is the version that found the boxes which the model was asked about, where it crops.
+    """
 
     predictions: tuple[Prediction, ...]
     image_bytes: int = 0
+    detector: ServedVersion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

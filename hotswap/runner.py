@@ -7,12 +7,37 @@ knows nothing more of them, so that a fake of ten lines can stand in a test of t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from hotswap.manifest import CropConfig
 from hotswap.predictions import Options, Picture, Predictions, Tensors, TensorSpec
 from hotswap.repository import Artifact
+
+#: The device that every machine has.
+CPU = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a loaded version runs, such as `cpu` or `cuda:0`, and why there."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A graph runs on the CPU instead of `device`.
+
+    `cause`: `missing` (the provider is not there), `load` or `run` (it failed then).
+    """
+
+    device: str
+    cause: str
+    reason: str
 
 
 class Stop:
@@ -38,11 +63,16 @@ class Stop:
 class Runner(Protocol):
     """A loaded model. `predict` and `infer` may be called from several threads at once; `close` once.
 
-    `inputs` and `outputs` are the graph's own.
+    `inputs` and `outputs` are the graph's own. `placement` may change while it runs.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def placement(self) -> Placement:
+        """Where it runs."""
+        ...
 
     def infer(
         self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], stop: Stop | None = None
@@ -73,6 +103,27 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Free what the model holds. `predict` is not called after it."""
+        ...
+
+
+class CropStep(Protocol):
+    """Asks a classifier about what a detector finds."""
+
+    def __call__(
+        self,
+        detector: Runner,
+        classifier: Runner,
+        artifact: Artifact,
+        crop: CropConfig,
+        *,
+        pictures: Sequence[Picture],
+        options: Options,
+    ) -> Predictions:
+        """The detector's boxes with the classifier's labels, for each picture; `artifact` is its version.
+
+        `options` are the classifier's; `max_detections` bounds the boxes, `top_k` the labels of each (1).
+        Raises what `Runner.predict` raises.
+        """
         ...
 
 

@@ -14,7 +14,11 @@ from hotswap.generation import Generation, Lease, State
 
 
 class NotSwitched(ModelNotReady):
-    """The others answer with a version that this process has yet to load; waiting helps."""
+    """The others answer with a version of `model` that this process has yet to load; waiting helps."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"this worker is still loading the new version of {model}; retry shortly")
+        self.model = model
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +143,7 @@ class Slot:
                     return Lease(chosen)
                 chosen.give_back()
             if not self.catch_up():
-                raise NotSwitched(
-                    f"this worker is still loading the new version of {self.name}; retry shortly"
-                )
+                raise NotSwitched(self.name)
             if chosen is None and routing is self._routing:
                 raise self._refusal(version)
 

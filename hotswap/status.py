@@ -23,7 +23,10 @@ UNSERVABLE = "unservable"
 
 @dataclass(frozen=True, slots=True)
 class VersionStatus:
-    """One version: a lifecycle word, `available` or `unservable`, and why."""
+    """One version: a lifecycle word, `available` or `unservable`, and why.
+
+    `device` is where it runs, if it is loaded, with `device_reason`.
+    """
 
     version: str
     digest: str | None
@@ -31,6 +34,8 @@ class VersionStatus:
     reason: str | None
     size_bytes: int
     created: datetime | None
+    device: str | None = None
+    device_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +259,7 @@ def _version(
 ) -> VersionStatus:
     state, reason = _state(info, live, loading, failure)
     artifact = live.artifact if live else None
+    placement = live.placement if live else None
     digest = artifact.digest if artifact else info.digest or (failure.digest if failure else None)
     return VersionStatus(
         version=info.version,
@@ -262,6 +268,8 @@ def _version(
         reason=reason,
         size_bytes=artifact.size_bytes if artifact else info.size_bytes,
         created=artifact.created if artifact else info.created,
+        device=placement.device if placement else None,
+        device_reason=placement.reason if placement else None,
     )
 
 

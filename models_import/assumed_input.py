@@ -75,11 +75,11 @@ def thresholds(family: str) -> Iterator[InferredValue]:
 
 
 def known_config(family: str) -> tuple[ModelConfig, str] | None:
-    """A config of that family that comes with the program, and what it is called; None without one."""
+    """A config of that family that comes with the program and was tried, and what it is called."""
     for path in sorted(DEMO.glob(f"{family}/*/{CONFIG_FILE}")):
         return parse_config(path.read_bytes()), f"the demo model {family}"
     for entry in entries():
-        if config_of(entry).family == family:
+        if entry.quality is not None and config_of(entry).family == family:
             newest = choose(entries(), entry.name, None)
             return config_of(newest), f"{newest.tag} of the catalogue"
     return None

@@ -63,6 +63,8 @@ def check_outputs(available: Sequence[str], wanted: Sequence[str], field: str) -
 
 def batch_of(tensor: GraphTensor) -> int | None:
     """The fixed batch size; None for an open batch."""
+    if len(tensor.shape) == 3:
+        return 1
     first = tensor.shape[0]
     return first if isinstance(first, int) and first > 0 else None
 

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 from hotswap.errors import VersionFailed
 from hotswap.manifest import BadManifest
 from hotswap.repository import Artifact
+from hotswap.runner import Fallback
+from hotswap.tags import ModelTag
+from runners.devices import DeviceRules
 from runners.families.generic import Generic
 from runners.families.index import check_config, family_of
 from runners.label_file import with_labels
 from runners.onnx_runner import OnnxRunner
+from runners.placed_graph import GraphPlacer, OpenSession, open_session
 from runners.session import load_graph, load_graphs
 from runners.tensor_runner import TensorRunner
+
+logger = logging.getLogger("bentoml.okawari.runners")
 
 
 class OnnxLoader:
     """Loads ONNX models of all families. Implements `hotswap.runner.Loader`."""
 
-    def __init__(self, *, max_pixels: int, thread_cap: int) -> None:
-        """Refuse pictures of more than `max_pixels`; give no model more than `thread_cap` threads."""
+    def __init__(
+        self,
+        *,
+        max_pixels: int,
+        thread_cap: int,
+        devices: DeviceRules | None = None,
+        fell_back: Callable[[ModelTag, Fallback], None] = lambda _tag, _fallback: None,
+        open_graph: OpenSession = open_session,
+    ) -> None:
+        """Refuse pictures of more than `max_pixels`; give no model more than `thread_cap` threads.
+
+        By default all run on the CPU.
+        """
         self._max_pixels = max_pixels
+        self._devices = devices or DeviceRules()
+        self._fell_back = fell_back
+        self._open_graph = open_graph
         self._thread_cap = max(1, thread_cap)
 
     def load(self, artifact: Artifact) -> OnnxRunner | TensorRunner:
@@ -31,7 +54,19 @@ class OnnxLoader:
         threads = min(config.resources.threads, self._thread_cap)
         family = family_of(config)
         family.prepare(artifact.path)
+        placer = self._placer(artifact)
         if isinstance(family, Generic) and config.picture is None:
-            return TensorRunner(artifact, load_graph(artifact, threads), family)
-        graphs = load_graphs(artifact, threads, family.fed, family.other_graphs)
+            return TensorRunner(artifact, load_graph(artifact, threads, placer), family)
+        graphs = load_graphs(artifact, threads, family.fed, family.other_graphs, placer)
         return OnnxRunner(artifact, graphs, family, self._max_pixels)
+
+    def _placer(self, artifact: Artifact) -> GraphPlacer:
+        def fell_back(fallback: Fallback) -> None:
+            logger.warning(
+                "%s runs on the CPU instead of %s: %s", artifact.tag, fallback.device, fallback.reason
+            )
+            self._fell_back(artifact.tag, fallback)
+
+        return GraphPlacer(
+            self._devices.device_of(artifact), fell_back, self._open_graph, self._devices.available
+        )

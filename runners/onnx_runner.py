@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hotswap.errors import ModelFailed, ServingError, VersionFailed, for_image
 from hotswap.predictions import Options, Picture, Prediction, Predictions, Tensors, Timings
 from hotswap.repository import Artifact
-from hotswap.runner import Stop
+from hotswap.runner import Placement, Stop
 from runners.check_images import check_pictures
 from runners.decode import Decoded, decode
 from runners.families.base import Family, Found, Outputs
@@ -39,9 +39,16 @@ class OnnxRunner:
         self._names = family.reads(graphs.picture.outputs)
         self._preprocessor = Preprocessor(artifact.config.input)
         self._graphs: Graphs | None = graphs
+        self._placed = graphs.placement
         self._seen = SeenPictures(family.remembered)
         # Exports often declare an open batch but fail for more than one picture: `check` tests it.
         self._batches = False
+
+    @property
+    def placement(self) -> Placement:
+        """See `Runner.placement`."""
+        graphs = self._graphs
+        return self._placed if graphs is None else graphs.placement
 
     def predict(self, pictures: Sequence[Picture], options: Options) -> Predictions:
         """See `Runner.predict`. Timings are sums over the pictures of this call."""
@@ -175,6 +182,7 @@ class OnnxRunner:
             *size,
             embedding=result.embedding,
             tensors=result.tensors,
+            task=self._artifact.config.task,
         )
 
 

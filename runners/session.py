@@ -1,4 +1,4 @@
-"""An onnxruntime session: one graph, with limited threads, and the picture input of a graph that has one."""
+"""One loaded graph with limited threads, on its device, and the picture input of a graph that has one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import CONFIG_FILE, ModelConfig
 from hotswap.repository import Artifact
-from hotswap.runner import Stop
-from runners.external_data import check_external_data
+from hotswap.runner import CPU, Placement, Stop
 from runners.graph_check import GraphTensor, batch_of, check_input, check_outputs, choose_input
 from runners.ort_errors import reason_of
+from runners.placed_graph import GraphPlacer
 from runners.tensors import specs
 
 #: Seconds in which a warm-up, or a self-check, must end; the import has as many for both.
@@ -31,15 +31,21 @@ _FATAL_ONLY = 4
 class Session:
     """One loaded graph. `infer` and `run` may be called from several threads at once."""
 
-    def __init__(self, weights: Path, threads: int) -> None:
+    def __init__(self, weights: Path, threads: int, placer: GraphPlacer) -> None:
         """Load the graph; raise `VersionFailed` with the reason."""
-        self._session = _open(weights, threads)
-        self.input_specs = specs(self._session.get_inputs())
-        self.output_specs = specs(self._session.get_outputs())
-        self.inputs = tuple(_tensors(self._session.get_inputs()))
-        self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
+        self._graph = placer.place(weights, threads)
+        session = self._graph.session
+        self.input_specs = specs(session.get_inputs())
+        self.output_specs = specs(session.get_outputs())
+        self.inputs = tuple(_tensors(session.get_inputs()))
+        self.outputs: tuple[str, ...] = tuple(output.name for output in session.get_outputs())
         #: What ends the runs for which nothing else is given: `limited` sets it for a while.
         self.stop: Stop | None = None
+
+    @property
+    def placement(self) -> Placement:
+        """Where it runs."""
+        return self._graph.placement
 
     def infer(
         self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str], stop: Stop | None = None
@@ -47,7 +53,7 @@ class Session:
         """Run the graph on checked tensors; any error of onnxruntime, and a stop, become `ModelFailed`."""
         stop = stop or self.stop
         try:
-            arrays = self._session.run(list(names), dict(inputs), None if stop is None else _until(stop))
+            arrays = self._graph.run(names, inputs, None if stop is None else _until(stop))
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
             if stop is not None and stop.given:
                 raise ModelFailed("the graph ran too long, and was ended") from None
@@ -78,9 +84,16 @@ class Session:
 class PictureGraph(Session):
     """A graph with one input for pictures, as the config says, and others that its family feeds."""
 
-    def __init__(self, weights: Path, config: ModelConfig, threads: int, fed: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        config: ModelConfig,
+        threads: int,
+        placer: GraphPlacer,
+        fed: Collection[str] = (),
+    ) -> None:
         """Load and check the graph; raise `VersionFailed` with the reason."""
-        super().__init__(weights, threads)
+        super().__init__(weights, threads, placer)
         picture = choose_input(self.inputs, config.input, fed)
         check_input(picture, config.input)
         self.picture = picture.name
@@ -100,6 +113,12 @@ class Graphs:
         """All of them."""
         return (self.picture, *self.others.values())
 
+    @property
+    def placement(self) -> Placement:
+        """Where they run; where they differ, that of one which is on the CPU."""
+        placements = [graph.placement for graph in self.all]
+        return next((each for each in placements if each.device == CPU), placements[0])
+
 
 @contextmanager
 def limited(graphs: Collection[Session], seconds: float) -> Iterator[None]:
@@ -118,23 +137,25 @@ def limited(graphs: Collection[Session], seconds: float) -> Iterator[None]:
             graph.stop = None
 
 
-def load_graphs(artifact: Artifact, threads: int, fed: Collection[str], needed: Collection[str]) -> Graphs:
+def load_graphs(
+    artifact: Artifact, threads: int, fed: Collection[str], needed: Collection[str], placer: GraphPlacer
+) -> Graphs:
     """Load the graphs of a version; all but the first of `config.graphs` are `needed`, in any order.
 
     Raises `VersionFailed` with the reason.
     """
     config = artifact.config
-    picture = PictureGraph(artifact.weights, config, threads, fed)
+    picture = PictureGraph(artifact.weights, config, threads, placer, fed)
     _check_graphs(config, needed)
     others = {name: artifact.path / graph.file for name, graph in list(config.graphs.items())[1:]}
-    return Graphs(picture, {name: Session(file, threads) for name, file in others.items()})
+    return Graphs(picture, {name: Session(file, threads, placer) for name, file in others.items()})
 
 
-def load_graph(artifact: Artifact, threads: int) -> Session:
+def load_graph(artifact: Artifact, threads: int, placer: GraphPlacer) -> Session:
     """Load the only graph of a version without pictures. Raises `VersionFailed` with the reason."""
     config = artifact.config
     _check_graphs(config, ())
-    graph = Session(artifact.weights, threads)
+    graph = Session(artifact.weights, threads, placer)
     check_outputs(graph.outputs, config.output.names or (), "output.names")
     return graph
 
@@ -148,35 +169,11 @@ def _check_graphs(config: ModelConfig, needed: Collection[str]) -> None:
         )
 
 
-def _open(weights: Path, threads: int) -> ort.InferenceSession:
-    try:
-        check_external_data(weights)
-        return ort.InferenceSession(
-            str(weights), sess_options=_options(threads), providers=["CPUExecutionProvider"]
-        )
-    except VersionFailed:
-        raise
-    except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
-        reason = reason_of(error, weights.parent)
-        raise VersionFailed(f"{weights.name} cannot be loaded: {reason}") from None
-
-
 def _until(stop: Stop) -> ort.RunOptions:
     """The options of one run, which ends with `stop` before the next operator."""
     options = ort.RunOptions()
     options.log_severity_level = _FATAL_ONLY
     stop.on(lambda: setattr(options, "terminate", True))
-    return options
-
-
-def _options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _FATAL_ONLY
-    # Spinning threads take CPU time from the other models.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options
 
 

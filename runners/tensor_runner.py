@@ -14,7 +14,7 @@ from hotswap.errors import BadRequest, ModelFailed, VersionFailed
 from hotswap.manifest import CONFIG_FILE
 from hotswap.predictions import Options, Picture, Tensors, TensorSpec, Timings
 from hotswap.repository import Artifact
-from hotswap.runner import Stop
+from hotswap.runner import Placement, Stop
 from runners.families.generic import Generic
 from runners.session import TRIAL_LIMIT, Session, limited
 from runners.tensors import check_inputs, check_outputs, dtype_of
@@ -31,10 +31,17 @@ class TensorRunner:
         """Raise `VersionFailed` for inputs that no request can give, and for outputs that do not exist."""
         self._artifact = artifact
         self._graph: Session | None = graph
+        self._placed = graph.placement
         self.inputs = graph.input_specs
         offered = family.reads(graph.outputs)
         self.outputs = tuple(spec for spec in graph.output_specs if spec.name in offered)
         self._shapes = _check_shapes(self.inputs, family.parameters.check_shapes)
+
+    @property
+    def placement(self) -> Placement:
+        """See `Runner.placement`."""
+        graph = self._graph
+        return self._placed if graph is None else graph.placement
 
     def predict(self, pictures: Sequence[Picture], options: Options) -> NoReturn:  # noqa: ARG002
         """See `Runner.predict`. Raises `BadRequest`."""

@@ -207,12 +207,14 @@ def answered(answer: Answer) -> None:
     found = [len(prediction.detections) for prediction in answer.predictions]
     pictures = found[0] if len(found) == 1 else found
     scores = [score for prediction in answer.predictions for score in prediction.scores]
-    more = {
+    more: dict[str, object] = {
         "num_images": len(found),
         "num_detections": sum(found),
         "max_confidence": max(scores, default=None),
         "image_size_bytes": answer.image_bytes,
     }
+    if answer.detector is not None:
+        more |= {"detector_name": answer.detector.model, "detector_version": answer.detector.version}
     _answered(answer, f"found {pictures}", more)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from telemetry import gpus
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LOADS = (*_FAST, 60.0, 120.0)
@@ -78,22 +80,33 @@ class MetricDefinitions:
         leases = "Requests that hold a generation, sampled at every look"
         self.leases = gauge_sum("model_leases", leases, ("model",))
 
+        moved = "Graphs that run on the CPU instead of their device"
+        self.device_fallbacks = counter("device_fallbacks_total", moved, ("model", "device", "cause"))
+
         # Registry
         away = "1 while the registry cannot be used and its last content holds"
         self.registry_unavailable = gauge_max("registry_unavailable", away)
 
 
 class Machine(Collector):
-    """The machine's memory, and the versions of what runs: `info` by label."""
+    """The machine's memory and that of its GPUs, and the versions of what runs: `info` by label."""
 
-    def __init__(self, info: dict[str, str]) -> None:
+    def __init__(
+        self, info: dict[str, str], gpu_memory: Callable[[], Mapping[str, int]] = gpus.used_bytes
+    ) -> None:
         self._info = info
+        self._gpu_memory = gpu_memory
 
     def collect(self) -> Iterator[Metric]:
         """Read anew each time."""
         memory = GaugeMetricFamily("system_memory_available_bytes", "As the kernel estimates it")
         memory.add_metric([], available_bytes())
         yield memory
+        if used := self._gpu_memory():
+            gpu = GaugeMetricFamily("gpu_memory_bytes", "Used by all processes", labels=["device"])
+            for device, amount in used.items():
+                gpu.add_metric([device], amount)
+            yield gpu
         info = GaugeMetricFamily("service_info", "Always 1", labels=list(self._info))
         info.add_metric(list(self._info.values()), 1)
         yield info

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from hotswap.errors import ServingError
 from hotswap.events import LoadedVersion, Observer, Swap
 from hotswap.predictions import Answer, BaseAnswer, TensorAnswer
+from hotswap.runner import Fallback
 from hotswap.status import StateView
 from hotswap.tags import ModelTag
 from telemetry import logs, worker_metrics
@@ -93,6 +94,10 @@ class Metrics(MetricDefinitions, Observer):
     def closed(self, tag: ModelTag) -> None:
         """A version was freed."""
         self.closed_generations.labels(tag.name).inc()
+
+    def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
+        """A graph runs on the CPU instead of its device."""
+        self.device_fallbacks.labels(tag.name, fallback.device, fallback.cause).inc()
 
     # --- the data plane --------------------------------------------------------------------------
 

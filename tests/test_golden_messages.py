@@ -215,6 +215,7 @@ SUMMARIES = {
     "history": "Show who changed a model, when and why.",
     "who-served": "Say which version answered at a moment.",
     "reload": "Rescan the store now and retry failed versions.",
+    "devices": "Choose where models run, and show where they do.",
     "audit": "List who changed what, when and why; verify that record.",
     "families": "List the model families.",
     "schema": "Print the JSON Schema of config.json.",

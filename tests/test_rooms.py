@@ -44,7 +44,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "migrations": ({"adapters"}, {"sqlalchemy", "alembic"}),
     "okawari": ({"adapters", "hotswap", "registry", "runners"}, set()),
     "workers": ({"common", "hotswap"}, {"circus", "psutil"}),
-    "telemetry": ({"common", "hotswap"}, {"prometheus_client", "orjson"}),
+    "telemetry": ({"common", "hotswap"}, {"prometheus_client", "orjson", "pynvml"}),
     "api": (
         {"common", "hotswap", "registry", "telemetry"},
         {

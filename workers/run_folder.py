@@ -35,6 +35,8 @@ class GenerationState(BaseModel):
     digest: str | None = None
     reason: str | None = None
     leases: int = 0
+    device: str | None = None
+    device_reason: str | None = None
 
 
 class ModelState(BaseModel):

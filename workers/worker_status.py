@@ -62,7 +62,14 @@ def _model(found: status.ModelStatus) -> dict[str, Any]:
         "generation": found.generation,
         "revision": found.revision,
         "generations": [
-            {"version": each.version, "state": each.state, "digest": each.digest, "reason": each.reason}
+            {
+                "version": each.version,
+                "state": each.state,
+                "digest": each.digest,
+                "reason": each.reason,
+                "device": each.device,
+                "device_reason": each.device_reason,
+            }
             for each in found.versions
             if each.state != status.AVAILABLE
         ],

@@ -20,7 +20,7 @@ from api.protos import predictor_pb2 as messages
 from hotswap import predictions
 from hotswap.control import Control
 from hotswap.errors import ServingError
-from hotswap.predictions import Answer, Detection, Mask, Picture, PredictRequest
+from hotswap.predictions import Answer, Detection, Mask, Picture, PredictRequest, ServedVersion
 from hotswap.status import ModelStatus, StateView, VersionStatus
 
 _OPTIONAL = (
@@ -52,6 +52,18 @@ def response(request_id: str, answer: Answer, mask_format: MaskFormat = "rle") -
         timings_ms=messages.TimingsMs(**predictions.timings(answer)),
         embedding=[] if embedding is None else embedding.tolist(),
         tensors={name: _tensor(array) for name, array in tensors.items()},
+        detector=_detector(answer.detector),
+    )
+
+
+def _detector(detector: ServedVersion | None) -> messages.Detector | None:
+    if detector is None:
+        return None
+    return messages.Detector(
+        model=detector.model,
+        model_version=detector.version,
+        model_digest=detector.digest,
+        generation=detector.generation,
     )
 
 
@@ -109,6 +121,8 @@ def _version(status: VersionStatus) -> messages.ModelVersion:
         reason=status.reason,
         size_bytes=status.size_bytes,
         created=_moment(status.created),
+        device=status.device,
+        device_reason=status.device_reason,
     )
 
 

@@ -16,7 +16,11 @@ _METHODS = ("GET", "HEAD", "POST", "PUT")
 #: Response headers that a page may read beside the safelisted ones.
 _EXPOSED = (
     "X-Request-ID",
-    *(f"X-Model-{name}" for name in ("Name", "Version", "Digest", "Generation")),
+    *(
+        f"X-{kind}-{name}"
+        for kind in ("Model", "Detector")
+        for name in ("Name", "Version", "Digest", "Generation")
+    ),
     *("Inference-Header-Content-Length", "Retry-After", "Location", "Allow", "Accept-Encoding"),
 )
 

@@ -15,7 +15,7 @@ from api import context
 from api.budget import ByteBudget
 from api.errors import NotAcceptable
 from api.http import schemas
-from hotswap.predictions import Answer, Picture, Prediction, Predictions
+from hotswap.predictions import Answer, Options, Picture, Prediction, Predictions
 
 logger = logging.getLogger("bentoml.okawari.http")
 
@@ -28,10 +28,11 @@ _SLOWEST = 100_000
 
 
 class Draw(Protocol):
-    """Draws a prediction; returns media type and bytes in the first of `media_types` that can hold it."""
+    """Draws a prediction and the prompt in `options`; returns media type and bytes in the first of
+    `media_types` that can hold it."""
 
     def __call__(
-        self, picture: Picture, prediction: Prediction, media_types: Sequence[str]
+        self, picture: Picture, prediction: Prediction, options: Options, media_types: Sequence[str]
     ) -> tuple[str, bytes]:
         """Slow: call it in a thread. Raises `PictureTooLarge`."""
         ...
@@ -85,23 +86,27 @@ class Annotator:
         self.budget = budget
         self.timeout = timeout
 
-    def drawing(self, picture: Picture) -> Drawing:
+    def drawing(self, picture: Picture, options: Options) -> Drawing:
         """The drawing for the current request, whose `Accept` has been read."""
-        return Drawing(self, picture, context.current.get().accepted)
+        return Drawing(self, picture, options, context.current.get().accepted)
 
 
 class Drawing:
     """The drawing of one request: called in the model's thread; `response` then returns the result."""
 
-    def __init__(self, annotator: Annotator, picture: Picture, media_types: Sequence[str]) -> None:
+    def __init__(
+        self, annotator: Annotator, picture: Picture, options: Options, media_types: Sequence[str]
+    ) -> None:
         self._annotator = annotator
         self._picture = picture
+        self._options = options
         self._media_types = media_types
         self._drawn: tuple[str, bytes] = ("", b"")
 
     def __call__(self, predictions: Predictions) -> None:
         """Draw the prediction. Raises as `Draw` does."""
-        self._drawn = self._annotator.draw(self._picture, predictions.items[0], self._media_types)
+        (prediction,) = predictions.items
+        self._drawn = self._annotator.draw(self._picture, prediction, self._options, self._media_types)
 
     def response(self, answer: Answer) -> Response:
         """The response with the picture, and the model's version in its headers.

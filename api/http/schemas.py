@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.masks import mask_body
 from api.options import MaskFormat
-from hotswap.predictions import Answer, BaseAnswer, Detection, Prediction, timings
+from hotswap.predictions import Answer, BaseAnswer, Detection, Prediction, ServedVersion, timings
 from hotswap.status import ModelStatus
 
 
@@ -59,6 +59,15 @@ class TensorBody(BaseModel):
     data: list[float | int | bool]
 
 
+class DetectorBody(BaseModel):
+    """The version that found the boxes which the model was asked about."""
+
+    model: str
+    model_version: str
+    model_digest: str
+    generation: int
+
+
 class PredictBody(BaseModel):
     """The answer to `POST /predict`: the detections, and the model and version that made them."""
 
@@ -75,6 +84,9 @@ class PredictBody(BaseModel):
     embedding: list[float] = Field(
         description="the picture's vector; empty unless the task is image-embedding"
     )
+    detector: DetectorBody | None = Field(
+        default=None, description="what found the boxes, where the model's config has crop_with"
+    )
     tensors: dict[str, TensorBody] | None = Field(
         default=None, description="the graph's outputs, where the task is tensors"
     )
@@ -89,6 +101,8 @@ class VersionBody(BaseModel):
     reason: str | None
     size_bytes: int
     created: datetime | None
+    device: str | None = Field(default=None, description="where it runs, such as cpu or cuda:0, if loaded")
+    device_reason: str | None = Field(default=None, description="why there")
 
 
 class ModelBody(BaseModel):
@@ -142,18 +156,28 @@ def predicted(answer: Answer, mask_format: MaskFormat = "rle") -> Response:
 
 
 def named(answer: BaseAnswer) -> dict[str, str]:
-    """The headers that name the model and version of an answer."""
-    return {
+    """The headers that name the model and version of an answer, and those of its detector."""
+    headers = {
         "X-Model-Name": answer.model,
         "X-Model-Version": answer.version,
         "X-Model-Digest": answer.digest,
         "X-Model-Generation": str(answer.generation),
     }
+    if isinstance(answer, Answer) and answer.detector is not None:
+        headers |= {
+            "X-Detector-Name": answer.detector.model,
+            "X-Detector-Version": answer.detector.version,
+            "X-Detector-Digest": answer.detector.digest,
+            "X-Detector-Generation": str(answer.detector.generation),
+        }
+    return headers
 
 
 def _predict_body(answer: Answer, mask_format: MaskFormat) -> dict[str, Any]:
     result = picture(answer.predictions[0], mask_format)
     last: dict[str, Any] = {name: result.pop(name) for name in ("embedding", "tensors") if name in result}
+    if answer.detector is not None:
+        last["detector"] = detector_body(answer.detector)
     return {
         "request_id": answer.request_id,
         "model": answer.model,
@@ -164,6 +188,16 @@ def _predict_body(answer: Answer, mask_format: MaskFormat) -> dict[str, Any]:
         **result,
         "timings_ms": timings(answer),
         **last,
+    }
+
+
+def detector_body(detector: ServedVersion) -> dict[str, Any]:
+    """The version that found the boxes."""
+    return {
+        "model": detector.model,
+        "model_version": detector.version,
+        "model_digest": detector.digest,
+        "generation": detector.generation,
     }
 
 

@@ -157,6 +157,8 @@ def predicted(answer: Answer, *, columnar: bool, mask_format: predict_options.Ma
     """The body: one object per picture, or the outputs of the Open Inference Protocol as a column."""
     content = {"outputs": _column(answer)} if columnar else {"predictions": _rows(answer, mask_format)}
     document = {**content, "model_name": answer.model, "model_version": answer.version}
+    if answer.detector is not None:
+        document |= {"detector_name": answer.detector.model, "detector_version": answer.detector.version}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 

@@ -93,6 +93,19 @@ def _response(request: InferRequest, answer: BaseAnswer, tensors: Sequence[Tenso
         model=answer.model,
         version=answer.version,
         id=request.id,
-        parameters={"digest": answer.digest, "generation": answer.generation},
+        parameters={"digest": answer.digest, "generation": answer.generation, **_detector(answer)},
         outputs=tuple(tensors),
     )
+
+
+def _detector(answer: BaseAnswer) -> dict[str, str | int]:
+    """Who found the boxes that the model was asked about, if it crops."""
+    detector = answer.detector if isinstance(answer, Answer) else None
+    if detector is None:
+        return {}
+    return {
+        "detector": detector.model,
+        "detector_version": detector.version,
+        "detector_digest": detector.digest,
+        "detector_generation": detector.generation,
+    }

@@ -74,7 +74,7 @@ class Models:
                 outputs=runner.outputs,
                 properties={
                     **_of_pictures(artifact.config, runner),
-                    "task": artifact.config.task,
+                    "task": artifact.config.answers_as,
                     "digest": artifact.digest,
                 },
             )
@@ -98,5 +98,5 @@ def _of_pictures(config: ModelConfig, runner: Runner) -> dict[str, str]:
     if config.picture is None:
         return {}
     outputs = config.output.names or [spec.name for spec in runner.outputs]
-    names = outputs if config.task == images.TENSORS else images.OUTPUTS[config.task]
+    names = outputs if config.task == images.TENSORS else images.OUTPUTS[config.answers_as]
     return {"picture_input": images.INPUT, "picture_outputs": ",".join(names)}

@@ -64,7 +64,7 @@ class Box(_message.Message):
     def __init__(self, x1: _Optional[float] = ..., y1: _Optional[float] = ..., x2: _Optional[float] = ..., y2: _Optional[float] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
-    __slots__ = ("request_id", "model", "model_version", "model_digest", "generation", "task", "detections", "scores", "image", "timings_ms", "embedding", "tensors")
+    __slots__ = ("request_id", "model", "model_version", "model_digest", "generation", "task", "detections", "scores", "image", "timings_ms", "embedding", "tensors", "detector")
     class TensorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +84,7 @@ class PredictResponse(_message.Message):
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
+    DETECTOR_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     model_version: str
@@ -96,7 +97,20 @@ class PredictResponse(_message.Message):
     timings_ms: TimingsMs
     embedding: _containers.RepeatedScalarFieldContainer[float]
     tensors: _containers.MessageMap[str, TensorValue]
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_version: _Optional[str] = ..., model_digest: _Optional[str] = ..., generation: _Optional[int] = ..., task: _Optional[str] = ..., detections: _Optional[_Iterable[_Union[Detection, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings_ms: _Optional[_Union[TimingsMs, _Mapping]] = ..., embedding: _Optional[_Iterable[float]] = ..., tensors: _Optional[_Mapping[str, TensorValue]] = ...) -> None: ...
+    detector: Detector
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_version: _Optional[str] = ..., model_digest: _Optional[str] = ..., generation: _Optional[int] = ..., task: _Optional[str] = ..., detections: _Optional[_Iterable[_Union[Detection, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings_ms: _Optional[_Union[TimingsMs, _Mapping]] = ..., embedding: _Optional[_Iterable[float]] = ..., tensors: _Optional[_Mapping[str, TensorValue]] = ..., detector: _Optional[_Union[Detector, _Mapping]] = ...) -> None: ...
+
+class Detector(_message.Message):
+    __slots__ = ("model", "model_version", "model_digest", "generation")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    model_version: str
+    model_digest: str
+    generation: int
+    def __init__(self, model: _Optional[str] = ..., model_version: _Optional[str] = ..., model_digest: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class TensorValue(_message.Message):
     __slots__ = ("shape", "data")
@@ -207,17 +221,21 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., target: _Optional[str] = ..., serving: _Optional[str] = ..., generation: _Optional[int] = ..., revision: _Optional[int] = ..., reason: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("version", "digest", "state", "reason", "size_bytes", "created")
+    __slots__ = ("version", "digest", "state", "reason", "size_bytes", "created", "device", "device_reason")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_REASON_FIELD_NUMBER: _ClassVar[int]
     version: str
     digest: str
     state: str
     reason: str
     size_bytes: int
     created: _timestamp_pb2.Timestamp
-    def __init__(self, version: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., size_bytes: _Optional[int] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    device: str
+    device_reason: str
+    def __init__(self, version: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., size_bytes: _Optional[int] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., device: _Optional[str] = ..., device_reason: _Optional[str] = ...) -> None: ...

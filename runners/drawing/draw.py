@@ -1,4 +1,4 @@
-"""The annotated picture: the detections drawn on it, encoded as a file.
+"""The annotated picture: the detections and the prompt drawn on it, encoded as a file.
 
 The picture is the upright original at its full size, composited on white where it is transparent. Of
 its metadata only the colour profile is kept, so that no location or owner is passed on.
@@ -15,17 +15,19 @@ from PIL import Image, ImageDraw
 
 from hotswap import lifecycle
 from hotswap.errors import PictureTooLarge
-from hotswap.predictions import Box, Detection, Picture, Prediction
+from hotswap.predictions import Box, Detection, Options, Picture, Point, Prediction
 from runners.decode import decode
-from runners.drawing import text
+from runners.drawing import masks, text
 from runners.drawing.labels import Area, Labels, Sizes, Tag, nothing, panel
-from runners.drawing.palette import Colour, colour_of, text_on
+from runners.drawing.palette import BLACK, WHITE, Colour, colour_of, text_on
 
 #: A model input so large that a JPEG is never decoded at a smaller scale.
 _FULL = (1 << 30, 1 << 30)
 #: More labels than this are unreadable on any picture.
 _MOST_LABELS = 200
 _LONGEST_PROFILE = 1_000_000
+#: The task whose masks are one map of classes.
+_MAP = "semantic-segmentation"
 #: Pixels from which memory is returned to the system afterwards; the heap would keep 4 bytes for each.
 _BIG = 8_000_000
 
@@ -53,13 +55,21 @@ class Drawn(NamedTuple):
     data: bytes
 
 
-def annotated(picture: Picture, prediction: Prediction, media_types: Sequence[str], max_pixels: int) -> Drawn:
-    """Draw boxes and labels; write the first of `media_types` that can hold a picture of this size.
+def annotated(
+    picture: Picture,
+    prediction: Prediction,
+    options: Options,
+    media_types: Sequence[str],
+    max_pixels: int,
+) -> Drawn:
+    """Draw what was found and where it was asked; write the first of `media_types` that can hold a picture
+    of this size.
 
     Raises `PictureTooLarge` when none can, and what `decode` raises.
     """
     try:
-        return _drawn(decode(picture, _FULL, max_pixels).image, prediction, media_types)
+        image = decode(picture, _FULL, max_pixels).image
+        return _drawn(image, prediction, options, media_types)
     except MemoryError:
         raise PictureTooLarge("the annotated picture does not fit in memory") from None
     finally:
@@ -67,10 +77,10 @@ def annotated(picture: Picture, prediction: Prediction, media_types: Sequence[st
             lifecycle.trim_memory()
 
 
-def _drawn(image: Image.Image, prediction: Prediction, media_types: Sequence[str]) -> Drawn:
+def _drawn(image: Image.Image, prediction: Prediction, options: Options, media_types: Sequence[str]) -> Drawn:
     media_type = _fitting(media_types, image)
     profile = _profile(image)
-    mark(image, prediction)
+    mark(image, prediction, options)
     return Drawn(media_type, _encoded(image, media_type, profile))
 
 
@@ -103,18 +113,32 @@ def _encoded(image: Image.Image, media_type: str, profile: bytes | None) -> byte
 # --- marks ---------------------------------------------------------------------------------------
 
 
-def mark(image: Image.Image, prediction: Prediction) -> None:
-    """Draw on an RGB picture: boxes with their labels, the best on top; labels of the whole picture as
-    rows in a corner. Without detections a remark is drawn there."""
+def mark(image: Image.Image, prediction: Prediction, options: Options) -> None:
+    """Draw on an RGB picture: masks, boxes and their labels, the best on top; labels of the whole picture,
+    and those of a map of classes, as rows in a corner; the points and boxes of the prompt. Without
+    detections a remark is drawn in the corner."""
     sizes = Sizes.of(*image.size)
-    detections = prediction.detections
-    boxed = [(item, pixels(item.bbox, sizes)) for item in detections if item.bbox is not None]
+    is_map = prediction.task == _MAP
+    _lay_masks(image, prediction.detections, max(1, sizes.line // 2) if is_map else sizes.line)
     canvas = ImageDraw.Draw(image)
+    boxed = [] if is_map else _boxed(prediction.detections, sizes)
     for detection, area in reversed(boxed):
-        _frame(canvas, area, colour_of(detection.label), sizes)
+        if detection.mask is None:  # a mask has its outline
+            _frame(canvas, area, colour_of(detection.label), sizes)
     if sizes.text:
         for tag in _tags(prediction, boxed, sizes):
             _write(canvas, tag, sizes)
+    _prompt(canvas, options, sizes)
+
+
+def _lay_masks(image: Image.Image, detections: Sequence[Detection], line: int) -> None:
+    for detection in reversed(detections):
+        if detection.mask is not None:
+            masks.lay(image, detection.mask, colour_of(detection.label), line)
+
+
+def _boxed(detections: Sequence[Detection], sizes: Sizes) -> list[tuple[Detection, Area]]:
+    return [(item, pixels(item.bbox, sizes)) for item in detections if item.bbox is not None]
 
 
 def pixels(box: Box, sizes: Sizes) -> Area:
@@ -148,11 +172,18 @@ def _frame(canvas: ImageDraw.ImageDraw, area: Area, colour: Colour, sizes: Sizes
 def _tags(prediction: Prediction, boxed: Sequence[tuple[Detection, Area]], sizes: Sizes) -> list[Tag]:
     if not prediction.detections:
         return [] if _is_other(prediction) else [nothing(sizes)]
-    whole = [detection for detection in prediction.detections if detection.bbox is None]
+    whole = _of_the_whole(prediction)
     rows = panel(whole, sizes) if whole else []
     labels = Labels(sizes, rows)
     tags = (labels.beside(detection, area) for detection, area in boxed[:_MOST_LABELS])
     return [*rows, *(tag for tag in tags if tag is not None)]
+
+
+def _of_the_whole(prediction: Prediction) -> list[Detection]:
+    """The labels of the whole picture; of a map all of them, the largest first: they are its legend."""
+    if prediction.task == _MAP:
+        return sorted(prediction.detections, key=lambda each: -each.mask.area if each.mask else 0)
+    return [detection for detection in prediction.detections if detection.bbox is None]
 
 
 def _is_other(prediction: Prediction) -> bool:
@@ -167,3 +198,30 @@ def _write(canvas: ImageDraw.ImageDraw, tag: Tag, sizes: Sizes) -> None:
     baseline = top + sizes.pad + text.heights(sizes.text)[0]
     canvas.text((left + sizes.pad, baseline), tag.text, colour, font, anchor="ls")
     canvas.text((right - sizes.pad, baseline), tag.score, colour, font, anchor="rs")
+
+
+# --- the prompt ----------------------------------------------------------------------------------
+
+
+def _prompt(canvas: ImageDraw.ImageDraw, options: Options, sizes: Sizes) -> None:
+    """Points as small discs, white for the object and black for what is not part of it; boxes as hairs of
+    white and black: no label has these colours."""
+    for box in options.boxes:
+        _hair(canvas, pixels(box, sizes), max(1, sizes.line // 4))
+    for point in options.points:
+        _disc(canvas, point, sizes)
+
+
+def _hair(canvas: ImageDraw.ImageDraw, area: Area, hair: int) -> None:
+    left, top, right, bottom = area
+    for colour in (WHITE, BLACK):
+        if left < right and top < bottom:
+            canvas.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=hair)
+        left, top, right, bottom = left + hair, top + hair, right - hair, bottom - hair
+
+
+def _disc(canvas: ImageDraw.ImageDraw, point: Point, sizes: Sizes) -> None:
+    x, y = point[0] * sizes.width, point[1] * sizes.height
+    inner, outer = (WHITE, BLACK) if point[2] else (BLACK, WHITE)
+    radius, ring = max(2, 2 * sizes.line), max(1, sizes.line // 2)
+    canvas.circle((x, y), radius, fill=inner, outline=outer, width=ring)

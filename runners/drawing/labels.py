@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hotswap.predictions import Detection
 from runners.drawing.palette import GREY, Colour, colour_of
-from runners.drawing.text import heights, shortened, width, writable
+from runners.drawing.text import heights, in_letters, shortened, width, writable
 
 #: A rectangle in pixels: left, top, right, bottom; the last two are the first pixels outside.
 Area = tuple[int, int, int, int]
@@ -109,8 +109,9 @@ class Labels:
         room = self._sizes.width - 2 * self._sizes.pad
         name = writable(detection.label, detection.label_id)
         full = f"{name} {detection.score:.2f}"
-        if width(full, self._sizes.text) <= room:
-            yield full
+        for text in (_with_phrase(name, detection), full):
+            if text is not None and width(text, self._sizes.text) <= room:
+                yield text
         yield shortened(name, self._sizes.text, room)
 
     def _free(self, places: NDArray[np.int64]) -> Area | None:
@@ -126,6 +127,12 @@ class Labels:
         )
         free = np.flatnonzero(apart.all(axis=1))
         return _area(places[free[0]]) if free.size else None
+
+
+def _with_phrase(name: str, detection: Detection) -> str | None:
+    """The label with the words that named it, where these are others and can be written."""
+    phrase = in_letters(detection.phrase or "")
+    return None if phrase in (None, name) else f"{name} ({phrase}) {detection.score:.2f}"
 
 
 def _area(row: NDArray[np.int64]) -> Area:

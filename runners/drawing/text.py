@@ -28,11 +28,16 @@ def heights(size: int) -> tuple[int, int]:
 
 def writable(label: str, label_id: int) -> str:
     """The label in characters of the font: accents are removed, other scripts become `#<label_id>`."""
+    return in_letters(label) or f"#{label_id}"
+
+
+def in_letters(label: str) -> str | None:
+    """The text in characters of the font, accents removed; None for other scripts."""
     plain = "".join(
         char for char in unicodedata.normalize("NFKD", label[:_LONGEST]) if not unicodedata.combining(char)
     )
     words = " ".join(plain.split())
-    return words if words and words.isascii() and words.isprintable() else f"#{label_id}"
+    return words if words and words.isascii() and words.isprintable() else None
 
 
 def width(text: str, size: int) -> int:

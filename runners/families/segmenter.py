@@ -59,6 +59,9 @@ class Segmenter(Family[SegmenterParameters]):
         ]
         return Found(tuple(found[: options.max_detections]))
 
+    def _classes_first(self, array: Floats) -> Floats:
+        return array if len(array) == len(self.config.labels) else np.moveaxis(array, 2, 0)
+
     def _detection(self, classes: NDArray[np.uint16], label: int, score: float) -> Detection:
         inside = classes == label
         box = box_of(inside)

@@ -18,7 +18,7 @@ from api.errors import NotAcceptable
 from api.http.image_response import OFFERED, Annotator, acceptable
 from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from hotswap.errors import PictureTooLarge
-from hotswap.predictions import Answer, Picture, Prediction, Predictions, Timings
+from hotswap.predictions import Answer, Options, Picture, Prediction, Predictions, Timings
 from runners.drawing.draw import MEDIA_TYPES
 from tests.api.shape import refused
 
@@ -96,12 +96,15 @@ class _Caller:
         self._takes = takes
 
     async def answer(self, size: int, store: ByteBudget, patience: float = 5.0) -> None:
-        def draw(picture: Picture, found: Prediction, media_types: Sequence[str]) -> tuple[str, bytes]:
+        def draw(
+            picture: Picture, found: Prediction, options: Options, media_types: Sequence[str]
+        ) -> tuple[str, bytes]:
             assert (picture.encoded, found, media_types) == (b"x", _FOUND.items[0], (PNG,))
+            assert options == Options()
             return PNG, bytes(range(256)) * (size // 256)
 
         current.set(RequestContext("r", 0.0, accepted=(PNG,)))
-        drawing = Annotator(draw, store, patience).drawing(Picture(encoded=b"x"))
+        drawing = Annotator(draw, store, patience).drawing(Picture(encoded=b"x"), Options())
         drawing(_FOUND)
         response = drawing.response(_ANSWER)
         assert response.headers["content-length"] == str(size)
@@ -142,7 +145,9 @@ class TestSending:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             state = current.get()
             state.accepted = (PNG,)
-            drawing = Annotator(lambda *_: (PNG, bytes(655_360)), store, 5.0).drawing(Picture(encoded=b"x"))
+            drawing = Annotator(lambda *_: (PNG, bytes(655_360)), store, 5.0).drawing(
+                Picture(encoded=b"x"), Options()
+            )
             drawing(_FOUND)
             await drawing.response(_ANSWER)(scope, receive, send)
 
@@ -152,7 +157,9 @@ class TestSending:
     def test_one_that_nobody_sends_is_held_no_longer_than_it_lives(self) -> None:
         store = ByteBudget(600_000)
         current.set(RequestContext("r", 0.0, accepted=(PNG,)))
-        drawing = Annotator(lambda *_: (PNG, bytes(500_000)), store, 5.0).drawing(Picture(encoded=b"x"))
+        drawing = Annotator(lambda *_: (PNG, bytes(500_000)), store, 5.0).drawing(
+            Picture(encoded=b"x"), Options()
+        )
         drawing(_FOUND)
         unsent = drawing.response(_ANSWER)
         assert store.held == 500_000
@@ -165,7 +172,7 @@ class TestSending:
 
         current.set(RequestContext("r", 0.0, accepted=(PNG,)))
         with pytest.raises(PictureTooLarge):
-            Annotator(draw, ByteBudget(1), 5.0).drawing(Picture(encoded=b"x"))(_FOUND)
+            Annotator(draw, ByteBudget(1), 5.0).drawing(Picture(encoded=b"x"), Options())(_FOUND)
 
 
 class _Nobody:

@@ -149,6 +149,7 @@ def test_every_answer_tells_whether_the_page_may_read_it(app: ASGIApp | None, pa
         "X-Model-Version",
         "X-Model-Digest",
         "X-Model-Generation",
+        "X-Detector-Version",
     } <= exposed
     other, _ = _ask("GET", HERE, app=app, path=path, origin=THERE)
     assert other.status_code == status

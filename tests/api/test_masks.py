@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
-from api.masks import coco_counts, mask_body, pixels
+from api.masks import coco_counts, mask_body
 from runners.mask_runs import mask_of, part_mask
 from tests.e2e.sizes import SIZES
 
@@ -32,7 +32,7 @@ def test_run_lengths_are_those_of_coco(mask: NDArray[np.bool_]) -> None:
         "size": list(expected["size"]),
         "counts": expected["counts"].decode(),
     }
-    assert np.array_equal(pixels(made), mask)
+    assert np.array_equal(made.pixels(), mask)
 
 
 @pytest.mark.parametrize("shape", [(300, 200), (1, 70_000), (70_000, 1)])

@@ -31,7 +31,9 @@ def test_models_are_listed_with_every_version(api: Service) -> None:
         "v2": "serving",
     }
     for each in states.values():
-        assert list(each) == ["version", "digest", "state", "reason", "size_bytes", "created"]
+        told = ["version", "digest", "state", "reason", "size_bytes", "created", "device", "device_reason"]
+        assert list(each) == told
+        assert each["device"] == ("cpu" if each["state"] == "serving" else None)
         assert re.fullmatch(r"sha256:[0-9a-f]{64}", each["digest"])
         assert each["size_bytes"] > 0
         assert re.match(r"2026-01-01T00:0\d:00Z$", each["created"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.http.schemas import VersionBody
 from cli.view import VersionView, views
 from hotswap.desired import DesiredState, set_target
 from hotswap.repository import ModelInfo, VersionInfo
@@ -132,7 +133,7 @@ class TestModels:
         assert document["up"] is True
         assert (model["name"], model["target"], model["serving"]) == ("code", "latest", "v2")
         version = model["versions"][0]
-        assert set(version) == {"version", "digest", "state", "reason", "size_bytes", "created"}
+        assert set(version) == {*VersionBody.model_fields}
         assert datetime.fromisoformat(version["created"]) == day(1).astimezone(UTC)
 
     def test_names_choose(self, okawari: Okawari, stocked: Path, tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco
 
 from api.protos import predictor_pb2 as messages
@@ -21,6 +23,7 @@ from api.protos.predictor_pb2_grpc import PredictorStub
 from hotswap.predictions import Detection
 from models_import.candidates import Candidate, Wanted
 from models_import.importer import Importer
+from runners.drawing.palette import BLACK, WHITE
 from tests.e2e.harness import Service
 from tests.e2e.reporting import services
 from tests.e2e.rpc_load import channel
@@ -147,6 +150,26 @@ def test_a_point_gives_a_mask_over_every_wire_that_others_read(service: Service)
     assert rpc.mask.counts == detection["mask"]["counts"]
     (png,) = _over_http(service, image, model="sam", points=[point], mask_format="png")["detections"]
     assert base64.b64decode(png["mask"]["png"]).startswith(b"\x89PNG")
+
+
+def test_the_drawn_picture_shows_the_mask_and_its_point(service: Service) -> None:
+    asked = next(Reference.of("sam").pictures())
+    fields = {"model": "sam", "points": json.dumps([[0.5, 0.5, 1], [0.1, 0.1, 0]])}
+    (detection,) = _over_http(service, _bytes(asked), **fields)["detections"]
+    drawn = service.client.post(
+        "/predict/annotated",
+        files={"image": _bytes(asked)},
+        data=fields,
+        headers={"accept": "image/png"},
+    )
+    assert drawn.status_code == 200, drawn.text
+    after = np.asarray(Image.open(BytesIO(drawn.content)))
+    before = np.asarray(Image.open(BytesIO(_bytes(asked))).convert("RGB"))
+    height, width, _ = after.shape
+    assert tuple(after[height // 2, width // 2]) == WHITE
+    assert tuple(after[height // 10, width // 10]) == BLACK
+    changed = (after != before).any(axis=2)
+    assert changed[coco.decode(detection["mask"]) == 1].mean() > 0.99
 
 
 def test_texts_are_compared_by_two_graphs(service: Service) -> None:

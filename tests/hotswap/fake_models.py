@@ -20,7 +20,7 @@ from hotswap.predictions import (
     Timings,
 )
 from hotswap.repository import Artifact
-from hotswap.runner import Stop
+from hotswap.runner import Placement, Stop
 from hotswap.tags import ModelTag
 from tests.hotswap.fakes import Hold
 
@@ -30,6 +30,7 @@ class FakeRunner:
 
     inputs = (TensorSpec("x", "FP32", (-1, 2)),)
     outputs = (TensorSpec("code", "FP32", (-1,)),)
+    placement = Placement("cpu", "a fake is everywhere")
 
     def __init__(self, tag: ModelTag, code: int, hold: Hold | None = None) -> None:
         self.tag = tag

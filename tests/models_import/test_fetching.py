@@ -155,18 +155,22 @@ def test_every_entry_of_our_catalogue_is_whole(entry: CatalogueEntry) -> None:
     assert config.created == entry.created
     assert config.output.names, "outputs are bound by name"
     assert entry.tag.version.startswith("v")
-    assert str(entry.quality).startswith("AP50 0.")
+    assert entry.measured.startswith("AP50 0.") or entry.measured == "not tried"
+    assert not re.search("AGPL|GPL|NC", entry.licence)
+    assert {path for _, path in config.named_files} <= entry.downloads.keys()
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: str(entry.tag))
 def test_every_address_of_our_catalogue_stays_what_it_is(entry: CatalogueEntry) -> None:
-    """A branch moves; a commit does not."""
-    (commit,) = re.findall(r"/([0-9a-f]{40})/", str(entry.url))
+    """A branch moves, a commit does not; of what was not tried the sha256 alone may hold it."""
     config = config_of(entry)
-    assert commit in str(entry.source)
-    assert config.source is not None
-    assert commit in config.source
-    assert {entry.url.scheme, entry.source.scheme} == {"https"}
+    commits = re.findall(r"/([0-9a-f]{40})/", str(entry.url))
+    assert len(commits) == 1 or entry.quality is None
+    for commit in commits:
+        assert commit in str(entry.source)
+        assert config.source is not None
+        assert commit in config.source
+    assert {each.url.scheme for each in (*entry.downloads.values(),)} == {entry.source.scheme} == {"https"}
 
 
 def test_our_catalogue_has_no_config_without_entry_and_no_tag_or_weights_twice() -> None:
@@ -181,6 +185,37 @@ def test_versions_of_one_name_rise_with_their_time() -> None:
         versions = [entry for entry in entries() if entry.name == name]
         by_time = sorted(versions, key=lambda entry: entry.created)
         assert by_time == sorted(versions, key=lambda entry: natural_key(entry.version))
+
+
+def test_a_version_of_several_files_comes_whole_or_not_at_all(catalogue: Path, tmp_path: Path) -> None:
+    more = {"text.onnx": b"a text tower", "words/tokenizer.json": b"{}"}
+    index = json.loads((catalogue / "index.json").read_text())
+    (entry,) = index["models"] = index["models"][:1]
+    del entry["quality"]
+    entry["files"] = {
+        path: {
+            "url": f"https://models.example/{path}",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "size": len(data),
+        }
+        for path, data in more.items()
+    }
+    (catalogue / "index.json").write_text(json.dumps(index))
+    (found,) = entries(catalogue)
+    assert (found.measured, found.total) == ("not tried", len(WEIGHTS) + 14)
+    answers = {f"/{path}": data for path, data in more.items()} | {"/code.onnx": WEIGHTS}
+
+    def client() -> httpx.Client:
+        return httpx.Client(
+            transport=httpx.MockTransport(lambda asked: httpx.Response(200, content=answers[asked.url.path]))
+        )
+
+    folder = assemble(found, tmp_path / "new", client=client, catalogue=catalogue)
+    assert {path: (folder / path).read_bytes() for path in more} == more
+    assert "not tried with the original weights" in (folder / "README.md").read_text()
+    answers["/text.onnx"] = b"another one!"
+    with pytest.raises(ImportRefused, match=r"text\.onnx: received 12 bytes with another sha256"):
+        assemble(found, tmp_path / "other", client=client, catalogue=catalogue)
 
 
 @pytest.mark.parametrize(

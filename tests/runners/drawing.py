@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hotswap.predictions import Box, Detection, Picture, Prediction
+from hotswap.predictions import Box, Detection, Options, Picture, Prediction
 from runners.drawing.draw import Drawn, annotated
 from tests.runners.pictures import NO_LIMIT, encode
 
@@ -29,7 +29,9 @@ def draw(data: bytes, *detections: Detection, media_type: str = "image/png") -> 
 
 def drawn(data: bytes, *detections: Detection, media_type: str = "image/png") -> Drawn:
     """The file with what was found drawn on it."""
-    return annotated(Picture(encoded=data), Prediction(detections, "v1", 1, 1), [media_type], NO_LIMIT)
+    return annotated(
+        Picture(encoded=data), Prediction(detections, "v1", 1, 1), Options(), [media_type], NO_LIMIT
+    )
 
 
 def opened(file: Drawn) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotswap.predictions import Box, Picture, Prediction
+from hotswap.predictions import Box, Options, Picture, Prediction
 from runners.drawing.draw import annotated, pixels
 from runners.drawing.labels import Labels, Sizes, panel
 from runners.drawing.palette import BLACK, GREY, WHITE, colour_of, contrast, text_on
@@ -120,7 +120,7 @@ class TestWholePictures:
 
     def test_an_answer_that_is_no_detection_leaves_the_picture_as_it_is(self) -> None:
         vector = Prediction((), "v1", 64, 48, embedding=np.ones(4, np.float32))
-        file = annotated(Picture(encoded=paper(64, 48)), vector, ["image/png"], NO_LIMIT)
+        file = annotated(Picture(encoded=paper(64, 48)), vector, Options(), ["image/png"], NO_LIMIT)
         assert not changed(opened(file)).any()
 
 

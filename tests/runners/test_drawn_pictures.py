@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hotswap.errors import BadPicture, PictureTooLarge, UnsupportedPicture
-from hotswap.predictions import Picture, Prediction
+from hotswap.predictions import Options, Picture, Prediction
 from runners.drawing.draw import MEDIA_TYPES, annotated
 from runners.drawing.labels import Sizes
 from runners.drawing.palette import WHITE, colour_of
@@ -69,14 +69,16 @@ class TestPictures:
 
     def test_a_wide_picture_takes_the_next_format_that_can_hold_it(self) -> None:
         picture, nothing = Picture(encoded=paper(17_000, 9)), Prediction((), "v1", 17_000, 9)
-        file = annotated(picture, nothing, ["image/webp", "image/png", "image/jpeg"], NO_LIMIT)
+        file = annotated(picture, nothing, Options(), ["image/webp", "image/png", "image/jpeg"], NO_LIMIT)
         assert (file.media_type, opened(file).shape) == ("image/png", (9, 17_000, 3))
         with pytest.raises(PictureTooLarge, match="17000x9 pixels; image/webp allows at most 16383 per side"):
-            annotated(picture, nothing, ["image/webp"], NO_LIMIT)
+            annotated(picture, nothing, Options(), ["image/webp"], NO_LIMIT)
 
     def test_the_limit_of_pixels_holds(self) -> None:
         with pytest.raises(PictureTooLarge, match="at most 100"):
-            annotated(Picture(encoded=paper(64, 48)), Prediction((), "v1", 64, 48), MEDIA_TYPES, 100)
+            annotated(
+                Picture(encoded=paper(64, 48)), Prediction((), "v1", 64, 48), Options(), MEDIA_TYPES, 100
+            )
 
     def test_broken_pictures_are_refused_as_by_the_model(self) -> None:
         whole = encode(noise(64, 48), "JPEG")
@@ -104,7 +106,7 @@ class TestPictures:
         stored = noise(64, 48)
         before = stored.copy()
         seen = Prediction((found("cat", (0.1, 0.1, 0.9, 0.9)),), "v1", 64, 48)
-        after = opened(annotated(Picture(pixels=stored), seen, ["image/png"], NO_LIMIT))
+        after = opened(annotated(Picture(pixels=stored), seen, Options(), ["image/png"], NO_LIMIT))
         assert tuple(after[24, 6]) == colour_of("cat")
         assert np.array_equal(stored, before)
 
@@ -115,11 +117,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import psutil
-from hotswap.predictions import Picture, Prediction
+from hotswap.predictions import Options, Picture, Prediction
 from runners.drawing.draw import annotated
 data = Path(sys.argv[1]).read_bytes()
 def draw(_):
-    annotated(Picture(encoded=data), Prediction((), "v1", 6000, 4000), ["image/jpeg"], 10**9)
+    annotated(Picture(encoded=data), Prediction((), "v1", 6000, 4000), Options(), ["image/jpeg"], 10**9)
 before = psutil.Process().memory_info().rss
 with ThreadPoolExecutor(2) as pool:
     list(pool.map(draw, range(8)))

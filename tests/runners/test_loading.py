@@ -47,7 +47,7 @@ def test_threads_are_what_the_config_asks_up_to_the_cap(tmp_path, asked, cap, gi
     document = CLASSIFIER | {"resources": {"threads": asked}}
     loader = OnnxLoader(max_pixels=1000, thread_cap=cap)
     runner = loader.load(artifact(tmp_path, constant_graph(SCORES), document))
-    options = runner._graphs.picture._session.get_session_options()
+    options = runner._graphs.picture._graph.session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (given, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.masks import pixels
-from hotswap.errors import BadRequest
+from hotswap.errors import BadRequest, VersionFailed
 from hotswap.predictions import Detection, Options, Picture
 from runners.onnx_runner import OnnxRunner
 from runners.seen_pictures import SeenBatch, SeenPictures, picture_key
@@ -61,7 +60,7 @@ def _mask(expected: dict[str, Any], size: tuple[int, int]) -> np.ndarray[Any, An
 
 def _iou(detection: Detection, expected: np.ndarray[Any, Any]) -> float:
     assert detection.mask is not None
-    found = pixels(detection.mask)
+    found = detection.mask.pixels()
     return float((found & expected).sum() / (found | expected).sum())
 
 
@@ -98,6 +97,25 @@ def test_masks_of_points_and_boxes_are_those_of_the_original_exporter(config: di
         (found,) = answer(original, asked, options).detections
         assert _iou(found, _mask(best, asked.size)) >= 0.999, asked.expected["file"]
         assert abs(found.score - best["iou_prediction"]) <= 0.002
+
+
+def test_an_encoder_that_prepares_pictures_itself_gives_the_same_masks(original: OnnxRunner) -> None:
+    """The form of samexporter: one picture [H, W, 3] of 0..255 at its resized size, without fill."""
+    inside = {**INPUT, "layout": "HWC", "scale": 1.0, "mean": None, "std": None}
+    reference = Reference.of("sam_original")
+    runner = reference.load(ORIGINAL | {"input": inside}, "encoder_with_preprocess.onnx")
+    for asked in reference.pictures():
+        options = Options(points=((0.5, 0.5, 1),))
+        (found,), (expected,) = (answer(each, asked, options).detections for each in (runner, original))
+        assert expected.mask is not None
+        assert _iou(found, expected.mask.pixels()) >= 0.999, asked.expected["file"]
+        assert abs(found.score - expected.score) <= 0.002
+
+
+def test_a_layout_that_the_graph_has_not_is_refused() -> None:
+    for layout, weights in (("HWC", "encoder.onnx"), ("NCHW", "encoder_with_preprocess.onnx")):
+        with pytest.raises(VersionFailed, match=r"input\.layout"):
+            Reference.of("sam_original").load(ORIGINAL | {"input": {**INPUT, "layout": layout}}, weights)
 
 
 @pytest.mark.parametrize(
