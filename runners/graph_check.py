@@ -73,6 +73,8 @@ def _faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
     if len(tensor.shape) != len(config.layout):
         if len(tensor.shape) == 3 and tensor.shape[2] == 3:
             yield _should("input.layout", "HWC", config.layout, "3 axes are those of one picture")
+        elif len(tensor.shape) == 4:
+            yield _should("input.layout", "NCHW or NHWC", config.layout, "a batch has 4 axes")
         else:
             yield f"{config.layout} has {len(config.layout)} axes; export the graph with as many"
         return

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.masks import pixels
 from hotswap.manifest import ModelConfig, ResizeConfig
 from hotswap.predictions import Detection, Options, Picture
 from hotswap.repository import Artifact
@@ -139,7 +138,7 @@ def test_classes_of_pixels_are_those_of_the_reference(data: Path) -> None:
 def _share(found: Detection) -> float:
     """The share of the picture that a mask covers."""
     assert found.mask is not None
-    return float(pixels(found.mask).mean())
+    return float(found.mask.pixels().mean())
 
 
 @pytest.mark.process

@@ -219,4 +219,4 @@ def recoloured(config: ModelConfig) -> ModelConfig:
     """The config with the wrong colour order."""
     order = "RGB" if config.input.colour_order == "BGR" else "BGR"
     given = config.input.model_copy(update={"colour_order": order})
-    return config.model_copy(update={"input": given})
+    return config.model_copy(update={"picture": given})

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from api.masks import pixels
 from hotswap.errors import ModelFailed
 from hotswap.manifest import parse_config
 from hotswap.predictions import Detection, Options, Picture
@@ -114,7 +113,7 @@ def test_masks_are_those_of_the_documented_procedure(picture: tuple[int, int]) -
         assert np.array(ours.bbox) * np.array(picture * 2) == pytest.approx(np.array(box), abs=1e-3)
         assert ours.mask is not None
         assert (ours.mask.width, ours.mask.height) == picture
-        mask = pixels(ours.mask)
+        mask = ours.mask.pixels()
         assert (mask & inside).sum() / (mask | inside).sum() >= 0.999
 
 
@@ -132,7 +131,7 @@ def test_rows_may_be_turned_or_end_to_end() -> None:
         assert [each.label_id for each in others] == [each.label_id for each in raw]
         assert [each.score for each in others] == pytest.approx([each.score for each in raw])
         for one, other in zip(raw, others, strict=True):
-            assert np.array_equal(pixels(one.mask), pixels(other.mask))  # type: ignore[arg-type]
+            assert np.array_equal(one.mask.pixels(), other.mask.pixels())  # type: ignore[union-attr]
 
 
 def test_a_box_without_a_pixel_is_no_object() -> None:
