@@ -11,7 +11,8 @@ from cli.output import note, say, say_json
 def families_command() -> None:
     """List the model families, which turn model outputs into detections.
 
-    Families of other packages name their package. A family that cannot be used is listed on stderr, with the reason.
+    Families of other packages name their package. A family that cannot be used is listed on stderr, with
+    the reason.
 
     \b
     Example:
