@@ -57,7 +57,7 @@ def config_command() -> None:
     callback=_size,
     help="Size of the input, where the graph leaves it open.",
 )
-@click.option("--labels", type=_FILE, help="Text file of the labels, one a line.")
+@click.option("--labels", type=_FILE, help="File of the labels, one a line or JSON.")
 def infer_command(
     model: Path,
     *,

@@ -20,6 +20,8 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -31,7 +33,10 @@ MANIFEST_KEY = "okawari"
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
-Label = Annotated[str, Field(max_length=200)]
+#: Most labels of a config, and most characters of one.
+MOST_LABELS = 100_000
+LONGEST_LABEL = 200
+Label = Annotated[str, Field(max_length=LONGEST_LABEL)]
 FieldName = Annotated[str, Field(max_length=100)]
 Reason = Annotated[str, Field(max_length=500)]
 
@@ -44,8 +49,38 @@ def _inside(file: str) -> str:
 
 
 VersionPath = Annotated[str, AfterValidator(_inside)]
+
+
+class LabelFile(list[str]):
+    """The labels of a file of the version that is not read yet: none, and the file's path."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        self.file = file
+
+
+def _label_file(value: object, read: ValidatorFunctionWrapHandler) -> list[str]:
+    labels: list[str] = LabelFile(_inside(value)) if isinstance(value, str) else read(value)
+    return labels
+
+
+Labels = Annotated[
+    list[Label],
+    Field(
+        max_length=MOST_LABELS,
+        description="the labels by their numbers, or a file beside the graph: one a line, or JSON (id2label)",
+    ),
+    WrapValidator(_label_file),
+]
 ResizeMode = Literal[
-    "stretch", "letterbox", "letterbox_centre", "longest_edge", "centre_crop", "shortest_edge"
+    "stretch",
+    "letterbox",
+    "letterbox_centre",
+    "longest_edge",
+    "centre_crop",
+    "shortest_edge",
+    "keep_aspect",
+    "square",
 ]
 Task = Literal[
     "object-detection",
@@ -75,17 +110,27 @@ class ResizeConfig(_Part):
         default="stretch",
         description="stretch ignores the aspect; letterbox keeps it and fills right and below, "
         "letterbox_centre on all sides, longest_edge as letterbox with sides rounded to the nearest pixel; "
-        "centre_crop cuts the longer side; shortest_edge makes the shorter side `edge` and cuts the centre",
+        "centre_crop cuts the longer side; shortest_edge makes the shorter side `edge` and cuts the centre; "
+        "keep_aspect makes it `edge`, or less so that the longer one fits, and the input as large as that; "
+        "square fills right and below to a square before the resize",
     )
     edge: int | None = Field(
-        default=None, ge=1, le=8192, description="pixels of the shorter side, for shortest_edge"
+        default=None,
+        ge=1,
+        le=8192,
+        description="pixels of the shorter side, for shortest_edge and keep_aspect",
     )
-    kernel: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    kernel: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "gaussian_linear"] = Field(
+        default="bilinear",
+        description="those of Pillow, on bytes; gaussian_linear smooths and samples in floats, for square",
+    )
 
     @model_validator(mode="after")
     def _has_an_edge(self) -> Self:
-        if (self.edge is not None) != (self.mode == "shortest_edge"):
-            raise ValueError("edge belongs to mode shortest_edge, which needs it")
+        if (self.edge is not None) != (self.mode in ("shortest_edge", "keep_aspect")):
+            raise ValueError("edge belongs to the modes shortest_edge and keep_aspect, which need it")
+        if (self.mode == "square") != (self.kernel == "gaussian_linear"):
+            raise ValueError("mode square and kernel gaussian_linear belong together")
         return self
 
 
@@ -93,24 +138,29 @@ class InputConfig(_Part):
     """The tensor that the graph takes, and how it is made: `(pixel * scale - mean) / std`."""
 
     name: str | None = Field(default=None, description="graph input for pictures; left out: the only one")
-    width: int = Field(ge=1, le=8192, description="pixels")
-    height: int = Field(ge=1, le=8192, description="pixels")
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    width: int = Field(ge=1, le=8192, description="pixels; with keep_aspect the most")
+    height: int = Field(ge=1, le=8192, description="pixels; with keep_aspect the most")
+    layout: Literal["NCHW", "NHWC", "HWC"] = Field(
+        default="NCHW",
+        description="HWC: one picture, resized but not filled, by a graph that does the rest",
+    )
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     colour_order: Literal["RGB", "BGR"] = "RGB"
     resize: ResizeConfig = ResizeConfig()
-    pad: Annotated[int, Field(ge=0, le=255)] | Literal["zero"] = Field(
-        default=114, description="grey of the fill, before scaling; zero: 0 in the tensor"
+    pad: Annotated[int, Field(ge=0, le=255)] | Annotated[float, Field(ge=0, le=255)] | Literal["zero"] = (
+        Field(default=114, description="grey of the fill, before scaling; zero: 0 in the tensor")
     )
     scale: float = Field(default=1.0, gt=0, description="factor on 0..255")
     mean: Channels | None = Field(default=None, description="in the model's colour order")
     std: Channels | None = Field(default=None, description="in the model's colour order")
 
     @model_validator(mode="after")
-    def _edge_covers(self) -> Self:
+    def _resize_fits(self) -> Self:
         edge = self.resize.edge
-        if edge is not None and edge < max(self.width, self.height):
+        if self.resize.mode == "shortest_edge" and edge is not None and edge < max(self.width, self.height):
             raise ValueError(f"resize.edge {edge} is less than the {self.width}x{self.height} to cut from it")
+        if self.resize.mode == "square" and (self.dtype == "uint8" or self.pad == "zero"):
+            raise ValueError("resize.mode square needs a dtype of floats, and a grey as pad")
         return self
 
     @field_validator("std")
@@ -183,7 +233,7 @@ class ModelConfig(_Part):
     tokenizer: VersionPath | None = Field(
         default=None, description="the tokenizer of a family with text prompts: a `tokenizer.json`"
     )
-    labels: list[Label] = Field(default=[], max_length=100_000)
+    labels: Labels = []
     thresholds: Thresholds = Thresholds()
     resources: Resources = Resources()
     warm_up: WarmUp = WarmUp()
@@ -203,11 +253,17 @@ class ModelConfig(_Part):
         return self.picture
 
     @property
+    def labels_file(self) -> str | None:
+        """The file that holds the labels, while they are not read."""
+        return self.labels.file if isinstance(self.labels, LabelFile) else None
+
+    @property
     def named_files(self) -> tuple[tuple[str, str], ...]:
         """The files of the version that the config names: field and path."""
         graphs = [(f"graphs.{name}.file", graph.file) for name, graph in self.graphs.items()]
         tokenizer = [("tokenizer", self.tokenizer)] if self.tokenizer else []
-        return (*graphs, *tokenizer, *(("golden", golden.file) for golden in self.golden))
+        labels = [("labels", self.labels_file)] if self.labels_file else []
+        return (*graphs, *tokenizer, *labels, *(("golden", golden.file) for golden in self.golden))
 
     @field_validator("created")
     @classmethod

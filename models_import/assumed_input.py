@@ -41,11 +41,21 @@ def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) 
         name = f"input.{field}"
         if field in _OF_FLOATS and picture.dtype == "uint8":
             continue
-        if name in metadata.findings:
-            yield metadata.findings[name]
+        told = metadata.findings.get(name)
+        if field in ("pad", *_OF_FLOATS) and picture.layout == "HWC":
+            continue
+        # What the family is known for counts more than what is near to the metadata.
+        if told is not None and field == "resize" and told.value["mode"] == "keep_aspect" and picture.fixed:
+            yield InferredValue(name, _PLAIN["resize"], "graph", "the graph's sides are fixed")
+        elif told is not None and (told.source != "assumption" or family not in _USUAL):
+            yield told
         elif field in assumed:
             yield InferredValue(name, assumed[field], "assumption", why)
-    if picture.dtype == "uint8":
+    if picture.layout == "HWC":
+        yield InferredValue(
+            "input.scale", 1.0, "assumption", "a graph that takes one picture does the rest itself"
+        )
+    elif picture.dtype == "uint8":
         yield InferredValue("input.scale", 1.0, "graph", "a uint8 input takes pixels as they are")
 
 
@@ -70,6 +80,11 @@ def known_config(family: str) -> tuple[ModelConfig, str] | None:
     return None
 
 
+_CLIP: dict[str, Any] = {
+    **_PLAIN,
+    "mean": [0.48145466, 0.4578275, 0.40821073],
+    "std": [0.26862954, 0.26130258, 0.27577711],
+}
 _LETTERBOXED: dict[str, Any] = {
     **_PLAIN,
     "resize": {"mode": "letterbox_centre", "kernel": "bilinear"},
@@ -78,13 +93,16 @@ _LETTERBOXED: dict[str, Any] = {
 #: Family → its usual preprocessing, where no config comes with the program.
 _USUAL: dict[str, tuple[dict[str, Any], str]] = {
     "clip": (
-        {
-            **_PLAIN,
-            "resize": {"mode": "shortest_edge", "kernel": "bicubic", "edge": 224},
-            "mean": [0.48145466, 0.4578275, 0.40821073],
-            "std": [0.26862954, 0.26130258, 0.27577711],
-        },
+        {**_CLIP, "resize": {"mode": "shortest_edge", "kernel": "bicubic", "edge": 224}},
         "as CLIP ViT-B/32",
+    ),
+    "owlv2": (
+        {**_CLIP, "resize": {"mode": "square", "kernel": "gaussian_linear"}, "pad": 127.5},
+        "as OWLv2 of transformers; OWL-ViT is stretched",
+    ),
+    "detr": (
+        {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}, "pad": "zero"},
+        "as DETR of transformers",
     ),
     "rtdetr": (_PLAIN, "as RT-DETR of its authors and of transformers"),
     "sam": (
@@ -93,12 +111,13 @@ _USUAL: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "yolov5": (_LETTERBOXED, "as YOLOv5"),
     "yolov8": (_LETTERBOXED, "as Ultralytics' detectors"),
+    "yolov8-seg": (_LETTERBOXED, "as Ultralytics' segmenters"),
     "segmenter": (
         {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}},
         "as SegFormer of transformers",
     ),
     "grounding-dino": (
-        {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}},
+        {**_IMAGENET, "resize": {"mode": "stretch", "kernel": "bilinear"}, "pad": "zero"},
         "as onnx-community/grounding-dino-tiny-ONNX",
     ),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, parse_config
+from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, parse_config
 from hotswap.tags import BadTag, ModelTag, as_version, natural_key
 from models_import import model_yaml
 from models_import.errors import ImportRefused
@@ -162,26 +162,30 @@ def packing_of(path: Path) -> str:
 
 
 def open_onnx(path: Path, wanted: Wanted) -> Opened:
-    """One `.onnx` with the config, name and version of the caller."""
+    """One `.onnx` with the config, name and version of the caller, and the files that the config names."""
     if wanted.config is None or not wanted.name or not wanted.version:
         raise ImportRefused(f"{path} is a single file: add --config FILE, --name NAME and --version V")
-    files = {
-        WEIGHTS_FILE: path,
-        CONFIG_FILE: wanted.config,
-        **_tokenizer(path, wanted.config),
-        **beside(path),
-    }
+    known = _config(wanted.config)
+    graphs = {graph.file: path.parent / graph.file for graph in known.graphs.values()} if known else {}
+    files = {CONFIG_FILE: wanted.config, **_named_files(known, path, wanted.config)}
+    for name, graph in (graphs or {WEIGHTS_FILE: path}).items():
+        if graph.is_file():
+            files |= {name: graph, **beside(graph)}
     return Opened(_tag(wanted.name, wanted.version), files)
 
 
-def _tokenizer(path: Path, config: Path) -> dict[str, Path]:
-    """The tokenizer that the config names, if it lies beside the graph or the config."""
+def _config(file: Path) -> ModelConfig | None:
     try:
-        name = parse_config(read_small(config)).tokenizer
+        return parse_config(read_small(file))
     except (BadManifest, OSError):
-        return {}  # the check of the config says what is wrong
-    places = [place / name for place in (config.parent, path.parent) if name]
-    return {str(name): file for file in places[::-1] if file.is_file()}
+        return None  # the check of the config says what is wrong
+
+
+def _named_files(known: ModelConfig | None, path: Path, config: Path) -> dict[str, Path]:
+    """Tokenizer and labels that the config names, as far as they lie beside the graph or the config."""
+    names = [name for name in (known.tokenizer, known.labels_file) if name] if known else []
+    places = [(name, place / name) for name in names for place in (path.parent, config.parent)]
+    return {name: file for name, file in places if file.is_file()}
 
 
 def open_folder(folder: Path, wanted: Wanted, origin: Path, *, follow: bool = False) -> Opened:

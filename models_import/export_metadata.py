@@ -11,26 +11,25 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE, BadManifest
+from hotswap.manifest import CONFIG_FILE, MOST_LABELS, BadManifest
 from models_import.errors import ImportRefused
 from models_import.onnx_graph import OnnxGraph
 from models_import.small_files import read_small
+from runners.label_file import labels_by_number, read_label_file
 
 Source = Literal["graph", "metadata", "given", "assumption"]
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
 LABEL_FILES = ("labels.txt", "classes.txt")
 
-#: Most labels of a config.
-MOST_LABELS = 100_000
-_LONGEST_LABEL = 200
 _LONGEST_TEXT = 500
+_LARGEST_SIDE = 8192
 
 # One entry of a flat Python or JSON dict or list: `0: 'person'`, `"0": "person"`, `'person'`. Possessive, so
 # that crafted text takes linear time.
@@ -150,14 +149,11 @@ def _labels_file(path: Path) -> Iterator[InferredValue]:
 
 
 def read_labels(path: Path) -> list[str]:
-    """The labels in a text file, one a line. Raises `ImportRefused`."""
+    """The labels in a file, one a line or as JSON. Raises `ImportRefused`."""
     try:
-        lines = read_small(path).decode("utf-8-sig").splitlines()
-    except (BadManifest, UnicodeDecodeError) as error:
-        raise ImportRefused(f"{path}: {error}; one label a line in UTF-8 is expected") from None
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return _checked(lines, str(path))
+        return read_label_file(path)
+    except BadManifest as error:
+        raise ImportRefused(f"{path.parent}/{error}") from None
 
 
 def _transformers(path: Path) -> Iterator[InferredValue]:
@@ -190,7 +186,9 @@ def _processor(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
     factor = processor.get("rescale_factor", 1 / 255)
     mean, std = (_channels(processor.get(key)) for key in ("image_mean", "image_std"))
     fields: dict[str, Any] = {"colour_order": colour}
-    if processor.get("do_rescale", True) is False:
+    if processor.get("do_rescale", True) is False or (
+        "rescale_factor" not in processor and mean and max(mean) > 1
+    ):
         fields["scale"] = 1.0
     elif _is_number(factor) and factor > 0:
         fields["scale"] = float(factor)
@@ -204,16 +202,28 @@ def _processor(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
 
 
 def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
-    """Size and resize. A resize with a wider edge than the crop has no equal here: it is an assumption."""
-    resample = processor.get("resample")
+    """Size and resize: a stretch, a crop, or the own way of some models; others are an assumption."""
+    resample, size = processor.get("resample"), processor.get("size")
     kernel = _KERNELS.get(resample) if type(resample) is int else None
-    size, crop = _sides(processor.get("size")), _sides(processor.get("crop_size"))
-    crops = processor.get("do_center_crop") is True and crop is not None
-    sides = crop if crops else size
+    crop = _sides(processor.get("crop_size")) if processor.get("do_center_crop") is True else None
+    edges = size if isinstance(size, dict) else {}
+    sides = crop or _sides(_whole(size, edges, processor))
     if sides:
         yield from _size(*sides, f"{PREPROCESSOR_FILE} of transformers")
-    resize = {"mode": "centre_crop" if crops else "stretch", "kernel": kernel or "bilinear"}
-    exact = crop == size if crops else _is_stretch(processor.get("size"))
+    resize: dict[str, Any] = {"mode": "stretch", "kernel": kernel or "bilinear"}
+    exact = _is_stretch(size)
+    if str(processor.get("image_processor_type", "")).startswith("Owlv2"):
+        resize, kernel = {"mode": "square", "kernel": "gaussian_linear"}, "gaussian_linear"
+    elif crop:
+        edge, exact = edges.get("shortest_edge"), False
+        if type(edge) is int and max(crop) <= edge <= _LARGEST_SIDE:
+            resize, exact = {"mode": "shortest_edge", "edge": edge, "kernel": kernel or "bilinear"}, True
+        else:
+            resize["mode"] = "centre_crop"
+    elif set(edges) == {"longest_edge"}:
+        resize["mode"], exact = "longest_edge", True
+    elif set(edges) == {"shortest_edge", "longest_edge"}:
+        resize, exact = resize | {"mode": "keep_aspect", "edge": edges["shortest_edge"]}, True
     if exact and kernel:
         yield InferredValue("input.resize", resize, "metadata", f"{PREPROCESSOR_FILE} of transformers")
     else:
@@ -221,6 +231,13 @@ def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
             "its resize and crop differ" if kernel else "it does not tell the kernel"
         )
         yield InferredValue("input.resize", resize, "assumption", why)
+
+
+def _whole(size: object, edges: Mapping[str, Any], processor: Mapping[str, Any]) -> object:
+    """The size of the whole input: of those with only a longer side it is padded, or at most that."""
+    if set(edges) == {"longest_edge"}:
+        return processor.get("pad_size")
+    return edges.get("longest_edge", size)
 
 
 def _sides(size: object) -> tuple[int, int] | None:
@@ -301,18 +318,8 @@ def _literal(text: str, where: str) -> str:
 
 
 def _by_number(names: Mapping[str, Any], where: str) -> list[str]:
-    """The labels by the numbers 0, 1, 2 … of their keys."""
-    labels = [names.get(str(number)) for number in range(len(names))]
-    if not all(isinstance(label, str) for label in labels):
-        raise ImportRefused(f"{where}: the keys should be 0 to {len(names) - 1}, each with a text")
-    return _checked([str(label) for label in labels], where)
-
-
-def _checked(labels: Sequence[str], where: str) -> list[str]:
-    longest = max(map(len, labels), default=0)
-    if longest > _LONGEST_LABEL or len(labels) > MOST_LABELS:
-        raise ImportRefused(
-            f"{where}: {len(labels)} labels of up to {longest} characters; allowed are {MOST_LABELS} labels "
-            f"of {_LONGEST_LABEL}"
-        )
-    return list(labels)
+    """The labels by the numbers 0, 1, 2 … of their keys. Raises `ImportRefused`."""
+    try:
+        return labels_by_number(names, where)
+    except BadManifest as error:
+        raise ImportRefused(str(error)) from None

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from common.text import plain
 from hotswap.errors import VersionFailed
-from hotswap.manifest import BadManifest, ModelConfig, parse_config
+from hotswap.manifest import MOST_LABELS, BadManifest, ModelConfig, parse_config
 from models_import.assumed_input import preprocessing, thresholds
 from models_import.errors import ImportRefused
 from models_import.export_metadata import (
-    MOST_LABELS,
     ExportMetadata,
     InferredValue,
     read_labels,
     read_metadata,
 )
 from models_import.external_data import beside, check_data
-from models_import.family_match import RULES, Export, Match, is_vector, match_chosen, match_family
+from models_import.family_evidence import Export, Match, is_vector
+from models_import.family_match import RULES, match_chosen, match_family
 from models_import.file_kinds import by_bytes, is_onnx, kind_of
 from models_import.layout import WEIGHTS_FILE
 from models_import.onnx_graph import BadGraph, OnnxGraph, read_graph, text_of
@@ -37,6 +39,8 @@ from runners.graph_check import check_input
 _TOKENIZER = "tokenizer.json"
 #: Most outputs that a message lists.
 _MOST_LISTED = 8
+#: Most graphs in a folder that are read beside the one.
+_MOST_OTHERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,13 @@ def infer_config(path: Path, given: Given = _NOTHING) -> InferredConfig:
     picture = picture_input(graph, path)
     metadata = read_metadata(graph, path)
     size = list(_size(picture, metadata, given))
-    export = Export(graph, metadata, _sides(size))
+    export = Export(graph, metadata, _sides(size), file=path.name, beside=_others(path))
     match = _match(export, given, path)
+    if len(size) < 2 and match.size is not None:
+        size = [
+            InferredValue(f"input.{name}", side, "assumption", f"as all exports of {match.family}")
+            for name, side in zip(("width", "height"), match.size, strict=True)
+        ]
     if len(size) < 2:
         raise ImportRefused(
             f"{path}: input {text_of(picture.tensor)} leaves width or height open, and the metadata do not "
@@ -113,6 +122,17 @@ def _read(path: Path) -> OnnxGraph:
         ) from None
     check_data({WEIGHTS_FILE: path, **beside(path)}, WEIGHTS_FILE, path)
     return graph
+
+
+def _others(path: Path) -> dict[str, OnnxGraph]:
+    """The other graphs in the folder that can be read, few of many."""
+    graphs = {}
+    for file in islice(
+        (each for each in sorted(path.parent.glob("*.onnx")) if each.name != path.name), _MOST_OTHERS
+    ):
+        with suppress(BadGraph, OSError):
+            graphs[file.name] = read_graph(file)
+    return graphs
 
 
 def _size(picture: PictureInput, metadata: ExportMetadata, given: Given) -> Iterator[InferredValue]:
@@ -156,6 +176,8 @@ def _misfit(export: Export, given: Given) -> str:
         return f"the graph does not fit the family {given.family}"
     if len(export.graph.inputs) == 1 and all(map(is_vector, export.outputs)):
         return "scores or embedding? Nothing tells: add --family classifier or --family embedder"
+    if "image_embeddings" in {tensor.name for tensor in export.outputs}:
+        return "an encoder of SAM? Put its decoder into the same folder, or add --family sam"
     return f"the graph fits none of the families ({', '.join(FAMILIES)})"
 
 

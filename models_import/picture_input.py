@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uin
 _CHANNEL_NAMES = {"c", "channel", "channels", "num_channels"}
 # The axes of channels, height and width.
 _AXES = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2)}
+_OF_ONE = {"HWC": (2, 0, 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class PictureInput:
     height: Side
     findings: tuple[InferredValue, ...]
 
+    @property
+    def fixed(self) -> bool:
+        """Whether the graph fixes width or height."""
+        return isinstance(self.width, int) or isinstance(self.height, int)
+
 
 def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
     """The only input. Raises `ImportRefused` unless it takes a batch of pictures."""
@@ -44,10 +51,11 @@ def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
         raise ImportRefused(
             f"{path}: input {text} is {tensor.type}: export it with float32, float16 or uint8 pictures"
         )
-    if len(tensor.shape) != 4:
+    if len(tensor.shape) not in (3, 4):
         raise ImportRefused(f"{path}: input {text}: a batch of pictures has 4 axes; export the graph with 4")
-    layout = _layout(tensor, path)
-    _, height, width = (tensor.shape[axis] for axis in _AXES[layout.value])
+    layouts = _AXES if len(tensor.shape) == 4 else _OF_ONE
+    layout = _layout(tensor, layouts, path)
+    _, height, width = (tensor.shape[axis] for axis in layouts[layout.value])
     findings = (
         InferredValue("input.name", tensor.name, "graph", "the only input for pictures"),
         layout,
@@ -56,15 +64,15 @@ def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
     return PictureInput(tensor, layout.value, dtype, width, height, findings)
 
 
-def _layout(tensor: GraphTensor, path: Path) -> InferredValue:
+def _layout(tensor: GraphTensor, layouts: Mapping[str, tuple[int, int, int]], path: Path) -> InferredValue:
     """The layout by the axis of 3 channels, else by one that is named so, else by the only open one."""
-    text, sides = text_of(tensor), {layout: tensor.shape[axes[0]] for layout, axes in _AXES.items()}
+    text, sides = text_of(tensor), {layout: tensor.shape[axes[0]] for layout, axes in layouts.items()}
     three = [layout for layout, side in sides.items() if side == 3]
     named = [layout for layout, side in sides.items() if str(side).lower() in _CHANNEL_NAMES]
     fitting = three or named or [layout for layout, side in sides.items() if not isinstance(side, int)]
     if not fitting:
         raise ImportRefused(
-            f"{path}: input {text}: neither axis 1 nor axis 3 has the 3 channels of a picture"
+            f"{path}: input {text}: no axis of {' or '.join(layouts)} has the 3 channels of a picture"
         )
     if len(fitting) > 1:
         return InferredValue(

@@ -17,6 +17,7 @@ from models_import.fingerprints import sha256_of
 from models_import.layout import MODEL_YAML, LeadsOut, check_named_files, files_in, pick_weights
 from models_import.small_files import read_small
 from models_import.store import check_family
+from runners.label_file import read_label_file
 
 
 def check_config_file(opened: Opened, origin: Path) -> ModelConfig:
@@ -31,10 +32,16 @@ def check_config_file(opened: Opened, origin: Path) -> ModelConfig:
         check_named_files(config, opened.files)
         for file in dict.fromkeys((weights, *(graph.file for graph in config.graphs.values()))):
             _check_graph(opened, file, origin)
-        check_family(config)
+        check_family(_with_labels(config, opened))
     except BadManifest as error:
         raise ImportRefused(f"{origin}: {error}") from None
     return config
+
+
+def _with_labels(config: ModelConfig, opened: Opened) -> ModelConfig:
+    if config.labels_file is None:
+        return config
+    return config.model_copy(update={"labels": read_label_file(opened.files[config.labels_file])})
 
 
 def _check_graph(opened: Opened, weights: str, origin: Path) -> None:

@@ -15,6 +15,7 @@ from models_import import model_yaml, reasons
 from models_import.fingerprints import ParsedFiles, Stamp, is_fresh, stamp_of
 from models_import.layout import MODEL_YAML, LeadsOut, check_named_files, files_in, pick_weights
 from models_import.model_yaml import ModelYaml
+from runners.label_file import with_labels
 
 Check = Callable[[ModelConfig], None]
 
@@ -110,7 +111,7 @@ class VersionReader:
             config = self.configs.get(folder / CONFIG_FILE)
             if info.manifest is None:
                 # Our importer has checked configs with a manifest; checking needs libraries that load slowly.
-                self._check(config)
+                self._check(with_labels(config, folder))
         except FileNotFoundError:
             if info.manifest is None:
                 raise _Unfit(reasons.foreign(folder, f"no {CONFIG_FILE}"), lasting=True) from None

@@ -9,8 +9,8 @@ from hotswap.errors import VersionFailed
 from hotswap.manifest import CONFIG_FILE, InputConfig
 
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
-# The axes of batch, channels, height and width.
-_AXES = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}
+# The axes of channels, height and width.
+_AXES = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2), "HWC": (2, 0, 1)}
 
 Side = int | str | None
 
@@ -68,12 +68,15 @@ def batch_of(tensor: GraphTensor) -> int | None:
 
 
 def _faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
-    if len(tensor.shape) != 4:
-        yield "a batch of pictures has 4 axes; export the graph with 4"
+    if len(tensor.shape) != len(config.layout):
+        if len(tensor.shape) == 3 and tensor.shape[2] == 3:
+            yield _should("input.layout", "HWC", config.layout, "3 axes are those of one picture")
+        else:
+            yield f"{config.layout} has {len(config.layout)} axes; export the graph with as many"
         return
     yield from _type_faults(tensor, config)
     yield from _shape_faults(tensor, config)
-    if batch_of(tensor) not in (None, 1):
+    if config.layout != "HWC" and batch_of(tensor) not in (None, 1):
         yield f"its batch size is fixed to {tensor.shape[0]}; export it with batch 1 or an open batch"
 
 
@@ -86,10 +89,10 @@ def _type_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
 
 
 def _shape_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
-    _, channels, height, width = (tensor.shape[axis] for axis in _AXES[config.layout])
+    channels, height, width = (tensor.shape[axis] for axis in _AXES[config.layout])
     other = "NHWC" if config.layout == "NCHW" else "NCHW"
     if isinstance(channels, int) and channels != 3:
-        if tensor.shape[_AXES[other][1]] == 3:
+        if config.layout != "HWC" and tensor.shape[_AXES[other][0]] == 3:
             yield _should("input.layout", other, config.layout)
         else:
             yield f"it has {channels} channels; pictures have 3"
@@ -98,6 +101,8 @@ def _shape_faults(tensor: GraphTensor, config: InputConfig) -> Iterator[str]:
         yield _should("input.height", height, config.height)
     if isinstance(width, int) and width != config.width:
         yield _should("input.width", width, config.width)
+    if config.resize.mode == "keep_aspect" and (isinstance(height, int) or isinstance(width, int)):
+        yield _should("input.resize.mode", "stretch", config.resize.mode, "the graph's sides are fixed")
 
 
 def _should(field: str, say: object, found: object, why: str = "") -> str:

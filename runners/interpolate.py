@@ -25,6 +25,12 @@ def bilinear(array: Floats, height: int, width: int) -> Floats:
     return np.stack([_between(_between(plane, rows).T, columns).T for plane in array])
 
 
+def sampled(plane: Floats, rows: Floats, columns: Floats) -> Floats:
+    """A plane [h, w], interpolated by `bilinear`, at rows and columns given in 0..1 of its sides."""
+    down, across = _around(plane.shape[0], rows), _around(plane.shape[1], columns)
+    return _between(_between(plane, down).T, across).T
+
+
 def greatest(array: Floats, height: int, width: int) -> NDArray[np.uint16]:
     """Which of K maps [K, h, w], interpolated by `bilinear`, is greatest at each place, as [height, width].
 
@@ -74,6 +80,11 @@ def _possible(band: Floats) -> list[int]:
 
 def _places(size: int, wanted: int) -> _Places:
     """For each new place the two old ones that it lies between, and the share of the second."""
-    at = np.clip((np.arange(wanted) + 0.5) * (size / wanted) - 0.5, 0, size - 1).astype(np.float32)
+    return _around(size, (np.arange(wanted) + 0.5) / wanted)
+
+
+def _around(size: int, places: Floats) -> _Places:
+    """The same for places in 0..1 of the side."""
+    at = np.clip(places * size - 0.5, 0, size - 1).astype(np.float32)
     low = np.floor(at).astype(np.intp)
     return low, np.minimum(low + 1, size - 1), at - low

@@ -7,6 +7,7 @@ from hotswap.manifest import BadManifest
 from hotswap.repository import Artifact
 from runners.families.generic import Generic
 from runners.families.index import check_config, family_of
+from runners.label_file import with_labels
 from runners.onnx_runner import OnnxRunner
 from runners.session import load_graph, load_graphs
 from runners.tensor_runner import TensorRunner
@@ -22,8 +23,8 @@ class OnnxLoader:
 
     def load(self, artifact: Artifact) -> OnnxRunner | TensorRunner:
         """See `Loader.load`."""
-        config = artifact.config
         try:
+            config = with_labels(artifact.config, artifact.path)
             check_config(config)
         except BadManifest as error:
             raise VersionFailed(str(error)) from None

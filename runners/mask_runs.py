@@ -18,6 +18,21 @@ def mask_of(inside: NDArray[np.bool_]) -> Mask:
     return Mask(width, height, np.diff(ends, prepend=0).astype(np.int64))
 
 
+def part_mask(inside: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, int]) -> Mask:
+    """The mask of a picture of width and height `size` whose pixels lie in a part of it.
+
+    The left upper pixel of the part `inside` [h, w] is column and row `corner` of the picture.
+    """
+    (left, top), (width, height) = corner, size
+    framed = np.pad(inside.T, ((0, 0), (1, 1)))
+    columns, rows = np.nonzero(framed[:, 1:] != framed[:, :-1])
+    places, times = np.unique((left + columns) * height + top + rows, return_counts=True)
+    # A run that ends below one column goes on above the next.
+    changes = places[(times == 1) & (places < width * height)]
+    ends = np.append(changes, width * height)
+    return Mask(width, height, np.diff(ends, prepend=0).astype(np.int64))
+
+
 def box_of(inside: NDArray[np.bool_]) -> Box | None:
     """The smallest box round the pixels inside, in 0..1 of the picture; None without any."""
     rows, columns = np.flatnonzero(inside.any(axis=1)).tolist(), np.flatnonzero(inside.any(axis=0)).tolist()

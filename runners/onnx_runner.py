@@ -35,6 +35,7 @@ class OnnxRunner:
         self._max_pixels = max_pixels
         self.inputs = graphs.picture.input_specs
         self.outputs = graphs.picture.output_specs
+        family.connect(graphs.picture.inputs)
         self._names = family.reads(graphs.picture.outputs)
         self._preprocessor = Preprocessor(artifact.config.input)
         self._graphs: Graphs | None = graphs
@@ -143,7 +144,7 @@ class OnnxRunner:
         with _clock(timings, "inference"):
             graph = self._open_graphs().picture
             inputs = {**self._family.feed(placed, options), graph.picture: tensor}
-            outputs = graph.run(inputs, self._names, len(tensor), self._family.unbounded)
+            outputs = graph.run(inputs, self._names, len(placed), self._family.unbounded)
         self._preprocessor.give_back(tensor)
         return SeenBatch(outputs, placed, [(each.width, each.height) for each in decoded])
 

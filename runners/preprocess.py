@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from hotswap.manifest import InputConfig
 from runners.decode import Decoded
 from runners.geometry import Geometry, place
+from runners.smooth_resize import smooth_square
 
 _KERNELS = {
     "nearest": Image.Resampling.NEAREST,
@@ -34,7 +36,7 @@ class Preprocessor:
 
     def __init__(self, config: InputConfig) -> None:
         self._config = config
-        self._kernel = _KERNELS[config.resize.kernel]
+        self._kernel = _KERNELS.get(config.resize.kernel)
         self._factor, self._offset = _linear(config)
         self._plain = not self._offset.any()
         self._spare: deque[NDArray[Any]] = deque(maxlen=_KEPT_TENSORS)
@@ -45,18 +47,17 @@ class Preprocessor:
         edge = self._config.resize.edge
         return (edge, edge) if edge is not None else (self._config.width, self._config.height)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of one picture's tensor."""
-        config = self._config
-        if config.layout == "NCHW":
-            return (3, config.height, config.width)
-        return (config.height, config.width, 3)
-
     def make(self, pictures: Sequence[Decoded]) -> tuple[NDArray[Any], list[Geometry]]:
-        """The tensor [N, *shape] of these pictures, and the geometry of each."""
-        tensor = self._take(len(pictures))
-        return tensor, [self._fill(*pair) for pair in zip(tensor, pictures, strict=True)]
+        """The tensor of these pictures, one alone with layout HWC, and the geometry of each in it."""
+        placed = [self._place(picture) for picture in pictures]
+        if self._config.layout == "HWC":
+            return self._alone(pictures[0], placed[0]), placed
+        width, height = max(each.width for each in placed), max(each.height for each in placed)
+        placed = [replace(each, width=width, height=height) for each in placed]
+        tensor = self._take(len(pictures), width, height)
+        for each, picture, geometry in zip(tensor, pictures, placed, strict=True):
+            self._fill(each, picture, geometry)
+        return tensor, placed
 
     def give_back(self, tensor: NDArray[Any]) -> None:
         """Return an unused tensor for reuse.
@@ -66,33 +67,48 @@ class Preprocessor:
         if len(tensor) == 1:
             self._spare.append(tensor)
 
-    def _take(self, count: int) -> NDArray[Any]:
+    def _alone(self, picture: Decoded, geometry: Geometry) -> NDArray[Any]:
+        """The tensor [height, width, 3] of the resized picture, nothing round it."""
+        left, top, right, bottom = geometry.target
+        tensor = np.empty((bottom - top, right - left, 3), self._config.dtype)
+        self._scale(self._resize(picture.image, geometry), tensor.transpose(2, 0, 1))
+        return tensor
+
+    def _take(self, count: int, width: int, height: int) -> NDArray[Any]:
+        shape = (count, 3, height, width) if self._config.layout == "NCHW" else (count, height, width, 3)
         if count == 1:
             with suppress(IndexError):
-                return self._spare.pop()
-        return np.empty((count, *self.shape), dtype=self._config.dtype)
+                spare = self._spare.pop()
+                if spare.shape == shape:
+                    return spare
+        return np.empty(shape, dtype=self._config.dtype)
 
-    def _fill(self, tensor: NDArray[Any], picture: Decoded) -> Geometry:
+    def _place(self, picture: Decoded) -> Geometry:
         config = self._config
         model = (config.width, config.height)
-        geometry = place(config.resize.mode, (picture.width, picture.height), model, config.resize.edge)
-        channels = tensor if config.layout == "NCHW" else tensor.transpose(2, 0, 1)
+        return place(config.resize.mode, (picture.width, picture.height), model, config.resize.edge)
+
+    def _fill(self, tensor: NDArray[Any], picture: Decoded, geometry: Geometry) -> None:
+        channels = tensor if self._config.layout == "NCHW" else tensor.transpose(2, 0, 1)
         left, top, right, bottom = geometry.target
-        if (right - left, bottom - top) != model:
+        if (right - left, bottom - top) != (geometry.width, geometry.height):
             channels[...] = self._pad()
         self._scale(self._resize(picture.image, geometry), channels[:, top:bottom, left:right])
-        return geometry
 
-    def _resize(self, image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
+    def _resize(self, image: Image.Image, geometry: Geometry) -> NDArray[Any]:
         """The used part at its size in the input, as a view [3, height, width] in the model's order."""
-        left, top, right, bottom = geometry.target
-        x1, y1, x2, y2 = geometry.source
-        box = (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height)
-        small = image.resize((right - left, bottom - top), self._kernel, box)
-        channels = np.asarray(small).transpose(2, 0, 1)
-        return channels[::-1] if self._config.colour_order == "BGR" else channels
+        config = self._config
+        if self._kernel is None:
+            small = smooth_square(np.asarray(image), config.width, config.height, float(config.pad))
+        else:
+            left, top, right, bottom = geometry.target
+            x1, y1, x2, y2 = geometry.source
+            box = (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height)
+            small = np.asarray(image.resize((right - left, bottom - top), self._kernel, box))
+        channels = small.transpose(2, 0, 1)
+        return channels[::-1] if config.colour_order == "BGR" else channels
 
-    def _scale(self, pixels: NDArray[np.uint8], out: NDArray[Any]) -> None:
+    def _scale(self, pixels: NDArray[Any], out: NDArray[Any]) -> None:
         if self._config.dtype == "uint8":
             np.copyto(out, pixels)
             return

@@ -84,7 +84,7 @@ class PictureGraph(Session):
         picture = choose_input(self.inputs, config.input, fed)
         check_input(picture, config.input)
         self.picture = picture.name
-        self.batch = batch_of(picture)
+        self.batch = 1 if config.input.layout == "HWC" else batch_of(picture)
         check_outputs(self.outputs, config.output.names or (), "output.names")
 
 

@@ -17,6 +17,7 @@ from hotswap.errors import BadRequest, ModelFailed, VersionFailed
 from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig, Thresholds
 from hotswap.predictions import Detection, Options
 from runners.geometry import Geometry
+from runners.graph_check import GraphTensor
 from runners.session import Session
 
 #: The outputs for one picture by name, without the batch axis.
@@ -95,6 +96,9 @@ class Family(ABC, Generic[P]):
                 f"output.names (the graph has {', '.join(available)}; found {', '.join(chosen)})"
             )
         return tuple(chosen)
+
+    def connect(self, inputs: Sequence[GraphTensor]) -> None:
+        """Look at the inputs of the graph for pictures: they may tell an export's form. Default: do not."""
 
     def prepare(self, folder: Path) -> None:
         """Read the version's own files, such as a tokenizer. Raises `VersionFailed`. Default: none."""

@@ -16,47 +16,38 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from hotswap.errors import BadRequest, ModelFailed, VersionFailed
+from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.manifest import CONFIG_FILE, ModelConfig, Thresholds
 from hotswap.predictions import Detection, Options
-from runners.families.base import Family, Found, Outputs, Parameters, expect
+from runners.compared_texts import ComparedTexts, TextParameters
+from runners.families.base import Found, Outputs, expect
 from runners.geometry import Geometry
 from runners.interpolate import Floats
 from runners.scores import softmax
 from runners.session import Session
-from runners.text_prompt import LabelTokenizer, phrases_of
 
 _LOGITS, _IMAGE = "logits_per_image", "image_embeds"
 _TEXT_GRAPH, _TEXT = "text", "text_embeds"
-#: Texts of one request.
-_MOST_TEXTS = 1000
 #: Sets of texts whose vectors are kept.
 _KEPT = 16
 
 
-class ClipParameters(Parameters):
+class ClipParameters(TextParameters):
     """How to compare."""
 
     logit_scale: float = Field(
         default=100.0, gt=0, le=1000, description="factor on the cosine, where the towers are two graphs"
     )
-    template: str = Field(
-        default="a photo of a {}", max_length=200, description="the text of a label; {} stands for the label"
-    )
-    max_length: int = Field(default=77, ge=3, le=1024, description="most tokens of a text")
     top_k: int = Field(default=5, ge=1, le=1000, description="maximum number of texts in an answer")
 
 
-class Clip(Family[ClipParameters]):
+class Clip(ComparedTexts[ClipParameters]):
     """Zero-shot classification: the request's texts, or the config's labels."""
 
     name = "clip"
     task = "zero-shot-classification"
     schema = ClipParameters
-    labelled = False
-    tokenized = True
     takes = ("text_prompt", "top_k")
-    fed = ("input_ids", "attention_mask")
     usual_thresholds = Thresholds(score=0.0)
 
     def __init__(self, config: ModelConfig) -> None:
@@ -67,7 +58,7 @@ class Clip(Family[ClipParameters]):
 
     def prepare(self, folder: Path) -> None:
         """See `Family.prepare`: the tokenizer."""
-        self._tokenizer = LabelTokenizer(folder / str(self.config.tokenizer), self.parameters.max_length)
+        super().prepare(folder)
         self._vectors = lru_cache(_KEPT)(self._embedded)  # of texts; the same ones come again and again
 
     def reads(self, available: Sequence[str]) -> tuple[str, ...]:
@@ -80,20 +71,11 @@ class Clip(Family[ClipParameters]):
             )
         return (wanted,)
 
-    def check_options(self) -> Options:
-        """See `Family.check_options`."""
-        return Options(threshold=0.0, text_prompt=None if self.config.labels else "a thing . another thing .")
-
-    def accept(self, options: Options) -> None:
-        """See `Family.accept`; without a prompt the config's labels are compared."""
-        super().accept(options)
-        self._texts(options)
-
     def feed(self, placed: Sequence[Geometry], options: Options) -> Outputs:  # noqa: ARG002
         """See `Family.feed`; the texts are the same for all pictures, and their count is the first side."""
         if self.config.graphs:
             return {}
-        return self._tokenizer.inputs(self._texts(options))
+        return self.tokenizer.inputs(self.texts(options))
 
     def complete(
         self,
@@ -105,7 +87,7 @@ class Clip(Family[ClipParameters]):
         """See `Family.complete`: the logits [N, T]."""
         if not others:
             return outputs
-        pictures, texts = outputs[_IMAGE], self._vectors(others[_TEXT_GRAPH], self._texts(options))
+        pictures, texts = outputs[_IMAGE], self._vectors(others[_TEXT_GRAPH], self.texts(options))
         if pictures.ndim != 2 or pictures.shape[1] != texts.shape[1]:
             raise ModelFailed(
                 f"{_IMAGE} should be [N, {texts.shape[1]}] as {_TEXT}, found {list(pictures.shape)}"
@@ -119,7 +101,7 @@ class Clip(Family[ClipParameters]):
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:  # noqa: ARG002
         """See `Family.find`."""
-        texts = self._names(options)
+        texts = self.phrases(options)
         scores = softmax(outputs[_LOGITS].astype(np.float64))
         expect(len(scores) == len(texts), f"[{len(texts)}] (one value per text)", scores.shape)
         best = np.argsort(-scores, kind="stable")
@@ -133,29 +115,9 @@ class Clip(Family[ClipParameters]):
             )
         )
 
-    def _names(self, options: Options) -> tuple[str, ...]:
-        """What the answer calls the texts: the phrases of the prompt, or the labels."""
-        if options.text_prompt is None:
-            if self.config.labels:
-                return tuple(self.config.labels)
-            raise BadRequest('text_prompt: missing; name the texts to compare, such as "a bird . a cat ."')
-        phrases = phrases_of(options.text_prompt)
-        if not phrases:
-            raise BadRequest('text_prompt: it has no phrase; name the texts, such as "a bird . a cat ."')
-        if len(phrases) > _MOST_TEXTS:
-            raise BadRequest(f"text_prompt: it has {len(phrases)} phrases; at most {_MOST_TEXTS} are allowed")
-        return phrases
-
-    def _texts(self, options: Options) -> tuple[str, ...]:
-        """The texts that are compared: phrases as they are, labels in the template."""
-        names = self._names(options)
-        if options.text_prompt is not None:
-            return names
-        return tuple(self.parameters.template.replace("{}", name) for name in names)
-
     def _embedded(self, graph: Session, texts: tuple[str, ...]) -> Floats:
         """The vectors [T, D] of texts, of length 1."""
-        inputs = self._tokenizer.inputs(texts)
+        inputs = self.tokenizer.inputs(texts)
         return _unit(graph.run(inputs, [_TEXT], len(texts))[_TEXT])
 
 

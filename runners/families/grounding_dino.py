@@ -1,12 +1,20 @@
 """Family `grounding-dino`: whatever a text prompt names, found by Grounding DINO.
 
-Inputs beside the picture: `input_ids`, `token_type_ids`, `attention_mask` int64 [N, L] of the prompt, and
-`pixel_mask` int64 [N, height, width]. Outputs: `logits` [Q, 256], one column per token, -inf in those that
-are not used, and `pred_boxes` [Q, 4], centre and sides in 0..1 of the input. The score of a query is its
-greatest probability over all tokens; its phrase is the one whose tokens above `text_threshold` have the
-greatest sum. Names and formulas: `GroundingDinoProcessor` of huggingface/transformers, commit 0696dcf6
-(processing_grounding_dino.py); phrases as in the original, IDEA-Research/GroundingDINO, commit 856dde2
-(`caption` of util/inference.py: lower case, ended by a full stop).
+Inputs beside the picture, in the two forms of its exporters:
+
+- Hugging Face's: `input_ids`, `token_type_ids`, `attention_mask` int64 [N, L] of the prompt, and `pixel_mask`
+  [N, height, width].
+- The authors': `input_ids`, `token_type_ids`, `position_ids` [N, L], which count in each phrase from 0, and
+  `attention_mask` and `text_token_mask`, of which one is [N, L] and one, if there, [N, L, L]: which tokens
+  see each other, those of one phrase (`generate_masks_with_special_tokens_and_transfer_map` of
+  models/GroundingDINO/bertwarper.py in IDEA-Research/GroundingDINO, commit 856dde2). Where L is fixed, the
+  prompt is filled up.
+
+Outputs: `logits` [Q, 256], one column per token, -inf in those that are not used, and `pred_boxes` or `boxes`
+[Q, 4], centre and sides in 0..1 of the input. The score of a query is its greatest probability over all
+tokens; its phrase is the one whose tokens above `text_threshold` have the greatest sum. Names and formulas:
+`GroundingDinoProcessor` of huggingface/transformers, commit 0696dcf6 (processing_grounding_dino.py); phrases
+as in the original (`caption` of util/inference.py: lower case, ended by a full stop).
 """
 
 from __future__ import annotations
@@ -25,10 +33,12 @@ from hotswap.predictions import Detection, Options
 from runners.boxes import best_boxes, from_centres
 from runners.families.base import Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
+from runners.graph_check import GraphTensor
 from runners.interpolate import Floats
 from runners.named_outputs import NamedOutputs
+from runners.pixel_mask import PIXEL_MASK, PixelMask
 from runners.scores import sigmoid
-from runners.text_prompt import PhraseTokenizer, Prompt, rows
+from runners.text_prompt import PhraseTokenizer, Prompt, prompt_inputs, rows
 
 #: The columns of `logits`: the tokens that a prompt may have.
 _MOST_TOKENS = 256
@@ -54,11 +64,29 @@ class GroundingDino(NamedOutputs[GroundingDinoParameters]):
     labelled = False
     tokenized = True
     takes = ("text_prompt", "text_threshold", "nms_threshold")
-    fed = ("input_ids", "token_type_ids", "attention_mask", "pixel_mask")
+    fed = (
+        "input_ids",
+        "token_type_ids",
+        "attention_mask",
+        "position_ids",
+        "text_token_mask",
+        PIXEL_MASK,
+    )
     usual = ("logits", "pred_boxes")
     # The original suppresses nothing.
     usual_thresholds = Thresholds(score=0.3, nms_iou=1.0)
     unbounded = ("logits",)
+
+    def connect(self, inputs: Sequence[GraphTensor]) -> None:
+        """See `Family.connect`: which inputs of the text there are, and their shapes."""
+        self._mask = PixelMask(inputs)
+        self._inputs = [tensor for tensor in inputs if tensor.name in self.fed and tensor.name != PIXEL_MASK]
+
+    def reads(self, available: Sequence[str]) -> tuple[str, ...]:
+        """See `NamedOutputs.reads`; the boxes go by either name."""
+        if self.config.output.names is None and "pred_boxes" not in available:
+            self.names = ("logits", "boxes")
+        return super().reads(available)
 
     def prepare(self, folder: Path) -> None:
         """See `Family.prepare`: the tokenizer."""
@@ -75,14 +103,9 @@ class GroundingDino(NamedOutputs[GroundingDinoParameters]):
 
     def feed(self, placed: Sequence[Geometry], options: Options) -> Outputs:
         """See `Family.feed`."""
-        ids, count = self._prompt(options).ids, len(placed)
-        size = (count, self.config.input.height, self.config.input.width)
-        return {
-            "input_ids": rows(ids, count),
-            "token_type_ids": rows(np.zeros_like(ids), count),
-            "attention_mask": rows(np.ones_like(ids), count),
-            "pixel_mask": np.ones(size, np.int64),
-        }
+        text = prompt_inputs(self._prompt(options), self._inputs)
+        fed = {name: rows(array, len(placed)) for name, array in text.items()}
+        return fed | {PIXEL_MASK: self._mask.of(placed)}
 
     def check(self, outputs: Outputs) -> None:
         """See `Family.check`."""

@@ -12,6 +12,7 @@ from hotswap.manifest import CONFIG_FILE, BadManifest, InputConfig, ModelConfig
 from runners.families.base import Family
 from runners.families.classifier import Classifier
 from runners.families.clip import Clip
+from runners.families.detr import Detr
 from runners.families.embedder import Embedder
 from runners.families.exposure import Exposure
 from runners.families.fastestdet import FastestDet
@@ -19,6 +20,7 @@ from runners.families.generic import Generic
 from runners.families.grounding_dino import GroundingDino
 from runners.families.nanodet import NanoDet
 from runners.families.outside import outside_families
+from runners.families.owlv2 import OwlV2
 from runners.families.rtdetr import RtDetr
 from runners.families.sam import Sam
 from runners.families.segmenter import Segmenter
@@ -26,17 +28,20 @@ from runners.families.shapes import Shapes
 from runners.families.ultraface import UltraFace
 from runners.families.yolov5 import YoloV5
 from runners.families.yolov8 import YoloV8
+from runners.families.yolov8_seg import YoloV8Seg
 from runners.families.yolox import YoloX
 
 _OURS: Mapping[str, type[Family[Any]]] = {
     "classifier": Classifier,
     "clip": Clip,
+    "detr": Detr,
     "embedder": Embedder,
     "exposure": Exposure,
     "fastestdet": FastestDet,
     "generic": Generic,
     "grounding-dino": GroundingDino,
     "nanodet": NanoDet,
+    "owlv2": OwlV2,
     "rtdetr": RtDetr,
     "sam": Sam,
     "segmenter": Segmenter,
@@ -44,6 +49,7 @@ _OURS: Mapping[str, type[Family[Any]]] = {
     "ultraface": UltraFace,
     "yolov5": YoloV5,
     "yolov8": YoloV8,
+    "yolov8-seg": YoloV8Seg,
     "yolox": YoloX,
 }
 #: The families of other packages, and which of them cannot be used.
@@ -93,6 +99,9 @@ def json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = CONFIG_FILE
     schema["properties"]["family"]["enum"] = list(FAMILIES)
+    labels = schema["properties"]["labels"]
+    both = [{key: labels.pop(key) for key in ("type", "items", "maxItems")}, {"type": "string"}]
+    labels["anyOf"] = both
     schema["allOf"] = [_branch(name, family) for name, family in FAMILIES.items()]
     return schema
 

@@ -25,10 +25,8 @@ from runners.boxes import as_detections, from_centres
 from runners.families.base import Family, Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
 from runners.interpolate import Floats
-from runners.scores import as_scores, sigmoid
+from runners.scores import as_scores, best_pairs, sigmoid
 
-#: Pairs of query and class that count.
-_MOST = 300
 _AUTHORS = ("labels", "boxes", "scores")
 _HUGGING_FACE = ("logits", "pred_boxes")
 
@@ -119,7 +117,5 @@ class RtDetr(Family[RtDetrParameters]):
 
 def _best(scores: Floats, boxes: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
     """The best pairs of query and class, from scores [Q, C] and boxes [Q, 4] as centre and sides."""
-    flat = scores.ravel()
-    best = np.argsort(-flat, kind="stable")[:_MOST]
-    query, label = np.divmod(best, scores.shape[1])
-    return from_centres(boxes[query]), flat[best], label
+    query, label = best_pairs(scores)
+    return from_centres(boxes[query]), scores[query, label], label

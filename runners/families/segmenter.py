@@ -1,9 +1,10 @@
 """Family `segmenter`: a class for each pixel, as one detection with a mask for each class that occurs.
 
-The output is [N, C, h, w], logits or scores of C classes, of any size: they are interpolated to the picture
-before the greatest is taken (SegFormer: `post_process_semantic_segmentation` of huggingface/transformers,
-4.57; DeepLab: torchvision's models give them at the input's size). A class's score is the mean of its
-pixels' probabilities, its box the smallest round its pixels.
+The output is [N, C, h, w] or, told by the number of labels, [N, h, w, C]: logits or scores of C classes, of
+any size. They are interpolated to the picture before the greatest is taken (SegFormer:
+`post_process_semantic_segmentation` of huggingface/transformers, 4.57; DeepLab: torchvision's models give
+them at the input's size). A class's score is the mean of its pixels' probabilities, its box the smallest
+round its pixels.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ class Segmenter(Family[SegmenterParameters]):
     def check(self, outputs: Outputs) -> None:
         """See `Family.check`."""
         shape, count = only(outputs).shape, len(self.config.labels)
-        fits = len(shape) == 3 and shape[0] == count and min(shape) > 0
-        expect(fits, f"[{count}, h, w] (one map per label)", shape)
+        fits = len(shape) == 3 and count in (shape[0], shape[2]) and min(shape) > 0
+        expect(fits, f"[{count}, h, w] or [h, w, {count}] (one map per label)", shape)
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
-        maps = geometry.inside(only(outputs).astype(np.float32))
+        array = only(outputs).astype(np.float32)
+        channels_first = len(array) == len(self.config.labels)
+        maps = geometry.inside(array if channels_first else array.transpose(2, 0, 1))
         width, height = geometry.picture
         classes = greatest(maps, height, width)
         scores = _mean_scores(maps, classes)

@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from api.masks import coco_counts, mask_body, pixels
-from runners.mask_runs import mask_of
+from runners.mask_runs import mask_of, part_mask
 from tests.e2e.sizes import SIZES
 
 
@@ -54,3 +54,13 @@ def test_a_png_has_one_bit_a_pixel_and_white_inside() -> None:
     image = Image.open(BytesIO(base64.b64decode(body["png"])))
     assert (image.mode, image.size) == ("1", (50, 30))
     assert np.array_equal(np.asarray(image), mask)
+
+
+@settings(max_examples=SIZES.examples)
+@given(_masks(), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+def test_a_part_of_a_picture_is_as_the_whole(
+    part: NDArray[np.bool_], left: int, top: int, right: int, below: int
+) -> None:
+    whole = np.pad(part, ((top, below), (left, right)))
+    made = part_mask(part, (left, top), whole.shape[::-1])
+    assert made.counts.tolist() == mask_of(whole).counts.tolist()

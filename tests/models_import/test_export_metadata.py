@@ -164,8 +164,12 @@ class TestTransformers:
     @pytest.mark.parametrize(
         ("change", "source", "mode"),
         [
-            (CROP, "metadata", "centre_crop"),
-            (CROP | {"size": {"shortest_edge": 256}}, "assumption", "centre_crop"),
+            (CROP, "metadata", "shortest_edge"),
+            (CROP | {"size": {"shortest_edge": 256}}, "metadata", "shortest_edge"),
+            (CROP | {"size": {"shortest_edge": 200}}, "assumption", "centre_crop"),
+            (CROP | {"resample": "bicubic"}, "assumption", "shortest_edge"),
+            ({"size": {"longest_edge": 1024}, "pad_size": 1024}, "metadata", "longest_edge"),
+            ({"image_processor_type": "Owlv2ImageProcessor"}, "metadata", "square"),
             ({"size": {"shortest_edge": 224}}, "assumption", "stretch"),
             ({"size": 224}, "metadata", "stretch"),
             ({"resample": 5}, "assumption", "stretch"),

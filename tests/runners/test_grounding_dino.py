@@ -16,6 +16,7 @@ from hotswap.predictions import Options
 from runners.families.grounding_dino import GroundingDino
 from runners.families.index import family_of
 from runners.geometry import place
+from runners.graph_check import GraphTensor
 from runners.text_prompt import PhraseTokenizer, phrases_of
 from tests.runners.references import IMAGENET, Reference, answer, match
 
@@ -36,7 +37,15 @@ def family(tmp_path: Path) -> GroundingDino:
     family = family_of(parse_config(json.dumps(CONFIG)))
     assert isinstance(family, GroundingDino)
     family.prepare(tmp_path)
+    family.connect(_inputs("input_ids", "token_type_ids", "attention_mask", mask=(1, 800, 800)))
     return family
+
+
+def _inputs(*names: str, **shapes: Any) -> list[GraphTensor]:
+    """Inputs int64 [1, L] of these names, others with their shapes, and the pictures'."""
+    texts = [GraphTensor(name, "tensor(int64)", (1, "L")) for name in names]
+    masks = [GraphTensor("pixel_mask", "tensor(int64)", shapes[name]) for name in shapes if name == "mask"]
+    return [GraphTensor("pixel_values", "tensor(float)", (1, 3, 800, 800)), *texts, *masks]
 
 
 def _write_tokenizer(file: Path) -> None:
@@ -83,11 +92,63 @@ def test_the_inputs_of_a_prompt(family: GroundingDino) -> None:
     # [CLS] bird . red fox ##es . [SEP], and none of the file's truncation and padding
     fed = family.feed([PICTURE, PICTURE], Options(text_prompt="Bird. red foxes"))
     ids = [[2, 5, 4, 6, 7, 8, 4, 3]] * 2
-    assert {name: array.dtype for name, array in fed.items()} == dict.fromkeys(family.fed, np.int64)
+    names = ("input_ids", "token_type_ids", "attention_mask", "pixel_mask")
+    assert {name: array.dtype for name, array in fed.items()} == dict.fromkeys(names, np.int64)
     assert fed["input_ids"].tolist() == ids
     assert not fed["token_type_ids"].any()
     assert fed["attention_mask"].all()
     assert (fed["pixel_mask"].shape, fed["pixel_mask"].all()) == ((2, 800, 800), True)
+
+
+AUTHORS = [
+    GraphTensor("img", "tensor(float)", (1, 3, "height", "width")),
+    *(
+        GraphTensor(name, "tensor(int64)", (1, "L"))
+        for name in ("input_ids", "token_type_ids", "position_ids")
+    ),
+    GraphTensor("attention_mask", "tensor(bool)", (1, "L")),
+    GraphTensor("text_token_mask", "tensor(bool)", (1, "L", "L")),
+]
+
+
+def test_the_inputs_of_the_authors_export_see_one_phrase_each(family: GroundingDino) -> None:
+    family.connect(AUTHORS)
+    fed = family.feed([PICTURE], Options(text_prompt="Bird. red foxes"))
+    assert fed["position_ids"].tolist() == [[0, 0, 1, 0, 1, 2, 3, 0]]
+    assert fed["attention_mask"].tolist() == [[True] * 8]
+    sees = fed["text_token_mask"]
+    assert (sees.shape, sees.dtype) == ((1, 8, 8), np.bool_)
+    assert [np.flatnonzero(row).tolist() for row in sees[0]] == [
+        [0],
+        *[[1, 2]] * 2,
+        *[[3, 4, 5, 6]] * 4,
+        [7],
+    ]
+    assert family.reads(["logits", "boxes"]) == ("logits", "boxes")
+    assert family.reads(["boxes", "logits"]) == ("logits", "boxes")
+
+
+def test_a_text_of_fixed_length_is_filled(family: GroundingDino) -> None:
+    sides = {"attention_mask": (1, 10, 10), "text_token_mask": (1, 10)}
+    family.connect(
+        [GraphTensor("input_ids", "tensor(int64)", (1, 10))]
+        + [GraphTensor(name, "tensor(bool)", shape) for name, shape in sides.items()]
+    )
+    fed = family.feed([PICTURE], Options(text_prompt="Bird. red foxes"))
+    assert fed["input_ids"].tolist() == [[2, 5, 4, 6, 7, 8, 4, 3, 0, 0]]
+    assert fed["text_token_mask"].tolist() == [[True] * 8 + [False] * 2]
+    assert np.flatnonzero(fed["attention_mask"][0, 9]).tolist() == [9]
+    with pytest.raises(BadRequest, match="it has 12 tokens; the graph takes 10"):
+        family.feed([PICTURE], Options(text_prompt="bird. red foxes. red. fox"))
+
+
+def test_the_mask_shows_where_the_picture_lies(family: GroundingDino) -> None:
+    wide = place("letterbox", (200, 100), (800, 800))
+    (mask,) = family.feed([wide], Options(text_prompt="bird"))["pixel_mask"]
+    assert (mask[:400].all(), mask[400:].any()) == (True, False)
+    family.connect(_inputs("input_ids", mask=(1, 64, 64)))
+    (mask,) = family.feed([wide], Options(text_prompt="bird"))["pixel_mask"]
+    assert (mask.shape, mask[:32].all(), mask[32:].any()) == ((64, 64), True, False)
 
 
 def test_a_box_is_named_by_the_phrase_whose_tokens_sum_up_highest(family: GroundingDino) -> None:
@@ -130,6 +191,7 @@ def test_a_prompt_is_needed_and_bounded(family: GroundingDino, tmp_path: Path) -
         family.accept(Options(text_prompt=many))
     own = family_of(parse_config(json.dumps(CONFIG | {"output": {"parameters": {"text_prompt": "fox ."}}})))
     own.prepare(tmp_path)
+    own.connect(_inputs("input_ids"))
     own.accept(Options())
     assert own.feed([PICTURE], Options())["input_ids"].tolist() == [[2, 7, 4, 3]]
 

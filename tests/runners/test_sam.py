@@ -34,6 +34,11 @@ CONFIG: dict[str, Any] = {
 ORIGINAL = CONFIG | {
     "graphs": {"encoder": {"file": "encoder.onnx"}, "decoder": {"file": "decoder.onnx"}},
 }
+#: The graph normalises and fills by itself.
+INSIDE = ORIGINAL | {
+    "input": {"width": 1024, "height": 1024, "layout": "HWC", "resize": {"mode": "longest_edge"}},
+    "graphs": {"encoder": {"file": "encoder_with_preprocess.onnx"}, "decoder": {"file": "decoder.onnx"}},
+}
 BLACK = Picture(pixels=np.zeros((30, 40, 3), np.uint8))
 
 
@@ -76,7 +81,9 @@ def test_masks_of_points_are_those_of_the_original(two_graphs: OnnxRunner) -> No
             assert abs(found.score - best["iou_score"]) <= 0.002
 
 
-def test_masks_of_points_and_boxes_are_those_of_the_original_exporter(original: OnnxRunner) -> None:
+@pytest.mark.parametrize("config", [ORIGINAL, INSIDE], ids=["prepared", "inside"])
+def test_masks_of_points_and_boxes_are_those_of_the_original_exporter(config: dict[str, Any]) -> None:
+    original = Reference.of("sam_original").load(config, config["graphs"]["encoder"]["file"])
     for asked in Reference.of("sam_original").pictures():
         prompt, (width, height) = asked.expected["prompt"], asked.size
         options = Options(
@@ -98,7 +105,9 @@ def test_masks_of_points_and_boxes_are_those_of_the_original_exporter(original: 
     [
         {"colour_order": "BGR"},
         {"mean": None, "std": None},
+        {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
         {"scale": 1.0},
+        {"resize": {"mode": "longest_edge", "kernel": "bicubic"}},
         {"pad": 0},
         {"resize": {"mode": "longest_edge", "kernel": "nearest"}},
         {"resize": {"mode": "letterbox_centre"}},

@@ -44,6 +44,16 @@ def _halves() -> np.ndarray[Any, Any]:
     return maps
 
 
+def test_maps_may_have_their_channels_last() -> None:
+    geometry, family = place("stretch", (80, 40), (8, 8)), _family()
+    family.check({"logits": _halves().transpose(1, 2, 0)})
+    one = family.find({"logits": _halves()}, geometry, Options()).detections
+    other = family.find({"logits": _halves().transpose(1, 2, 0)}, geometry, Options()).detections
+    assert [(each.label, each.score, each.bbox) for each in one] == [
+        (each.label, each.score, each.bbox) for each in other
+    ]
+
+
 def test_each_class_that_occurs_is_a_detection_with_its_pixels() -> None:
     geometry = place("stretch", (80, 40), (8, 8))
     found = _family().find({"logits": _halves()}, geometry, Options()).detections
