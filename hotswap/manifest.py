@@ -246,16 +246,16 @@ class ModelConfig(_Part):
     )
 
     @property
+    def labels_file(self) -> str | None:
+        """The file that holds the labels, while they are not read."""
+        return self.labels.file if isinstance(self.labels, LabelFile) else None
+
+    @property
     def input(self) -> InputConfig:
         """The input for pictures. Raises `BadManifest` for a model without: its family asks `picture`."""
         if self.picture is None:
             raise BadManifest(f"{CONFIG_FILE}: input: missing; say how pictures become the graph's input")
         return self.picture
-
-    @property
-    def labels_file(self) -> str | None:
-        """The file that holds the labels, while they are not read."""
-        return self.labels.file if isinstance(self.labels, LabelFile) else None
 
     @property
     def named_files(self) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,7 @@ from models_import.demo_models import DEMO
 from models_import.export_metadata import ExportMetadata, InferredValue
 from models_import.picture_input import PictureInput
 
-#: Fields of `input` that a graph does not tell, in the order of a config; the last three are for floats only.
+#: Fields of `input` that a graph does not say, in the order of a config; the last three are for floats only.
 _FIELDS = ("colour_order", "resize", "pad", "scale", "mean", "std")
 _OF_FLOATS = ("scale", "mean", "std")
 
@@ -41,14 +41,19 @@ def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) 
         name = f"input.{field}"
         if field in _OF_FLOATS and picture.dtype == "uint8":
             continue
-        told = metadata.findings.get(name)
+        declared = metadata.findings.get(name)
         if field in ("pad", *_OF_FLOATS) and picture.layout == "HWC":
             continue
         # What the family is known for counts more than what is near to the metadata.
-        if told is not None and field == "resize" and told.value["mode"] == "keep_aspect" and picture.fixed:
+        if (
+            declared is not None
+            and field == "resize"
+            and declared.value["mode"] == "keep_aspect"
+            and picture.fixed
+        ):
             yield InferredValue(name, _PLAIN["resize"], "graph", "the graph's sides are fixed")
-        elif told is not None and (told.source != "assumption" or family not in _USUAL):
-            yield told
+        elif declared is not None and (declared.source != "assumption" or family not in _USUAL):
+            yield declared
         elif field in assumed:
             yield InferredValue(name, assumed[field], "assumption", why)
     if picture.layout == "HWC":
@@ -135,4 +140,4 @@ def _assumed(family: str, picture: PictureInput) -> tuple[dict[str, Any], str]:
         return _USUAL[family]
     if picture.dtype == "float32" and picture.layout == "NCHW":
         return _IMAGENET, "as most models of PyTorch that were trained on ImageNet"
-    return _PLAIN, "neither the graph nor its metadata tell"
+    return _PLAIN, "neither the graph nor its metadata say"

@@ -11,9 +11,12 @@ from dataclasses import replace
 
 from models_import import detector_rules, picture_rules, prompt_rules
 from models_import.export_metadata import InferredValue
-from models_import.family_evidence import Export, Match, Rule
+from models_import.family_evidence import Export, Match, Rule, is_vector
+from models_import.onnx_graph import text_of
 from runners.families.index import FAMILIES
 
+#: Most outputs that a message lists.
+_MOST_LISTED = 8
 #: Family → its rule; the order is that of the evidence, the strongest first.
 RULES: Mapping[str, Rule] = {
     "exposure": picture_rules.exposure,
@@ -55,3 +58,28 @@ def match_chosen(export: Export, family: str) -> Match | None:
 def _feeds_all(export: Export, family: str) -> bool:
     """Whether the family feeds all inputs of the graph but one, the pictures'."""
     return sum(tensor.name not in FAMILIES[family].fed for tensor in export.graph.inputs) == 1
+
+
+def misfit(export: Export, family: str | None) -> str:
+    """Why no family fits, or not the one that the caller chose: what was found, and what to do."""
+    outputs = [f"{text_of(output)} {output.type}" for output in export.outputs]
+    found = ", ".join(outputs[:_MOST_LISTED]) + (", …" if len(outputs) > _MOST_LISTED else "")
+    return f"{_misfit(export, family)}; the graph has the outputs {found}{_origin(export)}"
+
+
+def _misfit(export: Export, family: str | None) -> str:
+    if family:
+        return f"the graph does not fit the family {family}"
+    if len(export.graph.inputs) == 1 and all(map(is_vector, export.outputs)):
+        return "scores or embedding? Nothing tells: add --family classifier or --family embedder"
+    if "image_embeddings" in {tensor.name for tensor in export.outputs}:
+        return "an encoder of SAM? Put its decoder into the same folder, or add --family sam"
+    return f"the graph fits none of the families ({', '.join(FAMILIES)})"
+
+
+def _origin(export: Export) -> str:
+    """Who exported the graph, and for which task, as far as its metadata say."""
+    exporter, task = export.metadata.exporter, export.metadata.task
+    if not exporter:
+        return ""
+    return f" and is an export of {exporter}" + (f" for the task {task!r}" if task else "")

@@ -26,8 +26,8 @@ from models_import.export_metadata import (
     read_metadata,
 )
 from models_import.external_data import beside, check_data
-from models_import.family_evidence import Export, Match, is_vector
-from models_import.family_match import RULES, match_chosen, match_family
+from models_import.family_evidence import Export, Match
+from models_import.family_match import RULES, match_chosen, match_family, misfit
 from models_import.file_kinds import by_bytes, is_onnx, kind_of
 from models_import.layout import WEIGHTS_FILE
 from models_import.onnx_graph import BadGraph, OnnxGraph, read_graph, text_of
@@ -37,8 +37,6 @@ from runners.families.index import FAMILIES
 from runners.graph_check import check_input
 
 _TOKENIZER = "tokenizer.json"
-#: Most outputs that a message lists.
-_MOST_LISTED = 8
 #: Most graphs in a folder that are read beside the one.
 _MOST_OTHERS = 8
 
@@ -164,29 +162,7 @@ def _match(export: Export, given: Given, path: Path) -> Match:
     match = match_chosen(export, given.family) if given.family else match_family(export)
     if match is not None:
         return match
-    outputs = [f"{text_of(output)} {output.type}" for output in export.outputs]
-    found = ", ".join(outputs[:_MOST_LISTED]) + (", …" if len(outputs) > _MOST_LISTED else "")
-    raise ImportRefused(
-        f"{path}: {_misfit(export, given)}; the graph has the outputs {found}{_origin(export)}"
-    )
-
-
-def _misfit(export: Export, given: Given) -> str:
-    if given.family:
-        return f"the graph does not fit the family {given.family}"
-    if len(export.graph.inputs) == 1 and all(map(is_vector, export.outputs)):
-        return "scores or embedding? Nothing tells: add --family classifier or --family embedder"
-    if "image_embeddings" in {tensor.name for tensor in export.outputs}:
-        return "an encoder of SAM? Put its decoder into the same folder, or add --family sam"
-    return f"the graph fits none of the families ({', '.join(FAMILIES)})"
-
-
-def _origin(export: Export) -> str:
-    """Who exported the graph, and for which task, as far as its metadata say."""
-    exporter, task = export.metadata.exporter, export.metadata.task
-    if not exporter:
-        return ""
-    return f" and is an export of {exporter}" + (f" for the task {task!r}" if task else "")
+    raise ImportRefused(f"{path}: {misfit(export, given.family)}")
 
 
 def _head(match: Match, metadata: ExportMetadata) -> Iterator[InferredValue]:
@@ -208,9 +184,9 @@ def _labels(match: Match, metadata: ExportMetadata, given: Given, path: Path) ->
         if count not in (None, len(labels)):
             raise ImportRefused(f"{given.labels}: the graph has {count} labels, found {len(labels)}")
         return InferredValue("labels", labels, "given", f"{given.labels}")
-    told = metadata.findings.get("labels")
-    if told is not None and count in (None, len(told.value)):
-        return told
+    declared = metadata.findings.get("labels")
+    if declared is not None and count in (None, len(declared.value)):
+        return declared
     if match.labels:
         return InferredValue("labels", list(match.labels), "assumption", f"as all exports of {match.family}")
     if count is None:
@@ -218,8 +194,8 @@ def _labels(match: Match, metadata: ExportMetadata, given: Given, path: Path) ->
     if count > MOST_LABELS:
         raise ImportRefused(f"{path}: the graph has {count} labels; {MOST_LABELS} are allowed")
     why = "no names in the graph's metadata, and no labels.txt beside it"
-    if told is not None:
-        why = f"{told.why}: {len(told.value)} labels, but the graph has {count}"
+    if declared is not None:
+        why = f"{declared.why}: {len(declared.value)} labels, but the graph has {count}"
     return InferredValue("labels", [f"class {number}" for number in range(count)], "assumption", why)
 
 

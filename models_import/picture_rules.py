@@ -121,11 +121,11 @@ def segmenter(export: Export) -> Match | None:
     count = columns_of(tensor.shape[1], 0)
     if count is None:
         return None
-    told = labels is not None and len(labels) == count
-    if not (words(tensor.name) & ({"logits", "out"} if told else {"logits"}) or export.chosen):
+    counted = labels is not None and len(labels) == count
+    if not (words(tensor.name) & ({"logits", "out"} if counted else {"logits"}) or export.chosen):
         return None
     why = f"output {text_of(tensor)}: one map per label"
-    source: Source = "metadata" if told else "assumption"
+    source: Source = "metadata" if counted else "assumption"
     return Match("segmenter", found("segmenter", why, [tensor], source=source), count)
 
 

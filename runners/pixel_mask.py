@@ -1,4 +1,4 @@
-"""The mask that tells DETR and its kin which pixels of the input show a picture."""
+"""The mask that shows DETR and its kin which pixels of the input show a picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from runners.geometry import Geometry
 from runners.graph_check import GraphTensor
-from runners.tensors import dtype_of
+from runners.tensors import numpy_type
 
 PIXEL_MASK = "pixel_mask"
 
@@ -25,7 +25,7 @@ class PixelMask:
 
     def __init__(self, inputs: Sequence[GraphTensor]) -> None:
         declared = next((tensor for tensor in inputs if tensor.name == PIXEL_MASK), None)
-        self._dtype = np.int64 if declared is None else dtype_of(declared.type)
+        self._dtype = np.int64 if declared is None else numpy_type(declared.type)
         self._sides = (None, None) if declared is None else tuple(declared.shape[1:3])
 
     def of(self, placed: Sequence[Geometry]) -> NDArray[Any]:

@@ -15,15 +15,8 @@ from PIL import Image
 from hotswap.manifest import InputConfig
 from runners.decode import Decoded
 from runners.geometry import Geometry, place
-from runners.smooth_resize import smooth_square
+from runners.resize import on_bytes, smooth_square
 
-_KERNELS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "box": Image.Resampling.BOX,
-}
 # Enough for the requests of one moment; more would only hold memory.
 _KEPT_TENSORS = 16
 
@@ -36,7 +29,6 @@ class Preprocessor:
 
     def __init__(self, config: InputConfig) -> None:
         self._config = config
-        self._kernel = _KERNELS.get(config.resize.kernel)
         self._factor, self._offset = _linear(config)
         self._plain = not self._offset.any()
         self._spare: deque[NDArray[Any]] = deque(maxlen=_KEPT_TENSORS)
@@ -98,13 +90,12 @@ class Preprocessor:
     def _resize(self, image: Image.Image, geometry: Geometry) -> NDArray[Any]:
         """The used part at its size in the input, as a view [3, height, width] in the model's order."""
         config = self._config
-        if self._kernel is None:
-            small = smooth_square(np.asarray(image), config.width, config.height, float(config.pad))
+        if config.resize.kernel == "gaussian_linear":
+            small: NDArray[Any] = smooth_square(
+                np.asarray(image), config.width, config.height, float(config.pad)
+            )
         else:
-            left, top, right, bottom = geometry.target
-            x1, y1, x2, y2 = geometry.source
-            box = (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height)
-            small = np.asarray(image.resize((right - left, bottom - top), self._kernel, box))
+            small = on_bytes(image, geometry, config.resize.kernel)
         channels = small.transpose(2, 0, 1)
         return channels[::-1] if config.colour_order == "BGR" else channels
 

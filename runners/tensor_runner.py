@@ -17,7 +17,7 @@ from hotswap.repository import Artifact
 from hotswap.runner import Stop
 from runners.families.generic import Generic
 from runners.session import TRIAL_LIMIT, Session, limited
-from runners.tensors import check_inputs, check_outputs, sendable_dtype
+from runners.tensors import check_inputs, check_outputs, dtype_of
 
 #: Elements of the tensors on which a version is checked, all together.
 _MOST_ELEMENTS = 2**27
@@ -92,7 +92,7 @@ class TensorRunner:
 
     def _check_tensors(self) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
         """Whole numbers are 0 in all of them: they may be places in a table of any length."""
-        zeros = {spec.name: np.zeros(self._shapes[spec.name], sendable_dtype(spec)) for spec in self.inputs}
+        zeros = {spec.name: np.zeros(self._shapes[spec.name], dtype_of(spec)) for spec in self.inputs}
         yield "zeros", zeros
         random = np.random.default_rng(0)
         yield "noise", {name: _noise(array, random) for name, array in zeros.items()}
@@ -114,7 +114,7 @@ def _check_shapes(
             f"{', '.join(unknown) or 'none'}"
         )
     for spec in inputs:
-        _ = sendable_dtype(spec)
+        _ = dtype_of(spec)
     shapes = {
         spec.name: tuple(chosen.get(spec.name) or [1 if side < 0 else side for side in spec.shape])
         for spec in inputs

@@ -55,12 +55,12 @@ def specs(nodes: Sequence[Any]) -> tuple[TensorSpec, ...]:
     )
 
 
-def dtype_of(kind: str) -> type[np.generic]:
+def numpy_type(kind: str) -> type[np.generic]:
     """The numpy type of onnxruntime's type `kind`; float32 for one that has none."""
     return _DTYPES.get(_DATATYPES.get(kind, ""), np.float32)
 
 
-def sendable_dtype(spec: TensorSpec) -> type[np.generic]:
+def dtype_of(spec: TensorSpec) -> type[np.generic]:
     """The numpy type of an input. Raises `VersionFailed` for one that no request can give."""
     dtype = _DTYPES.get(spec.datatype)
     if dtype is None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hotswap.errors import BadRequest, VersionFailed
 from runners.graph_check import GraphTensor
-from runners.tensors import dtype_of
+from runners.tensors import numpy_type
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -169,7 +169,7 @@ def _prompt_input(prompt: Prompt, tensor: GraphTensor) -> NDArray[Any]:
         }
         array = np.zeros(most)
         array[:length] = values.get(tensor.name, np.ones(length))
-    return array.astype(dtype_of(tensor.type))
+    return array.astype(numpy_type(tensor.type))
 
 
 def rows(values: NDArray[Any], count: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The rows of Ultralytics' detectors without objectness, in their two forms, told by the shape.
+"""The rows of Ultralytics' detectors without objectness, in their two forms, known by the shape.
 
 - [4 + C + M, A], or turned [A, 4 + C + M]: one column per cell of strides 8, 16 and 32, with centre and sides
   in pixels of the input, C scores, and M further values (engine/exporter.py of ultralytics/ultralytics,

@@ -138,8 +138,8 @@ RAISED: list[tuple[Callable[[], object], str]] = [
     (lambda: candidates(Path("/none"), Wanted()), "/none: neither a file nor a folder"),
     (
         lambda: check_config(parse_config(json.dumps(CONFIG))),
-        "config.json: family: allowed are classifier, clip, detr, embedder, exposure, fastestdet, generic, "
-        "grounding-dino, nanodet, owlv2, rtdetr, sam, segmenter, shapes, ultraface, yolov5, yolov8, "
+        "config.json: family: allowed are classifier, clip, detr, embedder, exposure, fastestdet, "
+        "generic, grounding-dino, nanodet, owlv2, rtdetr, sam, segmenter, shapes, ultraface, yolov5, yolov8, "
         "yolov8-seg, yolox, found 'yolo'",
     ),
 ]

@@ -98,7 +98,7 @@ class Family(ABC, Generic[P]):
         return tuple(chosen)
 
     def connect(self, inputs: Sequence[GraphTensor]) -> None:
-        """Look at the inputs of the graph for pictures: they may tell an export's form. Default: do not."""
+        """Look at the inputs of the graph for pictures: they may show an export's form. Default: do not."""
 
     def prepare(self, folder: Path) -> None:
         """Read the version's own files, such as a tokenizer. Raises `VersionFailed`. Default: none."""

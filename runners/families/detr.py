@@ -1,6 +1,6 @@
 """Family `detr`: DETR, Conditional DETR, Deformable DETR, RF-DETR: queries, each with a class and a box.
 
-Outputs `logits` [Q, K] and `pred_boxes` [Q, 4], centre and sides in 0..1 of the input. K tells the form:
+Outputs `logits` [Q, K] and `pred_boxes` [Q, 4], centre and sides in 0..1 of the input. K says which form:
 
 - C + 1, the last column for "no object": a query has its best class of the softmax
   (`DetrImageProcessor.post_process_object_detection` of huggingface/transformers 4.57).
@@ -8,7 +8,7 @@ Outputs `logits` [Q, K] and `pred_boxes` [Q, 4], centre and sides in 0..1 of the
   (`DeformableDetrImageProcessor.post_process_object_detection`, the same version; RF-DETR, whose outputs have
   other names: rfdetr_object_detection_onnx.py of roboflow/inference, commit 3bb973b5).
 
-Nothing is suppressed. An input `pixel_mask` tells where the input is filled.
+Nothing is suppressed. An input `pixel_mask` says where the input is filled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from runners.scores import best_pairs, sigmoid, softmax
 
 
 class DetrParameters(Parameters):
-    """The family has no parameters: the columns of the logits tell the form."""
+    """The family has no parameters: the columns of the logits say which form it is."""
 
 
 class Detr(NamedOutputs[DetrParameters]):

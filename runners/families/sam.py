@@ -2,7 +2,7 @@
 
 Two graphs. `encoder`: a picture [1, 3, S, S], its longer side resized to S, zeros beside it, gives
 `image_embeddings`, of which the last pictures' are kept: another prompt costs the decoder alone. `decoder`,
-in one of two forms, told by its inputs:
+in one of two forms, known by its inputs:
 
 - `input_points` [1, 1, P, 2], `input_labels` int64 [1, 1, P], the encoder's outputs -> `iou_scores`
   [1, 1, M], `pred_masks` [1, 1, M, h, w] (`SamOnnxConfig` of huggingface/optimum). It takes no boxes.

@@ -1,6 +1,6 @@
 """Family `segmenter`: a class for each pixel, as one detection with a mask for each class that occurs.
 
-The output is [N, C, h, w] or, told by the number of labels, [N, h, w, C]: logits or scores of C classes, of
+The output is [N, C, h, w] or, known by the number of labels, [N, h, w, C]: logits or scores of C classes, of
 any size. They are interpolated to the picture before the greatest is taken (SegFormer:
 `post_process_semantic_segmentation` of huggingface/transformers, 4.57; DeepLab: torchvision's models give
 them at the input's size). A class's score is the mean of its pixels' probabilities, its box the smallest

@@ -1,6 +1,6 @@
 """Family `yolov8`: detectors of Ultralytics without objectness: YOLOv8, YOLO11, YOLO26 and YOLOv10.
 
-The output is one of the two forms of `UltralyticsRows`, told by its shape.
+The output is one of the two forms of `UltralyticsRows`, known by its shape.
 """
 
 from __future__ import annotations

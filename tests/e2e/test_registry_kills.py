@@ -93,6 +93,11 @@ def _audited(service: Service, action: str) -> list[Any]:
     return [one["after"] for one in records if one["action"] == action]
 
 
+def _wait_for_imports(service: Service) -> None:
+    """Wait for the records that are no step of the activation."""
+    until(lambda: sorted(_audited(service, "import")) == ["v1", "v2"], "both imports are in the log")
+
+
 def _check_audit(service: Service, settings: dict[str, str]) -> None:
     """Every activation is in the audit log, in its order, once; and the log verifies."""
     history = httpx.get(f"{service.url}{_MODEL}/history?limit=1000").json()["history"]
@@ -125,7 +130,7 @@ def test_a_service_killed_in_an_activation_comes_back_with_what_is_production(
         stops = Stops(tmp_path / f"stops{number}")
         stopping = {"serve": "tests.e2e.stopping_service:Okawari", "TEST_STOPS": str(stops.folder)}
         service = make_service(store.home, WORKERS="1", **stopping, **registry).ready()
-        until(lambda: sorted(_audited(service, "import")) == ["v1", "v2"], "both imports are in the log")
+        _wait_for_imports(service)
         (stops.folder / f"{step}.SIGSTOP").touch()
         with ThreadPoolExecutor(1) as threads:
             sent = threads.submit(_activate, service, "v1")

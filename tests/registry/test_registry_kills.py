@@ -49,7 +49,7 @@ def _run(folder: Path, trials: Iterable[Trial], stride: int, seconds: float) -> 
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("kind", "stride"), [("file", 1), ("sqlite", 1), ("postgresql", 8)])
+@pytest.mark.parametrize(("kind", "stride"), [("file", 1), ("sqlite", 5), ("postgresql", 24)])
 def test_the_record_is_whole_after_a_kill_before_any_step(
     folder: Path, registries: Registries, stride: int
 ) -> None:

@@ -19,7 +19,7 @@ from runners.families.owlv2 import OwlV2
 from runners.geometry import place
 from runners.onnx_runner import OnnxRunner
 from runners.preprocess import Preprocessor
-from runners.smooth_resize import smooth_square
+from runners.resize import smooth_square
 from runners.text_prompt import LabelTokenizer
 from tests.runners.references import DetectionMatch, Reference, ReferencePicture, answer, match
 

@@ -1,5 +1,6 @@
-"""The resize of OWLv2: a picture is padded to a square, smoothed by a gaussian, sampled linearly, in floats.
+"""How pixels are resized: by Pillow on bytes, or as OWLv2's processor does it, in floats.
 
+OWLv2's pictures are padded to a square, smoothed by a gaussian, then sampled linearly.
 `Owlv2ImageProcessor` of huggingface/transformers 4.57 does it with scipy, as scikit-image's `resize` does:
 the deviation is (factor - 1) / 2, cut at 4 deviations; pixel centres lie at halves; borders are mirrored
 about the centre of the last pixel. Both steps are one weighted sum along each axis.
@@ -11,9 +12,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from runners.geometry import Geometry
+
+_KERNELS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
 #: Deviations of the gaussian after which it is cut.
 _CUT = 4.0
+
+
+def on_bytes(image: Image.Image, geometry: Geometry, kernel: str) -> NDArray[np.uint8]:
+    """The used part of a picture at its size in the input, [height, width, 3], antialiased."""
+    left, top, right, bottom = geometry.target
+    x1, y1, x2, y2 = geometry.source
+    box = (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height)
+    return np.asarray(image.resize((right - left, bottom - top), _KERNELS[kernel], box))
 
 
 def smooth_square(pixels: NDArray[np.uint8], width: int, height: int, pad: float) -> NDArray[np.float32]:
