@@ -26,6 +26,8 @@ from tests.runners.pictures import encode
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3 * LIMIT)]
 
 PAGE = ROOT / "docs/guides/own-family.md"
+#: A start of its own: a fork of a process that runs already would not read PYTHONPATH.
+START = ["/usr/bin/env"]
 #: The scores of each version on a white picture.
 GAINS = {0.5: "v1", 1.0: "v2"}
 
@@ -100,7 +102,7 @@ def test_the_page_is_followed_and_its_model_swapped_under_load(clone: Clone, mak
     assert "7 passed" in said[".venv/bin/python -m pytest examples/family"]
     schema = json.loads(clone.type(".venv/bin/okawari schema"))
     assert "spots" in schema["properties"]["family"]["enum"]
-    service: Service = make_service(clone.folder / "home", **clone.more).ready()
+    service: Service = make_service(clone.folder / "home", through=START, **clone.more).ready()
     asked = next(page)
     answer = json.loads(clone.type(asked))
     assert {found["label"] for found in answer["detections"]} <= {"bright", "dark"}
@@ -118,7 +120,7 @@ def test_the_page_is_followed_and_its_model_swapped_under_load(clone: Clone, mak
     # Without the package the model is refused, and says why; everything else serves.
     service.stop()
     shutil.rmtree(clone.folder / "site")
-    alone = make_service(clone.folder / "home", **clone.more).start()
+    alone = make_service(clone.folder / "home", through=START, **clone.more).start()
     reason = until(lambda: alone.states("spots")["v2"]["reason"], "v2 is refused")
     assert "family: allowed are" in reason
 
@@ -144,6 +146,6 @@ def test_packages_that_cannot_be_used_are_told_and_the_rest_serves(clone: Clone,
     assert "warning: family 'clip' of strange 0.3 cannot be used: Okawari has a family of that name" in said
     with pytest.raises(AssertionError, match=r"family 'broken' of strange 0\.3 cannot be used"):
         clone.type(".venv/bin/okawari import build/broken/1")
-    service = make_service(clone.folder / "home", **clone.more).ready()
+    service = make_service(clone.folder / "home", through=START, **clone.more).ready()
     assert service.predict(WHITE.picture, model="spots").status_code == 200
     assert any("family 'broken' of strange 0.3" in line for line in service.lines())

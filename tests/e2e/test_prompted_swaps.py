@@ -156,7 +156,8 @@ def test_answers_are_those_of_the_version_they_name(
         _import(service.home, folders[name, "v2"])
         load.sees("v2")
         load.reach(LEAST[name] // 2)
-        assert service.target("v1", name).status_code == 200
+        # 202: it goes on, and takes longer than a caller waits on a busy machine.
+        assert service.target("v1", name).status_code in (200, 202)
         load.sees("v1")
         load.reach(max(LEAST[name], len(load.shots) + 10))
     print(f"{name}: {len(load.shots)} requests, {len(load.failures)} failures")
