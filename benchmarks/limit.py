@@ -44,13 +44,22 @@ class Work:
 class Limit:
     """As many processes as cores, each with its own loaded model; they sleep between measurements."""
 
-    def __init__(self, home: Path, tag: ModelTag, pictures: Sequence[Sequence[bytes]], count: int) -> None:
+    def __init__(
+        self,
+        home: Path,
+        tag: ModelTag,
+        pictures: Sequence[Sequence[bytes]],
+        count: int,
+        *,
+        options: Options | None = None,
+    ) -> None:
         """`pictures` are the sets that `run` chooses from."""
+        asked = options or Options()
         context = multiprocessing.get_context("spawn")
         pairs = [context.Pipe() for _ in range(count)]
         self._pipes = [ours for ours, _ in pairs]
         self._processes = [
-            context.Process(target=_work, args=(home, tag, pictures, theirs), daemon=True)
+            context.Process(target=_work, args=(home, tag, pictures, asked, theirs), daemon=True)
             for _, theirs in pairs
         ]
 
@@ -98,12 +107,14 @@ def _answer(pipe: Connection) -> Work:
     return answer
 
 
-def _work(home: Path, tag: ModelTag, pictures: Sequence[Sequence[bytes]], pipe: Connection) -> None:
+def _work(
+    home: Path, tag: ModelTag, pictures: Sequence[Sequence[bytes]], options: Options, pipe: Connection
+) -> None:
     """The child: load once, then do what is asked until the parent hangs up."""
-    runner = OnnxLoader(max_pixels=_MAX_PIXELS, thread_cap=1).load(_artifact(home, tag))
+    runner = OnnxLoader(max_pixels=_MAX_PIXELS, thread_cap=1).load(artifact(home, tag))
     sets = [[Picture(encoded=each) for each in chosen] for chosen in pictures]
     for picture in (each for chosen in sets for each in chosen):
-        runner.predict([picture], Options())
+        runner.predict([picture], options)
     pipe.send(Work((), 0.0, 0.0))
     while True:
         try:
@@ -115,7 +126,7 @@ def _work(home: Path, tag: ModelTag, pictures: Sequence[Sequence[bytes]], pipe: 
         until = begun + seconds
         for picture in cycle(sets[chosen]):
             before = time.perf_counter()
-            runner.predict([picture], Options())
+            runner.predict([picture], options)
             taken.append((time.perf_counter() - before) * 1e3)
             if time.monotonic() >= until:
                 break
@@ -123,7 +134,8 @@ def _work(home: Path, tag: ModelTag, pictures: Sequence[Sequence[bytes]], pipe: 
         pipe.send(Work(tuple(taken), len(taken) / lasted, spent))
 
 
-def _artifact(home: Path, tag: ModelTag) -> Artifact:
+def artifact(home: Path, tag: ModelTag) -> Artifact:
+    """A version of a home's store. Raises RuntimeError where it cannot be loaded."""
     store = ModelStore(home / "models")
     store.look()
     settled = store.settle(tag)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PARTS: Final = ("start", "steady", "swap", "memory", "wires")
+PARTS: Final = ("start", "steady", "swap", "memory", "wires", "families")
 _EXAMPLES = """
 examples:
   python -m benchmarks.run                            everything; about eight minutes

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.families import FamilyResult
 from benchmarks.figures import Spread
+from benchmarks.pointing import PointsResult
 from benchmarks.remembering import MemoryResult
 from benchmarks.starting import StartResult
 from benchmarks.steady import Case, SizeResult
@@ -98,6 +100,27 @@ def memory(result: MemoryResult) -> dict[str, Any]:
         "swap_seconds": [round(value, 3) for value in result.seconds],
         "growth_per_swap": round(result.growth_per_swap, 3),
         "growth_share": round(result.growth_share, 4),
+    }
+
+
+def families(results: Iterable[FamilyResult], points: PointsResult) -> dict[str, Any]:
+    """Each family, and ten points on one picture."""
+    figures = ("rate", "limit_rate", "p50", "alone")
+    return {
+        "served": [
+            {
+                "family": result.name,
+                "throughput_of_limit": result.of_limit.as_json(),
+                "p50_over_alone_ms": result.over_alone.as_json(),
+                **{name: result.figure(name).as_json() for name in figures},
+                "failed": result.failed,
+            }
+            for result in results
+        ],
+        "points_ms": {
+            "served": [round(each, 2) for each in points.served],
+            "alone": [round(each, 2) for each in points.alone],
+        },
     }
 
 

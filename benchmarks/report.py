@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.aims import Aim
+from benchmarks.families import FamilyResult
 from benchmarks.figures import Spread, percentile
 from benchmarks.machine import cores
+from benchmarks.pointing import PointsResult
 from benchmarks.remembering import MemoryResult
 from benchmarks.starting import StartResult
 from benchmarks.steady import SizeResult
@@ -160,6 +162,31 @@ def show_wires(console: Console, wires: Iterable[Wire], workers: int) -> None:
             str(sum(run.failed for run in wire.runs)),
         )
     console.print(table)
+
+
+def show_families(console: Console, results: Iterable[FamilyResult], points: PointsResult) -> None:
+    """Each family beside the same work without a server."""
+    console.print(f"\n[bold]Families[/] (1 worker, {cores()} at once; the p50 with one at once)")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("family", no_wrap=True)
+    for name in ("x LIMIT", "/s", "p50 ms", "over alone", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            result.name,
+            result.of_limit.text(2),
+            result.figure("rate").text(1),
+            result.figure("p50").text(1),
+            result.over_alone.text(1),
+            str(result.failed),
+        )
+    console.print(table)
+    later = Spread.of(points.served[1:])
+    console.print(
+        f"ten points on one picture of 12 megapixels: the first {points.served[0]:.0f} ms, "
+        f"the others {later.text(1)} ms, {points.next_of_first.text(3)} of it; "
+        f"{points.over_alone.text(1)} ms over the same work without a server"
+    )
 
 
 def show_aims(console: Console, aims: Iterable[Aim]) -> None:

@@ -1,7 +1,8 @@
 """A load generator over gRPC, in a process of its own: its cost shows apart from the service's.
 
 usage: python -m benchmarks.rpc_client ADDRESS METHOD CONCURRENCY SECONDS FOLDER
-It sends the requests in the folder, already serialised, in turn, and prints what it saw as JSON.
+It sends the requests in the folder, already serialised, in turn, and prints what it saw as JSON. A method
+whose name ends with `Batch` answers with a stream.
 """
 
 from __future__ import annotations
@@ -26,17 +27,21 @@ class Caller(threading.Thread):
         # Without its own pool all channels of a process would share one connection.
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
         self._channel = grpc.insecure_channel(address, options)
-        self._call = self._channel.unary_unary(method)
+        several = method.endswith("Batch")
+        self._call = self._channel.unary_stream(method) if several else self._channel.unary_unary(method)
+        self._several = several
         self._requests = requests
         self._until = until
         self.milliseconds: list[float] = []
+        self.answers = 0
         self.failed = 0
 
     def run(self) -> None:
         """Call until the time is up."""
         while (begun := time.monotonic()) < self._until:
             try:
-                self._call(next(self._requests), timeout=30)
+                answer = self._call(next(self._requests), timeout=30)
+                self.answers += sum(1 for _ in answer) if self._several else 1
             except grpc.RpcError:
                 self.failed += 1
             else:
@@ -60,6 +65,7 @@ def main(address: str, method: str, concurrency: str, seconds: str, folder: str)
         json.dumps(
             {
                 "milliseconds": [one for caller in callers for one in caller.milliseconds],
+                "answers": sum(caller.answers for caller in callers),
                 "seconds": took,
                 "cpu_seconds": used.ru_utime + used.ru_stime,
                 "failed": sum(caller.failed for caller in callers),

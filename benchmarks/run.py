@@ -11,12 +11,25 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import machine, models, pictures, record, remembering, report, starting, swapping
+from benchmarks import (
+    families,
+    machine,
+    models,
+    pictures,
+    pointing,
+    record,
+    remembering,
+    report,
+    starting,
+    swapping,
+)
 from benchmarks.aims import Aim, steady_aims, swap_aims
 from benchmarks.bring import bring
+from benchmarks.families import SUBJECTS, FamilyResult
 from benchmarks.limit import Limit
 from benchmarks.models import Subject
 from benchmarks.options import Options, parse
+from benchmarks.pointing import PointsResult
 from benchmarks.remembering import MemoryResult
 from benchmarks.serving import Service, quiet_environment
 from benchmarks.starting import StartResult
@@ -63,6 +76,8 @@ class Bench:
             self._take_memory()
         if "wires" in self.options.parts:
             self._take_wires()
+        if "families" in self.options.parts:
+            self._take_families()
         if self.aims:
             report.show_aims(self.console, self.aims)
         self.console.print(f"\n{record.write(self.options.results, self.document)}")
@@ -93,6 +108,33 @@ class Bench:
         wires = self._wires()
         report.show_wires(self.console, wires, machine.cores())
         self.document["wires"] = record.wires(wires)
+
+    def _take_families(self) -> None:
+        data = models.test_data()
+        if data is None:
+            self.console.print(f"\nFamilies are not measured: {models.VARIABLE} names no models.")
+            return
+        results, points = self._families(data)
+        report.show_families(self.console, results, points)
+        self.document["families"] = record.families(results, points)
+
+    def _families(self, data: Path) -> tuple[list[FamilyResult], PointsResult]:
+        room = self.room / "families"
+        home = self._home("families", [subject.version(data, room) for subject in SUBJECTS])
+        large = pictures.large(self.small)[0]
+        rounds, seconds = self.options.rounds, self.options.seconds
+        results: list[FamilyResult] = []
+        with (
+            Service(home, 1, OKAWARI_SERVE=",".join(f"{one.name}:latest" for one in SUBJECTS)) as service,
+            self._progress("families", len(SUBJECTS)) as tell,
+        ):
+            for subject in SUBJECTS:
+                tell(subject.name)
+                results += families.measure(
+                    service, subject, self.small, room, rounds=rounds, seconds=seconds
+                )
+            sam = next(subject for subject in SUBJECTS if subject.name == "sam")
+            return results, pointing.measure(service, sam, large)
 
     def _wires(self) -> list[Wire]:
         home = self._home("wires", [self.subject.version(self.room / "wires", "v1")])

@@ -27,9 +27,10 @@ _STOP_SECONDS = 30.0
 class Service:
     """One running service; leaving the `with` block ends it."""
 
-    def __init__(self, home: Path, workers: int) -> None:
+    def __init__(self, home: Path, workers: int, **settings: str) -> None:
         self.home = home
         self.workers = workers
+        self._settings = settings
         self.port = _free_port()
         self.grpc_port = _free_port()
         self._log = home / "service.log"
@@ -96,7 +97,7 @@ class Service:
             "PORT": self.port,
             "GRPC_PORT": self.grpc_port,
         }
-        return plain | {name: str(value) for name, value in changes.items()}
+        return plain | {name: str(value) for name, value in changes.items()} | self._settings
 
     def _wait(self) -> None:
         """Return when every worker is ready."""

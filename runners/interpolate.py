@@ -31,29 +31,49 @@ def sampled(plane: Floats, rows: Floats, columns: Floats) -> Floats:
     return _between(_between(plane, down).T, across).T
 
 
+def above_zero(plane: Floats, height: int, width: int) -> NDArray[np.bool_]:
+    """Where a plane [h, w], interpolated by `bilinear`, is above zero, as [height, width].
+
+    Its columns lie one after the other in memory, as run lengths go.
+    """
+    low, high, weight = _places(plane.shape[1], width)
+    rows = _places(plane.shape[0], height)
+    inside = np.zeros((width, height), bool)
+    step = max(1, _BAND // height)
+    for start in range(0, width, step):
+        band = slice(start, start + step)
+        first, last = low[band][0], high[band][-1] + 1
+        part = plane[:, first:last]
+        if part.max() <= 0:
+            continue  # no interpolated value is beyond those beside it
+        columns = low[band] - first, high[band] - first, weight[band]
+        np.greater(_between(_between(part, rows).T, columns), 0, out=inside[band])
+    return inside.T
+
+
 def greatest(array: Floats, height: int, width: int) -> NDArray[np.uint16]:
     """Which of K maps [K, h, w], interpolated by `bilinear`, is greatest at each place, as [height, width].
 
-    Of equal ones the first. Bands of rows are done one after the other, without the maps that are surpassed
-    everywhere in them.
+    Of equal ones the first; columns lie as those of `above_zero`. Bands of columns are done one after the
+    other, without the maps that are surpassed everywhere in them.
     """
-    low, high, weight = _places(array.shape[1], height)
-    columns = _places(array.shape[2], width)
-    best = np.zeros((height, width), np.uint16)
-    step = max(1, _BAND // width)
-    for start in range(0, height, step):
+    low, high, weight = _places(array.shape[2], width)
+    rows = _places(array.shape[1], height)
+    best = np.zeros((width, height), np.uint16)
+    step = max(1, _BAND // height)
+    for start in range(0, width, step):
         band = slice(start, start + step)
         first, last = low[band][0], high[band][-1] + 1
-        rows = low[band] - first, high[band] - first, weight[band]
-        _greatest(array[:, first:last], rows, columns, best[band])
-    return best
+        columns = low[band] - first, high[band] - first, weight[band]
+        _greatest(array[:, :, first:last], rows, columns, best[band])
+    return best.T
 
 
 def _greatest(array: Floats, rows: _Places, columns: _Places, best: NDArray[np.uint16]) -> None:
-    """Write the greatest of all maps for the rows of a band into `best`."""
+    """Write the greatest of all maps for the columns of a band into `best` [columns, rows]."""
     top = np.full(best.shape, -np.inf, np.float32)
     for place in _possible(array):
-        values = _between(_between(array[place].T, columns).T, rows)
+        values = _between(_between(array[place], rows).T, columns)
         greater = values > top
         np.copyto(top, values, where=greater)
         np.copyto(best, place, where=greater)

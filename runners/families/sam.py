@@ -29,7 +29,7 @@ from hotswap.manifest import Thresholds
 from hotswap.predictions import Box, Detection, Options, Point
 from runners.families.base import Family, Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
-from runners.interpolate import Floats, bilinear
+from runners.interpolate import Floats, above_zero, bilinear
 from runners.mask_runs import box_of, mask_of
 from runners.session import Session
 
@@ -177,7 +177,7 @@ def _detections(scores: Floats, masks: Floats, geometry: Geometry) -> Iterator[D
     width, height = geometry.picture
     whole = bilinear(masks.astype(np.float32), geometry.height, geometry.width)
     for score, mask in zip(scores.tolist(), geometry.inside(whole), strict=True):
-        inside = bilinear(mask[None], height, width)[0] > 0
+        inside = above_zero(mask, height, width)
         box = box_of(inside)
         if box is not None:
             yield Detection(_LABEL, 0, min(1.0, max(0.0, score)), box, mask=mask_of(inside))

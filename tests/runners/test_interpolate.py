@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from runners.interpolate import bilinear, greatest
+from runners.interpolate import above_zero, bilinear, greatest
 from tests.e2e.sizes import SIZES
 
 
@@ -47,3 +47,27 @@ def test_many_bands_are_one_map() -> None:
     maps = np.random.default_rng(3).normal(size=(5, 16, 9)).astype(np.float32)
     whole = bilinear(maps, 900, 700).argmax(axis=0)
     assert (greatest(maps, 900, 700) == whole).mean() > 0.9999
+
+
+@settings(max_examples=SIZES.examples)
+@given(
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.integers(0, 2**32 - 1),
+    st.floats(-2, 2),
+)
+def test_above_zero_is_where_the_interpolated_plane_is(
+    size: tuple[int, int], wanted: tuple[int, int], seed: int, shift: float
+) -> None:
+    plane = (np.random.default_rng(seed).normal(size=size) + shift).astype(np.float32)
+    whole = bilinear(plane[None], *wanted)[0]
+    differs = above_zero(plane, *wanted) != (whole > 0)
+    assert np.abs(whole[differs]).max(initial=0.0) < 1e-5
+
+
+def test_many_bands_are_one_mask_whose_columns_lie_in_a_row() -> None:
+    plane = np.random.default_rng(4).normal(size=(16, 9)).astype(np.float32)
+    plane[:, 3:6] -= 9  # bands with nothing inside
+    found = above_zero(plane, 900, 700)
+    assert found.flags.f_contiguous
+    assert (found == (bilinear(plane[None], 900, 700)[0] > 0)).mean() > 0.9999
