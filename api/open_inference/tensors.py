@@ -85,6 +85,8 @@ _MOST_FIELDS = 1024
 _MOST_VALUES = 100_000
 _KEY, _AFTER_KEY = b'"data"', re.compile(rb"\s*:\s*(?=\[)")
 _NUMERIC = re.compile(rb"[-+0-9.eE,\[\]\s]*")
+#: Every character of a number as 0.
+_FORM = bytes.maketrans(b"-+123456789.eE", b"0" * 14)
 _STRUCTURE, _BUT_STRUCTURE = b",[]", b"-+0123456789.eE \t\r\n"
 
 
@@ -200,12 +202,27 @@ def _nested(shape: Sequence[int]) -> bytes:
 
 def values(text: memoryview) -> Iterator[list[Any]]:
     """The elements of an array, flat, in pieces. Raises `BadRequest` for invalid JSON."""
-    rest = b""
-    for piece in _pieces(text):
-        whole, comma, rest = (rest + _flat(bytes(piece))).rpartition(b",")
+    rest, last = b"", b""
+    for piece in map(bytes, _pieces(text)):
+        last = _last_of_form(last, piece)
+        whole, comma, rest = (rest + _flat(piece)).rpartition(b",")
         if comma:
             yield _loads(b"[%b]" % whole)
     yield _loads(b"[%b]" % rest)
+
+
+def _last_of_form(before: bytes, piece: bytes) -> bytes:
+    """The last character of the piece's form; `before` is that of the piece before.
+
+    Raises `BadRequest` for a number before an opening bracket or after a closing one, which would be lost
+    with the brackets.
+    """
+    if before != b"]" and b"[" not in piece and b"]" not in piece:
+        return piece.rstrip()[-1:].translate(_FORM) or before
+    form = before + piece.translate(_FORM, b" \t\r\n")
+    if b"0[" in form or b"]0" in form:
+        raise BadRequest("the body is not JSON: a comma is missing between a number and a bracket")
+    return form[-1:]
 
 
 def _flat(piece: bytes) -> bytes:
