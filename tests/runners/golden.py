@@ -217,6 +217,12 @@ def input_of(data: Path, model: str) -> dict[str, Any]:
 
 def recoloured(config: ModelConfig) -> ModelConfig:
     """The config with the wrong colour order."""
-    order = "RGB" if config.input.colour_order == "BGR" else "BGR"
-    given = config.input.model_copy(update={"colour_order": order})
+    return mistaken(config, colour_order="RGB" if config.input.colour_order == "BGR" else "BGR")
+
+
+def mistaken(config: ModelConfig, **changes: Any) -> ModelConfig:
+    """The config with another input; `mode` and `kernel` are those of its resize."""
+    resize = {name: changes.pop(name) for name in ("mode", "kernel") if name in changes}
+    changed = config.input.resize.model_copy(update=resize)
+    given = config.input.model_copy(update={"resize": changed, **changes})
     return config.model_copy(update={"picture": given})

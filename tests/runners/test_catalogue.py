@@ -92,6 +92,22 @@ def test_swapped_colours_are_caught(known, entry):
     assert not close.good, close
 
 
+@pytest.mark.parametrize("mistake", ["scale", "mean", "mode", "kernel"])
+@pytest.mark.parametrize("family", SAMPLES)
+def test_a_mistake_of_preprocessing_is_caught(known, family, mistake):
+    entry = choose(entries(), SAMPLES[family], None)
+    config = config_of(entry)
+    changes = {
+        "scale": {"scale": 1 / 255 if config.input.scale == 1 else 1.0},
+        "mean": {"mean": [123.675, 116.28, 103.53] if config.input.mean is None else None, "std": None},
+        "mode": {"mode": "letterbox" if config.input.resize.mode == "stretch" else "stretch"},
+        "kernel": {"kernel": "nearest"},
+    }[mistake]
+    runner = known.load(entry, golden.mistaken(config, **changes))
+    close = closeness(known.data, known.reference(entry)["name"], runner, pictures=8)
+    assert not close.good, close
+
+
 @every_entry
 def test_the_quality_is_what_is_measured_here(known, entry):
     runner, config = known.load(entry), config_of(entry)
