@@ -306,13 +306,9 @@ class DataPlane:
             raise
         except ServingError as error:
             raise ModelNotReady(f"{classifier} crops with {crop.model}: {error.message}") from None
-        config = lease.generation.artifact.config
-        if config.task not in _FIND_BOXES:
+        if problem := _misfit(lease.generation.artifact, crop):
             lease.release()
-            raise VersionFailed(
-                f"{classifier}: crop_with.model: {lease.generation.tag} is a model for {config.task}; "
-                f"allowed are {', '.join(_FIND_BOXES)}"
-            )
+            raise VersionFailed(f"{classifier}: crop_with.{problem}")
         return lease
 
     async def _run(
@@ -402,3 +398,19 @@ class ModelWait:
                 raise DeadlineExceeded("the model does not serve within the request's time; try again later")
         finally:
             permit.release()
+
+
+def _misfit(detector: Artifact, crop: CropConfig) -> str | None:
+    """The field of `crop_with` that a detector does not fit, and why; None when it fits."""
+    config = detector.config
+    if config.task not in _FIND_BOXES:
+        allowed = ", ".join(_FIND_BOXES)
+        return f"model: {detector.tag} is a model for {config.task}; allowed are {allowed}"
+    prompted = config.task == "open-vocabulary-detection"
+    if prompted and crop.text_prompt is None:
+        return f"text_prompt: missing; {detector.tag} must be told what to find"
+    if not prompted and crop.text_prompt is not None:
+        return f"text_prompt: {detector.tag} takes none"
+    known = config.labels if isinstance(config.labels, list) and not prompted else crop.labels
+    unknown = next((label for label in crop.labels if label not in known), None)
+    return None if unknown is None else f"labels: {detector.tag} has no label {unknown!r}"

@@ -237,6 +237,9 @@ class CropConfig(_Part):
     threshold: Unit | None = Field(
         default=None, description="least score of a box; left out: the detector's own"
     )
+    text_prompt: Annotated[str, Field(min_length=1, max_length=20_000)] | None = Field(
+        default=None, description="what a detector with text prompts is asked for"
+    )
 
 
 class ModelConfig(_Part):

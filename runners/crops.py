@@ -38,7 +38,8 @@ class Cropper:
         options: Options,
     ) -> Predictions:
         """See `hotswap.runner.CropStep`."""
-        found = detector.predict(pictures, Options(threshold=crop.threshold, max_detections=_MOST_BOXES))
+        asked = Options(threshold=crop.threshold, max_detections=_MOST_BOXES, text_prompt=crop.text_prompt)
+        found = detector.predict(pictures, asked)
         timings, items = found.timings, []
         for picture, prediction in zip(pictures, found.items, strict=True):
             boxes = _wanted(prediction, crop)[: options.max_detections]

@@ -139,14 +139,14 @@ def _by_points_and_boxes(
     if box is None:
         coordinates = np.concatenate([coordinates, np.zeros((1, 2), np.float32)])
         labels.append(_NO_POINT)
-    width, height = geometry.picture
     inputs = {
         **encoded,
         "point_coords": coordinates[None],
         "point_labels": np.array([labels], np.float32),
         "mask_input": np.zeros((1, 1, 256, 256), np.float32),
         "has_mask_input": np.zeros(1, np.float32),
-        "orig_im_size": np.array([height, width], np.float32),
+        # Its own masks are not asked for: at the picture's size they cost more, and fail for thin pictures.
+        "orig_im_size": np.array([geometry.height, geometry.width], np.float32),
     }
     outputs = decoder.run(inputs, ("iou_predictions", "low_res_masks"), 1)
     scores, masks = outputs["iou_predictions"], outputs["low_res_masks"]

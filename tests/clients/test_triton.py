@@ -253,7 +253,8 @@ def test_m1_m4_m5_the_index_tells_every_version_and_its_state(told: Told) -> Non
 def test_m2_m3_m5_a_model_is_unloaded_and_loaded_again(told: Told, kind: str) -> None:
     assert told["unload"] is None
     assert told["ready after unload"] is False
-    assert index(told, "index after unload")[("spare", "v1")] == "UNAVAILABLE"
+    # It may still end its last answer.
+    assert index(told, "index after unload")[("spare", "v1")] in {"UNLOADING", "UNAVAILABLE"}
     assert "spare" in refused(told["infer after unload"], kind, "503")
     assert told["load"] is None
     assert told["ready after load"] is True

@@ -116,15 +116,35 @@ async def test_a_detector_that_does_not_serve_is_not_the_callers_fault(unload: b
     await world.end()
 
 
-async def test_a_model_without_boxes_is_no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("detector", "crop", "why"),
+    [
+        (
+            {"task": "image-embedding"},
+            {},
+            "model: d:d1 is a model for image-embedding; allowed are object-det",
+        ),
+        ({"task": "open-vocabulary-detection"}, {}, "text_prompt: missing; d:d1 must be told"),
+        ({}, {"text_prompt": "bird ."}, "text_prompt: d:d1 takes none"),
+        ({"labels": ["bird"]}, {"labels": ["bird", "brid"]}, "labels: d:d1 has no label 'brid'"),
+    ],
+)
+async def test_a_detector_that_does_not_fit_is_told(
+    detector: dict[str, Any], crop: dict[str, Any], why: str
+) -> None:
     world = _served("m:v1", "d:d1")
-    current = world.reconciler.observed.slots["d"].current
-    assert current is not None
-    task = current.artifact.config.model_copy(update={"task": "image-embedding"})
-    current.artifact = replace(current.artifact, config=task)
-    with pytest.raises(VersionFailed, match=r"d:d1 is a model for image-embedding; allowed are object-det"):
+    changes = {"d": detector, "m": {"crop_with": CropConfig(model="d", **crop)}}
+    for name, change in changes.items():
+        current = world.reconciler.observed.slots[name].current
+        assert current is not None
+        config = current.artifact.config.model_copy(update=change)
+        current.artifact = replace(current.artifact, config=config)
+    with pytest.raises(VersionFailed, match=f"crop_with.{why}"):
         await world.plane.predict(asked())
-    assert current.leases == 0
+    for name in changes:
+        current = world.reconciler.observed.slots[name].current
+        assert current is not None
+        assert current.leases == 0
     await world.end()
 
 

@@ -124,7 +124,7 @@ def test_classes_of_pixels_are_those_of_the_reference(data: Path) -> None:
         update={"scale": 1.0, "mean": [127.5] * 3, "std": [127.5] * 3, "resize": ResizeConfig()}
     )
     assert (config.family, given.layout, len(config.labels)) == ("segmenter", "NHWC", 21)
-    runner = golden.load_model(file_of(data, "deeplab_v3_voc"), config.model_copy(update={"input": given}))
+    runner = golden.load_model(file_of(data, "deeplab_v3_voc"), config.model_copy(update={"picture": given}))
     items = json.loads((data / "golden" / "segmentation.json").read_bytes())["items"]
     for item in items[:6]:
         (answer,) = runner.predict([golden.full_size(data / item["image"])], Options()).items

@@ -142,6 +142,14 @@ def test_a_mistake_of_preprocessing_moves_the_masks(mistake: dict[str, Any]) -> 
     assert not found or _iou(found[0], _mask(best, asked.size)) < 0.999
 
 
+@pytest.mark.parametrize("size", [(3000, 1), (1, 3000), (3000, 2)])
+def test_a_thin_picture_is_answered_in_the_original_form(size: tuple[int, int]) -> None:
+    runner = Reference.of("sam_original").load(ORIGINAL, "encoder.onnx")
+    thin = Picture(pixels=np.zeros((size[1], size[0], 3), np.uint8))
+    (found,) = runner.predict([thin], Options(threshold=0.0, points=((0.5, 0.5, 1),))).items
+    assert (found.width, found.height) == size
+
+
 def test_another_prompt_on_a_picture_costs_the_decoder_alone(
     two_graphs: OnnxRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from tests import builders
 from tests.api.open_inference.asking import HEADER, binary, joined, packed, path, pictures, pixels
 from tests.e2e.harness import Service
-from tests.e2e.load import Load, Shot
+from tests.e2e.load import Ask, Load, Shot
 from tests.e2e.pictures import picture
 
 _JPEG = picture()
@@ -65,7 +65,7 @@ class ProtocolLoad(Load):
         self.digests: set[tuple[str, str]] = set()
         self.counts: dict[str, int] = {each.name: 0 for each in kinds(model)}
 
-    def _one(self, connection: http.client.HTTPConnection, fresh: bool) -> Shot:
+    def _one(self, connection: http.client.HTTPConnection, fresh: bool, ask: Ask) -> Shot:
         kind = next(self._kinds)
         headers = dict(kind.headers or {}) | ({"Connection": "close"} if fresh else {})
         begun = time.monotonic()
