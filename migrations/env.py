@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from adapters.sql import lineage_tables  # noqa: F401 - its tables
 from adapters.sql.tables import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)

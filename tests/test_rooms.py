@@ -16,8 +16,10 @@ ROOMS = {
     "bootstrap",
     "cli",
     "common",
+    "config_file",
     "evaluation",
     "hotswap",
+    "lineage",
     "migrations",
     "models_import",
     "okawari",
@@ -40,13 +42,17 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluation": ({"common", "hotswap", "runners"}, {"numpy"}),
     "models_import": ({"common", "hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
     "registry": ({"common", "hotswap"}, set()),
-    "adapters": ({"common", "hotswap", "migrations", "registry"}, {"sqlalchemy", "alembic"}),
+    "lineage": ({"common", "hotswap"}, set()),
+    "adapters": (
+        {"common", "hotswap", "lineage", "migrations", "registry"},
+        {"sqlalchemy", "alembic", "obstore", "httpx"},
+    ),
     "migrations": ({"adapters"}, {"sqlalchemy", "alembic"}),
     "okawari": ({"adapters", "hotswap", "registry", "runners"}, set()),
     "workers": ({"common", "hotswap"}, {"circus", "psutil"}),
     "telemetry": ({"common", "hotswap"}, {"prometheus_client", "orjson", "pynvml"}),
     "api": (
-        {"common", "hotswap", "registry", "telemetry"},
+        {"common", "hotswap", "lineage", "registry", "telemetry"},
         {
             *(
                 "fastapi",
@@ -62,6 +68,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             *("grpc", "grpc_health", "grpc_reflection", "google", "httptools", "uvicorn"),
         },
     ),
+    "config_file": (set(), {"yaml"}),
     "settings": ({"common"}, {"pydantic_settings"}),
     "bootstrap": (ALL, {"prometheus_client"}),
     "service": (ALL, {"bentoml", "starlette", "circus", "uvicorn"}),
@@ -103,7 +110,7 @@ def _name(value: object) -> str:
 @pytest.mark.parametrize(("room", "path"), list(_files()), ids=_name)
 def test_a_room_imports_only_what_the_table_allows(room: str, path: Path) -> None:
     rooms, libraries = TABLE[room]
-    allowed = rooms | libraries | {room, "settings", "pydantic"} | set(sys.stdlib_module_names)
+    allowed = rooms | libraries | {room, "config_file", "settings", "pydantic"} | set(sys.stdlib_module_names)
     allowed |= EXTRA.get(str(path.relative_to(ROOT)), set())
     assert _imported(path) - allowed == set()
 

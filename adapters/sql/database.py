@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from hotswap.errors import StateUnavailable
+from lineage.errors import BadDatabaseUrl, RecordsUnavailable
 from registry.errors import BadRegistryUrl, RegistryUnavailable
 
 #: Seconds until a database that does not answer is given up, and milliseconds for one statement or lock.
@@ -17,19 +20,59 @@ _STATEMENT_MS = 5_000
 _LOCK_MS = 3_000
 _POOL_SIZE = 2
 #: Marks the connections whose transactions write: SQLite locks those at their beginning.
-_WRITES = "registry_writes"
-_ALLOWED = "allowed are sqlite:///…, postgresql://… and the path of a file: set OKAWARI_REGISTRY"
+_WRITES = "writes"
 #: PostgreSQL's codes for a table or a column that is not there.
 _NO_TABLE = ("42P01", "42703")
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a database is for: its name in messages, the URLs it may have, and its errors."""
+
+    noun: str
+    allowed: str
+    unavailable: type[StateUnavailable]
+    bad_url: type[StateUnavailable]
+
+
+REGISTRY = Purpose(
+    "the registry",
+    "allowed are sqlite:///…, postgresql://… and the path of a file: set OKAWARI_REGISTRY",
+    RegistryUnavailable,
+    BadRegistryUrl,
+)
+RECORDS = Purpose(
+    "the database of the records",
+    "allowed are sqlite:///… and postgresql://…: set OKAWARI_DATABASE",
+    RecordsUnavailable,
+    BadDatabaseUrl,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSize:
+    """How many connections stay open, and how many more may be opened for a while."""
+
+    size: int = _POOL_SIZE
+    overflow: int = 10
+
+
+_USUAL = PoolSize()
 
 
 class Database:
     """A pool of connections to the database at a URL; it is opened when it is first used."""
 
-    def __init__(self, url: str) -> None:
-        """Raises `BadRegistryUrl` for a URL that is neither sqlite:///… nor postgresql://…."""
-        self._url = _checked(url)
-        self.engine = _sqlite(self._url) if self._is_sqlite else _postgresql(self._url)
+    def __init__(
+        self, url: str, purpose: Purpose = REGISTRY, pool: PoolSize = _USUAL, *, echo: bool = False
+    ) -> None:
+        """With `echo` each statement is logged.
+
+        Raises `purpose.bad_url` for a URL that is neither sqlite:///… nor postgresql://….
+        """
+        self._purpose = purpose
+        self._url = _checked(url, purpose)
+        self.engine = (_sqlite if self._is_sqlite else _postgresql)(self._url, pool, echo)
 
     @property
     def name(self) -> str:
@@ -42,13 +85,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state. Raises `RegistryUnavailable`."""
+        """A transaction that sees one state. Raises `purpose.unavailable`."""
         with self.explained(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that commits unless an exception leaves it. Raises `RegistryUnavailable`."""
+        """A transaction that commits unless an exception leaves it. Raises `purpose.unavailable`."""
         with self.explained(), self.engine.connect() as connection:
             marked = connection.execution_options(**{_WRITES: True})
             with marked.begin():
@@ -56,11 +99,12 @@ class Database:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """What the database refuses becomes `RegistryUnavailable`, with its reason in one line."""
+        """What the database refuses becomes `purpose.unavailable`, with its reason in one line."""
         try:
             yield
         except SQLAlchemyError as error:
-            raise RegistryUnavailable(f"the registry {self.name} {self._problem(error)}") from None
+            problem = f"{self._purpose.noun} {self.name} {self._problem(error)}"
+            raise self._purpose.unavailable(problem) from None
 
     def _problem(self, error: SQLAlchemyError) -> str:
         reason = str(error.orig if isinstance(error, DBAPIError) else error)
@@ -76,17 +120,17 @@ class Database:
         self.engine.dispose()
 
 
-def _checked(url: str) -> URL:
+def _checked(url: str, purpose: Purpose) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise BadRegistryUrl(f"the registry's URL cannot be read; {_ALLOWED}") from None
+        raise purpose.bad_url(f"the URL of {purpose.noun} cannot be read; {purpose.allowed}") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return parsed.set(drivername="sqlite+pysqlite")
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
-    raise BadRegistryUrl(f"{backend[:40]!r} is no database for a registry; {_ALLOWED}")
+    raise purpose.bad_url(f"{backend[:40]!r} is not supported as {purpose.noun}; {purpose.allowed}")
 
 
 def _secrets(url: URL) -> list[str]:
@@ -95,14 +139,16 @@ def _secrets(url: URL) -> list[str]:
     return sorted({secret for secret in (url.password, *query) if secret}, key=len, reverse=True)
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, pool: PoolSize, echo: bool) -> Engine:
     """With timeouts by which a database that is away is noticed within seconds."""
     arguments = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": _STATEMENT_MS}
     engine = create_engine(
         url,
         pool_pre_ping=True,
-        pool_size=_POOL_SIZE,
+        pool_size=pool.size,
+        max_overflow=pool.overflow,
         pool_timeout=_CONNECT_SECONDS,
+        echo=echo,
         connect_args={key: value for key, value in arguments.items() if key not in url.query},
         isolation_level="READ COMMITTED",
         hide_parameters=True,
@@ -119,10 +165,15 @@ def _postgresql(url: URL) -> Engine:
     return engine
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, pool: PoolSize, echo: bool) -> Engine:
     """With a log beside the file, so that readers wait for no writer, and BEGIN as we say it."""
     engine = create_engine(
-        url, connect_args={"timeout": _STATEMENT_MS / 1000}, pool_size=_POOL_SIZE, hide_parameters=True
+        url,
+        connect_args={"timeout": _STATEMENT_MS / 1000},
+        pool_size=pool.size,
+        max_overflow=pool.overflow,
+        echo=echo,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

@@ -18,6 +18,7 @@ from adapters.registries import open_registry
 from adapters.sql import schema
 from adapters.sql.change_hints import ChangeHints
 from adapters.sql.database import Database
+from adapters.sql.lineage_tables import TABLES as LINEAGE
 from adapters.sql.tables import METADATA
 from registry.audit import AuditedDecision
 from registry.entries import By, Switch
@@ -36,6 +37,7 @@ REVISIONS = {
     "0001": {"registry_revision", "registry_versions", "registry_aliases", "registry_changes"},
     "0002": {"registry_switches"},
     "0003": {"audit_records"},
+    "0004": {table.name for table in LINEAGE},
 }
 
 
@@ -72,12 +74,12 @@ def _tables(url: str) -> set[str]:
 def test_each_migration_goes_down_and_up_again_and_leaves_what_is_not_its_own(
     empty_database: str, tmp_path: Path
 ) -> None:
-    assert schema.upgrade(empty_database) == schema.SchemaState("0003", "0003")
+    assert schema.upgrade(empty_database) == schema.SchemaState("0004", "0004")
     _fill(empty_database, tmp_path)
     with closing(open_registry(empty_database)) as registry:
         before = _content(registry)
         left = set().union(*REVISIONS.values())
-        for below, revision in (("0002", "0003"), ("0001", "0002")):
+        for below, revision in (("0003", "0004"), ("0002", "0003"), ("0001", "0002")):
             assert schema.downgrade(empty_database, below).current == below
             left -= REVISIONS[revision]
             assert _tables(empty_database) == left

@@ -1,0 +1,1 @@
+"""Picture stores: a folder, S3-compatible storage, lakeFS."""
