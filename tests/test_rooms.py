@@ -80,6 +80,7 @@ EXTRA = {
     "api/http/predict.py": {"bentoml"},
     "cli/audit_command.py": {"cryptography"},
     "cli/client.py": {"httpx"},
+    "lineage/cleanup_schedule.py": {"cronsim"},
     "models_import/probe.py": {"numpy", "onnxruntime"},
     "registry/audit_check.py": {"cryptography"},
     "registry/audit_key.py": {"cryptography"},
