@@ -35,5 +35,8 @@ def checked_prefix(prefix: str) -> str:
 
 
 def header_texts(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata as it goes into headers: what is no printable ASCII, and `%`, is percent-encoded."""
-    return {name.lower(): quote(value, safe=_PRINTABLE) for name, value in metadata.items()}
+    """Metadata as it goes into headers: what is no printable ASCII, and `%`, is percent-encoded.
+
+    Names get `-` for `_`: many servers drop headers that have one.
+    """
+    return {name.lower().replace("_", "-"): quote(value, safe=_PRINTABLE) for name, value in metadata.items()}

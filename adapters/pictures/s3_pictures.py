@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -23,6 +24,9 @@ _ATTEMPTS = 3
 _LISTED_AT_ONCE = 1000
 #: No picture lies below: it is listed to see whether the bucket answers.
 _NOTHING = "okawari-check"
+#: Obstore has an error of its own for a refused key, but not where it lists.
+_REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 
 
 class S3Pictures:
@@ -106,17 +110,19 @@ class S3Pictures:
         """What the storage refuses becomes `PicturesUnavailable`, with its reason in one line."""
         try:
             yield
-        except exceptions.BaseError as error:
-            if path and isinstance(error, exceptions.NotFoundError) and "NoSuchBucket" not in str(error):
+        except (exceptions.BaseError, OSError) as error:
+            if path and isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
                 raise PictureMissing(f"nothing lies at {path} in {self.name}") from None
             raise PicturesUnavailable(f"{self.name} cannot be used: {self._reason(error)}") from None
 
-    def _reason(self, error: exceptions.BaseError) -> str:
+    def _reason(self, error: Exception) -> str:
         text = str(error)
         if "NoSuchBucket" in text:
             return "there is no such bucket"
-        if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+        if _REFUSED.search(text):
             return "it refuses the access key"
+        if code := _CODE.search(text):
+            return f"it answers {code[1]}"
         for secret in filter(None, (self._options.secret_key, self._options.access_key)):
             text = text.replace(secret, "***")
         return text.strip().partition("\n")[0][:300]

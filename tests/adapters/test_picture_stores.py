@@ -189,3 +189,13 @@ def test_a_store_that_is_away_is_unavailable_and_usable_when_it_is_back(
     assert caught.value.transient
     pictures.check()
     assert pictures.get(PATH) == b"one"
+
+
+@pytest.mark.parametrize("call", [*_CALLS, "check"])
+def test_a_wrong_key_is_refused_and_not_shown(place: PicturePlace, call: str) -> None:
+    if not place.checks_keys:
+        pytest.skip(f"no key is checked at {place.location}")
+    pictures = place.open_with_key("wrong-secret-7f3a")
+    with pytest.raises(PicturesUnavailable, match="refuses the access key") as caught:
+        _CALLS.get(call, lambda pictures, _: pictures.check())(pictures, PATH)
+    assert "wrong-secret-7f3a" not in repr(caught.value) + repr(vars(pictures))

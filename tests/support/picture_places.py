@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from adapters.picture_stores import open_pictures
 from adapters.pictures.picture_options import PictureOptions
 from lineage.picture_store import PictureStore
@@ -61,8 +63,9 @@ class PicturePlace:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """While its server is away."""
-        assert self.server is not None
+        """While its server is away; skips the test where it keeps nothing, or is not ours."""
+        if self.server is None:
+            pytest.skip(f"{self.kind}: this server is not stopped")
         self.server.stop()
         try:
             yield
@@ -72,4 +75,4 @@ class PicturePlace:
 
 def folder_place(folder: Path) -> PicturePlace:
     """A folder that is not there yet."""
-    return PicturePlace("folder", str(folder), MovedFolder(folder))
+    return PicturePlace("folder", str(folder), MovedFolder(folder), checks_keys=False)
