@@ -7,6 +7,7 @@ ServingError
 │   ├── RecordsUnavailable         the database of the records cannot be used
 │   │   └── BadDatabaseUrl         the URL names no database that records may be in
 │   └── PicturesUnavailable        the picture store cannot be used
+│       ├── BadPicturePlace        no store is named so, or no picture may have that path
 │       ├── PictureMissing         nothing lies at that path
 │       └── PathTaken              another picture lies at that path
 └── StorageFull                    the limit of the storage is reached
@@ -41,6 +42,13 @@ class PicturesUnavailable(StateUnavailable):
 
     code = "pictures_unavailable"
     transient = True
+
+
+class BadPicturePlace(PicturesUnavailable):
+    """No store is named so, or no picture may have that path; nothing was changed."""
+
+    code = "bad_picture_place"
+    transient = False
 
 
 class PictureMissing(PicturesUnavailable):
