@@ -94,10 +94,9 @@ def store(
             outbox.write(placed)
         try:
             pictures.put(path, data, {name: str(getattr(record.capture, name)) for name in _NOTED})
+            stands = records.save(placed)
         except PathTaken:
             continue
-        try:
-            stands = records.save(placed)
         except KeyReused:
             pictures.delete([path])
             outbox.remove(placed)
