@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     bentoml_home: Annotated[Path | None, Field(validation_alias=_plain("bentoml_home"))] = None
 
     registry: Annotated[str | None, Field(repr=False)] = None
+    database: Annotated[str | None, Field(repr=False)] = None
     import_roots: Annotated[tuple[Path, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     serve: str = "*"
     default_model: str | None = None
@@ -160,6 +161,11 @@ class Settings(BaseSettings):
         """The model registry: the URL of a database, or the path of a file."""
         return self.registry or str(self.home / "models" / "registry.json")
 
+    @property
+    def database_url(self) -> str:
+        """The URL of the database of the records of pictures."""
+        return self.database or f"sqlite:///{self.home / 'records.db'}"
+
     @cached_property
     def thread_count(self) -> int:
         """Threads that run models in one worker; by default the cores divided by the workers."""
@@ -226,7 +232,7 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
 
 
 def _value(place: tuple[int | str, ...], value: object) -> str:
-    secret = not place or "admin_token" in str(place[0]).lower()
+    secret = not place or any(name in str(place[0]).lower() for name in ("admin_token", "database"))
     return "" if secret else f", found {value!r}"
 
 

@@ -3,10 +3,13 @@
 ServingError
 ├── BadRequest
 │   └── KeyReused                  the Idempotency-Key belongs to another picture
+├── Overloaded
+│   └── RateExceeded               a device hands in more than it may
 ├── StateUnavailable
 │   ├── RecordsUnavailable         the database of the records cannot be used
 │   │   └── BadDatabaseUrl         the URL names no database that records may be in
 │   └── PicturesUnavailable        the picture store cannot be used
+│       ├── BadPicturePlace        no store is named so, or no picture may have that path
 │       ├── PictureMissing         nothing lies at that path
 │       └── PathTaken              another picture lies at that path
 └── StorageFull                    the limit of the storage is reached
@@ -14,13 +17,23 @@ ServingError
 
 from __future__ import annotations
 
-from hotswap.errors import BadRequest, ServingError, StateUnavailable
+from hotswap.errors import BadRequest, Overloaded, ServingError, StateUnavailable
 
 
 class KeyReused(BadRequest):
     """The Idempotency-Key was used for another picture; nothing was stored."""
 
     code = "idempotency_key_reused"
+
+
+class RateExceeded(Overloaded):
+    """A device hands in more than it may; `retry_after` is in seconds."""
+
+    code = "rate_exceeded"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class RecordsUnavailable(StateUnavailable):
@@ -41,6 +54,13 @@ class PicturesUnavailable(StateUnavailable):
 
     code = "pictures_unavailable"
     transient = True
+
+
+class BadPicturePlace(PicturesUnavailable):
+    """No store is named so, or no picture may have that path; nothing was changed."""
+
+    code = "bad_picture_place"
+    transient = False
 
 
 class PictureMissing(PicturesUnavailable):

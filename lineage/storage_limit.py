@@ -44,7 +44,8 @@ class _Reading:
 class StorageLimit:
     """What acceptance asks before each picture. May be used by several threads at once.
 
-    The sum of the records is read once a minute, by one thread; what is accepted since is added.
+    The sum of the records is read once a minute, by one thread; what is accepted since is added. A picture
+    that was refused later, or was known already, counts until then, too.
     """
 
     def __init__(
@@ -66,27 +67,24 @@ class StorageLimit:
         self._added = 0
         self._last: _Reading | None = None
 
-    def check(self, size: int) -> None:
-        """Return when a picture of so many bytes may be accepted.
+    def reserve(self, size: int) -> None:
+        """Count a picture of so many bytes that is to be accepted.
 
-        Otherwise a clean-up is asked for, and `StorageFull` raised.
+        Raises `StorageFull` where it has no room, after a clean-up was asked for; then it does not count.
         """
         reading = self._current()
-        used = reading.used + self._added
-        if used + size <= self._rules.most_bytes and not reading.disk_short:
-            return
+        most = self._rules.most_bytes
+        with self._lock:
+            used = reading.used + self._added
+            if used + size <= most and not reading.disk_short:
+                self._added += size
+                return
         self._ask_cleanup()
         if reading.disk_short:
             raise StorageFull(
                 f"the local disk lacks {reading.disk_short:,} free bytes: a clean-up is asked for"
             )
-        most = self._rules.most_bytes
         raise StorageFull(f"{used:,} of {most:,} bytes are used: a clean-up is asked for; retry later")
-
-    def added(self, size: int) -> None:
-        """Count a picture that was accepted."""
-        with self._lock:
-            self._added += size
 
     @property
     def used_bytes(self) -> int:

@@ -39,9 +39,9 @@ class Fault(StrEnum):
 
 #: What to do about it.
 ADVICE = {
-    Fault.MISSING_PICTURE: "restore the object from a backup or an earlier commit of the store; where there is "
-    "none, the picture is lost: its row says what was found on it",
-    Fault.UNKNOWN_OBJECT: "no row names it: keep a copy and delete it, or restore the database to a later state",
+    Fault.MISSING_PICTURE: "restore the object from a backup or an earlier commit of the store; where there "
+    "is none the picture is lost, and its row says what was found on it",
+    Fault.UNKNOWN_OBJECT: "no row names it: keep a copy and delete it, or restore a later database",
     Fault.WRONG_SIZE: "the object was cut or replaced: restore it from a backup or an earlier commit",
     Fault.WRONG_HASH: "the object was changed or damaged: restore it from a backup or an earlier commit",
     Fault.HALF_ROW: "the row says completed and has no run: set processing_status to failed, so that nobody "
@@ -94,7 +94,9 @@ class Comparison:
     `young`: objects that may still get their row. `others`: objects that are no pictures, by design.
     """
 
-    def __init__(self, rows: RowsByPath, pictures: PictureStore, now: datetime, *, hashes: bool = True) -> None:
+    def __init__(
+        self, rows: RowsByPath, pictures: PictureStore, now: datetime, *, hashes: bool = True
+    ) -> None:
         """Without `hashes` no picture is read: sizes are compared, contents are not."""
         self._rows = rows
         self._pictures = pictures

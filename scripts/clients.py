@@ -1,4 +1,4 @@
-"""Clients of others, each in an environment of its own under `.cache/clients`.
+"""Programs of others, clients and servers, each in an environment of its own under `.cache/clients`.
 
 usage: python -m scripts.clients NAME…    build what is missing, print where each lies
        python -m scripts.clients --lock   resolve tests/clients/environments/*.in anew
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "clients"
 LOCKS = ROOT / "tests" / "clients" / "environments"
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
+VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 UNAVAILABLE = 69
 
 _NO_NETWORK = re.compile(
@@ -69,7 +70,8 @@ def lock() -> None:
 
 def _digest(name: str) -> str:
     path = LOCKS / f"{name}.lock"
-    data = path.read_bytes() if path.exists() else GRPCURL.encode()
+    program = VERSITYGW if name == "versitygw" else GRPCURL
+    data = path.read_bytes() if path.exists() else program.encode()
     return hashlib.sha256(data + sys.version.encode()).hexdigest()
 
 
@@ -100,12 +102,20 @@ def _perf_analyzer(home: Path) -> None:
 
 
 def _grpcurl(home: Path) -> None:
+    _go(home, GRPCURL)
+
+
+def _versitygw(home: Path) -> None:
+    _go(home, VERSITYGW)
+
+
+def _go(home: Path, program: str) -> None:
     (home / "bin").mkdir(parents=True)
-    there = shutil.which("grpcurl")
+    there = shutil.which(home.name)
     if there is not None:
-        (home / "bin" / "grpcurl").symlink_to(there)
+        (home / "bin" / home.name).symlink_to(there)
         return
-    _run([_need("go"), "install", GRPCURL], {"GOBIN": str(home / "bin")})
+    _run([_need("go"), "install", program], {"GOBIN": str(home / "bin")})
 
 
 def _chromium(home: Path) -> None:
@@ -146,6 +156,7 @@ _BUILDERS: Mapping[str, Callable[[Path], None]] = {
     "chromium": _chromium,
     "haproxy": _haproxy,
     "nginx": _nginx,
+    "versitygw": _versitygw,
 }
 
 

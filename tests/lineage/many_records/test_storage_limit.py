@@ -38,24 +38,23 @@ class Storage:
 def test_what_fits_is_accepted_and_the_records_are_asked_once_a_minute() -> None:
     storage = Storage(used=500)
     for _ in range(50):
-        storage.limit.check(10)
-        storage.limit.added(10)
+        storage.limit.reserve(10)
     assert (storage.looks, storage.limit.used_bytes) == (1, 1000)
     with pytest.raises(StorageFull):
-        storage.limit.check(1)
+        storage.limit.reserve(1)
     storage.now, storage.used = 60.0, 700
-    storage.limit.check(300)
-    assert (storage.looks, storage.limit.used_bytes) == (2, 700)
+    storage.limit.reserve(300)
+    assert (storage.looks, storage.limit.used_bytes) == (2, 1000)
 
 
 def test_over_the_limit_a_cleanup_is_asked_for_and_room_is_noticed_within_seconds() -> None:
     storage = Storage(used=1000)
     with pytest.raises(StorageFull):
-        storage.limit.check(1)
+        storage.limit.reserve(1)
     assert storage.asked == 1
     storage.used = 950
     storage.now = 5.0
-    storage.limit.check(50)
+    storage.limit.reserve(50)
     assert storage.asked == 1
 
 
@@ -68,25 +67,24 @@ def test_a_disk_that_is_nearly_full_refuses_and_alerts() -> None:
     storage = Storage()
     storage.short = 5
     with pytest.raises(StorageFull):
-        storage.limit.check(1)
+        storage.limit.reserve(1)
     assert storage.limit.is_over_warning
     assert storage.asked == 1
     storage.short, storage.now = 0, 5.0
-    storage.limit.check(1)
+    storage.limit.reserve(1)
     assert not storage.limit.is_over_warning
 
 
 def test_records_that_are_away_refuse_nothing_here_and_the_last_reading_holds() -> None:
     storage = Storage(used=990)
-    storage.limit.check(10)
-    storage.limit.added(5)
+    storage.limit.reserve(5)
     storage.used, storage.now = None, 100.0
-    storage.limit.check(5)
     with pytest.raises(StorageFull):
-        storage.limit.check(6)
+        storage.limit.reserve(6)
+    storage.limit.reserve(5)
     unknown = Storage()
     unknown.used = None
-    unknown.limit.check(1000)
+    unknown.limit.reserve(1000)
 
 
 def test_while_one_thread_reads_others_go_on_with_the_last_reading() -> None:
@@ -105,11 +103,11 @@ def test_while_one_thread_reads_others_go_on_with_the_last_reading() -> None:
     limit = StorageLimit(used, RULES, lambda: None, lambda: now)
     assert limit.used_bytes == 100
     now = 100.0
-    slow = threading.Thread(target=lambda: limit.check(1))
+    slow = threading.Thread(target=lambda: limit.is_over_warning)
     slow.start()
     assert reading.wait(10)
     assert (limit.used_bytes, looks) == (100, 2)
-    limit.added(7)
+    limit.reserve(7)
     go_on.set()
     slow.join(10)
     assert (limit.used_bytes, looks) == (207, 2)

@@ -1,0 +1,1 @@
+"""Tests of what others run: the picture stores."""
