@@ -81,7 +81,7 @@ class DetectionServer:
 
     def start(self) -> None:
         """Go on with what an earlier process left; where there is nothing, wait for the first picture."""
-        used = (self._config != Config(), self._settings.database is not None, self._outbox.exists())
+        used = (self._settings.config is not None, self._settings.database is not None, self._outbox.exists())
         if any(used):
             threading.Thread(target=self._begin, name="okawari-detection", daemon=True).start()
 
@@ -211,12 +211,13 @@ def picture_options(settings: Settings) -> PictureOptions:
             lakefs.secret_key or "",
             allow_http=lakefs.endpoint.startswith("http://"),
         )
+    access_key, secret_key = settings.minio_access_key or "", settings.minio_secret_key or ""
     if settings.minio_endpoint is None:
-        return PictureOptions(access_key=settings.minio_access_key, secret_key=settings.minio_secret_key)
+        return PictureOptions(access_key=access_key, secret_key=secret_key)
     scheme = "https" if settings.minio_secure else "http"
     return PictureOptions(
         f"{scheme}://{settings.minio_endpoint}",
-        settings.minio_access_key,
-        settings.minio_secret_key,
+        access_key,
+        secret_key,
         allow_http=not settings.minio_secure,
     )
