@@ -27,6 +27,7 @@ from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
 from api.parts import ServiceParts
+from detection import DetectionServer, Host
 from hotswap import lifecycle
 from hotswap.admission import Admission
 from hotswap.control import Control
@@ -59,6 +60,7 @@ from runners.families.index import OUTSIDE
 from runners.loader import OnnxLoader
 from settings import Settings
 from telemetry import gpus, logs
+from telemetry.metrics_port import MetricsPort
 from telemetry.observers import InferenceObserver, Metrics
 from workers import process
 from workers.connections import OpenConnections
@@ -112,7 +114,8 @@ class Worker:
         self, settings: Settings, run: RunFolder, bodies: ByteBudget, connections: OpenConnections
     ) -> None:
         run.prepare()
-        logs.configure(settings.home / "logs", process.worker_number(), settings.log_level)
+        text = settings.detection.observability.logging.format == "text"
+        logs.configure(settings.home / "logs", process.worker_number(), settings.log_level, text=text)
         self._settings = settings
         self.seats = WorkerTable(run.board, 2 * settings.workers)
         self.seat = self.seats.take()
@@ -161,6 +164,21 @@ class Worker:
         self._registrar = StoreRegistrar(registry, view.infos)
         control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
         promotions = Promotions(registry, control, view, models, desired)
+        recorder = Recorder(InferenceObserver(self.metrics, view))
+        self.draining = False
+        self._detection = DetectionServer(
+            settings,
+            Host(
+                view=view,
+                data_plane=data_plane,
+                recorder=recorder,
+                check_room=self._check_room,
+                not_ready=self.not_ready,
+                ending=lambda: self.draining,
+                metrics=self.metrics.exposition,
+                stored=self.metrics.stored,
+            ),
+        )
         self.parts = ServiceParts(
             view=view,
             schedule=schedule,
@@ -176,11 +194,12 @@ class Worker:
                 bring=partial(_import, Importer(settings.store_home)),
             ),
             data_plane=data_plane,
-            recorder=Recorder(InferenceObserver(self.metrics, view)),
+            recorder=recorder,
             metrics=self.metrics,
             auth=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
             bodies=bodies,
             inference=Inference(data_plane),
+            detection=self._detection.parts,
             models=Models(data_plane, version()),
             repository=Repository(control, view, settings.swap_timeout),
             statistics=Statistics(self.metrics.families, view),
@@ -191,8 +210,10 @@ class Worker:
             request_timeout=settings.request_timeout,
             swap_timeout=settings.swap_timeout,
         )
+        self._metrics_port = MetricsPort(
+            process.host_of(self._listener), metrics_port(settings), self.metrics.exposition
+        )
         self._telling = threading.Lock()
-        self.draining = False
         self._rpc: RpcServer | None = None
 
     async def start(self) -> None:
@@ -216,6 +237,7 @@ class Worker:
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
         room = process.room_for_connections()
         await self._open_rpc(room)
+        self._metrics_port.start()
         self._connections.limit = self._share_of_http(room)
         self._connections.start(self.metrics)
         # What was imported stays for good: collections after a swap need not walk through it.
@@ -224,6 +246,7 @@ class Worker:
         spread(self._listening, asyncio.get_running_loop())
         with suppress(OSError):  # a note for the master, which can do without it
             self._run.note_up()
+        self._detection.start()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
 
     def _share_of_http(self, room: int | None) -> int | None:
@@ -281,6 +304,7 @@ class Worker:
     async def stop(self) -> None:
         """End every thread. Work that outlives the grace is left to the end of the process."""
         self._connections.stop()
+        await self._metrics_port.stop()
         self.seat.rest()  # it is left with the process: until then the reconciler may write there
         if self._rpc is not None:
             await self._rpc.stop()
@@ -288,6 +312,7 @@ class Worker:
         if self._hints is not None:
             await asyncio.to_thread(self._hints.stop, _GRACE)
         await asyncio.to_thread(self._turning.stop, _GRACE)
+        await asyncio.to_thread(self._detection.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
         await asyncio.to_thread(self._audit.write)
@@ -339,6 +364,12 @@ def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
         devices=rules,
         fell_back=partial(notify, metrics.fell_back),
     )
+
+
+def metrics_port(settings: Settings) -> int:
+    """The port of the metrics, 0 for none: without a configuration file they have none of their own."""
+    metrics = settings.detection.observability.metrics
+    return metrics.port if settings.config is not None and metrics.enabled else 0
 
 
 def rpc_listen(settings: Settings, host: str) -> Listen | None:

@@ -7,6 +7,7 @@ import click
 from adapters.registries import is_url
 from cli.errors import Refused
 from cli.output import say, settings
+from cli.verify_command import verify_command
 
 
 @click.group("db")
@@ -18,6 +19,9 @@ def db_command() -> None:
       OKAWARI_REGISTRY=sqlite:///var/registry.db okawari db upgrade
       okawari db check
     """
+
+
+db_command.add_command(verify_command)
 
 
 @db_command.command("upgrade")
