@@ -83,6 +83,7 @@ EXTRA = {
     "cli/audit_command.py": {"cryptography"},
     "cli/client.py": {"httpx"},
     "common/strict_yaml.py": {"yaml"},
+    "lineage/cleanup_schedule.py": {"cronsim"},
     "models_import/probe.py": {"numpy", "onnxruntime"},
     "registry/audit_check.py": {"cryptography"},
     "registry/audit_key.py": {"cryptography"},
