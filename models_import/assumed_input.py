@@ -92,7 +92,7 @@ _CLIP: dict[str, Any] = {
 }
 _LETTERBOXED: dict[str, Any] = {
     **_PLAIN,
-    "resize": {"mode": "letterbox_centre", "kernel": "bilinear"},
+    "resize": {"mode": "longest_edge_centre", "kernel": "bilinear"},
     "pad": 114,
 }
 #: Family → its usual preprocessing, where no config comes with the program.
@@ -133,7 +133,7 @@ def _assumed(family: str, picture: PictureInput) -> tuple[dict[str, Any], str]:
     if known is not None:
         config, name = known
         values = config.input.model_dump(mode="json", include=set(_FIELDS))
-        if not config.input.resize.mode.startswith("letterbox"):
+        if not config.input.resize.mode.startswith(("letterbox", "longest_edge")):
             del values["pad"]
         return values, f"as {name}"
     if family in _USUAL:

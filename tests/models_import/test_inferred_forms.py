@@ -22,7 +22,7 @@ def test_an_ultralytics_segmenter_in_each_form(tmp_path: Path, shape: tuple[int,
     outputs = {"output0": (shape, ["Concat"]), "output1": ((1, 32, 16, 16), ["Mul"])}
     config = infer(tmp_path, outputs, metadata=SEGMENT).config
     assert (config.family, config.task, len(config.labels)) == ("yolov8-seg", "instance-segmentation", 3)
-    assert (config.input.resize.mode, config.input.pad) == ("letterbox_centre", 114)
+    assert (config.input.resize.mode, config.input.pad) == ("longest_edge_centre", 114)
     with pytest.raises(ImportRefused):
         infer(tmp_path, outputs)  # nothing says where it is from
 
