@@ -33,7 +33,9 @@ class Geometry:
         right, bottom = left + round((right - left) / across), top + round((bottom - top) / down)
         if (right - left, bottom - top) == (self.width, self.height):
             return maps
-        return bilinear(maps, self.height, self.width)[:, top:bottom, left:right]
+        if maps.shape[1:] != (self.height, self.width):
+            maps = bilinear(maps, self.height, self.width)
+        return maps[:, top:bottom, left:right]
 
     def columns_at(self, pixels: NDArray[np.intp]) -> Floats:
         """Where the centres of the picture's columns with these numbers lie, in 0..1 of the input's width."""
