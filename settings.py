@@ -30,6 +30,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config_file import Config
+
 _EMBEDDED_HOME = Path("var")
 #: A file path made absolute: the settings are read in one folder, but the workers run in another.
 _File = Annotated[Path, AfterValidator(Path.absolute)]
@@ -89,6 +91,14 @@ class Settings(BaseSettings):
     bentoml_home: Annotated[Path | None, Field(validation_alias=_plain("bentoml_home"))] = None
 
     registry: Annotated[str | None, Field(repr=False)] = None
+    database: Annotated[str | None, Field(repr=False)] = None
+    pictures: str | None = None
+    device_rate: Annotated[float, Field(gt=0, le=100_000)] = 10.0
+    device_burst: Annotated[float, Field(ge=1, le=1_000_000)] = 100.0
+    minio_endpoint: Annotated[str | None, Field(validation_alias=_plain("minio_endpoint"))] = None
+    minio_access_key: Annotated[str, Field(validation_alias=_plain("minio_access_key"), repr=False)] = ""
+    minio_secret_key: Annotated[str, Field(validation_alias=_plain("minio_secret_key"), repr=False)] = ""
+    minio_secure: Annotated[bool, Field(validation_alias=_plain("minio_secure"))] = False
     import_roots: Annotated[tuple[Path, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     serve: str = "*"
     default_model: str | None = None
@@ -160,6 +170,24 @@ class Settings(BaseSettings):
         """The model registry: the URL of a database, or the path of a file."""
         return self.registry or str(self.home / "models" / "registry.json")
 
+    @property
+    def database_url(self) -> str:
+        """The URL of the database of the records of pictures."""
+        return self.database or f"sqlite:///{self.home / 'records.db'}"
+
+    @property
+    def pictures_location(self) -> str:
+        """Where pictures of devices are kept: a folder, s3://bucket/prefix or lakefs://repository/branch."""
+        lakefs = self.detection.lakefs
+        if self.pictures is None and lakefs.endpoint is not None:
+            return f"lakefs://{lakefs.repository}/{lakefs.branch}"
+        return self.pictures or str(self.home / "pictures")
+
+    @cached_property
+    def detection(self) -> Config:
+        """The configuration of the detection server."""
+        return Config()
+
     @cached_property
     def thread_count(self) -> int:
         """Threads that run models in one worker; by default the cores divided by the workers."""
@@ -226,7 +254,7 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
 
 
 def _value(place: tuple[int | str, ...], value: object) -> str:
-    secret = not place or "admin_token" in str(place[0]).lower()
+    secret = not place or any(name in str(place[0]).lower() for name in ("admin_token", "database"))
     return "" if secret else f", found {value!r}"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -33,6 +33,10 @@ class RequestContext:
     accepted: tuple[str, ...] = ()
     #: Counts bytes that the request holds beside its body until its end; raises `Overloaded`.
     hold: Callable[[int], None] = lambda _: None
+    #: Stops counting bytes of the body that are no longer in memory.
+    let_go: Callable[[int], None] = lambda _: None
+    #: Statuses of errors on this route, where they are not those of all others.
+    statuses: Sequence[tuple[type[ServingError], int]] | None = None
     #: Whether errors have the shape and statuses of the Open Inference Protocol (under /v2 and /v1).
     protocol: bool = False
     #: Set when the response already has our error shape.

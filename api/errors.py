@@ -5,7 +5,8 @@ Under /v2 both are the Open Inference Protocol's, `{"error": "message"}`, and un
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import orjson
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from api import context
 from api.context import RequestContext
 from hotswap import errors
 from hotswap.errors import ServingError
+from lineage.errors import StorageFull
 from registry.errors import InvalidEntry
 
 
@@ -77,6 +79,10 @@ class Forbidden(ServingError):
     code = "forbidden"
 
 
+class ForeignDevice(Forbidden):
+    """The token belongs to another device than the one that is named."""
+
+
 class AdminTokenRequired(ServingError):
     """The service is exposed beyond loopback without an admin token: management calls are disabled."""
 
@@ -107,6 +113,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.ModelNotReady, 503),
     (errors.ShuttingDown, 503),
     (errors.StateUnavailable, 503),
+    (StorageFull, 503),
     (RequestTimeout, 408),
     (errors.DeadlineExceeded, 504),
 )
@@ -120,6 +127,19 @@ PROTOCOL: tuple[tuple[type[ServingError], int], ...] = (
     (errors.VersionFailed, 400),
     (errors.Conflict, 400),
     (errors.Superseded, 400),
+    *HTTP,
+)
+
+#: Statuses of the routes for devices: what is wrong with a picture or a form is 400, what is away 503.
+DEVICES: tuple[tuple[type[ServingError], int], ...] = (
+    (HeadersTooLarge, 431),
+    (RequestTimeout, 408),
+    (errors.BadRequest, 400),
+    (errors.ModelNotFound, 503),
+    (errors.VersionNotFound, 503),
+    (errors.VersionNotLoaded, 503),
+    (errors.VersionFailed, 503),
+    (errors.DeadlineExceeded, 503),
     *HTTP,
 )
 
@@ -138,7 +158,7 @@ _REFUSED = ("refused", "the request was refused")
 _INTERNAL = ("internal_error", "internal error; find the request id in the service's log")
 
 
-def status_of(error: ServingError, table: tuple[tuple[type[ServingError], int], ...] = HTTP) -> int:
+def status_of(error: ServingError, table: Sequence[tuple[type[ServingError], int]] = HTTP) -> int:
     """The HTTP status of an error; 500 for internal errors."""
     return next((status for kind, status in table if isinstance(error, kind)), 500)
 
@@ -161,8 +181,8 @@ def response(error: ServingError) -> Response:
     """The response of an error. Marks it as having our error shape."""
     state = context.current.get()
     state.problem = error
-    status = status_of(error, PROTOCOL if state.protocol else HTTP)
-    headers = {"Retry-After": "1"} if status in (429, 503) else {}
+    status = status_of(error, state.statuses or (PROTOCOL if state.protocol else HTTP))
+    headers = {"Retry-After": _seconds(error)} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 406:
@@ -174,3 +194,8 @@ def response(error: ServingError) -> Response:
     state.linger = isinstance(error, BodyTooLarge | HeadersTooLarge | MalformedRequest)
     text = body(error.code, error.message, state)
     return Response(text, status, headers, "application/json")
+
+
+def _seconds(error: ServingError) -> str:
+    """When to come back: after so many whole seconds, at least one."""
+    return str(max(1, math.ceil(getattr(error, "retry_after", 1))))

@@ -209,6 +209,8 @@ class DataPlane:
     ) -> Predictions:
         pictures = DeadlineBoundImages(request.pictures, request.deadline)
         crop, options = generation.artifact.config.crop_with, request.options
+        if request.usual is not None:
+            options = options.completed(request.usual, generation.runner.takes)
         if crop is None:
             return generation.runner.predict(pictures, options)
         if detector is None or self._crop_step is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,16 @@ class Options:
     def named(self) -> tuple[str, ...]:
         """The options that a family need not take, as far as the request has them."""
         return tuple(name for name in FAMILY_OPTIONS if getattr(self, name) not in (None, ()))
+
+    def limited(self, most: int) -> Options:
+        """These options with at most so many detections."""
+        return replace(self, max_detections=min(self.max_detections, most))
+
+    def completed(self, usual: Options, takes: Sequence[str]) -> Options:
+        """These options, and those of `usual` that are left out here and that the family `takes`."""
+        wanted = (*(name for name in takes if name in FAMILY_OPTIONS), "threshold")
+        missing = [name for name in wanted if getattr(self, name) in (None, ())]
+        return replace(self, **{name: getattr(usual, name) for name in missing})
 
 
 #: Options that only some families take; all take `threshold` and `max_detections`.
@@ -182,14 +192,15 @@ class BaseRequest:
 class PredictRequest(BaseRequest):
     """Pictures, for whatever family the model is of.
 
-    `task`, where given, is what the model must be for. `begun` is called by the thread that begins with the
-    request; it must be quick and must not raise. `then` takes further what the model found, such as drawing
-    it: after the model, in the same thread, under the same permit and lease; not when the deadline has
-    passed meanwhile.
+    `usual` are options for the version that answers, as far as its family takes them. `task`, where given,
+    is what the model must be for. `begun` is called by the thread that begins with the request; it must be
+    quick and must not raise. `then` takes further what the model found, such as drawing it: after the model,
+    in the same thread, under the same permit and lease; not when the deadline has passed meanwhile.
     """
 
     pictures: tuple[Picture, ...]
     options: Options = field(default_factory=Options)
+    usual: Options | None = None
     task: str | None = None
     begun: Callable[[], None] | None = None
     then: Callable[[Predictions], None] | None = None

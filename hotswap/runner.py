@@ -63,11 +63,13 @@ class Stop:
 class Runner(Protocol):
     """A loaded model. `predict` and `infer` may be called from several threads at once; `close` once.
 
-    `inputs` and `outputs` are the graph's own. `placement` may change while it runs.
+    `inputs` and `outputs` are the graph's own, `takes` the options beside those that every family takes.
+    `placement` may change while it runs.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    takes: tuple[str, ...]
 
     @property
     def placement(self) -> Placement:

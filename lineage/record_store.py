@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
 from lineage.records import Capture, ImageRecord
+
+#: So long a row of `system_metrics` is kept.
+METRIC_DAYS = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,10 @@ class RecordStore(Protocol):
         """Write a picture, its detections and its run in one transaction; make the device where it is new.
 
         Where the hand-in has a record already (see `find`) nothing is written; the record that stands is
-        returned. Two at once write one.
+        returned. Two at once write one. What is returned is what `find` gives from then on: numbers have six
+        digits, texts fit their columns, and what was found is in the order of confidence.
+
+        Raises `KeyReused` as `find` does, and `PathTaken` where another picture's record has the path.
         """
         ...
 
@@ -65,11 +71,14 @@ class RecordStore(Protocol):
         ...
 
     def committed(self, image_ids: Sequence[UUID], commit_id: str) -> None:
-        """Note the commit that holds these pictures."""
+        """Note the commit that holds these pictures; one that has a commit already keeps it."""
         ...
 
     def hold(self, task: str, holder: str, seconds: float) -> bool:
-        """Take or keep the right to do a task that one of several services does; False: another has it."""
+        """Take or keep the right to do a task that one of several services does; False: another has it.
+
+        It ends after `seconds`; 0 gives it back.
+        """
         ...
 
     def note_metrics(self, moment: datetime, values: Mapping[str, tuple[float, Mapping[str, Any]]]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -74,7 +74,7 @@ class FoundObject(_Value):
 
 
 class InferenceRun(_Value):
-    """One run of a model over the picture. `status` is `success`, `failed` or `timeout`."""
+    """One run of a model over the picture."""
 
     id: UUID
     model_name: str
@@ -85,7 +85,7 @@ class InferenceRun(_Value):
     duration_ms: float
     text_prompt: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
-    status: str = "success"
+    status: Literal["success", "failed", "timeout"] = "success"
     error_message: str | None = None
 
 

@@ -104,6 +104,22 @@ def decode(picture: Picture, model_input: Size, max_pixels: int) -> Decoded:
         raise BadPicture(f"the {kind} cannot be decoded: {_first_line(error)}") from None
 
 
+def measure(data: bytes) -> tuple[Format, int, int]:
+    """Format, and upright width and height in pixels, by the header alone.
+
+    Raises `BadPicture` or `UnsupportedPicture`.
+    """
+    kind = sniff(data)
+    try:
+        file = _OPEN[kind](data)
+        width, height = file.size
+        return (kind, height, width) if orientation(file.exif) >= 5 else (kind, width, height)
+    except BadRequest:
+        raise
+    except Exception as error:  # noqa: BLE001 - Pillow's parsers raise errors of any kind
+        raise BadPicture(f"the {kind} cannot be decoded: {_first_line(error)}") from None
+
+
 def dct_scale(size: Size, wanted: Size) -> int:
     """The largest of 8, 4, 2, 1 by which `size` can be divided with both sides at least `wanted`."""
     for scale in _DCT_SCALES:

@@ -35,6 +35,7 @@ class OnnxRunner:
         self._max_pixels = max_pixels
         self.inputs = graphs.picture.input_specs
         self.outputs = graphs.picture.output_specs
+        self.takes = family.takes
         family.connect(graphs.picture.inputs)
         self._names = family.reads(graphs.picture.outputs)
         self._preprocessor = Preprocessor(artifact.config.input)

@@ -35,6 +35,7 @@ class TensorRunner:
         self.inputs = graph.input_specs
         offered = family.reads(graph.outputs)
         self.outputs = tuple(spec for spec in graph.output_specs if spec.name in offered)
+        self.takes: tuple[str, ...] = ()
         self._shapes = _check_shapes(self.inputs, family.parameters.check_shapes)
 
     @property

@@ -83,6 +83,10 @@ class MetricDefinitions:
         moved = "Graphs that run on the CPU instead of their device"
         self.device_fallbacks = counter("device_fallbacks_total", moved, ("model", "device", "cause"))
 
+        # Pictures of devices
+        kept = "Pictures of devices that were kept with their answers"
+        self.images_stored = counter("images_stored_total", kept, ("device_id",))
+
         # Registry
         away = "1 while the registry cannot be used and its last content holds"
         self.registry_unavailable = gauge_max("registry_unavailable", away)

@@ -17,6 +17,7 @@ ROOMS = {
     "cli",
     "common",
     "config_file",
+    "detection",
     "evaluation",
     "hotswap",
     "lineage",
@@ -50,7 +51,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "migrations": ({"adapters"}, {"sqlalchemy", "alembic"}),
     "okawari": ({"adapters", "hotswap", "registry", "runners"}, set()),
     "workers": ({"common", "hotswap"}, {"circus", "psutil"}),
-    "telemetry": ({"common", "hotswap"}, {"prometheus_client", "orjson", "pynvml"}),
+    "telemetry": ({"common", "hotswap", "lineage"}, {"prometheus_client", "orjson", "pynvml"}),
     "api": (
         {"common", "hotswap", "lineage", "registry", "telemetry"},
         {
@@ -70,6 +71,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "config_file": (set(), {"yaml"}),
     "settings": ({"common"}, {"pydantic_settings"}),
+    "detection": (ALL, {"anyio"}),
     "bootstrap": (ALL, {"prometheus_client"}),
     "service": (ALL, {"bentoml", "starlette", "circus", "uvicorn"}),
     "cli": (ALL, {"click", "rich", "bentoml"}),

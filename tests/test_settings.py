@@ -203,3 +203,11 @@ def test_an_origin_that_no_browser_sends_ends_the_program(
     monkeypatch.setenv("OKAWARI_CORS_ORIGINS", value)
     with pytest.raises(SystemExit, match=r"^okawari: OKAWARI_CORS_ORIGINS: "):
         load()
+
+
+def test_the_records_lie_under_the_home_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OKAWARI_HOME", "/a")
+    assert Settings().database_url == "sqlite:////a/records.db"
+    monkeypatch.setenv("OKAWARI_DATABASE", "postgresql://ann:geheim@db/bird_detection")
+    assert Settings().database_url == "postgresql://ann:geheim@db/bird_detection"
+    assert "geheim" not in repr(Settings())

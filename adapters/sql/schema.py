@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from adapters.sql.database import Database
-from registry.errors import RegistryUnavailable
+from adapters.sql.database import REGISTRY, Database, Purpose
 
 MIGRATIONS = Path(__file__).parent.parent.parent / "migrations"
 
@@ -28,40 +28,37 @@ class SchemaState:
 
     @property
     def is_current(self) -> bool:
-        """Whether the registry can be used."""
+        """Whether the tables can be used."""
         return self.current == self.needed
 
 
-def upgrade(url: str, revision: str = "head") -> SchemaState:
-    """Make or bring up the tables. Raises `RegistryUnavailable`; then nothing was changed."""
-    return _migrated(url, revision, command.upgrade)
+def upgrade(url: str, revision: str = "head", purpose: Purpose = REGISTRY) -> SchemaState:
+    """Make or bring up the tables. Raises `purpose.unavailable`; then nothing was changed."""
+    return _migrated(url, revision, purpose, command.upgrade)
 
 
-def downgrade(url: str, revision: str) -> SchemaState:
-    """Take migrations back; `base` removes all tables. Raises `RegistryUnavailable`, and changes nothing."""
-    return _migrated(url, revision, command.downgrade)
+def downgrade(url: str, revision: str, purpose: Purpose = REGISTRY) -> SchemaState:
+    """Take migrations back; `base` removes all tables. Raises `purpose.unavailable`, and changes nothing."""
+    return _migrated(url, revision, purpose, command.downgrade)
 
 
-def check(url: str) -> SchemaState:
-    """The state of a database's tables. Raises `RegistryUnavailable`."""
-    database = Database(url)
-    try:
-        with database.reading() as connection:
-            return _state(connection)
-    finally:
-        database.close()
+def check(url: str, purpose: Purpose = REGISTRY) -> SchemaState:
+    """The state of a database's tables. Raises `purpose.unavailable`."""
+    with closing(Database(url, purpose)) as database, database.reading() as connection:
+        return _state(connection)
 
 
-def _migrated(url: str, revision: str, migrate: Callable[[Config, str], None]) -> SchemaState:
-    database = Database(url)
-    try:
-        with database.writing() as connection:
-            migrate(_config(connection), revision)
-            return _state(connection)
-    except CommandError as error:
-        raise RegistryUnavailable(f"the registry {database.name} cannot be migrated: {error}") from None
-    finally:
-        database.close()
+def _migrated(
+    url: str, revision: str, purpose: Purpose, migrate: Callable[[Config, str], None]
+) -> SchemaState:
+    with closing(Database(url, purpose)) as database:
+        try:
+            with database.writing() as connection:
+                migrate(_config(connection), revision)
+                return _state(connection)
+        except CommandError as error:
+            problem = f"{purpose.noun} {database.name} cannot be migrated: {error}"
+            raise purpose.unavailable(problem) from None
 
 
 def _config(connection: Connection) -> Config:

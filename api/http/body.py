@@ -33,6 +33,7 @@ class BoundedReceive:
         self._declared = _declared(scope)
         self._received = 0
         self._beside = 0
+        self._gone = 0
         self._ended = False
         self._lock = threading.Lock()
 
@@ -61,12 +62,19 @@ class BoundedReceive:
             self._budget.add(size)
             self._beside += size
 
+    def let_go(self, size: int) -> None:
+        """Stop counting `size` bytes of the body: they are on disk now."""
+        with self._lock:
+            size = min(size, self._received - self._gone)
+            self._budget.remove(size)
+            self._gone += size
+
     def release(self) -> None:
         """End the request: its body and the derived bytes are no longer counted."""
         with self._lock:
             self._ended = True
-            self._budget.remove(self._received + self._beside)
-            self._received = self._beside = 0
+            self._budget.remove(self._received - self._gone + self._beside)
+            self._received = self._beside = self._gone = 0
 
 
 def _declared(scope: Scope) -> int:
@@ -85,10 +93,15 @@ async def read(request: Request) -> bytes:
     return await _in_time(request.body())
 
 
-async def _in_time(reading: Awaitable[bytes]) -> bytes:
+async def piece_in_time(reading: Awaitable[bytes], deadline: float) -> bytes:
+    """A piece of the body. Raises as `read` does, and what `reading` raises."""
+    return await _in_time(reading, deadline)
+
+
+async def _in_time(reading: Awaitable[bytes], deadline: float | None = None) -> bytes:
     state = context.current.get()
     try:
-        async with asyncio.timeout(state.deadline - time.monotonic()):
+        async with asyncio.timeout((deadline or state.deadline) - time.monotonic()):
             return await reading
     except TimeoutError:
         state.close = True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
@@ -39,6 +39,15 @@ class HttpObserver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RouteLimits:
+    """Limits of one path, in bytes and seconds, and the statuses of its errors."""
+
+    max_body_bytes: int
+    request_timeout: float
+    statuses: Sequence[tuple[type[ServingError], int]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MiddlewareOptions:
     """The parts of the middleware. `not_ready` returns the reason, None when ready, `degraded` what does not
     work meanwhile, though models answer. Without `cross_origin`
@@ -53,6 +62,11 @@ class MiddlewareOptions:
     observer: HttpObserver
     degraded: Health = lambda: None
     cross_origin: CrossOrigin | None = None
+    routes: Mapping[str, RouteLimits] = field(default_factory=dict)
+
+    def limits(self, path: str) -> RouteLimits:
+        """The limits of a path: its own, or those of all."""
+        return self.routes.get(path) or RouteLimits(self.max_body_bytes, self.request_timeout)
 
 
 class RequestMiddleware:
@@ -68,9 +82,11 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
+        limits = self._parts.limits(scope["path"])
         state = RequestContext(
             request_id=context.request_id(request.headers.get("x-request-id")),
-            deadline=time.monotonic() + self._parts.request_timeout,
+            deadline=time.monotonic() + limits.request_timeout,
+            statuses=limits.statuses,
             protocol=f"{scope['path']}/".startswith(("/v1/", "/v2/")),
         )
         context.current.set(state)
@@ -118,9 +134,9 @@ class _Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         """Run `app`; the client gets an answer, in our error shape if `app` fails."""
-        parts = self._parts
-        limited = body.BoundedReceive(self._scope, self._receive, parts.max_body_bytes, parts.bodies)
-        self._state.hold = limited.hold
+        limit = self._parts.limits(self._scope["path"]).max_body_bytes
+        limited = body.BoundedReceive(self._scope, self._receive, limit, self._parts.bodies)
+        self._state.hold, self._state.let_go = limited.hold, limited.let_go
         try:
             await app(self._scope, limited, self._on_message)
         except ServingError as error:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from api import options
-from api.http import content_encoding, image_response
+from api.http import content_encoding, detect_openapi, image_response
 from api.http.schemas import ErrorBody, PredictBody
 from api.kserve_v1 import openapi as v1_documents
 from api.open_inference import openapi
@@ -85,6 +85,7 @@ def document(generated: dict[str, Any], routes: dict[str, Any], version: str) ->
             **_other_routes(),
             **openapi.paths(),
             **v1_documents.paths(),
+            **detect_openapi.paths(),
         },
         "components": {
             "schemas": {
@@ -92,6 +93,7 @@ def document(generated: dict[str, Any], routes: dict[str, Any], version: str) ->
                 **schemas,
                 **openapi.schemas(),
                 **v1_documents.schemas(),
+                **detect_openapi.schemas(),
             },
             "securitySchemes": routes["components"]["securitySchemes"],
         },

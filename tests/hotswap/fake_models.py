@@ -30,6 +30,7 @@ class FakeRunner:
 
     inputs = (TensorSpec("x", "FP32", (-1, 2)),)
     outputs = (TensorSpec("code", "FP32", (-1,)),)
+    takes: tuple[str, ...] = ()
     placement = Placement("cpu", "a fake is everywhere")
 
     def __init__(self, tag: ModelTag, code: int, hold: Hold | None = None) -> None:

@@ -1,0 +1,183 @@
+"""Acceptance: the order of writes by which no accepted picture is lost, and none is stored twice.
+
+The usual way: note in the outbox → picture → record → note removed → answer. With a deferring outbox:
+note and bytes in the outbox → answer; picture → record → note removed, later. What died between two of
+these is completed by `Delivery`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from uuid import UUID
+
+from lineage.errors import KeyReused, PathTaken, PictureMissing, PicturesUnavailable, RecordsUnavailable
+from lineage.outbox import Entry, Outbox
+from lineage.paths import FEWEST_DIGITS, MOST_DIGITS, path_of
+from lineage.picture_store import PictureStore
+from lineage.record_store import RecordStore
+from lineage.records import Capture, ImageRecord
+
+logger = logging.getLogger("bentoml.okawari.lineage")
+
+#: What is noted with a picture in the store.
+_NOTED = ("device_id", "captured_at", "sha256")
+
+
+class Acceptance:
+    """Takes pictures with their answers. May be used by several threads and processes at once."""
+
+    def __init__(
+        self,
+        records: RecordStore,
+        pictures: PictureStore,
+        outbox: Outbox,
+        *,
+        deferring: bool = False,
+        check_room: Callable[[int], None] = lambda _size: None,
+    ) -> None:
+        """`deferring`: accept while picture store or records are away. `check_room` raises `StorageFull`."""
+        self._records = records
+        self._pictures = pictures
+        self._outbox = outbox
+        self._deferring = deferring
+        self._check_room = check_room
+
+    def known(self, capture: Capture) -> ImageRecord | None:
+        """What was answered when this picture was handed in before.
+
+        Raises `KeyReused`, and `RecordsUnavailable` unless the outbox defers.
+        """
+        waiting = self._outbox.find(capture)
+        if waiting is not None:
+            return _same(waiting, capture)
+        try:
+            return self._records.find(capture)
+        except RecordsUnavailable:
+            if not self._deferring:
+                raise
+            return None
+
+    def accept(self, record: ImageRecord, data: bytes) -> ImageRecord:
+        """Keep a picture and its record; returns the record that stands, also when it came before.
+
+        When this returns, the picture is neither lost nor doubled. Raises `StorageFull`,
+        `PicturesUnavailable`, `RecordsUnavailable`, `KeyReused`: then its device has to send it again.
+        """
+        self._check_room(len(data))
+        try:
+            with self._outbox.turn(record.image_id):
+                if self._deferring:
+                    return self._deferred(record, data)
+                return store(record, data, self._records, self._pictures, self._outbox)
+        except TimeoutError:
+            raise PicturesUnavailable("the same picture is being stored; send it again") from None
+
+    def _deferred(self, record: ImageRecord, data: bytes) -> ImageRecord:
+        waiting = self._outbox.find(record.capture)
+        if waiting is not None:
+            return _same(waiting, record.capture)
+        record = record.model_copy(update={"path": path_of(record.capture)})
+        self._outbox.write(record, data)
+        return record
+
+
+def store(
+    record: ImageRecord, data: bytes, records: RecordStore, pictures: PictureStore, outbox: Outbox
+) -> ImageRecord:
+    """Note → picture → record → note removed, under the picture's turn; returns the record that stands."""
+    accepted = (entry := outbox.read(record.image_id)) is not None and entry.accepted
+    for path in _free_paths(record, records):
+        placed = record.model_copy(update={"path": path})
+        if not accepted or placed.path != record.path:
+            outbox.write(placed)
+        try:
+            pictures.put(path, data, {name: str(getattr(record.capture, name)) for name in _NOTED})
+            stands = records.save(placed)
+        except PathTaken:
+            continue
+        except KeyReused:
+            pictures.delete([path])
+            outbox.remove(placed)
+            raise
+        if stands.image_id != record.image_id:
+            pictures.delete([path])  # the same key came with another moment meanwhile
+        outbox.remove(placed)
+        return stands
+    raise PathTaken(f"every name for {path_of(record.capture)} is taken")
+
+
+def _free_paths(record: ImageRecord, records: RecordStore) -> Iterator[str]:
+    """The paths that a picture may have, the shortest first: those of no other picture's record."""
+    for digits in range(FEWEST_DIGITS, MOST_DIGITS + 1):
+        path = path_of(record.capture, digits)
+        if records.path_holder(path) in (None, record.image_id):
+            yield path
+
+
+def _same(record: ImageRecord, capture: Capture) -> ImageRecord:
+    if record.capture.sha256 != capture.sha256:
+        raise KeyReused("Idempotency-Key: it was used for another picture; send each with a key of its own")
+    return record
+
+
+class Delivery:
+    """Completes what is in the outbox: what was accepted and deferred, and what somebody died over."""
+
+    def __init__(self, records: RecordStore, pictures: PictureStore, outbox: Outbox) -> None:
+        self._records = records
+        self._pictures = pictures
+        self._outbox = outbox
+
+    def run(self) -> int:
+        """Deliver in the order of acceptance; returns how many were. Does nothing while another process does.
+
+        Raises `PicturesUnavailable` or `RecordsUnavailable`; what is left is delivered by the next run.
+        """
+        if not self._outbox.length():
+            return 0
+        try:
+            with self._outbox.delivering():
+                self._outbox.tidy()
+                return sum(self._deliver(image_id) for image_id in self._outbox.entries())
+        except TimeoutError:
+            return 0
+
+    def _deliver(self, image_id: UUID) -> bool:
+        """Whether an entry was completed; one that a request is busy with is left to it."""
+        try:
+            with self._outbox.turn(image_id, 0.0):
+                entry = self._outbox.read(image_id)
+                if entry is None:
+                    return False
+                if entry.accepted:
+                    self._store(entry)
+                else:
+                    self._complete(entry.record)
+                return True
+        except TimeoutError:
+            return False
+
+    def _store(self, entry: Entry) -> None:
+        record, data = entry.record, self._outbox.picture(entry.record.image_id)
+        try:
+            store(record, data, self._records, self._pictures, self._outbox)
+        except KeyReused as error:
+            # Its device was told that it is kept, so it is: under its own identity.
+            logger.warning("picture %s: %s", record.image_id, error.message)
+            capture = record.capture.model_copy(update={"idempotency_key": None})
+            without_key = record.model_copy(update={"capture": capture})
+            self._outbox.write(without_key, data)
+            store(without_key, data, self._records, self._pictures, self._outbox)
+
+    def _complete(self, record: ImageRecord) -> None:
+        """What a request died over: with its picture in the store it becomes whole, else it never was."""
+        try:
+            data = self._pictures.get(record.path)
+        except PictureMissing:
+            self._outbox.remove(record)
+            return
+        if sha256(data).hexdigest() == record.capture.sha256:
+            self._records.save(record)
+        self._outbox.remove(record)
