@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -89,3 +93,34 @@ def test_a_disk_that_is_not_mounted_is_not_written_beside(root: Path, pictures: 
     with pytest.raises(PicturesUnavailable):
         pictures.put(PATH, b"x", {})
     assert list(root.iterdir()) == []
+
+
+def _calls_of(work: Callable[[], object]) -> list[str]:
+    """What work asks the system for, of what makes it durable and seen."""
+    calls: list[str] = []
+
+    def see(_: FrameType, event: str, function: Any) -> None:
+        if event == "c_call" and function.__name__ in (
+            "write",
+            "fsync",
+            "link",
+            "replace",
+            "mkdir",
+            "unlink",
+        ):
+            calls.append(function.__name__)
+
+    sys.setprofile(see)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_bytes_are_durable_before_their_name_and_the_name_before_it_is_said(pictures: FolderPictures) -> None:
+    first = _calls_of(lambda: pictures.put(PATH, b"x", {}))
+    # Each new folder is durable in the one above, before anything lies in it.
+    assert first == ["write", "fsync", *(["mkdir", "fsync"] * 3), "link", "fsync", "unlink"]
+    assert _calls_of(lambda: pictures.put(PATH, b"x", {})) == ["write", "fsync", "link", "fsync", "unlink"]
+    assert _calls_of(lambda: pictures.replace(PATH, b"x")) == ["write", "fsync", "replace", "fsync", "unlink"]
