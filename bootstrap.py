@@ -175,8 +175,7 @@ class Worker:
                 check_room=self._check_room,
                 not_ready=self.not_ready,
                 ending=lambda: self.draining,
-                metrics=self.metrics.exposition,
-                stored=self.metrics.stored,
+                metrics=self.metrics,
             ),
         )
         self.parts = ServiceParts(
