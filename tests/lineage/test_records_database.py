@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Table, delete, func, insert, select, text
+from sqlalchemy import Table, delete, event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from adapters.records import open_records
@@ -243,3 +243,48 @@ def test_a_place_that_cannot_be_is_told_so(tmp_path: Path) -> None:
         with pytest.raises(BadDatabaseUrl) as refused:
             open_records(wrong)
         assert "geheim" not in str(refused.value)
+
+
+def _plans(records: SqlRecords, ask: Callable[[], object]) -> str:
+    """How the database goes about what a method asks."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    engine = records.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    ask()
+    event.remove(engine, "before_cursor_execute", note)
+    is_sqlite = engine.dialect.name == "sqlite"
+    explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+    lines = []
+    with engine.connect() as connection:
+        if not is_sqlite:  # what it would choose with many rows
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        for statement, parameters in asked:
+            if statement.lstrip().startswith(("SELECT", "UPDATE", "INSERT")):
+                rows = connection.exec_driver_sql(f"{explain} {statement}", parameters)
+                lines += [str(row[-1]) for row in rows]
+    return "\n".join(lines)
+
+
+def test_each_question_of_a_request_is_answered_by_an_index(records: SqlRecords) -> None:
+    for number in range(40):
+        records.save(
+            a_record(a_capture(number, idempotency_key=f"k{number}"), commit_id="c" if number else None)
+        )
+    capture = a_capture(1, idempotency_key="k1")
+    for ask, index in (
+        (lambda: records.path_holder("x"), "images_lakefs_path"),
+        (lambda: records.uncommitted(10), "images_uncommitted"),
+        (lambda: records.folder("images/cam-1/2026-11-29"), "images_"),
+        (lambda: records.find(capture), "images_"),
+        (lambda: records.image(capture.image_id), "images"),
+        (lambda: records.committed([capture.image_id], "c"), "images"),
+    ):
+        plan = _plans(records, ask)
+        assert index in plan
+        whole = [line for line in plan.splitlines() if "SCAN" in line and "images_uncommitted" not in line]
+        assert whole == []
+        assert "Seq Scan" not in plan, plan
