@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +29,7 @@ from adapters.sql.lineage_tables import (
     SESSIONS,
 )
 from adapters.sql.sql_records import SqlRecords
+from common.files import locked
 from lineage.errors import BadDatabaseUrl, RecordsUnavailable
 from tests.lineage.saving import HAND_INS, save_all
 from tests.support.captures import NOON, a_capture, a_record, something
@@ -211,6 +214,30 @@ def test_the_embedded_database_makes_itself(tmp_path: Path) -> None:
     assert schema.check(url, RECORDS).is_current
     with closing(open_records(url)) as records:
         assert records.image(saved.image_id) == saved
+
+
+@pytest.mark.timeout(60)
+def test_workers_that_make_it_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    for count in range(5):
+        url, start = f"sqlite:///{tmp_path}/{count}/records.db", Barrier(6)
+
+        def made(_number: int, url: str = url, start: Barrier = start) -> bool:
+            start.wait(30)
+            with closing(open_records(url)) as records:
+                return records.uncommitted(1) == []
+
+        with ThreadPoolExecutor(6) as threads:
+            assert all(threads.map(made, range(6)))
+
+
+def test_who_makes_it_has_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration may take longer than SQLite lets a writer wait."""
+    monkeypatch.setattr("adapters.records._WAIT", 0.0)
+    url = f"sqlite:///{tmp_path}/records.db"
+    with locked(tmp_path / ".records.db.lock"), pytest.raises(RecordsUnavailable, match="locked"):
+        open_records(url)
+    assert not (tmp_path / "records.db").exists()
+    open_records(url).close()
 
 
 def test_an_older_database_is_brought_to_this_release_with_what_it_holds(tmp_path: Path) -> None:
