@@ -198,6 +198,16 @@ def test_an_answer_of_another_form_is_no_answer(
         _CALLS[call](doubled)
 
 
+def test_a_redirect_does_not_carry_the_key_elsewhere(
+    lakefs_server: LakefsServer, doubled: LakefsPictures
+) -> None:
+    lakefs_server.faults = [(302, b"")]
+    with pytest.raises(PicturesUnavailable, match="302"):
+        doubled.check()
+    assert lakefs_server.calls == ["get_branch"]
+    assert lakefs_server.violations == []
+
+
 def test_a_hook_that_refuses_a_commit_is_named(lakefs_server: LakefsServer, doubled: LakefsPictures) -> None:
     lakefs_server.faults = [(412, b'{"message": "pre-commit hook: no birds"}')]
     with pytest.raises(PicturesUnavailable, match="no birds"):

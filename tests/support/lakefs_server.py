@@ -321,6 +321,8 @@ def _handler(server: LakefsServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("content-type", content_type)
             self.send_header("content-length", str(len(body)))
+            if 300 <= status < 400:
+                self.send_header("location", f"{server.endpoint}/elsewhere")
             self.end_headers()
             self.wfile.write(body)
 
