@@ -5,8 +5,6 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.run
 DEV     := $(VENV)/.dev
-PORT    := $(or $(PORT),3000)
-WORKERS := $(or $(WORKERS),1)
 
 # A file of tests stays in one process, which may share a service among them.
 PYTEST  := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
@@ -39,9 +37,10 @@ $(DEV): requirements-dev.lock $(STAMP)
 	@scripts/install $(BIN) requirements-dev.lock
 	@touch $(DEV)
 
-run: setup ## seed the demo models and serve on 127.0.0.1:$(PORT)
+run: setup ## seed the demo models and serve on 127.0.0.1:3000, or PORT, or as config.yaml says
 	@$(BIN)/okawari init
-	@BENTOML_HOME="$$($(BIN)/python -c "from settings import Settings; print(Settings().store_home)")" exec $(BIN)/bentoml serve service:Okawari --host 127.0.0.1 --port $(PORT)
+	@at="$$($(BIN)/python -c "from settings import load; s = load(warn=False); print('--host', s.listen.get('host', '127.0.0.1'), '--port', s.port)")" && \
+	BENTOML_HOME="$$($(BIN)/python -c "from settings import Settings; print(Settings().store_home)")" exec $(BIN)/bentoml serve service:Okawari $$at
 
 unit: dev ## tests that start no process and no server, in a minute
 	@$(PYTEST) -m "not process and not e2e and not full" --ignore tests/e2e --ignore tests/clients --ignore tests/api/grpc

@@ -60,6 +60,7 @@ from runners.families.index import OUTSIDE
 from runners.loader import OnnxLoader
 from settings import Settings
 from telemetry import gpus, logs
+from telemetry.metrics_port import MetricsPort
 from telemetry.observers import InferenceObserver, Metrics
 from workers import process
 from workers.connections import OpenConnections
@@ -113,7 +114,8 @@ class Worker:
         self, settings: Settings, run: RunFolder, bodies: ByteBudget, connections: OpenConnections
     ) -> None:
         run.prepare()
-        logs.configure(settings.home / "logs", process.worker_number(), settings.log_level)
+        text = settings.detection.observability.logging.format == "text"
+        logs.configure(settings.home / "logs", process.worker_number(), settings.log_level, text=text)
         self._settings = settings
         self.seats = WorkerTable(run.board, 2 * settings.workers)
         self.seat = self.seats.take()
@@ -173,8 +175,7 @@ class Worker:
                 check_room=self._check_room,
                 not_ready=self.not_ready,
                 ending=lambda: self.draining,
-                metrics=self.metrics.exposition,
-                stored=self.metrics.stored,
+                metrics=self.metrics,
             ),
         )
         self.parts = ServiceParts(
@@ -208,6 +209,9 @@ class Worker:
             request_timeout=settings.request_timeout,
             swap_timeout=settings.swap_timeout,
         )
+        self._metrics_port = MetricsPort(
+            process.host_of(self._listener), metrics_port(settings), self.metrics.exposition
+        )
         self._telling = threading.Lock()
         self._rpc: RpcServer | None = None
 
@@ -232,6 +236,7 @@ class Worker:
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
         room = process.room_for_connections()
         await self._open_rpc(room)
+        self._metrics_port.start()
         self._connections.limit = self._share_of_http(room)
         self._connections.start(self.metrics)
         # What was imported stays for good: collections after a swap need not walk through it.
@@ -298,6 +303,7 @@ class Worker:
     async def stop(self) -> None:
         """End every thread. Work that outlives the grace is left to the end of the process."""
         self._connections.stop()
+        await self._metrics_port.stop()
         self.seat.rest()  # it is left with the process: until then the reconciler may write there
         if self._rpc is not None:
             await self._rpc.stop()
@@ -357,6 +363,12 @@ def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
         devices=rules,
         fell_back=partial(notify, metrics.fell_back),
     )
+
+
+def metrics_port(settings: Settings) -> int:
+    """The port of the metrics, 0 for none: without a configuration file they have none of their own."""
+    metrics = settings.detection.observability.metrics
+    return metrics.port if settings.config is not None and metrics.enabled else 0
 
 
 def rpc_listen(settings: Settings, host: str) -> Listen | None:

@@ -1,20 +1,73 @@
-"""The configuration file of the detection server: `config.yaml`, sections and keys.
+"""The configuration file of the detection server: `config.yaml`, sections and keys, and how it is read.
 
 Every key has a default, so that a service without the file serves its routes with SQLite and a folder.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-_Share = Annotated[float, Field(ge=0, le=1)]
+from common import strict_yaml
+from common.references import BadReference, has_reference, resolve
+from common.text import plain, shown
+
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Port = Annotated[int, Field(ge=0, le=65535)]
+_Gigabytes = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+#: What a device may be called, as in `lineage.paths`.
+_DeviceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+#: What a header can carry.
+_Token = Annotated[str, Field(pattern=r"^[!-~]{1,1000}$")]
+
+#: Suffix → what a file with it is; none of these can be served.
+_CHECKPOINTS = {
+    ".pth": "a PyTorch checkpoint",
+    ".pt": "a PyTorch checkpoint",
+    ".ckpt": "a training checkpoint",
+    ".safetensors": "weights without a graph",
+}
+
+
+def _servable(path: str) -> str:
+    """A path that may be imported. Raises `ValueError` for formats that need an export first."""
+    kind = _CHECKPOINTS.get(Path(path).suffix.lower())
+    if kind is not None:
+        raise ValueError(
+            f"{kind} cannot be served: export the model to ONNX (torch.onnx.export, or the model's own "
+            "export script), write a config.json (`okawari config infer`), and name the .onnx or its folder"
+        )
+    return path
+
+
+def _with_values(items: Any) -> Any:
+    """A mapping without the keys that have no value."""
+    return {k: v for k, v in items.items() if v is not None} if isinstance(items, dict) else items
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_empty_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
 
 
 class ServerSection(_Section):
@@ -25,23 +78,42 @@ class ServerSection(_Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     reload: bool = False
 
+    @model_validator(mode="after")
+    def _without_reload(self) -> Self:
+        if self.reload:
+            raise ValueError(
+                "reload: true restarts the service when its code changes, and is no part of this file: start "
+                "`bentoml serve` with --reload; models are exchanged without it"
+            )
+        return self
+
 
 class ModelSection(_Section):
     """The model that answers `/api/v1/detect`, and how its answers are filtered.
 
     Without a name: `grounding-dino-base` where the store has it, else the service's default model.
+    `checkpoint_path` is a version's folder or an .onnx file, `config_path` its config.json;
+    `okawari import --configured` brings them into the store.
     """
 
     name: str | None = None
-    checkpoint_path: str | None = None
+    checkpoint_path: Annotated[str, AfterValidator(_servable)] | None = None
     config_path: str | None = None
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")] = "auto"
     text_prompt: str = "bird"
     box_threshold: _Share = 0.3
     text_threshold: _Share = 0.25
     nms_threshold: _Share = 0.5
     max_detections: Annotated[int, Field(ge=1, le=1000)] = 100
-    min_box_area: Annotated[float, Field(ge=0)] = 100.0
+    min_box_area: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 100.0
+
+    @model_validator(mode="after")
+    def _importable(self) -> Self:
+        if self.config_path is not None and Path(self.config_path).suffix.lower() != ".json":
+            raise ValueError("config_path is the config.json of a version: `okawari config infer` writes one")
+        if self.config_path is not None and self.checkpoint_path is None:
+            raise ValueError("config_path needs checkpoint_path, the graph that it describes")
+        return self
 
 
 class ValidationSection(_Section):
@@ -56,7 +128,7 @@ class ValidationSection(_Section):
 class LakefsSection(_Section):
     """The lakeFS server that keeps the pictures; how often it commits, in any picture store."""
 
-    endpoint: str | None = None
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s@?#]+/?$")] | None = None
     access_key: str | None = Field(default=None, repr=False)
     secret_key: str | None = Field(default=None, repr=False)
     repository: str = "bird-detection"
@@ -64,6 +136,12 @@ class LakefsSection(_Section):
     commit_strategy: Literal["batch", "immediate"] = "batch"
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 10
     batch_timeout_sec: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+
+    @model_validator(mode="after")
+    def _with_keys(self) -> Self:
+        if self.endpoint is not None and (self.access_key is None or self.secret_key is None):
+            raise ValueError("endpoint needs access_key and secret_key")
+        return self
 
 
 class DatabaseSection(_Section):
@@ -78,13 +156,31 @@ class DatabaseSection(_Section):
     max_overflow: Annotated[int, Field(ge=0, le=1000)] = 20
     echo: bool = False
 
+    @property
+    def url(self) -> str | None:
+        """The URL with user and password, a secret; None without a host."""
+        if self.host is None:
+            return None
+        login = ":".join(quote(part, safe="") for part in (self.user, self.password) if part is not None)
+        host = f"[{self.host}]" if ":" in self.host else quote(self.host, safe="")
+        place = f"{host}:{self.port}/{quote(self.database, safe='')}"
+        return f"postgresql://{login}@{place}" if login else f"postgresql://{place}"
+
+    @model_validator(mode="after")
+    def _with_user(self) -> Self:
+        if self.password is not None and self.user is None:
+            raise ValueError("password needs user")
+        return self
+
 
 class AuthSection(_Section):
     """Tokens of devices; those of `okawari device` are beside these."""
 
     enabled: bool = True
-    token_header: str = "X-API-Token"  # noqa: S105 - a name
-    tokens: dict[str, str] = Field(default_factory=dict, repr=False)
+    token_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")] = "X-API-Token"  # noqa: S105
+    tokens: Annotated[dict[_DeviceId, _Token], BeforeValidator(_with_values)] = Field(
+        default_factory=dict, repr=False
+    )
 
 
 class BatchSection(_Section):
@@ -103,14 +199,20 @@ class MetricsSection(_Section):
 
 
 class TracingSection(_Section):
-    """Traces by OTLP."""
+    """Traces by OTLP; accepted, but not there yet."""
 
     enabled: bool = False
     endpoint: str | None = None
 
+    @model_validator(mode="after")
+    def _later(self) -> Self:
+        if self.enabled:
+            raise ValueError("enabled: true: traces come with a later release; set it to false")
+        return self
+
 
 class LoggingSection(_Section):
-    """Log lines."""
+    """Log lines; the format is that of standard error, files are always JSON."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "text"] = "json"
@@ -127,11 +229,17 @@ class ObservabilitySection(_Section):
 class StorageSection(_Section):
     """How much is stored, and for how long."""
 
-    max_total_gb: Annotated[float, Field(gt=0)] = 100.0
+    max_total_gb: _Gigabytes = 100.0
     retention_days: Annotated[int, Field(ge=1)] = 90
     cleanup_enabled: bool = True
-    cleanup_schedule: str = "0 2 * * *"
-    warning_threshold_gb: Annotated[float, Field(gt=0)] = 85.0
+    cleanup_schedule: Annotated[str, Field(pattern=r"^\S+( +\S+){4}$")] = "0 2 * * *"
+    warning_threshold_gb: _Gigabytes = 85.0
+
+    @model_validator(mode="after")
+    def _warns_before_it_is_full(self) -> Self:
+        if self.warning_threshold_gb > self.max_total_gb:
+            raise ValueError("warning_threshold_gb must be at most max_total_gb")
+        return self
 
 
 class OutboxSection(_Section):
@@ -155,5 +263,150 @@ class Config(_Section):
     outbox: OutboxSection = OutboxSection()
 
     def given(self) -> dict[str, Any]:
-        """What the file says, without defaults and secrets' values shown; for people."""
-        return self.model_dump(exclude_unset=True, exclude={"auth": {"tokens"}})
+        """What the file says, without defaults and without secrets."""
+        return _public(self)
+
+
+def _public(section: BaseModel) -> dict[str, Any]:
+    fields = type(section).model_fields
+    values = {name: getattr(section, name) for name in fields if name in section.model_fields_set}
+    return {
+        name: _public(value) if isinstance(value, BaseModel) else value
+        for name, value in values.items()
+        if fields[name].repr
+    }
+
+
+class BadConfig(ValueError):
+    """The file cannot be used; `findings` has a line for each reason, without secrets."""
+
+    def __init__(self, findings: Sequence[str]) -> None:
+        super().__init__("; ".join(findings))
+        self.findings = tuple(findings)
+
+
+def load_config(path: Path | None, environment: Mapping[str, str]) -> Config:
+    """The configuration in a file, all defaults without one. Raises `BadConfig`.
+
+    References to variables and files are resolved in values, after the YAML is read. A key without a
+    value, or whose variables give none (`${VAR:-}`), has its default.
+    """
+    if path is None:
+        return Config()
+    try:
+        return _parsed(_text(path), environment)
+    except BadConfig as error:
+        raise BadConfig([f"{path.name}: {finding}" for finding in error.findings]) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(4 * strict_yaml.LONGEST).decode()
+    except OSError as error:
+        raise BadConfig([f"cannot be read: {error.strerror} ({path})"]) from None
+    except UnicodeDecodeError:
+        raise BadConfig([f"is not UTF-8 ({path})"]) from None
+
+
+def _parsed(text: str, environment: Mapping[str, str]) -> Config:
+    try:
+        document = strict_yaml.load(text)
+    except strict_yaml.BadYaml as error:
+        raise BadConfig([str(error)]) from None
+    if not isinstance(document, dict | None):
+        raise BadConfig([f"holds no sections: write `{next(iter(Config.model_fields))}:` and its keys below"])
+    findings: list[str] = []
+    resolved = _resolved(document or {}, (), environment, findings)
+    if findings:
+        raise BadConfig(findings)
+    try:
+        return Config.model_validate(resolved)
+    except ValidationError as error:
+        raise BadConfig([_finding(item, document) for item in error.errors(include_url=False)]) from None
+
+
+_Place = tuple[int | str, ...]
+
+
+def _resolved(value: Any, place: _Place, environment: Mapping[str, str], findings: list[str]) -> Any:
+    """The value with all references resolved; None where they give nothing. Adds what cannot be."""
+    if isinstance(value, dict):
+        return {key: _resolved(each, (*place, key), environment, findings) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_resolved(each, (*place, index), environment, findings) for index, each in enumerate(value)]
+    if not isinstance(value, str) or not has_reference(value):
+        return value
+    try:
+        return resolve(value, environment) or None
+    except BadReference as error:
+        findings.append(f"{_path(place)}: {error}")
+        return None
+
+
+def _finding(item: Mapping[str, Any], document: Any) -> str:
+    """One error of a value: its path, what is allowed, and what was found unless it is secret."""
+    place = tuple(part for part in item["loc"] if part != "[key]")
+    if item["type"] == "extra_forbidden":
+        return f"{_path(place)}: unknown key{_nearest(place)}"
+    if item["type"] == "model_type":
+        return f"{_path(place)}: must hold keys, each on a line of its own below"
+    allowed = item["msg"].removeprefix("Value error, ")
+    for subject in ("Input should", "String should"):
+        allowed = allowed.replace(subject, "must", 1)
+    section = isinstance(item["input"], dict)
+    return f"{_path(place)}: {allowed}{'' if section else _found(place, item, document)}"
+
+
+def _found(place: _Place, item: Mapping[str, Any], document: Any) -> str:
+    """What the file says at a place; the text of a reference stands for its value."""
+    written = reduce(lambda value, part: value[part], place, document)
+    if _is_secret(place) or "@" in str(written):  # a URL with a password
+        return "; its value is not shown"
+    hint = "; put it in quotes" if item["type"] == "string_type" and isinstance(written, int | float) else ""
+    return f", found {shown(written)}{hint}"
+
+
+def _is_secret(place: _Place) -> bool:
+    """Whether the key at a place, or one above it, holds secrets."""
+    fields = Config.model_fields
+    for part in place:
+        field = fields.get(str(part))
+        if field is None or not field.repr:
+            return True
+        fields = getattr(field.annotation, "model_fields", {})
+        if not fields:
+            return False
+    return False
+
+
+def _nearest(place: _Place) -> str:
+    """A hint with the most similar key beside this one, or the same key of another section."""
+    name, beside = str(place[-1]), list(_keys_of(place[:-1]))
+    if similar := difflib.get_close_matches(name.lower(), beside, 1, 0.6):
+        return f"; did you mean {similar[0]}?"
+    if elsewhere := [path for path in paths() if path.split(".")[-1] == name]:
+        return f"; did you mean {elsewhere[0]}?"
+    return f"; known are {', '.join(beside)}"
+
+
+def _keys_of(place: _Place) -> Iterator[str]:
+    fields = Config.model_fields
+    for part in place:
+        fields = getattr(fields[str(part)].annotation, "model_fields", {})
+    yield from fields
+
+
+def paths(section: type[BaseModel] = Config, above: str = "") -> Iterator[str]:
+    """The path of every key of the file, such as `server.host`, in their order."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from paths(field.annotation, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
+def _path(place: _Place) -> str:
+    """A place as people write it: `auth.tokens.cam-1`, `validation.allowed_formats[0]`."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{plain(part, 64)}" for part in place)
+    return "".join(parts).removeprefix(".")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,16 +31,25 @@ from hotswap.events import Recorder
 from hotswap.predictions import Options
 from hotswap.status import StateView
 from lineage.acceptance import Acceptance, Delivery
+from lineage.commits import Committer, CommitResult
 from lineage.device_tokens import DeviceTokens
 from lineage.devices import environment_tokens
 from lineage.housekeeping import Housekeeping
 from lineage.outbox import Outbox
+from lineage.picture_store import PictureStore
 from lineage.rate_limit import Rate
-from lineage.records import ImageRecord
+from lineage.retention import GIGABYTE, RetentionRules
+from lineage.storage import Storage
+from lineage.storage_figures import StorageFigures
+from lineage.storage_limit import DiskSpace
+from lineage.system_metrics import MetricSampler
 from runners import decode
 from settings import Settings
+from telemetry.metrics import available_bytes
+from telemetry.observers import Metrics
 
 if TYPE_CHECKING:
+    from adapters.sql.sql_retention import SqlRetention
     from adapters.sql.sql_records import SqlRecords
 
 #: The model that answers where none is configured and the store has it.
@@ -59,8 +70,7 @@ class Host:
     check_room: Callable[[], None]
     not_ready: Callable[[], str | None]
     ending: Callable[[], bool]
-    metrics: Callable[[], bytes]
-    stored: Callable[[ImageRecord], None]
+    metrics: Metrics
 
 
 class DetectionServer:
@@ -81,7 +91,7 @@ class DetectionServer:
 
     def start(self) -> None:
         """Go on with what an earlier process left; where there is nothing, wait for the first picture."""
-        used = (self._config != Config(), self._settings.database is not None, self._outbox.exists())
+        used = (self._settings.config is not None, self._settings.database is not None, self._outbox.exists())
         if any(used):
             threading.Thread(target=self._begin, name="okawari-detection", daemon=True).start()
 
@@ -90,8 +100,7 @@ class DetectionServer:
         with self._opening:
             opened, self._opened = self._opened, None
         if opened is not None:
-            opened.housekeeping.stop(seconds)
-            opened.records.close()
+            opened.stop(seconds)
 
     @property
     def _outbox(self) -> Path:
@@ -105,25 +114,78 @@ class DetectionServer:
         with self._opening:
             if self._opened is None:
                 self._opened = self._built()
-                self._opened.housekeeping.start()
+                self._opened.start()
             return self._opened
 
     def _built(self) -> _Opened:
-        settings, config = self._settings, self._config
-        database = config.database
         from adapters.sql.database import PoolSize
+        from adapters.sql.sql_retention import SqlRetention
 
+        settings, config = self._settings, self._config
+        database, lakefs = config.database, config.lakefs
         pool = PoolSize(database.pool_size, database.max_overflow)
         records = open_records(settings.database_url, pool, echo=database.echo)
         pictures = open_pictures(settings.pictures_location, picture_options(settings))
         outbox = Outbox(self._outbox)
-        acceptance = Acceptance(records, pictures, outbox, deferring=config.outbox.enabled)
-        housekeeping = Housekeeping({"delivery of pictures": Delivery(records, pictures, outbox).run})
-        return _Opened(self._parts(records, acceptance, housekeeping), records, housekeeping)
+        storage = self._storage(SqlRetention(records.database), pictures, records)
+        committer = Committer(
+            records,
+            pictures,
+            holder=holder(settings),
+            batch_size=1 if lakefs.commit_strategy == "immediate" else lakefs.batch_size,
+            batch_timeout=lakefs.batch_timeout_sec,
+        )
+        acceptance = Acceptance(
+            records, pictures, outbox, deferring=config.outbox.enabled, reserve=storage.limit.reserve
+        )
+        sampler = MetricSampler(records, self._sampled(storage, outbox), holder(settings))
+        return _Opened(
+            self._parts(records, acceptance, committer),
+            records,
+            storage,
+            sampler,
+            Housekeeping(
+                {
+                    "the delivery of pictures": Delivery(records, pictures, outbox).run,
+                    "the commit of pictures": lambda: self._note_commit(committer.step()),
+                    "the look at the storage": lambda: self._show(storage, outbox),
+                }
+            ),
+        )
 
-    def _parts(
-        self, records: SqlRecords, acceptance: Acceptance, housekeeping: Housekeeping
-    ) -> DetectionParts:
+    def _storage(self, retention: SqlRetention, pictures: PictureStore, records: SqlRecords) -> Storage:
+        section = self._config.storage
+        return Storage(
+            retention,
+            pictures,
+            records,
+            RetentionRules(
+                section.retention_days,
+                round(section.max_total_gb * GIGABYTE),
+                round(section.warning_threshold_gb * GIGABYTE),
+            ),
+            DiskSpace(self._settings.home),
+            holder=holder(self._settings),
+            schedule=section.cleanup_schedule if section.cleanup_enabled else None,
+        )
+
+    def _note_commit(self, result: CommitResult | None) -> None:
+        if result is not None:
+            self._host.metrics.committed(result.pictures)
+
+    def _show(self, storage: Storage, outbox: Outbox) -> None:
+        self._host.metrics.storage(figures(storage, outbox))
+
+    def _sampled(self, storage: Storage, outbox: Outbox) -> dict[str, Callable[[], float | None]]:
+        """What `system_metrics` keeps."""
+        return {
+            "storage_used_bytes": lambda: float(storage.limit.used_bytes),
+            "outbox_pictures": lambda: float(outbox.length()),
+            "system_memory_available_bytes": available_bytes,
+            "process_resident_bytes": resident_bytes,
+        }
+
+    def _parts(self, records: SqlRecords, acceptance: Acceptance, committer: Committer) -> DetectionParts:
         from adapters.sql.sql_devices import SqlDevices
         from adapters.sql.sql_rates import SqlRateLimit
 
@@ -140,14 +202,15 @@ class DetectionServer:
                 rules(config),
                 measure=decode.measure,
                 model=self._model,
-                stored=host.stored,
+                stored=host.metrics.stored,
             ),
-            commit=lambda _: housekeeping.wake(),
+            batch=committer.batch,
+            commit=lambda image_ids: self._note_commit(committer.commit_now(image_ids)),
             check_room=host.check_room,
             batch_places=Admission(_BATCHES),
             ending=host.ending,
             not_ready=host.not_ready,
-            metrics=host.metrics,
+            metrics=host.metrics.exposition,
             spool=settings.home / "spool",
             max_picture_bytes=picture_bytes(config),
             max_batch=config.batch_processing.max_batch_size,
@@ -167,7 +230,41 @@ class DetectionServer:
 class _Opened:
     parts: DetectionParts
     records: SqlRecords
+    storage: Storage
+    sampler: MetricSampler
     housekeeping: Housekeeping
+
+    def start(self) -> None:
+        """Start every thread."""
+        self.housekeeping.start()
+        self.storage.start()
+        self.sampler.start()
+
+    def stop(self, seconds: float) -> None:
+        """End every thread, then the connections."""
+        self.housekeeping.stop(seconds)
+        self.storage.stop(seconds)
+        self.sampler.stop(seconds)
+        self.records.close()
+
+
+def holder(settings: Settings) -> str:
+    """The name of this process among all that share database and picture store."""
+    return f"{socket.gethostname()}:{settings.home}"[:200] + f"#{os.getpid()}"
+
+
+def figures(storage: Storage, outbox: Outbox) -> StorageFigures:
+    """What is stored, and what waits to be."""
+    oldest = outbox.oldest()
+    used = storage.limit.used_bytes
+    return StorageFigures(
+        stored=used,
+        used=used,
+        limit=storage.rules.most_bytes,
+        is_over_warning=storage.limit.is_over_warning,
+        waiting=outbox.length(),
+        oldest_seconds=0.0 if oldest is None else (datetime.now(UTC) - oldest).total_seconds(),
+    )
 
 
 def picture_bytes(config: Config) -> int:
@@ -211,12 +308,13 @@ def picture_options(settings: Settings) -> PictureOptions:
             lakefs.secret_key or "",
             allow_http=lakefs.endpoint.startswith("http://"),
         )
+    access_key, secret_key = settings.minio_access_key or "", settings.minio_secret_key or ""
     if settings.minio_endpoint is None:
-        return PictureOptions(access_key=settings.minio_access_key, secret_key=settings.minio_secret_key)
+        return PictureOptions(access_key=access_key, secret_key=secret_key)
     scheme = "https" if settings.minio_secure else "http"
     return PictureOptions(
         f"{scheme}://{settings.minio_endpoint}",
-        settings.minio_access_key,
-        settings.minio_secret_key,
+        access_key,
+        secret_key,
         allow_http=not settings.minio_secure,
     )

@@ -38,7 +38,7 @@ from api.http.image_response import Annotator
 from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from api.http.predict import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from api.predict_fields import PredictFields
-from bootstrap import Worker, begin, rpc_listen, version
+from bootstrap import Worker, begin, metrics_port, rpc_listen, version
 from detection import route_limits
 from hotswap.desired import BadServe
 from hotswap.errors import ServingError, StateUnavailable
@@ -110,6 +110,7 @@ _with_our_http()
 @bentoml.service(
     name="okawari",
     workers=SETTINGS.workers,
+    http=SETTINGS.listen,  # the options --host and --port come before it
     traffic={"timeout": 24 * 3600},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
@@ -130,6 +131,7 @@ class Okawari:
             RUN.claim()
             _check_http()
             _check_grpc()
+            _check_metrics()
             begin(SETTINGS)
         except (
             HomeInUse,
@@ -200,7 +202,7 @@ async def _answer(fields: PredictFields, *, drawn: bool = False) -> Response:
 
 def _check_grpc() -> None:
     """Check gRPC's port and certificate before any worker starts. Raises `CannotListen`, `BadCertificate`."""
-    listen = rpc_listen(SETTINGS, supervisor.host())
+    listen = rpc_listen(SETTINGS, _host())
     if listen is not None:
         check_free(listen)
         if listen.tls is not None:
@@ -214,12 +216,29 @@ def _check_http() -> None:
     """
     if files := supervisor.https_files():
         tls.check(TlsFiles(*files))
-    if port := supervisor.port():
-        check_free(Listen(supervisor.host(), port), _unable)
+    if port := supervisor.port(int(SETTINGS.listen.get("port", 0))):
+        check_free(Listen(_host(), port), _unable)
+
+
+def _host() -> str:
+    return supervisor.host(str(SETTINGS.listen.get("host", supervisor.EVERYWHERE)))
 
 
 def _unable(listen: Listen, reason: str) -> str:
     return f"HTTP cannot listen on {listen.address}: {reason}; set PORT to another port"
+
+
+def _check_metrics() -> None:
+    """Check the port of the metrics, where they have one, before any worker starts. Raises `CannotListen`."""
+    if port := metrics_port(SETTINGS):
+        check_free(Listen(_host(), port), _no_metrics)
+
+
+def _no_metrics(listen: Listen, reason: str) -> str:
+    return (
+        f"metrics cannot listen on {listen.address}: {reason}; set observability.metrics.port to another "
+        "port, or 0"
+    )
 
 
 def _document(routes: dict[str, Any]) -> dict[str, Any]:

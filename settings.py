@@ -1,6 +1,7 @@
 """All settings, read once by the composition roots into one frozen object.
 
-Sources, in order of precedence: environment variables, `okawari.toml` in the working folder, defaults.
+Sources, in order of precedence: environment variables, `okawari.toml` in the working folder, the keys of
+`config.yaml` that are settings, too (`CONFIGURED`), defaults.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +23,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -30,7 +32,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from config_file import Config
+from config_file import BadConfig, Config, load_config
 
 _EMBEDDED_HOME = Path("var")
 #: A file path made absolute: the settings are read in one folder, but the workers run in another.
@@ -43,6 +45,13 @@ BESIDE_THE_SETTINGS = tuple(
 )
 #: Minimum similarity of a suggested name.
 _SIMILARITY = 0.5
+#: Setting → the key of `config.yaml` that sets it, too.
+CONFIGURED = {
+    "port": "server.port",
+    "workers": "server.workers",
+    "device": "model.device",
+    "log_level": "observability.logging.level",
+}
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -77,6 +86,43 @@ def _plain(name: str) -> AliasChoices:
     return AliasChoices(name.upper(), name)
 
 
+class _TomlSource(TomlConfigSettingsSource):
+    """The keys of `okawari.toml` that no variable without a prefix, such as `PORT`, has set."""
+
+    def __call__(self) -> dict[str, Any]:
+        """The values by field."""
+        return {key: value for key, value in super().__call__().items() if not _is_set(self, key)}
+
+
+class _ConfigFileSource(PydanticBaseSettingsSource):
+    """The keys of the configuration file that are settings, too, as far as the file has them."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Unused: the file is read as a whole."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """The values by field. Raises `BadConfig`."""
+        where = self.current_state.get("config")
+        if not where:
+            return {}
+        given = load_config(Path(where).absolute(), os.environ).given()
+        found = {name: _at(given, path) for name, path in CONFIGURED.items()}
+        return {n: value for n, value in found.items() if value is not None and not _is_set(self, n)}
+
+
+def _is_set(source: PydanticBaseSettingsSource, name: str) -> bool:
+    """Whether a source before this one has set it under its alias; both names at once would be an error."""
+    return name.upper() in source.current_state
+
+
+def _at(values: Any, path: str) -> Any:
+    """The value at a path such as `server.port`; None where there is none."""
+    for name in path.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
 class Settings(BaseSettings):
     """One field per setting. The environment variable is `OKAWARI_<FIELD>`, unless it has an alias."""
 
@@ -90,14 +136,19 @@ class Settings(BaseSettings):
     okawari_home: Annotated[Path | None, Field(validation_alias=_plain("okawari_home"))] = None
     bentoml_home: Annotated[Path | None, Field(validation_alias=_plain("bentoml_home"))] = None
 
+    config: _File | None = None
     registry: Annotated[str | None, Field(repr=False)] = None
     database: Annotated[str | None, Field(repr=False)] = None
     pictures: str | None = None
     device_rate: Annotated[float, Field(gt=0, le=100_000)] = 10.0
     device_burst: Annotated[float, Field(ge=1, le=1_000_000)] = 100.0
     minio_endpoint: Annotated[str | None, Field(validation_alias=_plain("minio_endpoint"))] = None
-    minio_access_key: Annotated[str, Field(validation_alias=_plain("minio_access_key"), repr=False)] = ""
-    minio_secret_key: Annotated[str, Field(validation_alias=_plain("minio_secret_key"), repr=False)] = ""
+    minio_access_key: Annotated[
+        str | None, Field(validation_alias=_plain("minio_access_key"), repr=False)
+    ] = None
+    minio_secret_key: Annotated[
+        str | None, Field(validation_alias=_plain("minio_secret_key"), repr=False)
+    ] = None
     minio_secure: Annotated[bool, Field(validation_alias=_plain("minio_secure"))] = False
     import_roots: Annotated[tuple[Path, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     serve: str = "*"
@@ -135,8 +186,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment before `okawari.toml` before defaults."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Environment before `okawari.toml` before `config.yaml` before defaults."""
+        file = _ConfigFileSource(settings_cls)
+        return init_settings, env_settings, _TomlSource(settings_cls), file
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -173,7 +225,20 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         """The URL of the database of the records of pictures."""
-        return self.database or f"sqlite:///{self.home / 'records.db'}"
+        return self.database or self.detection.database.url or f"sqlite:///{self.home / 'records.db'}"
+
+    @cached_property
+    def detection(self) -> Config:
+        """The configuration of the detection server; its defaults without a file. Raises `BadConfig`."""
+        return load_config(self.config, os.environ)
+
+    @property
+    def listen(self) -> dict[str, str | int]:
+        """Where the configuration file lets HTTP listen; empty without a file.
+
+        Options of `bentoml serve` come before it.
+        """
+        return {} if self.config is None else {"host": self.detection.server.host, "port": self.port}
 
     @property
     def pictures_location(self) -> str:
@@ -182,11 +247,6 @@ class Settings(BaseSettings):
         if self.pictures is None and lakefs.endpoint is not None:
             return f"lakefs://{lakefs.repository}/{lakefs.branch}"
         return self.pictures or str(self.home / "pictures")
-
-    @cached_property
-    def detection(self) -> Config:
-        """The configuration of the detection server."""
-        return Config()
 
     @cached_property
     def thread_count(self) -> int:
@@ -205,6 +265,7 @@ def load(*, warn: bool = True) -> Settings:
     """
     try:
         settings = Settings()
+        settings.detection  # noqa: B018 - read now: what it says holds until the end
     except ValueError as error:
         raise SystemExit("\n".join(f"okawari: {finding}" for finding in findings(error))) from None
     if warn:
@@ -236,6 +297,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def findings(error: ValueError) -> list[str]:
     """The errors of the settings, each with its variable, and its value unless it is secret."""
+    if isinstance(error, BadConfig):
+        return list(error.findings)
     if not isinstance(error, ValidationError):
         return [f"okawari.toml cannot be read: {error}"]
     return [
@@ -254,7 +317,7 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
 
 
 def _value(place: tuple[int | str, ...], value: object) -> str:
-    secret = not place or any(name in str(place[0]).lower() for name in ("admin_token", "database"))
+    secret = not place or any(name in str(place[0]).lower() for name in ("admin_token", "database", "_key"))
     return "" if secret else f", found {value!r}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,20 @@ _PATH = _Path(exists=True, path_type=Path)
     type=_Path(file_okay=False, path_type=Path),
     help="Watch DIR and import what is in it and what is added, until stopped by a signal.",
 )
+@click.option(
+    "--configured",
+    "from_file",
+    is_flag=True,
+    help="Import model.checkpoint_path of the file that OKAWARI_CONFIG names, if it is new.",
+)
 def import_command(
-    paths: tuple[Path, ...], name: str | None, version: str | None, config: Path | None, drop: Path | None
+    paths: tuple[Path, ...],
+    *,
+    name: str | None,
+    version: str | None,
+    config: Path | None,
+    drop: Path | None,
+    from_file: bool,
 ) -> None:
     """Check models and add them to the store, each in one atomic step.
 
@@ -77,9 +90,14 @@ def import_command(
       okawari import run7.onnx --config config.json --name detector --version 7
       okawari import detector-v7.bentomodel
       okawari import --watch /srv/drop                   # then: cp -r detector /srv/drop/
+      OKAWARI_CONFIG=config.yaml okawari import --configured
     """
+    alone = not paths and (name, version, config) == (None, None, None)
+    if from_file:
+        _import_configured(alone=alone and drop is None)
+        return
     if drop is not None:
-        _watch(drop, alone=not paths and (name, version, config) == (None, None, None))
+        _watch(drop, alone=alone)
         return
     if not paths:
         raise click.UsageError("Missing argument 'PATH…'.")
@@ -90,6 +108,26 @@ def import_command(
         configured = settings()
         importer = Importer(configured.store_home, report=report, imported=record_imports(configured))
         outcomes = [_import_path(importer, path, wanted) for path in paths]
+    if not all(outcomes):
+        raise SystemExit(1)
+
+
+def _import_configured(*, alone: bool) -> None:
+    if not alone:
+        raise click.UsageError("--configured takes no PATH and no other option: config.yaml names them")
+    from cli.configured_import import configured
+
+    read = settings()
+    found = configured(read.detection.model)
+    if found is None:
+        note("the configuration file names no model.checkpoint_path: nothing to import")
+        return
+    with TerminalReport() as report:
+        importer = Importer(read.store_home, report=report, imported=record_imports(read))
+        versions = candidates(*found)
+        if not versions:
+            raise Refused(f"model.checkpoint_path: {found[0]} contains no version")
+        outcomes = [_import_one(importer, replace(each, named=False)) for each in versions]
     if not all(outcomes):
         raise SystemExit(1)
 

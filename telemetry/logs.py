@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
@@ -15,11 +16,14 @@ from typing import Any
 
 import orjson
 
+from common.text import plain
 from hotswap.predictions import Answer, BaseAnswer, TensorAnswer, timings
 from lineage.records import ImageRecord
 
 #: Seconds that a line may wait for others.
 _GATHER_SECONDS = 0.05
+#: Characters of a message for people.
+_MOST_TEXT = 2000
 #: Records that wait at most; the thread that adds one more writes them all.
 _MOST = 1000
 
@@ -49,6 +53,27 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
+
+
+class TextLines(logging.Formatter):
+    """One line for people: time, level, logger, message, and the fields as `name=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render a record on one line, a stack trace below it. What callers sent begins no line."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        head = f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}Z {record.levelname:<7}"
+        parts = [head, f"{record.name.removeprefix('bentoml.')}:", plain(record.getMessage(), _MOST_TEXT)]
+        fields = getattr(record, "fields", None)
+        if isinstance(fields, dict):
+            parts += [f"{name}={_field(value)}" for name, value in fields.items() if value is not None]
+        line = " ".join(parts)
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _field(value: object) -> str:
+    """A value without spaces as it is, any other as JSON."""
+    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    return text if text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
 
 
 class Stream(logging.StreamHandler[Any]):
@@ -170,15 +195,18 @@ def hide_metadata() -> None:
     logging.getLogger("grpc._cython.cygrpc").addFilter(_METADATA)
 
 
-def configure(folder: Path, worker: int, level: str) -> None:
-    """Send our logs to standard error and to `folder`, and nowhere twice."""
+def configure(folder: Path, worker: int, level: str, *, text: bool = False) -> None:
+    """Send our logs to standard error and to `folder`, and nowhere twice.
+
+    With `text` standard error gets lines for people; the files have JSON for good.
+    """
     logger = logging.getLogger(ROOT)
     logger.setLevel(level)
     logger.propagate = False
     for old in logger.handlers[:]:
         logger.removeHandler(old)
         old.close()
-    logger.addHandler(Gathered(_targets(folder, worker)))
+    logger.addHandler(Gathered(_targets(folder, worker, text=text)))
 
 
 def flush() -> None:
@@ -187,10 +215,9 @@ def flush() -> None:
         handler.flush()
 
 
-def _targets(folder: Path, worker: int) -> list[Stream]:
+def _targets(folder: Path, worker: int, *, text: bool) -> list[Stream]:
     console = Stream(sys.stderr)
-    terminal = sys.stderr.isatty()
-    console.setFormatter(_Short() if terminal else JsonLines())
+    console.setFormatter(_console(terminal=sys.stderr.isatty(), text=text))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = BoundedFile(
@@ -200,6 +227,12 @@ def _targets(folder: Path, worker: int) -> list[Stream]:
         return [console]
     file.setFormatter(JsonLines())
     return [console, file]
+
+
+def _console(*, terminal: bool, text: bool) -> logging.Formatter:
+    if text:
+        return TextLines()
+    return _Short() if terminal else JsonLines()
 
 
 def answered(answer: Answer) -> None:

@@ -17,6 +17,7 @@ from hotswap.runner import Fallback
 from hotswap.status import StateView
 from hotswap.tags import ModelTag
 from lineage.records import ImageRecord
+from lineage.storage_figures import StorageFigures
 from telemetry import logs, worker_metrics
 from telemetry.metrics import Machine, MetricDefinitions
 from telemetry.routes import OTHER, route_of
@@ -128,6 +129,20 @@ class Metrics(MetricDefinitions, Observer):
         self._devices.add(device)
         self._of(self.images_stored, device).inc()
         logs.stored(record)
+
+    def committed(self, pictures: int) -> None:
+        """So many pictures were committed as one."""
+        self.picture_commits.inc()
+        self.committed_pictures.inc(pictures)
+
+    def storage(self, use: StorageFigures) -> None:
+        """What is stored, and what waits to be."""
+        self.storage_bytes.set(use.stored)
+        self.storage_used.set(use.used)
+        self.storage_limit.set(use.limit)
+        self.storage_warning.set(use.is_over_warning)
+        self.outbox_pictures.set(use.waiting)
+        self.outbox_age.set(use.oldest_seconds)
 
     def _of(self, metric: Counter | Gauge | Histogram, *labels: str) -> Any:
         """The metric's child with these labels, which the library would look up slowly every time."""

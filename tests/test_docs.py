@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import reduce
 from pathlib import Path
 
 import grpc
@@ -12,15 +13,18 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from api import errors as wire
 from api.grpc import errors as rpc
+from config_file import Config, paths
 from hotswap import errors
 from hotswap.errors import ServingError
+from lineage import errors as lineage_errors
 from registry import errors as registry_errors
 from runners.families.index import json_schema
-from settings import Settings
+from settings import CONFIGURED, Settings
 from telemetry.observers import Metrics
 
 ROOT = Path(__file__).parent.parent
 CHAPTER_8 = (ROOT / "docs" / "08-crosscutting-concepts.md").read_text()
+CONFIG_FILE = (ROOT / "docs" / "guides" / "config-file.md").read_text()
 SETTINGS = (ROOT / "docs" / "guides" / "settings.md").read_text()
 
 
@@ -37,16 +41,44 @@ def test_the_published_schema_is_the_one_that_configs_are_read_by() -> None:
 
 
 def test_every_setting_stands_in_its_guide_and_nothing_else() -> None:
-    plain = {"port", "grpc_port", "workers", "okawari_home", "bentoml_home"}
+    plain = {name for name, field in Settings.model_fields.items() if field.validation_alias is not None}
     fields = {name.upper() if name in plain else f"OKAWARI_{name.upper()}" for name in Settings.model_fields}
     assert {row[0].strip("`") for row in _rows(SETTINGS, r"`[A-Z_]+`")} == fields
+
+
+def test_every_key_of_the_configuration_file_stands_in_its_guide_with_its_default() -> None:
+    rows = {row[0].strip("`"): row[1] for row in _rows(CONFIG_FILE, r"`\w+(\.\w+)+`") if len(row) == 3}
+    assert list(rows) == list(paths())
+    for path, told in rows.items():
+        default = reduce(getattr, path.split("."), Config())
+        assert _plain(told) == _plain(default), path
+
+
+def _plain(value: object) -> str:
+    """A default as the guide writes it, without marks."""
+    if value is None or value == {}:
+        return "none"
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return text.removesuffix(".0").replace("`", "").lower()
+
+
+def test_every_key_that_is_a_setting_too_stands_in_the_guide() -> None:
+    rows = {row[0].strip("`"): row[1].strip("`") for row in _rows(CONFIG_FILE, r"`[\w.]+`") if len(row) == 2}
+    plain = {"port", "workers"}
+    shared = {
+        path: name.upper() if name in plain else f"OKAWARI_{name.upper()}"
+        for name, path in CONFIGURED.items()
+    }
+    assert rows == {**shared, "database": "OKAWARI_DATABASE"}
 
 
 def test_every_error_code_stands_in_chapter_8_with_its_status() -> None:
     documented = {
         (int(row[0]), code) for row in _rows(CHAPTER_8, r"\d{3}") for code in re.findall(r"`(\w+)`", row[1])
     }
-    classes = [each for module in (errors, wire, registry_errors) for each in vars(module).values()]
+    classes = [
+        each for module in (errors, wire, registry_errors, lineage_errors) for each in vars(module).values()
+    ]
     kinds = {each for each in classes if isinstance(each, type) and issubclass(each, ServingError)}
     made = {(wire.status_of(kind("")), kind.code) for kind in kinds}
     assert made <= documented

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from settings import BESIDE_THE_SETTINGS, Settings, load, unknown
+from config_file import Config
+from settings import BESIDE_THE_SETTINGS, CONFIGURED, Settings, load, unknown
 
 ROOT = Path(__file__).parent.parent
 
@@ -211,3 +212,91 @@ def test_the_records_lie_under_the_home_unless_told_otherwise(monkeypatch: pytes
     monkeypatch.setenv("OKAWARI_DATABASE", "postgresql://ann:geheim@db/bird_detection")
     assert Settings().database_url == "postgresql://ann:geheim@db/bird_detection"
     assert "geheim" not in repr(Settings())
+
+
+def test_the_configuration_says_where_the_records_lie_unless_a_variable_does(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("database: {host: db, user: ann, password: geheim}")
+    assert Settings().database_url == "postgresql://ann:geheim@db:5432/bird_detection"
+    monkeypatch.setenv("OKAWARI_DATABASE", "sqlite:////a.db")
+    assert Settings().database_url == "sqlite:////a.db"
+
+
+CONFIG = """
+server: {host: 0.0.0.0, port: 8000, workers: 2}
+model: {device: cpu}
+observability: {logging: {level: DEBUG}}
+"""
+#: Setting → its default, what `CONFIG` says, its variable.
+SHARED: dict[str, tuple[object, object, str]] = {
+    "port": (3000, 8000, "PORT"),
+    "workers": (1, 2, "WORKERS"),
+    "device": ("auto", "cpu", "OKAWARI_DEVICE"),
+    "log_level": ("INFO", "DEBUG", "OKAWARI_LOG_LEVEL"),
+}
+OTHER: dict[str, object] = {"port": 9, "workers": 3, "device": "cuda", "log_level": "ERROR"}
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of `OKAWARI_CONFIG`."""
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    monkeypatch.setenv("OKAWARI_CONFIG", "config.yaml")
+    return file
+
+
+def test_without_a_configuration_file_its_defaults_hold() -> None:
+    assert (Settings().config, Settings().detection, Settings().listen) == (None, Config(), {})
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
+def test_the_environment_goes_before_the_toml_file_before_the_configuration_before_the_default(
+    config: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    default, configured, variable = SHARED[name]
+    assert getattr(Settings(), name) == configured
+    value = OTHER[name]
+    Path("okawari.toml").write_text(f"{name} = {value!r}")
+    assert getattr(Settings(), name) == value
+    monkeypatch.setenv(variable, str(default))
+    assert getattr(Settings(), name) == default
+    monkeypatch.setenv(variable, "")
+    Path("okawari.toml").unlink()
+    assert getattr(Settings(), name) == configured
+    config.write_text("")
+    assert getattr(Settings(), name) == default
+
+
+def test_the_configuration_is_meant_from_where_it_was_named_and_says_where_to_listen(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = load()
+    config.unlink()
+    monkeypatch.chdir("/")
+    assert read.config == config
+    assert read.listen == {"host": "0.0.0.0", "port": 8000}  # noqa: S104
+    assert read.detection.server.workers == 2
+
+
+def test_the_toml_file_may_name_the_configuration(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OKAWARI_CONFIG")
+    Path("okawari.toml").write_text("config = 'config.yaml'\nport = 5")
+    assert (Settings().config, Settings().port, Settings().workers) == (config, 5, 2)
+
+
+def test_each_finding_in_the_configuration_is_a_line_that_ends_the_program(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", "very-secret")
+    config.write_text("server: {prt: 1}\ndatabase:\n  port: ${PASSWORD}\n")
+    with pytest.raises(SystemExit) as ended:
+        load()
+    lines = str(ended.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("okawari: config.yaml: ") for line in lines)
+    assert "very-secret" not in str(ended.value)
+    config.unlink()
+    with pytest.raises(SystemExit, match=r"config\.yaml: cannot be read"):
+        load()

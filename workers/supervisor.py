@@ -121,15 +121,19 @@ async def _look(arbiter: Any, loop: Any) -> None:
 logger = logging.getLogger("bentoml.okawari.service")
 
 
-def host() -> str:
+#: BentoML's default.
+EVERYWHERE = "0.0.0.0"  # noqa: S104
+
+
+def host(default: str = EVERYWHERE) -> str:
     """Where HTTP will listen, as the master's command line says; BentoML has not opened it yet."""
-    return _given("--host") or os.environ.get("BENTOML_HOST", "0.0.0.0")  # noqa: S104 - BentoML's default
+    return _given("--host") or os.environ.get("BENTOML_HOST", default)
 
 
-def port() -> int:
+def port(default: int = 0) -> int:
     """Its port; 0 where any will do, or where none is given."""
     number = _given("--port", "-p") or os.environ.get("BENTOML_PORT", "")
-    return int(number) if number.isdecimal() else 0
+    return int(number) if number.isdecimal() else default
 
 
 def https_files() -> tuple[Path, Path] | None:

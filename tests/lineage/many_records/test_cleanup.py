@@ -15,8 +15,8 @@ from sqlalchemy import event
 from adapters.sql.database import Database
 from adapters.sql.sql_annotations import SqlAnnotations
 from adapters.sql.sql_datasets import SqlDatasets
+from adapters.sql.sql_records import SqlRecords
 from adapters.sql.sql_retention import SqlRetention
-from adapters.sql.sql_task_leases import SqlTaskLeases
 from lineage.annotations import Annotation, AnnotationType
 from lineage.cleanup import BATCH, Cleanup, CleanupReport
 from lineage.errors import PicturesUnavailable
@@ -27,6 +27,18 @@ from tests.support.stopped_calls import Killed, StopAt
 
 RULES = RetentionRules(days=90, most_bytes=1000, warning_bytes=850)
 UNBOUNDED = RetentionRules(days=90)
+
+
+class Leases(SqlRecords):
+    """The records' own tasks, over a database that is open, with a clock of the test."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+
+def _leases(database: Database, now: datetime) -> Leases:
+    return Leases(database, lambda: now)
 
 
 def _cleanup(
@@ -42,7 +54,7 @@ def _cleanup(
     return Cleanup(
         stop.wrap(SqlRetention(database)),
         stop.wrap(pictures),
-        stop.wrap(SqlTaskLeases(database, lambda: now)),
+        stop.wrap(_leases(database, now)),
         rules,
         clock=lambda: now,
         holder="one",
@@ -189,28 +201,26 @@ def test_transactions_are_small(database: Database, pictures: MemoryPictures) ->
 
 def test_two_services_one_cleans(database: Database, pictures: MemoryPictures) -> None:
     fill(database, ARCHIVE, pictures)
-    leases = SqlTaskLeases(database, lambda: NOW)
+    leases = _leases(database, NOW)
     assert leases.hold("retention", "other", 120)
     assert _cleanup(database, pictures).run() is None
     assert len(stored(database)) == 8
     later = NOW + timedelta(seconds=120)
     assert _report(_cleanup(database, pictures, now=later)).total.pictures == 3
-    assert SqlTaskLeases(database, lambda: later).hold("retention", "other", 120)  # it was given back
+    assert _leases(database, later).hold("retention", "other", 120)  # it was given back
 
 
 def test_who_loses_the_right_stops(database: Database, pictures: MemoryPictures) -> None:
     fill(database, MANY, pictures)
 
-    class Passing(SqlTaskLeases):
+    class Passing:
         calls = 0
 
         def hold(self, task: str, holder: str, seconds: float) -> bool:
             self.calls += 1
             return self.calls <= 2
 
-    cleanup = Cleanup(
-        SqlRetention(database), pictures, Passing(database), RULES, clock=lambda: NOW, holder="one"
-    )
+    cleanup = Cleanup(SqlRetention(database), pictures, Passing(), RULES, clock=lambda: NOW, holder="one")
     report = _report(cleanup)
     assert (report.total.pictures, report.is_cut_short) == (BATCH, True)
 
@@ -226,7 +236,7 @@ def test_a_stop_ends_between_two_batches(database: Database, pictures: MemoryPic
     report = _cleanup(database, pictures).run(stopped)
     assert report is not None
     assert (report.total.pictures, report.is_cut_short) == (BATCH, True)
-    assert SqlTaskLeases(database, lambda: NOW).hold("retention", "other", 1)
+    assert _leases(database, NOW).hold("retention", "other", 1)
 
 
 Change = Callable[[Database, UUID], object]
@@ -258,7 +268,7 @@ def test_what_somebody_marks_between_look_and_tombstone_stays(
             return super().entomb(removals, still_goes, moment)
 
     cleanup = Cleanup(
-        Marking(database), pictures, SqlTaskLeases(database), RULES, clock=lambda: NOW, holder="one"
+        Marking(database), pictures, _leases(database, NOW), RULES, clock=lambda: NOW, holder="one"
     )
     assert _report(cleanup).total.pictures == 1
     assert stored(database) == {old.id}
@@ -266,10 +276,10 @@ def test_what_somebody_marks_between_look_and_tombstone_stays(
 
 
 def test_a_data_set_that_is_being_tagged_holds_up_the_tombstone(
-    records_url: str, database: Database, pictures: MemoryPictures
+    is_sqlite: bool, database: Database, pictures: MemoryPictures
 ) -> None:
     """PostgreSQL only: SQLite has one writer at a time."""
-    if records_url.startswith("sqlite"):
+    if is_sqlite:
         pytest.skip("one writer at a time")
     old = Picture("old", days=100)
     fill(database, [old], pictures)
@@ -324,8 +334,8 @@ def test_a_hundred_thousand_pictures(database: Database, pictures: MemoryPicture
     assert peak < 20 * PAGE * 1000
 
 
-def test_the_sum_of_the_sizes_reads_the_index_alone(records_url: str, database: Database) -> None:
-    if not records_url.startswith("sqlite"):
+def test_the_sum_of_the_sizes_reads_the_index_alone(is_sqlite: bool, database: Database) -> None:
+    if not is_sqlite:
         pytest.skip("PostgreSQL chooses by its statistics")
     plan = tell(
         database,
