@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from adapters.picture_stores import open_pictures
 from adapters.sql.sql_records import SqlRecords
 from lineage.commits import Committer
 from lineage.errors import PictureMissing, PicturesUnavailable
@@ -20,11 +19,17 @@ from lineage.paths import folder_of
 from lineage.picture_store import PictureStore
 from lineage.record_store import RecordStore
 from lineage.records import ImageRecord, Status
+from scripts import clients
 from tests.support.captures import NOON, a_capture, a_record
+from tests.support.databases import POSTGRESQL
 from tests.support.lakefs_server import LakefsRepository, LakefsServer, running_lakefs
+from tests.support.picture_places import folder_place
 from tests.support.records_memory import RecordsMemory
+from tests.support.s3_server import S3Server, running_s3
 from tests.support.stopped_calls import Killed, StopAt
 
+#: The S3 server may have to be built first.
+pytestmark = pytest.mark.timeout(300)
 OTHER_DAY = NOON + timedelta(days=1)
 
 
@@ -70,21 +75,35 @@ def now() -> list[datetime]:
     return [NOON]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", POSTGRESQL])
 def records(request: pytest.FixtureRequest, now: list[datetime]) -> Iterator[RecordStore]:
     """Records whose time is that of the test."""
     if request.param == "memory":
         yield RecordsMemory(lambda: now[0])
     else:
-        url = request.getfixturevalue("sqlite_place")
+        url = request.getfixturevalue(f"{request.param}_place")
         with closing(SqlRecords(url, clock=lambda: now[0])) as opened:
             yield opened
 
 
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3Server]:
+    try:
+        with running_s3() as server:
+            yield server
+    except clients.Unavailable as error:
+        pytest.skip(f"no S3 server: {error}")
+
+
 @pytest.fixture
-def world(records: RecordStore, tmp_path: Path, now: list[datetime]) -> World:
-    """Pictures in a folder."""
-    return World(records, open_pictures(tmp_path / "pictures"), now)
+def world(
+    request: pytest.FixtureRequest, records: RecordStore, tmp_path: Path, now: list[datetime]
+) -> Iterator[World]:
+    """Pictures in a folder, with PostgreSQL in S3."""
+    is_remote = "postgresql" in records.name
+    place = request.getfixturevalue("s3_server").place() if is_remote else folder_place(tmp_path / "pictures")
+    with closing(place):
+        yield World(records, place.open(), now)
 
 
 @pytest.fixture(scope="module")
