@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 from hotswap.admission import Admission, Permit
+from hotswap.crop_detector import lease_detector
 from hotswap.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -15,13 +16,11 @@ from hotswap.errors import (
     ModelNotLoaded,
     ModelNotReady,
     ModelRequired,
-    ServingError,
     VersionFailed,
     VersionNotFound,
     VersionNotLoaded,
 )
 from hotswap.generation import Generation, Lease
-from hotswap.manifest import CropConfig
 from hotswap.predictions import (
     Answer,
     BaseRequest,
@@ -39,13 +38,10 @@ from hotswap.runner import CropStep, Stop
 from hotswap.schedule import Schedule
 from hotswap.slot import NotSwitched
 from hotswap.status import StateView
-from hotswap.tags import ModelTag, as_version
+from hotswap.tags import as_version
 from hotswap.threads import InferencePool
 
 T = TypeVar("T")
-
-#: Tasks whose answers have boxes that a classifier can be asked about.
-_FIND_BOXES = ("object-detection", "open-vocabulary-detection", "instance-segmentation")
 
 
 def deadline_exceeded() -> DeadlineExceeded:
@@ -291,25 +287,12 @@ class DataPlane:
             lease = borrowed.add(self.router.lease(name, request.version))
             crop = lease.generation.artifact.config.crop_with if crops else None
             if crop is not None:
-                borrowed.add(self._detector(lease.generation.tag, crop))
+                tag = lease.generation.tag
+                borrowed.add(lease_detector(crop, tag, lambda model: self.router.lease(model, None)))
         except BaseException:
             borrowed.give_back()
             raise
         return borrowed
-
-    def _detector(self, classifier: ModelTag, crop: CropConfig) -> Lease:
-        """Lease the detector that serves. Raises `ModelNotReady`, or `VersionFailed` for a model without
-        boxes, since it is not the caller who named it."""
-        try:
-            lease = self.router.lease(crop.model, None)
-        except NotSwitched:
-            raise
-        except ServingError as error:
-            raise ModelNotReady(f"{classifier} crops with {crop.model}: {error.message}") from None
-        if problem := _misfit(lease.generation.artifact, crop):
-            lease.release()
-            raise VersionFailed(f"{classifier}: crop_with.{problem}")
-        return lease
 
     async def _run(
         self, request: BaseRequest, work: Callable[[], T], give_back: Callable[[], None]
@@ -398,19 +381,3 @@ class ModelWait:
                 raise DeadlineExceeded("the model does not serve within the request's time; try again later")
         finally:
             permit.release()
-
-
-def _misfit(detector: Artifact, crop: CropConfig) -> str | None:
-    """The field of `crop_with` that a detector does not fit, and why; None when it fits."""
-    config = detector.config
-    if config.task not in _FIND_BOXES:
-        allowed = ", ".join(_FIND_BOXES)
-        return f"model: {detector.tag} is a model for {config.task}; allowed are {allowed}"
-    prompted = config.task == "open-vocabulary-detection"
-    if prompted and crop.text_prompt is None:
-        return f"text_prompt: missing; {detector.tag} must be told what to find"
-    if not prompted and crop.text_prompt is not None:
-        return f"text_prompt: {detector.tag} takes none"
-    known = config.labels if isinstance(config.labels, list) and not prompted else crop.labels
-    unknown = next((label for label in crop.labels if label not in known), None)
-    return None if unknown is None else f"labels: {detector.tag} has no label {unknown!r}"
