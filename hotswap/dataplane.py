@@ -38,7 +38,7 @@ from hotswap.runner import CropStep, Stop
 from hotswap.schedule import Schedule
 from hotswap.slot import NotSwitched
 from hotswap.status import StateView
-from hotswap.tags import as_version
+from hotswap.tags import ModelTag, as_version
 from hotswap.threads import InferencePool
 
 T = TypeVar("T")
@@ -106,9 +106,17 @@ class ModelRouter:
         if slot is not None and (slot.current is not None or slot.behind):
             return slot.lease(version)
         if self._wanted(name):
-            raise ModelNotReady(f"no version of {name} is serving yet; retry shortly")
+            raise ModelNotReady(self._why_none_serves(name))
         kind = ModelNotLoaded if version is None else VersionNotLoaded
         raise kind(f"{name} is not loaded; GET /models lists what is")
+
+    def _why_none_serves(self, name: str) -> str:
+        desired = self._view.desired.model(name)
+        version = self._view.resolved(name, desired.target) if desired is not None else None
+        failure = self._view.failure(ModelTag(name, version)) if version is not None else None
+        if failure is None or failure.settling or self._view.coming(name):
+            return f"no version of {name} is serving yet; retry shortly"
+        return f"no version of {name} is serving: {name}:{version} failed; GET /models and the log say why"
 
     def _known_version(self, name: str, asked: str) -> str:
         info, slot = self._view.info(name), self._view.slot(name)
