@@ -35,7 +35,7 @@ def next_time(expression: str, after: datetime) -> datetime:
 
 
 class CleanupSchedule:
-    """Runs clean-ups when they are due. `tick` is called once a minute, and when `wait` returns True.
+    """Runs clean-ups when they are due: `tick` is called once a minute, and soon after `ask`.
 
     A time that passed while no service ran is not made up for; the next one finds the same pictures.
     """
@@ -55,6 +55,11 @@ class CleanupSchedule:
         """When the next clean-up by the clock runs."""
         return self._due
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing runs any more."""
+        return self._stopped.is_set()
+
     def ask(self) -> None:
         """Let the next tick clean up; may be called by any thread, as often as it likes."""
         self._asked.set()
@@ -62,11 +67,6 @@ class CleanupSchedule:
     def stop(self) -> None:
         """End a clean-up that runs, between two batches; nothing runs afterwards."""
         self._stopped.set()
-        self._asked.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait so long, or until one was asked for or `stop` was called; whether it was."""
-        return self._asked.wait(seconds)
 
     def tick(self) -> CleanupReport | None:
         """Clean up if that is due or was asked for; None where nothing ran.

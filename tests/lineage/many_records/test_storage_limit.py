@@ -117,3 +117,12 @@ def test_the_space_of_a_disk(tmp_path: Path) -> None:
     assert DiskSpace(tmp_path, least_free=1).short() == 0
     assert DiskSpace(tmp_path, least_free=1 << 60).short() > 1 << 50
     assert DiskSpace(tmp_path / "absent", least_free=1 << 60).short() == 0
+
+
+def test_pictures_go_for_a_full_disk_only_where_they_lie_on_it(tmp_path: Path) -> None:
+    here, elsewhere = tmp_path / "pictures", Path("/proc")
+    here.mkdir()
+    assert DiskSpace(tmp_path, here, 1 << 60).short_of_pictures() > 1 << 50
+    assert DiskSpace(tmp_path, elsewhere, 1 << 60).short_of_pictures() == 0
+    assert DiskSpace(tmp_path, None, 1 << 60).short_of_pictures() == 0
+    assert DiskSpace(tmp_path, tmp_path / "absent", 1 << 60).short_of_pictures() == 0
