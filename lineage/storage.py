@@ -83,6 +83,7 @@ class Storage:
                 logger.exception("the clean-up failed; it is tried again")
             else:
                 if report is not None:
+                    self.limit.look_again()
                     logger.info(
                         "a clean-up removed %d pictures, %d bytes", report.total.pictures, report.total.size
                     )

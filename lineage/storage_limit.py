@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineage.errors import RecordsUnavailable, StorageFull
@@ -94,6 +94,12 @@ class StorageLimit:
                 f"the local disk lacks {reading.disk_short:,} free bytes: a clean-up is asked for"
             )
         raise StorageFull(f"{used:,} of {most:,} bytes are used: a clean-up is asked for; retry later")
+
+    def look_again(self) -> None:
+        """Read anew at the next question: a clean-up has made room."""
+        last = self._last
+        if last is not None:
+            self._last = replace(last, until=self._clock())
 
     @property
     def used_bytes(self) -> int:

@@ -58,6 +58,18 @@ def test_over_the_limit_a_cleanup_is_asked_for_and_room_is_noticed_within_second
     assert storage.asked == 1
 
 
+def test_after_a_cleanup_the_room_is_noticed_at_once() -> None:
+    storage = Storage(used=1000)
+    with pytest.raises(StorageFull):
+        storage.limit.reserve(1)
+    storage.used = 950
+    with pytest.raises(StorageFull):
+        storage.limit.reserve(1)
+    storage.limit.look_again()
+    storage.limit.reserve(50)
+    assert storage.looks == 2
+
+
 @pytest.mark.parametrize(("used", "alert"), [(850, False), (851, True), (2000, True)])
 def test_the_alert(used: int, alert: bool) -> None:
     assert Storage(used=used).limit.is_over_warning is alert
