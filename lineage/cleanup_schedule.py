@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from cronsim import CronSim, CronSimError
-
+from common.cron import next_time
 from lineage.cleanup import CleanupReport
 
 #: After a clean-up on demand that removed nothing, the next on demand runs not before.
@@ -21,17 +20,6 @@ class Cleaner(Protocol):
     def run(self, stopped: Callable[[], bool] = ...) -> CleanupReport | None:
         """Remove what goes now; None where another service does."""
         ...
-
-
-def next_time(expression: str, after: datetime) -> datetime:
-    """When a cron expression fits next, in UTC. Raises `ValueError` for one that never does or is none."""
-    try:
-        return next(CronSim(expression, after.astimezone(UTC)))
-    except (CronSimError, StopIteration):
-        raise ValueError(
-            f"{expression[:80]!r} is no cron expression that ever fits: write minute hour day month weekday, "
-            "such as 0 2 * * *"
-        ) from None
 
 
 class CleanupSchedule:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from common.cron import next_time
 from lineage.cleanup import CleanupReport
-from lineage.cleanup_schedule import CleanupSchedule, next_time
+from lineage.cleanup_schedule import CleanupSchedule
 from lineage.errors import RecordsUnavailable
 from lineage.retention import Reason
 
