@@ -27,6 +27,7 @@ from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
 from api.parts import ServiceParts
+from detection import DetectionServer, Host
 from hotswap import lifecycle
 from hotswap.admission import Admission
 from hotswap.control import Control
@@ -163,6 +164,20 @@ class Worker:
         self._registrar = StoreRegistrar(registry, view.infos)
         control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
         promotions = Promotions(registry, control, view, models, desired)
+        recorder = Recorder(InferenceObserver(self.metrics, view))
+        self.draining = False
+        self._detection = DetectionServer(
+            settings,
+            Host(
+                view=view,
+                data_plane=data_plane,
+                recorder=recorder,
+                check_room=self._check_room,
+                not_ready=self.not_ready,
+                ending=lambda: self.draining,
+                metrics=self.metrics,
+            ),
+        )
         self.parts = ServiceParts(
             view=view,
             schedule=schedule,
@@ -178,11 +193,12 @@ class Worker:
                 bring=partial(_import, Importer(settings.store_home)),
             ),
             data_plane=data_plane,
-            recorder=Recorder(InferenceObserver(self.metrics, view)),
+            recorder=recorder,
             metrics=self.metrics,
             auth=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
             bodies=bodies,
             inference=Inference(data_plane),
+            detection=self._detection.parts,
             models=Models(data_plane, version()),
             repository=Repository(control, view, settings.swap_timeout),
             statistics=Statistics(self.metrics.families, view),
@@ -197,7 +213,6 @@ class Worker:
             process.host_of(self._listener), metrics_port(settings), self.metrics.exposition
         )
         self._telling = threading.Lock()
-        self.draining = False
         self._rpc: RpcServer | None = None
 
     async def start(self) -> None:
@@ -230,6 +245,7 @@ class Worker:
         spread(self._listening, asyncio.get_running_loop())
         with suppress(OSError):  # a note for the master, which can do without it
             self._run.note_up()
+        self._detection.start()
         logger.info("worker %d answers: %s", os.getpid(), self.not_ready() or "ready")
 
     def _share_of_http(self, room: int | None) -> int | None:
@@ -295,6 +311,7 @@ class Worker:
         if self._hints is not None:
             await asyncio.to_thread(self._hints.stop, _GRACE)
         await asyncio.to_thread(self._turning.stop, _GRACE)
+        await asyncio.to_thread(self._detection.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
         await asyncio.to_thread(self._audit.write)

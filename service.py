@@ -39,6 +39,7 @@ from api.http.middleware import MiddlewareOptions, RequestMiddleware
 from api.http.predict import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from api.predict_fields import PredictFields
 from bootstrap import Worker, begin, metrics_port, rpc_listen, version
+from detection import route_limits
 from hotswap.desired import BadServe
 from hotswap.errors import ServingError, StateUnavailable
 from hotswap.predictions import Picture, PredictRequest
@@ -275,6 +276,7 @@ SERVICE.add_asgi_middleware(
         draining=_draining,
         observer=_Observer(),
         degraded=_degraded,
+        routes=route_limits(SETTINGS.detection),
         cross_origin=CrossOrigin(SETTINGS.cors_origins) if SETTINGS.cors_origins else None,
     ),
 )

@@ -139,6 +139,17 @@ class Settings(BaseSettings):
     config: _File | None = None
     registry: Annotated[str | None, Field(repr=False)] = None
     database: Annotated[str | None, Field(repr=False)] = None
+    pictures: str | None = None
+    device_rate: Annotated[float, Field(gt=0, le=100_000)] = 10.0
+    device_burst: Annotated[float, Field(ge=1, le=1_000_000)] = 100.0
+    minio_endpoint: Annotated[str | None, Field(validation_alias=_plain("minio_endpoint"))] = None
+    minio_access_key: Annotated[
+        str | None, Field(validation_alias=_plain("minio_access_key"), repr=False)
+    ] = None
+    minio_secret_key: Annotated[
+        str | None, Field(validation_alias=_plain("minio_secret_key"), repr=False)
+    ] = None
+    minio_secure: Annotated[bool, Field(validation_alias=_plain("minio_secure"))] = False
     import_roots: Annotated[tuple[Path, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     serve: str = "*"
     default_model: str | None = None
@@ -229,6 +240,14 @@ class Settings(BaseSettings):
         """
         return {} if self.config is None else {"host": self.detection.server.host, "port": self.port}
 
+    @property
+    def pictures_location(self) -> str:
+        """Where pictures of devices are kept: a folder, s3://bucket/prefix or lakefs://repository/branch."""
+        lakefs = self.detection.lakefs
+        if self.pictures is None and lakefs.endpoint is not None:
+            return f"lakefs://{lakefs.repository}/{lakefs.branch}"
+        return self.pictures or str(self.home / "pictures")
+
     @cached_property
     def thread_count(self) -> int:
         """Threads that run models in one worker; by default the cores divided by the workers."""
@@ -298,7 +317,7 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
 
 
 def _value(place: tuple[int | str, ...], value: object) -> str:
-    secret = not place or any(name in str(place[0]).lower() for name in ("admin_token", "database"))
+    secret = not place or any(name in str(place[0]).lower() for name in ("admin_token", "database", "_key"))
     return "" if secret else f", found {value!r}"
 
 

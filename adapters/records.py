@@ -56,10 +56,14 @@ def _make_tables(url: str) -> None:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite database; None for PostgreSQL, and for one in memory."""
+    """The file of an SQLite database; None for all else: PostgreSQL, one in memory, what is no URL."""
     from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
 
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         return None
     return Path(parsed.database).absolute()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,14 +26,15 @@ class Rates(Protocol):
 class DetectionParts:
     """The parts of the routes for devices. Sizes in bytes, times in seconds.
 
-    `batch_places` bounds the batches on disk, `commit` commits the pictures of one; `ending`: the service
-    takes no new work. `spool` is the folder of batches that arrive.
+    `batch_places` bounds the batches on disk; while `batch` is entered nobody else commits the pictures of
+    one, which `commit` does. `ending`: the service takes no new work. `spool` is the folder of batches that arrive.
     """
 
     auth: DeviceAuth
     rates: Rates
     detector: Detector
-    commit: Callable[[Sequence[UUID]], None]
+    batch: Callable[[], AbstractContextManager[None]]
+    commit: Callable[[Sequence[UUID]], object]
     check_room: Callable[[], None]
     batch_places: Admission
     ending: Callable[[], bool]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID, uuid5
 
 import anyio.to_thread
@@ -17,7 +17,7 @@ import anyio.to_thread
 from api.hand_in import HandIn
 from hotswap.dataplane import DataPlane, deadline_exceeded
 from hotswap.errors import BadPicture, BadRequest, ModelFailed, ServingError, UnsupportedPicture
-from hotswap.events import Recorder
+from hotswap.events import Recorder, notify
 from hotswap.predictions import Answer, Detection, Options, Picture, Prediction, PredictRequest
 from lineage.acceptance import Acceptance
 from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, Status
@@ -48,14 +48,6 @@ class DetectionRules:
     min_box_area: float
 
 
-class StoredObserver(Protocol):
-    """Receives the metrics of kept pictures."""
-
-    def stored(self, record: ImageRecord) -> None:
-        """A picture and its answer are kept."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A picture that is kept; `again`: it was before."""
@@ -76,16 +68,16 @@ class Detector:
         *,
         measure: Measure,
         model: Callable[[], str | None],
-        observer: StoredObserver,
+        stored: Callable[[ImageRecord], None],
     ) -> None:
-        """`model` names the model that answers; None: the service's default."""
+        """`model` names the model that answers; None: the service's default. `stored` is told of new ones."""
         self._data_plane = data_plane
         self._recorder = recorder
         self._acceptance = acceptance
         self._rules = rules
         self._measure = measure
         self._model = model
-        self._observer = observer
+        self._stored = stored
 
     async def answer(
         self, hand_ins: Sequence[HandIn], request_id: str, deadline: float
@@ -126,9 +118,13 @@ class Detector:
         rules, data = self._rules, hand_in.data
         if len(data) > rules.max_bytes:
             raise BadPicture(f"the picture has {len(data)} bytes; at most {rules.max_bytes} are allowed")
-        kind, width, height = self._measure(data)
+        allowed = f"allowed are {' and '.join(rules.formats)}"
+        try:
+            kind, width, height = self._measure(data)
+        except (BadPicture, UnsupportedPicture) as error:
+            raise type(error)(f"{error.message.partition(';')[0]}; {allowed}") from None
         if kind not in rules.formats:
-            raise UnsupportedPicture(f"the picture is {kind}; allowed are {' and '.join(rules.formats)}")
+            raise UnsupportedPicture(f"the picture is {kind}; {allowed}")
         if width < rules.min_width or height < rules.min_height:
             raise BadPicture(
                 f"the picture has {width}x{height} pixels; at least {rules.min_width}x{rules.min_height} are "
@@ -210,7 +206,7 @@ class Detector:
             return error
         again = stands.uploaded_at != record.uploaded_at
         if not again:
-            self._observer.stored(stands)
+            notify(self._stored, stands)
         return Kept(stands, again)
 
 

@@ -15,7 +15,7 @@ from api import context
 from api.context import RequestContext
 from hotswap import errors
 from hotswap.errors import ServingError
-from lineage.errors import StorageFull
+from lineage import errors as lineage_errors
 from registry.errors import InvalidEntry
 
 
@@ -113,7 +113,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.ModelNotReady, 503),
     (errors.ShuttingDown, 503),
     (errors.StateUnavailable, 503),
-    (StorageFull, 503),
+    (lineage_errors.StorageFull, 503),
     (RequestTimeout, 408),
     (errors.DeadlineExceeded, 504),
 )

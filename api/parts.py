@@ -8,6 +8,7 @@ from typing import Protocol
 
 from api.auth import AdminAuth
 from api.budget import ByteBudget
+from api.detection_parts import GetDetection
 from api.open_inference.inference import Inference
 from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
@@ -57,6 +58,7 @@ class ServiceParts:
     auth: AdminAuth
     bodies: ByteBudget
     inference: Inference
+    detection: GetDetection
     models: Models
     repository: Repository
     statistics: Statistics

@@ -24,10 +24,32 @@ POINTS = tuple((0.1 + 0.08 * at, 0.5, 1) for at in range(10))
 
 @dataclass(frozen=True, slots=True)
 class PointsResult:
-    """Milliseconds of the points, in order: through the service, and in a process without a server."""
+    """Milliseconds of the points, in order: through the service, and in a process without a server.
+
+    `stages` are the timings that each of the service's answers names.
+    """
 
     served: tuple[float, ...]
     alone: tuple[float, ...]
+    stages: tuple[Mapping[str, float], ...]
+
+    @property
+    def encoder_runs(self) -> int:
+        """How many points decoded the picture and prepared it for the encoder."""
+        return sum(each["preprocess"] > 0 for each in self.stages)
+
+    @property
+    def decoder(self) -> Spread:
+        """Milliseconds that the later points spent in graphs: the decoder, where the encoder ran once."""
+        return self._later("inference")
+
+    @property
+    def mask(self) -> Spread:
+        """Milliseconds in which they made the mask of the picture's size."""
+        return self._later("postprocess")
+
+    def _later(self, stage: str) -> Spread:
+        return Spread.of([each[stage] for each in self.stages[1:]])
 
     @property
     def next_of_first(self) -> Spread:
@@ -49,6 +71,7 @@ def measure(service: Service, subject: FamilySubject, picture: bytes) -> PointsR
     def alone(point: tuple[float, float, int]) -> None:
         runner.predict([Picture(encoded=picture)], Options(points=(point,)))
 
+    stages: list[Mapping[str, float]] = []
     with httpx.Client(base_url=service.url, timeout=120) as client:
 
         def served(point: tuple[float, float, int]) -> None:
@@ -57,8 +80,9 @@ def measure(service: Service, subject: FamilySubject, picture: bytes) -> PointsR
                 f"/predict?{urlencode(asked)}", content=picture, headers={"Content-Type": "image/jpeg"}
             )
             answer.raise_for_status()
+            stages.append(answer.json()["timings_ms"])
 
-        return PointsResult(_timed(served), _timed(alone))
+        return PointsResult(_timed(served), _timed(alone), tuple(stages))
 
 
 def _timed(ask: Callable[[tuple[float, float, int]], None]) -> tuple[float, ...]:

@@ -118,6 +118,9 @@ def families(results: Iterable[FamilyResult], points: PointsResult) -> dict[str,
             for result in results
         ],
         "points_ms": {
+            "encoder_runs": points.encoder_runs,
+            "decoder": points.decoder.as_json(),
+            "mask": points.mask.as_json(),
             "served": [round(each, 2) for each in points.served],
             "alone": [round(each, 2) for each in points.alone],
         },

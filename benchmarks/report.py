@@ -185,7 +185,9 @@ def show_families(console: Console, results: Iterable[FamilyResult], points: Poi
     console.print(
         f"ten points on one picture of 12 megapixels: the first {points.served[0]:.0f} ms, "
         f"the others {later.text(1)} ms, {points.next_of_first.text(3)} of it; "
-        f"{points.over_alone.text(1)} ms over the same work without a server"
+        f"{points.over_alone.text(1)} ms over the same work without a server; runs of the encoder: "
+        f"{points.encoder_runs}; of the others the decoder takes {points.decoder.text(1)} ms, the mask "
+        f"{points.mask.text(1)} ms"
     )
 
 

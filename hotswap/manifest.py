@@ -78,6 +78,7 @@ ResizeMode = Literal[
     "letterbox",
     "letterbox_centre",
     "longest_edge",
+    "longest_edge_centre",
     "centre_crop",
     "shortest_edge",
     "keep_aspect",
@@ -113,7 +114,8 @@ class ResizeConfig(_Part):
     mode: ResizeMode = Field(
         default="stretch",
         description="stretch ignores the aspect; letterbox keeps it and fills right and below, "
-        "letterbox_centre on all sides, longest_edge as letterbox with sides rounded to the nearest pixel; "
+        "letterbox_centre on all sides; longest_edge and longest_edge_centre are the same with sides rounded "
+        "to the nearest pixel; "
         "centre_crop cuts the longer side; shortest_edge makes the shorter side `edge` and cuts the centre; "
         "keep_aspect makes it `edge`, or less so that the longer one fits, and the input as large as that; "
         "square fills right and below to a square before the resize",

@@ -35,14 +35,14 @@ class Acceptance:
         outbox: Outbox,
         *,
         deferring: bool = False,
-        check_room: Callable[[int], None] = lambda _size: None,
+        reserve: Callable[[int], None] = lambda _size: None,
     ) -> None:
-        """`deferring`: accept while picture store or records are away. `check_room` raises `StorageFull`."""
+        """`deferring`: accept while picture store or records are away. `reserve` raises `StorageFull`."""
         self._records = records
         self._pictures = pictures
         self._outbox = outbox
         self._deferring = deferring
-        self._check_room = check_room
+        self._reserve = reserve
 
     def known(self, capture: Capture) -> ImageRecord | None:
         """What was answered when this picture was handed in before.
@@ -65,7 +65,7 @@ class Acceptance:
         When this returns, the picture is neither lost nor doubled. Raises `StorageFull`,
         `PicturesUnavailable`, `RecordsUnavailable`, `KeyReused`: then its device has to send it again.
         """
-        self._check_room(len(data))
+        self._reserve(len(data))
         try:
             with self._outbox.turn(record.image_id):
                 if self._deferring:

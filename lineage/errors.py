@@ -3,6 +3,8 @@
 ServingError
 ├── BadRequest
 │   └── KeyReused                  the Idempotency-Key belongs to another picture
+├── Overloaded
+│   └── RateExceeded               a device hands in more than it may
 ├── StateUnavailable
 │   ├── RecordsUnavailable         the database of the records cannot be used
 │   │   └── BadDatabaseUrl         the URL names no database that records may be in
@@ -15,13 +17,23 @@ ServingError
 
 from __future__ import annotations
 
-from hotswap.errors import BadRequest, ServingError, StateUnavailable
+from hotswap.errors import BadRequest, Overloaded, ServingError, StateUnavailable
 
 
 class KeyReused(BadRequest):
     """The Idempotency-Key was used for another picture; nothing was stored."""
 
     code = "idempotency_key_reused"
+
+
+class RateExceeded(Overloaded):
+    """A device hands in more than it may; `retry_after` is in seconds."""
+
+    code = "rate_exceeded"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class RecordsUnavailable(StateUnavailable):

@@ -55,10 +55,15 @@ class PictureStore(Protocol):
     def commit(self, message: str, metadata: Mapping[str, str]) -> str:
         """Make what was put since the last commit lasting as one; its id, of at most 64 characters.
 
-        A store without commits gives an id of its own. Without changes the id of the last commit.
+        Without changes the id of the last commit. A store without commits, where all is lasting at once,
+        gives the hash of message and metadata: the same commit, made again, has the same id.
         """
         ...
 
     def check(self) -> None:
         """Return when the store can be used."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
         ...

@@ -12,6 +12,7 @@ from hotswap.manifest import CONFIG_FILE, ModelConfig, parse_config
 from models_import.catalogue import choose, config_of, entries
 from models_import.demo_models import DEMO
 from models_import.export_metadata import ExportMetadata, InferredValue
+from models_import.family_evidence import Match
 from models_import.picture_input import PictureInput
 
 #: Fields of `input` that a graph does not say, in the order of a config; the last three are for floats only.
@@ -34,9 +35,12 @@ _PLAIN: dict[str, Any] = {
 }
 
 
-def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) -> Iterator[InferredValue]:
-    """How a picture becomes the input: as the metadata say, else as the family's known exports."""
-    assumed, why = _assumed(family, picture)
+def preprocessing(
+    match: Match, picture: PictureInput, metadata: ExportMetadata, sides: tuple[int, int]
+) -> Iterator[InferredValue]:
+    """How a picture becomes an input of these sides: as the metadata say, else as the known exports."""
+    known = match.like or match.family
+    assumed, why = _assumed(known, picture, max(sides))
     for field in _FIELDS:
         name = f"input.{field}"
         if field in _OF_FLOATS and picture.dtype == "uint8":
@@ -52,7 +56,7 @@ def preprocessing(family: str, picture: PictureInput, metadata: ExportMetadata) 
             and picture.fixed
         ):
             yield InferredValue(name, _PLAIN["resize"], "graph", "the graph's sides are fixed")
-        elif declared is not None and (declared.source != "assumption" or family not in _USUAL):
+        elif declared is not None and (declared.source != "assumption" or known not in _USUAL):
             yield declared
         elif field in assumed:
             yield InferredValue(name, assumed[field], "assumption", why)
@@ -92,14 +96,24 @@ _CLIP: dict[str, Any] = {
 }
 _LETTERBOXED: dict[str, Any] = {
     **_PLAIN,
-    "resize": {"mode": "letterbox_centre", "kernel": "bilinear"},
+    "resize": {"mode": "longest_edge_centre", "kernel": "bilinear"},
     "pad": 114,
 }
-#: Family → its usual preprocessing, where no config comes with the program.
+#: The side of the inputs of which `_USUAL` names an edge.
+_SIDE_OF_EDGES = 224
+#: Family, or known export of one → its usual preprocessing, where no config comes with the program.
 _USUAL: dict[str, tuple[dict[str, Any], str]] = {
     "clip": (
         {**_CLIP, "resize": {"mode": "shortest_edge", "kernel": "bicubic", "edge": 224}},
         "as CLIP ViT-B/32",
+    ),
+    "dinov2": (
+        {**_IMAGENET, "resize": {"mode": "shortest_edge", "kernel": "bicubic", "edge": 256}},
+        "as DINOv2 of transformers; ViT is stretched",
+    ),
+    "deeplab": (
+        {**_PLAIN, "scale": 1 / 127.5, "mean": [1.0, 1.0, 1.0]},
+        "as DeepLab of TensorFlow: -1..1",
     ),
     "owlv2": (
         {**_CLIP, "resize": {"mode": "square", "kernel": "gaussian_linear"}, "pad": 127.5},
@@ -128,16 +142,25 @@ _USUAL: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def _assumed(family: str, picture: PictureInput) -> tuple[dict[str, Any], str]:
+def _assumed(family: str, picture: PictureInput, side: int) -> tuple[dict[str, Any], str]:
+    """The values of a family, or of a known export, for an input whose longer side has so many pixels."""
     known = known_config(family)
     if known is not None:
         config, name = known
         values = config.input.model_dump(mode="json", include=set(_FIELDS))
-        if not config.input.resize.mode.startswith("letterbox"):
+        if not config.input.resize.mode.startswith(("letterbox", "longest_edge")):
             del values["pad"]
         return values, f"as {name}"
     if family in _USUAL:
-        return _USUAL[family]
+        values, name = _USUAL[family]
+        return {**values, "resize": _enlarged(values["resize"], side)}, name
     if picture.dtype == "float32" and picture.layout == "NCHW":
         return _IMAGENET, "as most models of PyTorch that were trained on ImageNet"
     return _PLAIN, "neither the graph nor its metadata say"
+
+
+def _enlarged(resize: dict[str, Any], side: int) -> dict[str, Any]:
+    """The same crop for an input of another side."""
+    return (
+        resize if "edge" not in resize else {**resize, "edge": round(resize["edge"] * side / _SIDE_OF_EDGES)}
+    )

@@ -204,7 +204,7 @@ def _processor(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
 def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
     """Size and resize: a stretch, a crop, or the own way of some models; others are an assumption."""
     resample, size = processor.get("resample"), processor.get("size")
-    kernel = _KERNELS.get(resample) if type(resample) is int else None
+    kernel = _kernel(resample)
     crop = _sides(processor.get("crop_size")) if processor.get("do_center_crop") is True else None
     edges = size if isinstance(size, dict) else {}
     sides = crop or _sides(_whole(size, edges, processor))
@@ -231,6 +231,17 @@ def _processor_resize(processor: Mapping[str, Any]) -> Iterator[InferredValue]:
             "its resize and crop differ" if kernel else "it does not tell the kernel"
         )
         yield InferredValue("input.resize", resize, "assumption", why)
+
+
+def _kernel(resample: object) -> str | None:
+    """The kernel by Pillow's number, or by a text that names one, such as `bicubic (3)`."""
+    if isinstance(resample, str):
+        words = re.findall(r"[a-z]+|[0-9]+", resample[:_LONGEST_TEXT].lower())
+        named = {word for word in words if word in _KERNELS.values()}
+        numbered = {_KERNELS[int(word)] for word in words if word in map(str, _KERNELS)}
+        kernels = named or numbered
+        return kernels.pop() if len(kernels) == 1 else None
+    return _KERNELS.get(resample) if type(resample) is int else None
 
 
 def _whole(size: object, edges: Mapping[str, Any], processor: Mapping[str, Any]) -> object:

@@ -59,6 +59,7 @@ class Match:
     """A family that fits. `label_count` is None where the graph leaves it open or has no labels.
 
     `labels` are those that every export of the family has, `size` is the width and height of every export.
+    `like` names the known export that it resembles, in a family of many.
     """
 
     family: str
@@ -66,6 +67,7 @@ class Match:
     label_count: int | None = None
     labels: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+    like: str = ""
 
 
 Rule = Callable[[Export], Match | None]

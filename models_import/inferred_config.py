@@ -31,7 +31,7 @@ from models_import.family_match import RULES, match_chosen, match_family, misfit
 from models_import.file_kinds import by_bytes, is_onnx, kind_of
 from models_import.layout import WEIGHTS_FILE
 from models_import.onnx_graph import BadGraph, OnnxGraph, read_graph, text_of
-from models_import.picture_input import PictureInput, picture_input
+from models_import.picture_input import PictureInput, check_takes_pictures, picture_input
 from models_import.store import check_family
 from runners.families.index import FAMILIES
 from runners.graph_check import check_input
@@ -80,11 +80,12 @@ def infer_config(path: Path, given: Given = _NOTHING) -> InferredConfig:
     Raises `ImportRefused`, saying what was found and what to do, for a file that is not ONNX, missing
     external data, a graph that fits no family, and what the config needs but nothing tells.
     """
-    graph = _read(path)
+    graph, others = _read(path), _others(path)
+    check_takes_pictures(graph, path, others)
     picture = picture_input(graph, path)
     metadata = read_metadata(graph, path)
     size = list(_size(picture, metadata, given))
-    export = Export(graph, metadata, _sides(size), file=path.name, beside=_others(path))
+    export = Export(graph, metadata, _sides(size), file=path.name, beside=others)
     match = _match(export, given, path)
     if len(size) < 2 and match.size is not None:
         size = [
@@ -98,7 +99,7 @@ def infer_config(path: Path, given: Given = _NOTHING) -> InferredConfig:
         )
     findings = (
         *_head(match, metadata),
-        *(*picture.findings, *size, *preprocessing(match.family, picture, metadata)),
+        *(*picture.findings, *size, *preprocessing(match, picture, metadata, (size[0].value, size[1].value))),
         *match.findings[1:],
         _labels(match, metadata, given, path),
         _tokenizer(match, path),

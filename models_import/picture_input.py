@@ -64,6 +64,31 @@ def picture_input(graph: OnnxGraph, path: Path) -> PictureInput:
     return PictureInput(tensor, layout.value, dtype, width, height, findings)
 
 
+def check_takes_pictures(graph: OnnxGraph, path: Path, beside: Mapping[str, OnnxGraph]) -> None:
+    """Raise `ImportRefused` for the second graph of a model, naming the ones that take its pictures."""
+    part = _second_part(graph)
+    if part is None:
+        return
+    firsts = [name for name, other in beside.items() if _takes_pictures(other)]
+    instead = " or ".join(str(path.parent / name) for name in firsts) or "the graph that takes the picture"
+    raise ImportRefused(f"{path}: {part}: infer {instead} instead, with this file beside it")
+
+
+def _second_part(graph: OnnxGraph) -> str | None:
+    """What a graph without pictures is: it takes texts alone, or what an encoder of pictures gives."""
+    names = {tensor.name for tensor in graph.inputs}
+    if "input_ids" in names and names <= set(FED):
+        return "the graph takes texts, no pictures; it is the second graph of a model such as CLIP"
+    if "image_embeddings" in names:
+        return "the graph takes what an encoder gives, no pictures; it is the decoder of a model such as SAM"
+    return None
+
+
+def _takes_pictures(graph: OnnxGraph) -> bool:
+    pictures = [each for each in graph.inputs if each.type in _DTYPES and len(each.shape) in (3, 4)]
+    return _second_part(graph) is None and bool(pictures)
+
+
 def _layout(tensor: GraphTensor, layouts: Mapping[str, tuple[int, int, int]], path: Path) -> InferredValue:
     """The layout by the axis of 3 channels, else by one that is named so, else by the only open one."""
     text, sides = text_of(tensor), {layout: tensor.shape[axes[0]] for layout, axes in layouts.items()}

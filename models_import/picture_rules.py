@@ -95,7 +95,15 @@ def embedder(export: Export) -> Match | None:
     best = min(fitting, key=lambda tensor: "pooler" in words(tensor.name))
     others = [tensor.name for tensor in fitting if tensor is not best]
     findings = found("embedder", f"output {text_of(best)}: its name", [best], others)
-    return Match("embedder", (*findings, *_vector(best)))
+    return Match("embedder", (*findings, *_vector(best)), like=_encoder(export))
+
+
+def _encoder(export: Export) -> str:
+    """Whose image encoder it is by the names that transformers gives its outputs; empty if of none."""
+    names = {tensor.name for tensor in export.outputs}
+    if "image_embeds" in names:
+        return "clip"
+    return "dinov2" if HIDDEN_STATES in names else ""
 
 
 def _vector(tensor: GraphTensor) -> Iterator[InferredValue]:
@@ -117,7 +125,8 @@ def segmenter(export: Export) -> Match | None:
     labels = export.metadata.value("labels")
     if labels and _is_map(export, tensor, len(labels)):
         why = f"output {text_of(tensor)}: for each pixel of the input one value per label"
-        return Match("segmenter", found("segmenter", why, [tensor], source="metadata"), len(labels))
+        findings = found("segmenter", why, [tensor], source="metadata")
+        return Match("segmenter", findings, len(labels), like="deeplab")
     count = columns_of(tensor.shape[1], 0)
     if count is None:
         return None

@@ -33,7 +33,9 @@ class Geometry:
         right, bottom = left + round((right - left) / across), top + round((bottom - top) / down)
         if (right - left, bottom - top) == (self.width, self.height):
             return maps
-        return bilinear(maps, self.height, self.width)[:, top:bottom, left:right]
+        if maps.shape[1:] != (self.height, self.width):
+            maps = bilinear(maps, self.height, self.width)
+        return maps[:, top:bottom, left:right]
 
     def columns_at(self, pixels: NDArray[np.intp]) -> Floats:
         """Where the centres of the picture's columns with these numbers lie, in 0..1 of the input's width."""
@@ -83,11 +85,18 @@ def place(
     whole = (0.0, 0.0, 1.0, 1.0)
     if mode == "stretch":
         return Geometry(whole, (0, 0, *model), *model, picture)
-    width, height = _rounded(picture, model) if mode == "longest_edge" else _inside(picture, model)
+    width, height = _fitting(mode, picture, model)
     left, top = 0, 0
-    if mode == "letterbox_centre":
+    if mode.endswith("_centre"):
         left, top = (model[0] - width) // 2, (model[1] - height) // 2
     return Geometry(whole, (left, top, left + width, top + height), *model, picture)
+
+
+def _fitting(mode: ResizeMode, picture: tuple[int, int], model: tuple[int, int]) -> tuple[int, int]:
+    """The picture's size in the input where its aspect ratio is kept, as each mode rounds it."""
+    if mode == "longest_edge":
+        return _rounded(picture, model)
+    return _even(picture, model) if mode == "longest_edge_centre" else _inside(picture, model)
 
 
 def _inside(picture: tuple[int, int], model: tuple[int, int]) -> tuple[int, int]:
@@ -100,6 +109,12 @@ def _rounded(picture: tuple[int, int], model: tuple[int, int]) -> tuple[int, int
     """The same, each side rounded to the nearest pixel."""
     ratio = min(model[0] / picture[0], model[1] / picture[1])
     return max(1, int(picture[0] * ratio + 0.5)), max(1, int(picture[1] * ratio + 0.5))
+
+
+def _even(picture: tuple[int, int], model: tuple[int, int]) -> tuple[int, int]:
+    """The same, halves rounded to the even pixel: `LetterBox` of ultralytics, commit 002363f1."""
+    ratio = min(model[0] / picture[0], model[1] / picture[1])
+    return max(1, round(picture[0] * ratio)), max(1, round(picture[1] * ratio))
 
 
 def _limited(picture: tuple[int, int], most: tuple[int, int], edge: int) -> tuple[int, int]:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
-_Places = tuple[NDArray[np.intp], NDArray[np.intp], Floats]
+#: For each new place the two old ones that it lies between, and the share of the second.
+Places = tuple[NDArray[np.intp], NDArray[np.intp], Floats]
 
 
 #: Pixels of a band, whose values fit into a processor's cache.
@@ -21,7 +22,7 @@ def bilinear(array: Floats, height: int, width: int) -> Floats:
     Pixel centres lie at halves, nothing is smoothed and edges are repeated: `interpolate` of PyTorch with
     mode bilinear and align_corners false.
     """
-    rows, columns = _places(array.shape[1], height), _places(array.shape[2], width)
+    rows, columns = places_of(array.shape[1], height), places_of(array.shape[2], width)
     return np.stack([_between(_between(plane, rows).T, columns).T for plane in array])
 
 
@@ -36,8 +37,8 @@ def above_zero(plane: Floats, height: int, width: int) -> NDArray[np.bool_]:
 
     Its columns lie one after the other in memory, as run lengths go.
     """
-    low, high, weight = _places(plane.shape[1], width)
-    rows = _places(plane.shape[0], height)
+    low, high, weight = places_of(plane.shape[1], width)
+    rows = places_of(plane.shape[0], height)
     inside = np.zeros((width, height), bool)
     step = max(1, _BAND // height)
     for start in range(0, width, step):
@@ -57,8 +58,8 @@ def greatest(array: Floats, height: int, width: int) -> NDArray[np.uint16]:
     Of equal ones the first; columns lie as those of `above_zero`. Bands of columns are done one after the
     other, without the maps that are surpassed everywhere in them.
     """
-    low, high, weight = _places(array.shape[2], width)
-    rows = _places(array.shape[1], height)
+    low, high, weight = places_of(array.shape[2], width)
+    rows = places_of(array.shape[1], height)
     best = np.zeros((width, height), np.uint16)
     step = max(1, _BAND // height)
     for start in range(0, width, step):
@@ -69,7 +70,7 @@ def greatest(array: Floats, height: int, width: int) -> NDArray[np.uint16]:
     return best.T
 
 
-def _greatest(array: Floats, rows: _Places, columns: _Places, best: NDArray[np.uint16]) -> None:
+def _greatest(array: Floats, rows: Places, columns: Places, best: NDArray[np.uint16]) -> None:
     """Write the greatest of all maps for the columns of a band into `best` [columns, rows]."""
     top = np.full(best.shape, -np.inf, np.float32)
     for place in _possible(array):
@@ -79,7 +80,7 @@ def _greatest(array: Floats, rows: _Places, columns: _Places, best: NDArray[np.u
         np.copyto(best, place, where=greater)
 
 
-def _between(plane: Floats, places: _Places) -> Floats:
+def _between(plane: Floats, places: Places) -> Floats:
     """The rows of a plane at some places."""
     low, high, weight = places
     below = plane[low]
@@ -98,12 +99,12 @@ def _possible(band: Floats) -> list[int]:
     return possible
 
 
-def _places(size: int, wanted: int) -> _Places:
-    """For each new place the two old ones that it lies between, and the share of the second."""
+def places_of(size: int, wanted: int) -> Places:
+    """The places of `wanted` values in `size` old ones."""
     return _around(size, (np.arange(wanted) + 0.5) / wanted)
 
 
-def _around(size: int, places: Floats) -> _Places:
+def _around(size: int, places: Floats) -> Places:
     """The same for places in 0..1 of the side."""
     at = np.clip(places * size - 0.5, 0, size - 1).astype(np.float32)
     low = np.floor(at).astype(np.intp)

@@ -40,3 +40,18 @@ def box_of(inside: NDArray[np.bool_]) -> Box | None:
         return None
     height, width = inside.shape
     return columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
+
+
+def box_of_mask(mask: Mask) -> Box | None:
+    """The same, of a mask."""
+    ends = np.cumsum(mask.counts)
+    first, last = ends[:-1:2], ends[1::2] - 1
+    first, last = first[first <= last], last[first <= last]
+    if not first.size:
+        return None
+    width, height = mask.width, mask.height
+    around = first // height != last // height  # from the foot of one column to the head of the next
+    top = np.where(around, 0, first % height).min()
+    bottom = np.where(around, height - 1, last % height).max() + 1
+    left, right = first[0] // height, last[-1] // height + 1
+    return float(left / width), float(top / height), float(right / width), float(bottom / height)

@@ -18,6 +18,7 @@ import orjson
 
 from common.text import plain
 from hotswap.predictions import Answer, BaseAnswer, TensorAnswer, timings
+from lineage.records import ImageRecord
 
 #: Seconds that a line may wait for others.
 _GATHER_SECONDS = 0.05
@@ -167,6 +168,7 @@ class Gathered(logging.Handler):
 
 ROOT = "bentoml.okawari"
 _inference = logging.getLogger(f"{ROOT}.inference")
+_pictures = logging.getLogger(f"{ROOT}.pictures")
 _BYTES, _FILES = 20_000_000, 3
 
 
@@ -249,6 +251,29 @@ def answered(answer: Answer) -> None:
     if answer.detector is not None:
         more |= {"detector_name": answer.detector.model, "detector_version": answer.detector.version}
     _answered(answer, f"found {pictures}", more)
+
+
+def stored(record: ImageRecord) -> None:
+    """One line for one picture of a device that is kept."""
+    if not _pictures.isEnabledFor(logging.INFO):
+        return
+    capture, run = record.capture, record.run
+    fields: dict[str, object] = {
+        "device_id": capture.device_id,
+        "image_id": str(record.image_id),
+        "path": record.path,
+        "image_size_bytes": capture.size_bytes,
+        "num_detections": len(record.found),
+        "max_confidence": max((each.confidence for each in record.found), default=None),
+    }
+    if run is not None:
+        fields |= {
+            "model_name": run.model_name,
+            "model_version": run.model_version,
+            "model_digest": run.model_digest,
+            "inference_time_ms": run.duration_ms,
+        }
+    _pictures.info("%s handed in %s", capture.device_id, record.image_id, extra={"fields": fields})
 
 
 def inferred(answer: TensorAnswer) -> None:

@@ -83,6 +83,21 @@ class MetricDefinitions:
         moved = "Graphs that run on the CPU instead of their device"
         self.device_fallbacks = counter("device_fallbacks_total", moved, ("model", "device", "cause"))
 
+        # Pictures of devices
+        kept = "Pictures of devices that were kept with their answers"
+        self.images_stored = counter("images_stored_total", kept, ("device_id",))
+        self.storage_bytes = gauge_last("storage_bytes_total", "Bytes of all stored pictures")
+        used = "Bytes that count against the limit: stored pictures, and those accepted since the last look"
+        self.storage_used = gauge_last("storage_used_bytes", used)
+        self.storage_limit = gauge_last("storage_limit_bytes", "The limit of the storage")
+        over = "1 over the warning threshold, or when a local disk is nearly full"
+        self.storage_warning = gauge_last("storage_over_warning", over)
+        self.outbox_pictures = gauge_last("outbox_pictures", "Pictures that wait to be stored")
+        oldest = "For how long the oldest picture in the outbox has waited"
+        self.outbox_age = gauge_last("outbox_age_seconds", oldest)
+        self.picture_commits = counter("picture_commits_total", "Commits of the picture store")
+        self.committed_pictures = counter("committed_pictures_total", "Pictures in those commits")
+
         # Registry
         away = "1 while the registry cannot be used and its last content holds"
         self.registry_unavailable = gauge_max("registry_unavailable", away)

@@ -16,6 +16,8 @@ from hotswap.predictions import Answer, BaseAnswer, TensorAnswer
 from hotswap.runner import Fallback
 from hotswap.status import StateView
 from hotswap.tags import ModelTag
+from lineage.records import ImageRecord
+from lineage.storage_figures import StorageFigures
 from telemetry import logs, worker_metrics
 from telemetry.metrics import Machine, MetricDefinitions
 from telemetry.routes import OTHER, route_of
@@ -24,6 +26,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _MOST_VERSIONS = 200
+_MOST_DEVICES = 200
 
 
 class Metrics(MetricDefinitions, Observer):
@@ -44,6 +47,7 @@ class Metrics(MetricDefinitions, Observer):
         self._worker = str(worker)
         self._info = info
         self._versions: set[tuple[str, str]] = set()
+        self._devices: set[str] = set()
         self._children: dict[tuple[object, ...], Any] = {}
         self._shared = worker_metrics.share(folder, worker)
         self._registry = CollectorRegistry()
@@ -116,6 +120,29 @@ class Metrics(MetricDefinitions, Observer):
         """A prediction was not made, known after `seconds`; `model` is one that exists, or None."""
         self.inferences.labels(model or "none", "none", code).inc()
         self.stages.labels(model or "none", "none", "refused").inc(seconds)
+
+    def stored(self, record: ImageRecord) -> None:
+        """A picture of a device and its answer are kept."""
+        device = record.capture.device_id
+        if device not in self._devices and len(self._devices) >= _MOST_DEVICES:
+            device = OTHER
+        self._devices.add(device)
+        self._of(self.images_stored, device).inc()
+        logs.stored(record)
+
+    def committed(self, pictures: int) -> None:
+        """So many pictures were committed as one."""
+        self.picture_commits.inc()
+        self.committed_pictures.inc(pictures)
+
+    def storage(self, use: StorageFigures) -> None:
+        """What is stored, and what waits to be."""
+        self.storage_bytes.set(use.stored)
+        self.storage_used.set(use.used)
+        self.storage_limit.set(use.limit)
+        self.storage_warning.set(use.is_over_warning)
+        self.outbox_pictures.set(use.waiting)
+        self.outbox_age.set(use.oldest_seconds)
 
     def _of(self, metric: Counter | Gauge | Histogram, *labels: str) -> Any:
         """The metric's child with these labels, which the library would look up slowly every time."""

@@ -16,6 +16,7 @@ from api.grpc import errors as rpc
 from config_file import Config, paths
 from hotswap import errors
 from hotswap.errors import ServingError
+from lineage import errors as lineage_errors
 from registry import errors as registry_errors
 from runners.families.index import json_schema
 from settings import CONFIGURED, Settings
@@ -40,7 +41,7 @@ def test_the_published_schema_is_the_one_that_configs_are_read_by() -> None:
 
 
 def test_every_setting_stands_in_its_guide_and_nothing_else() -> None:
-    plain = {"port", "grpc_port", "workers", "okawari_home", "bentoml_home"}
+    plain = {name for name, field in Settings.model_fields.items() if field.validation_alias is not None}
     fields = {name.upper() if name in plain else f"OKAWARI_{name.upper()}" for name in Settings.model_fields}
     assert {row[0].strip("`") for row in _rows(SETTINGS, r"`[A-Z_]+`")} == fields
 
@@ -75,7 +76,9 @@ def test_every_error_code_stands_in_chapter_8_with_its_status() -> None:
     documented = {
         (int(row[0]), code) for row in _rows(CHAPTER_8, r"\d{3}") for code in re.findall(r"`(\w+)`", row[1])
     }
-    classes = [each for module in (errors, wire, registry_errors) for each in vars(module).values()]
+    classes = [
+        each for module in (errors, wire, registry_errors, lineage_errors) for each in vars(module).values()
+    ]
     kinds = {each for each in classes if isinstance(each, type) and issubclass(each, ServingError)}
     made = {(wire.status_of(kind("")), kind.code) for kind in kinds}
     assert made <= documented

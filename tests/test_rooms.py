@@ -17,6 +17,7 @@ ROOMS = {
     "cli",
     "common",
     "config_file",
+    "detection",
     "evaluation",
     "hotswap",
     "lineage",
@@ -50,7 +51,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "migrations": ({"adapters"}, {"sqlalchemy", "alembic"}),
     "okawari": ({"adapters", "hotswap", "registry", "runners"}, set()),
     "workers": ({"common", "hotswap"}, {"circus", "psutil"}),
-    "telemetry": ({"common", "hotswap"}, {"prometheus_client", "orjson", "pynvml"}),
+    "telemetry": ({"common", "hotswap", "lineage"}, {"prometheus_client", "orjson", "pynvml"}),
     "api": (
         {"common", "hotswap", "lineage", "registry", "telemetry"},
         {
@@ -70,6 +71,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "config_file": ({"common"}, set()),
     "settings": ({"common"}, {"pydantic_settings"}),
+    "detection": (ALL, {"anyio"}),
     "bootstrap": (ALL, {"prometheus_client"}),
     "service": (ALL, {"bentoml", "starlette", "circus", "uvicorn"}),
     "cli": (ALL, {"click", "rich", "bentoml"}),
@@ -81,6 +83,7 @@ EXTRA = {
     "cli/audit_command.py": {"cryptography"},
     "cli/client.py": {"httpx"},
     "common/strict_yaml.py": {"yaml"},
+    "lineage/cleanup_schedule.py": {"cronsim"},
     "models_import/probe.py": {"numpy", "onnxruntime"},
     "registry/audit_check.py": {"cryptography"},
     "registry/audit_key.py": {"cryptography"},

@@ -99,6 +99,9 @@ class FolderPictures:
                 raise PicturesUnavailable(f"the picture folder {self.name} cannot be written")
             self._remove_abandoned()
 
+    def close(self) -> None:
+        pass
+
     def _require(self) -> None:
         # Nothing is made anew here: a folder whose disk is not mounted would be filled beside it.
         if not self._incoming.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -10,7 +11,7 @@ from itertools import islice
 import httpx
 from pydantic import BaseModel
 
-from adapters.pictures.lakefs_client import LakefsCall, LakefsClient, reason_in
+from adapters.pictures.lakefs_client import LakefsCall, LakefsClient, Sleep, reason_in
 from adapters.pictures.object_paths import checked_path, checked_prefix, header_texts
 from adapters.pictures.picture_options import PictureOptions
 from hotswap.errors import Conflict
@@ -79,7 +80,9 @@ class LakefsCommit(BaseModel):
 class LakefsPictures:
     """The `PictureStore` of a branch: what is put is durable at once, and part of the next commit."""
 
-    def __init__(self, repository: str, branch: str, options: PictureOptions) -> None:
+    def __init__(
+        self, repository: str, branch: str, options: PictureOptions, sleep: Sleep = time.sleep
+    ) -> None:
         """Ask nothing yet. Raises `BadPicturePlace` for a name that lakeFS does not allow, or no endpoint."""
         if not _REPOSITORY.fullmatch(repository) or not _REF.fullmatch(branch):
             raise BadPicturePlace("allowed is lakefs://repository/branch, with names that lakeFS allows")
@@ -87,7 +90,7 @@ class LakefsPictures:
             raise BadPicturePlace("pictures in lakeFS need its endpoint, such as https://lakefs.example")
         self.name = f"lakefs://{repository}/{branch}"
         self._branch = branch
-        self._client = LakefsClient(repository, options.endpoint, options)
+        self._client = LakefsClient(repository, options.endpoint, options, sleep)
 
     def put(self, path: str, data: bytes, metadata: Mapping[str, str]) -> None:
         headers = {f"x-lakefs-meta-{key}": text for key, text in header_texts(metadata).items()}
@@ -149,6 +152,9 @@ class LakefsPictures:
     def check(self) -> None:
         self.head()
 
+    def close(self) -> None:
+        self._client.close()
+
     def head(self) -> str:
         """The id of the branch's last commit."""
         answer = self._client.call(LakefsCall("GET", self._here("branches"), (200,)))
@@ -176,10 +182,6 @@ class LakefsPictures:
             return self._client.read(LakefsRef, answer).commit_id
         self.check()
         return None
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._client.close()
 
     def _create(self, call: LakefsCall, noun: str) -> httpx.Response:
         answer = self._client.call(call)

@@ -105,6 +105,9 @@ class S3Pictures:
             for _ in obstore.list(self._store, _NOTHING):
                 return
 
+    def close(self) -> None:
+        pass
+
     @contextmanager
     def _explained(self, path: str = "") -> Iterator[None]:
         """What the storage refuses becomes `PicturesUnavailable`, with its reason in one line."""

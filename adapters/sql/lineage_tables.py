@@ -24,6 +24,8 @@ from adapters.sql.tables import METADATA, UtcTime
 
 #: SQLite numbers rows by itself only where the type is INTEGER.
 _SERIAL = BigInteger().with_variant(Integer(), "sqlite")
+#: Paths sort by their bytes, as picture stores list them, whatever language the database has.
+_PATH = String(512).with_variant(String(512, collation="C"), "postgresql")
 
 DEVICES = Table(
     "devices",
@@ -44,7 +46,7 @@ IMAGES = Table(
     METADATA,
     Column("id", Uuid, primary_key=True),
     Column("device_id", ForeignKey("devices.id", ondelete="CASCADE"), nullable=False),
-    Column("lakefs_path", String(512), nullable=False),
+    Column("lakefs_path", _PATH, nullable=False),
     Column("lakefs_commit_id", String(64)),
     Column("original_filename", String(255)),
     Column("captured_at", UtcTime, nullable=False),
@@ -64,6 +66,8 @@ IMAGES = Table(
     # Set when retention has removed the picture: the row stays and says so.
     Column("deleted_at", UtcTime),
     Column("deletion_reason", String(100)),
+    # Set when the picture store has deleted it, too; between the two a stopped clean-up is completed.
+    Column("picture_removed_at", UtcTime),
     CheckConstraint(
         "processing_status IN ('pending', 'processing', 'completed', 'failed')",
         name="images_processing_status_known",
@@ -82,6 +86,20 @@ Index(
     sqlite_where=IMAGES.c.lakefs_commit_id.is_(None),
     postgresql_where=IMAGES.c.lakefs_commit_id.is_(None),
 )
+
+# What is stored, in the order in which retention looks at it; the sum of the sizes reads nothing else.
+Index(
+    "images_stored",
+    IMAGES.c.uploaded_at,
+    IMAGES.c.id,
+    IMAGES.c.size_bytes,
+    IMAGES.c.deleted_at,  # SQLite reads the row for it otherwise
+    sqlite_where=IMAGES.c.deleted_at.is_(None),
+    postgresql_where=IMAGES.c.deleted_at.is_(None),
+)
+# What a clean-up that was stopped has still to delete; empty most of the time.
+_IN_REMOVAL = IMAGES.c.deleted_at.is_not(None) & IMAGES.c.picture_removed_at.is_(None)
+Index("images_in_removal", IMAGES.c.deleted_at, sqlite_where=_IN_REMOVAL, postgresql_where=_IN_REMOVAL)
 
 _BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 

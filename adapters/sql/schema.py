@@ -15,6 +15,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from adapters.sql.database import REGISTRY, Database, Purpose
+from adapters.sql.dialects import is_postgresql
+from adapters.sql.reader_role import hide_tokens
 
 MIGRATIONS = Path(__file__).parent.parent.parent / "migrations"
 
@@ -55,6 +57,8 @@ def _migrated(
         try:
             with database.writing() as connection:
                 migrate(_config(connection), revision)
+                if is_postgresql(connection):
+                    hide_tokens(connection)
                 return _state(connection)
         except CommandError as error:
             problem = f"{purpose.noun} {database.name} cannot be migrated: {error}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from api.hand_in import HandIn
 from api.http import batch_form, body, content_encoding, detect_form
 from api.http.batch_form import BatchFields
 from api.http.spooled_form import SpooledForm, SpooledPicture, spooled
-from hotswap.errors import DeadlineExceeded, ServingError, ShuttingDown
+from hotswap.errors import DeadlineExceeded, ServingError, ShuttingDown, StateUnavailable
 from lineage.records import ImageRecord
 from telemetry.observers import CONTENT_TYPE
 
@@ -133,11 +134,22 @@ async def _taken(request: Request, sender: str | None, parts: DetectionParts) ->
         fields = batch_form.fields(form, request.headers)
         check_device(sender, fields.device_id)
         await anyio.to_thread.run_sync(parts.rates.take, fields.device_id, len(form.pictures))
-        outcomes = await _outcomes(form, fields, parts)
-        await _commit(outcomes, parts)
+        async with _entered(parts.batch()):
+            outcomes = await _outcomes(form, fields, parts)
+            await _commit(outcomes, parts)
     finally:
         await anyio.to_thread.run_sync(form.remove)
     return _json(_report(form, outcomes, state.request_id))
+
+
+@asynccontextmanager
+async def _entered(context_manager: AbstractContextManager[None]) -> AsyncIterator[None]:
+    """Enter and leave in a thread: a database may be slow."""
+    await anyio.to_thread.run_sync(context_manager.__enter__)
+    try:
+        yield
+    finally:
+        await anyio.to_thread.run_sync(context_manager.__exit__, None, None, None)
 
 
 async def _in_time(request: Request, deadline: float) -> AsyncIterator[bytes]:
@@ -195,7 +207,8 @@ async def _commit(outcomes: Sequence[Kept | ServingError], parts: DetectionParts
     """Commit what was kept as one. What is away now is committed later: the pictures are kept already."""
     kept = [each.record.image_id for each in outcomes if isinstance(each, Kept) and not each.again]
     if kept:
-        await anyio.to_thread.run_sync(parts.commit, kept)
+        with suppress(StateUnavailable):
+            await anyio.to_thread.run_sync(parts.commit, kept)
 
 
 def _report(

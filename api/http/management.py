@@ -15,7 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
 from api import errors
-from api.http import registry_routes, schemas
+from api.http import detect_routes, registry_routes, schemas
 from api.http.schemas import ErrorBody, ModelBody, ModelsBody, TargetBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.kserve_v1 import http_routes as v1_routes
@@ -49,6 +49,7 @@ def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     app.mount(_PAGES, StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
     app.router.routes += http_routes.table(parts)
     app.router.routes += v1_routes.table(parts)
+    app.router.routes += detect_routes.table(lambda: parts().detection())
     return app
 
 

@@ -65,7 +65,12 @@ def _images() -> None:
         "images",
         _id(),
         _of("devices", "device_id"),
-        sa.Column("lakefs_path", sa.String(512), nullable=False),
+        # By its bytes, as picture stores list paths.
+        sa.Column(
+            "lakefs_path",
+            sa.String(512).with_variant(sa.String(512, collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("lakefs_commit_id", sa.String(64)),
         sa.Column("original_filename", sa.String(255)),
         sa.Column("captured_at", _TIME, nullable=False),
@@ -84,6 +89,7 @@ def _images() -> None:
         sa.Column("clock_offset_ms", sa.Integer),
         sa.Column("deleted_at", _TIME),
         sa.Column("deletion_reason", sa.String(100)),
+        sa.Column("picture_removed_at", _TIME),
         sa.CheckConstraint(
             "processing_status IN ('pending', 'processing', 'completed', 'failed')",
             name="images_processing_status_known",
@@ -98,6 +104,18 @@ def _images() -> None:
     not_yet = sa.text("lakefs_commit_id IS NULL")
     op.create_index(
         "images_uncommitted", "images", ["uploaded_at"], sqlite_where=not_yet, postgresql_where=not_yet
+    )
+    stored = sa.text("deleted_at IS NULL")
+    op.create_index(
+        "images_stored",
+        "images",
+        ["uploaded_at", "id", "size_bytes", "deleted_at"],
+        sqlite_where=stored,
+        postgresql_where=stored,
+    )
+    in_removal = sa.text("deleted_at IS NOT NULL AND picture_removed_at IS NULL")
+    op.create_index(
+        "images_in_removal", "images", ["deleted_at"], sqlite_where=in_removal, postgresql_where=in_removal
     )
 
 

@@ -29,8 +29,9 @@ from hotswap.manifest import Thresholds
 from hotswap.predictions import Box, Detection, Options, Point
 from runners.families.base import Family, Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
-from runners.interpolate import Floats, above_zero, bilinear
-from runners.mask_runs import box_of, mask_of
+from runners.interpolate import Floats, bilinear
+from runners.interpolated_mask import mask_above_zero
+from runners.mask_runs import box_of_mask
 from runners.session import Session
 
 _DECODER = "decoder"
@@ -177,10 +178,10 @@ def _detections(scores: Floats, masks: Floats, geometry: Geometry) -> Iterator[D
     width, height = geometry.picture
     whole = bilinear(masks.astype(np.float32), geometry.height, geometry.width)
     for score, mask in zip(scores.tolist(), geometry.inside(whole), strict=True):
-        inside = above_zero(mask, height, width)
-        box = box_of(inside)
+        inside = mask_above_zero(mask, height, width)
+        box = box_of_mask(inside)
         if box is not None:
-            yield Detection(_LABEL, 0, min(1.0, max(0.0, score)), box, mask=mask_of(inside))
+            yield Detection(_LABEL, 0, min(1.0, max(0.0, score)), box, mask=inside)
 
 
 def _names(graph: Session) -> set[str]:

@@ -130,17 +130,17 @@ def test_objects_come_in_the_order_of_their_paths_and_by_the_begin_of_them(pictu
 
 
 @pytest.mark.parametrize("call", _CALLS)
-@pytest.mark.parametrize("path", BAD_PATHS, ids=ascii)
-def test_a_path_never_leaves_the_store(pictures: PictureStore, call: str, path: str) -> None:
-    with pytest.raises(BadPicturePlace):
-        _CALLS[call](pictures, path)
+def test_a_path_never_leaves_the_store(pictures: PictureStore, call: str) -> None:
+    for path in BAD_PATHS:
+        with pytest.raises(BadPicturePlace):
+            _CALLS[call](pictures, path)
     assert list(pictures.objects()) == []
 
 
-@pytest.mark.parametrize("prefix", ["/", "..", "images/../", "images/.", "images//", "images/ü"])
-def test_nothing_begins_with_what_no_path_begins_with(pictures: PictureStore, prefix: str) -> None:
-    with pytest.raises(BadPicturePlace):
-        list(pictures.objects(prefix))
+def test_nothing_begins_with_what_no_path_begins_with(pictures: PictureStore) -> None:
+    for prefix in ("/", "..", "images/../", "images/.", "images//", "images/ü"):
+        with pytest.raises(BadPicturePlace):
+            list(pictures.objects(prefix))
 
 
 def test_of_many_at_once_one_gets_the_path(place: PicturePlace) -> None:
@@ -192,10 +192,10 @@ def test_a_store_that_is_away_is_unavailable_and_usable_when_it_is_back(
 
 
 @pytest.mark.parametrize("call", [*_CALLS, "check"])
-def test_a_wrong_key_is_refused_and_not_shown(place: PicturePlace, call: str) -> None:
-    if not place.checks_keys:
-        pytest.skip(f"no key is checked at {place.location}")
-    pictures = place.open_with_key("wrong-secret-7f3a")
+def test_a_wrong_key_is_refused_and_not_shown(remote_place: PicturePlace, call: str) -> None:
+    if not remote_place.checks_keys:
+        pytest.skip(f"no key is checked at {remote_place.location}")
+    pictures = remote_place.open_with_key("wrong-secret-7f3a")
     with pytest.raises(PicturesUnavailable, match="refuses the access key") as caught:
         _CALLS.get(call, lambda pictures, _: pictures.check())(pictures, PATH)
     assert "wrong-secret-7f3a" not in repr(caught.value) + repr(vars(pictures))

@@ -22,6 +22,8 @@ __all__ = ["make_service", "pytest_runtest_makereport", "store"]
 
 MAX_BODY = 2_000_000
 MAX_PIXELS = 1_000_000
+#: Devices that may hand pictures in, with their tokens.
+DEVICES = {"device-001": "token of one", "device-002": "token of two"}
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +37,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         made.add(f"v{version}", version, "other")
     made.add("v1", 9, "bad", best=math.nan)
     limits = {"OKAWARI_MAX_BODY_BYTES": str(MAX_BODY), "OKAWARI_MAX_PIXELS": str(MAX_PIXELS)}
+    tokens = {f"{name.upper().replace('-', '_')}_TOKEN": token for name, token in DEVICES.items()}
     with contextmanager(services)() as make:
-        service = make(made.home, OKAWARI_DEFAULT_MODEL="m", **limits).ready()
+        service = make(made.home, OKAWARI_DEFAULT_MODEL="m", **limits, **tokens).ready()
         until(lambda: service.states("bad")["v1"]["state"] == "failed", "the bad one is refused")
         yield service

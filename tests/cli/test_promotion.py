@@ -48,7 +48,7 @@ class TestDown:
             (("who-served", "code", "--at", "noon"), "ISO 8601"),
             (("who-served", "code", "--at", "2026-01-01"), "nothing is recorded"),
             (("follow", "code", "@none"), "none"),
-            (("db", "check"), "OKAWARI_REGISTRY"),
+            (("db", "check", "--only", "registry"), "OKAWARI_REGISTRY"),
         ):
             assert said in okawari(*arguments, exit_code=1).stderr
         shutil.rmtree(home / "models" / "code" / "v2")

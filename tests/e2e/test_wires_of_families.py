@@ -17,16 +17,16 @@ import pytest
 from api.masks import coco_counts
 from api.protos import predictor_pb2 as messages
 from api.protos.predictor_pb2_grpc import PredictorStub
-from hotswap.predictions import Options, Prediction
+from hotswap.predictions import Options, Picture, Prediction
 from models_import.candidates import Candidate, Wanted
 from models_import.importer import Importer
 from tests.e2e.harness import Service
 from tests.e2e.reporting import services
 from tests.e2e.rpc_load import channel
 from tests.e2e.sizes import LIMIT
-from tests.runners import test_owlv2, test_rtdetr, test_segmenter, test_whole_references
+from tests.runners import test_owlv2, test_plain_judge, test_rtdetr, test_segmenter, test_whole_references
 from tests.runners.pictures import encode, smooth
-from tests.runners.references import Reference, answer
+from tests.runners.references import Reference, ReferencePicture, answer
 
 #: The first test waits for five imports and a start as well.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3 * LIMIT)]
@@ -38,12 +38,30 @@ ALL = Options(threshold=0.0)
 
 @dataclass(frozen=True)
 class Asked:
-    """A reference folder with its config, files of other folders, and the options asked with."""
+    """A model's graph with its config, and the options asked with.
 
-    folder: str
+    The graph is that of a reference folder, with files of other folders, or one made in `pixel_graphs`.
+    """
+
+    folder: str | None
     config: Mapping[str, Any]
     files: tuple[str, ...] = ()
     options: Options = ALL
+
+    def put(self, name: str, folder: Path) -> None:
+        """Write graph and files of the model of this name into a folder."""
+        if self.folder is None:
+            (folder / "model.onnx").write_bytes(test_plain_judge.GRAPHS[name].SerializeToString())
+            return
+        root = Reference.of(self.folder).folder.parent
+        for file in (f"{self.folder}/model.onnx", *self.files):
+            shutil.copy(root / file, folder)
+
+    def picture(self) -> ReferencePicture:
+        """What is asked about."""
+        if self.folder is None:
+            return ReferencePicture({}, Picture(encoded=test_plain_judge.PICTURES[0]))
+        return next(Reference.of(self.folder).pictures())
 
     @property
     def fields(self) -> dict[str, str]:
@@ -68,15 +86,18 @@ MODELS: Mapping[str, Asked] = {
         "dinov2",
         test_whole_references._embedder(test_whole_references.DINOV2, test_whole_references.FIRST),
     ),
+    **{
+        name: Asked(None, test_plain_judge.CONFIGS[name])
+        for name in ("yolov5", "yolov8", "yolov8-seg", "detr", "rf-detr")
+    },
 }
 
 
 def _import(home: Path, scratch: Path, name: str) -> None:
     asked = MODELS[name]
-    folder, root = scratch / name / "v1", Reference.of(asked.folder).folder.parent
+    folder = scratch / name / "v1"
     folder.mkdir(parents=True)
-    for file in (f"{asked.folder}/model.onnx", *asked.files):
-        shutil.copy(root / file, folder)
+    asked.put(name, folder)
     (folder / "check.png").write_bytes(encode(smooth(64, 48), "PNG"))
     checked = {"golden": [{"file": "check.png"}], "warm_up": {"runs": 0}}
     (folder / "config.json").write_text(json.dumps({**asked.config, **checked}))
@@ -100,7 +121,7 @@ def service(home: Path) -> Iterator[Service]:
 def _alone(home: Path, name: str) -> tuple[bytes, Prediction]:
     """A picture, and what the imported version says of it here."""
     asked = MODELS[name]
-    picture = next(Reference.of(asked.folder).pictures())
+    picture = asked.picture()
     version = Reference(home / "models" / name / "v1", {})
     config = json.loads((version.folder / "config.json").read_text())
     assert picture.picture.encoded is not None

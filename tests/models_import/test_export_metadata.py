@@ -167,7 +167,8 @@ class TestTransformers:
             (CROP, "metadata", "shortest_edge"),
             (CROP | {"size": {"shortest_edge": 256}}, "metadata", "shortest_edge"),
             (CROP | {"size": {"shortest_edge": 200}}, "assumption", "centre_crop"),
-            (CROP | {"resample": "bicubic"}, "assumption", "shortest_edge"),
+            (CROP | {"resample": "bicubic"}, "metadata", "shortest_edge"),
+            (CROP | {"resample": "sharp"}, "assumption", "shortest_edge"),
             ({"size": {"longest_edge": 1024}, "pad_size": 1024}, "metadata", "longest_edge"),
             ({"image_processor_type": "Owlv2ImageProcessor"}, "metadata", "square"),
             ({"size": {"shortest_edge": 224}}, "assumption", "stretch"),
@@ -181,6 +182,27 @@ class TestTransformers:
     ) -> None:
         resize = self.beside(tmp_path, None, PROCESSOR | change).findings["input.resize"]
         assert (resize.source, resize.value["mode"]) == (source, mode)
+
+    @pytest.mark.parametrize(
+        ("resample", "kernel"),
+        [
+            (0, "nearest"),
+            (2, "bilinear"),
+            ("bicubic (3)", "bicubic"),
+            ("bicubic (Pillow 3, antialiased)", "bicubic"),
+            ("PILImageResampling.LANCZOS", "lanczos"),
+            ("2", "bilinear"),
+            ("Resampling 4", "box"),
+        ],
+    )
+    def test_a_kernel_may_be_a_number_or_words(self, tmp_path: Path, resample: Any, kernel: str) -> None:
+        resize = self.beside(tmp_path, None, PROCESSOR | {"resample": resample}).findings["input.resize"]
+        assert (resize.source, resize.value["kernel"]) == ("metadata", kernel)
+
+    @pytest.mark.parametrize("resample", [5, -1, 3.0, True, "", "bicubic or bilinear", "2 or 3", "23", None])
+    def test_a_kernel_that_is_not_told_is_assumed(self, tmp_path: Path, resample: Any) -> None:
+        resize = self.beside(tmp_path, None, PROCESSOR | {"resample": resample}).findings["input.resize"]
+        assert (resize.source, resize.value["kernel"]) == ("assumption", "bilinear")
 
     def test_what_it_does_not_do_is_left_out(self, tmp_path: Path) -> None:
         off = {"do_rescale": False, "do_normalize": False, "do_flip_channel_order": True}

@@ -113,7 +113,7 @@ class TestFamilies:
         config = infer(tmp_path, outputs, metadata=ULTRALYTICS | {"task": "detect"}).config
         assert (config.family, config.input.resize.mode, len(config.labels)) == (
             "yolov8",
-            "letterbox_centre",
+            "longest_edge_centre",
             3,
         )
 

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from models_import.candidates import Wanted, open_onnx
 from models_import.errors import ImportRefused
+from models_import.inferred_config import infer_config
 from tests.models_import.exports import ULTRALYTICS, export
 from tests.models_import.test_inferred_config import ROWS, infer, sources
 
@@ -22,7 +24,7 @@ def test_an_ultralytics_segmenter_in_each_form(tmp_path: Path, shape: tuple[int,
     outputs = {"output0": (shape, ["Concat"]), "output1": ((1, 32, 16, 16), ["Mul"])}
     config = infer(tmp_path, outputs, metadata=SEGMENT).config
     assert (config.family, config.task, len(config.labels)) == ("yolov8-seg", "instance-segmentation", 3)
-    assert (config.input.resize.mode, config.input.pad) == ("letterbox_centre", 114)
+    assert (config.input.resize.mode, config.input.pad) == ("longest_edge_centre", 114)
     with pytest.raises(ImportRefused):
         infer(tmp_path, outputs)  # nothing says where it is from
 
@@ -126,3 +128,64 @@ def test_a_mean_beyond_one_is_of_bytes(tmp_path: Path) -> None:
     _processor(tmp_path, {"size": 64, "resample": 2, "image_mean": [123.0] * 3, "image_std": [58.0] * 3})
     found = infer(tmp_path, {"probs": ((1, 2), ["Softmax"])}).config.input
     assert (found.scale, found.mean) == (1.0, [123.0] * 3)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "mean", "edge"),
+    [
+        ({"image_embeds": (("n", 512), ["MatMul"])}, 0.48145466, 224),
+        (
+            {"last_hidden_state": (("n", 257, 384), ["Add"]), "pooler_output": (("n", 384), ["Gather"])},
+            0.485,
+            256,
+        ),
+    ],
+    ids=["clip", "dinov2"],
+)
+@pytest.mark.parametrize("side", [224, 336])
+def test_encoders_of_transformers_are_bicubic(
+    tmp_path: Path, outputs: dict[str, Any], mean: float, edge: int, side: int
+) -> None:
+    found = infer(tmp_path, outputs, picture=("n", 3, side, side))
+    given = found.config.input
+    assert (given.resize.mode, given.resize.kernel) == ("shortest_edge", "bicubic")
+    assert (given.resize.edge, (given.mean or [])[0]) == (edge * side // 224, mean)
+    assert {"input.resize", "input.mean", "input.std"} <= found.assumptions.keys()
+    _processor(tmp_path, LIMITED | {"size": 224, "resample": "bilinear (2)"})
+    near = infer(tmp_path, outputs, picture=("n", 3, side, side)).config.input
+    assert (near.resize.mode, near.resize.kernel, near.mean) == ("stretch", "bilinear", [0.5] * 3)
+
+
+def test_a_second_graph_alone_is_told_to_be_one(tmp_path: Path) -> None:
+    embeddings = [helper.make_tensor_value_info("attention_mask", TensorProto.INT64, [1, "L"])]
+    path = export(tmp_path / "m.onnx", {"text_embeds": ((1, 8), ["Gemm"])}, inputs=embeddings)
+    body = onnx.load(path)
+    body.graph.input[0].CopyFrom(helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "L"]))
+    onnx.save(body, path)
+    with pytest.raises(ImportRefused, match=r"takes texts.*the graph that takes the picture instead"):
+        infer_config(path)
+
+
+def test_an_encoder_of_another_kind_is_as_most_models(tmp_path: Path) -> None:
+    given = infer(tmp_path, {"feature": (("n", 64), ["Gemm"])}).config.input
+    assert (given.resize.kernel, given.mean) == ("bilinear", [0.485, 0.456, 0.406])
+
+
+def test_a_map_with_channels_last_is_as_deeplab_and_with_channels_first_as_segformer(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("a\nb\nc\nd\n")
+    last = infer(tmp_path, {"out": ((1, 64, 64, 4), ["Resize"])}, picture=(1, 64, 64, 3)).config.input
+    first = infer(tmp_path, {"logits": ((1, 4, 16, 16), ["Conv"])}).config.input
+    assert ([pixel * last.scale - (last.mean or [])[0] for pixel in (0, 255)], last.std) == (
+        pytest.approx([-1, 1]),
+        None,
+    )
+    assert (first.mean, last.resize.mode, first.resize.mode) == ([0.485, 0.456, 0.406], "stretch", "stretch")
+
+
+def test_clip_of_another_size_is_cut_from_an_edge_that_fits(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    outputs = {"logits_per_image": (("n", "t"), ["MatMul"])}
+    texts = _texts("input_ids", "attention_mask")
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    given = infer(tmp_path, outputs, picture=("n", 3, 336, 336), inputs=texts).config.input
+    assert (given.resize.edge, given.resize.kernel) == (336, "bicubic")

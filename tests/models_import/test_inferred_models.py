@@ -120,11 +120,11 @@ def test_a_bare_vector_is_asked_about(data: Path) -> None:
 def test_classes_of_pixels_are_those_of_the_reference(data: Path) -> None:
     config = infer_config(file_of(data, "deeplab_v3_voc")).config
     # What no graph tells is as its manifest says: -1..1.
-    given = config.input.model_copy(
-        update={"scale": 1.0, "mean": [127.5] * 3, "std": [127.5] * 3, "resize": ResizeConfig()}
-    )
+    given = config.input
     assert (config.family, given.layout, len(config.labels)) == ("segmenter", "NHWC", 21)
-    runner = golden.load_model(file_of(data, "deeplab_v3_voc"), config.model_copy(update={"picture": given}))
+    assert [(pixel * given.scale - 1) for pixel in (0, 255)] == pytest.approx([-1, 1])
+    assert (given.mean, given.std, given.resize) == ([1.0] * 3, None, ResizeConfig())
+    runner = golden.load_model(file_of(data, "deeplab_v3_voc"), config)
     items = json.loads((data / "golden" / "segmentation.json").read_bytes())["items"]
     for item in items[:6]:
         (answer,) = runner.predict([golden.full_size(data / item["image"])], Options()).items

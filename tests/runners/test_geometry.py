@@ -7,7 +7,7 @@ import pytest
 
 from runners.geometry import place
 
-MODES = ("stretch", "letterbox", "letterbox_centre", "centre_crop")
+MODES = ("stretch", "letterbox", "letterbox_centre", "longest_edge_centre", "centre_crop")
 
 
 def _into_input(mode, picture, model, point):
@@ -20,9 +20,10 @@ def _into_input(mode, picture, model, point):
         cut_x, cut_y = (width * ratio - across) / 2, (height * ratio - down) / 2
         return (x * ratio - cut_x) / across, (y * ratio - cut_y) / down
     ratio = min(across / width, down / height)
-    inner = max(1, int(width * ratio)), max(1, int(height * ratio))
+    whole = round if mode == "longest_edge_centre" else int
+    inner = max(1, whole(width * ratio)), max(1, whole(height * ratio))
     left, top = (0, 0)
-    if mode == "letterbox_centre":
+    if mode in ("letterbox_centre", "longest_edge_centre"):
         left, top = (across - inner[0]) // 2, (down - inner[1]) // 2
     return (left + x / width * inner[0]) / across, (top + y / height * inner[1]) / down
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from runners.interpolate import above_zero, bilinear, greatest
+from runners.interpolated_mask import mask_above_zero
+from runners.mask_runs import box_of, box_of_mask, mask_of
 from tests.e2e.sizes import SIZES
 
 
@@ -71,3 +73,49 @@ def test_many_bands_are_one_mask_whose_columns_lie_in_a_row() -> None:
     found = above_zero(plane, 900, 700)
     assert found.flags.f_contiguous
     assert (found == (bilinear(plane[None], 900, 700)[0] > 0)).mean() > 0.9999
+
+
+def _planes(kind: str, numbers: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Logits: of any sign, with exact zeros, of very different sizes, or smooth."""
+    plane = numbers.normal(size=size) + numbers.normal()
+    if kind == "zeros":
+        plane = np.round(plane)
+    if kind == "sizes":
+        plane = np.sign(plane) * 10.0 ** numbers.integers(-30, 30, size)
+    if kind == "smooth":
+        small = Image.fromarray(numbers.normal(size=(3, 3)).astype(np.float32))
+        plane = np.asarray(small.resize(size[::-1], Image.Resampling.BICUBIC))
+    return plane.astype(np.float32)
+
+
+@settings(max_examples=4 * SIZES.examples)
+@given(
+    st.sampled_from(["normal", "zeros", "sizes", "smooth"]),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(st.integers(1, 130), st.integers(1, 130)),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_mask_of_changes_is_that_of_all_values(
+    kind: str, size: tuple[int, int], wanted: tuple[int, int], seed: int
+) -> None:
+    plane = _planes(kind, np.random.default_rng(seed), size)
+    whole = bilinear(plane[None], *wanted)[0] > 0
+    mask = mask_above_zero(plane, *wanted)
+    assert mask.counts.tolist() == mask_of(whole).counts.tolist()
+    assert (mask.width, mask.height) == wanted[::-1]
+    assert box_of_mask(mask) == box_of(whole)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["all", "none"])
+def test_a_mask_without_changes(inside: bool) -> None:
+    plane = np.full((4, 4), 1.0 if inside else -1.0, np.float32)
+    mask = mask_above_zero(plane, 30, 20)
+    assert mask.counts.tolist() == ([0, 600] if inside else [600])
+    assert box_of_mask(mask) == ((0.0, 0.0, 1.0, 1.0) if inside else None)
+
+
+def test_a_mask_of_a_large_picture_is_that_of_all_values() -> None:
+    smooth = _planes("smooth", np.random.default_rng(5), (192, 256))
+    whole = mask_of(above_zero(smooth, 3000, 4000))
+    assert mask_above_zero(smooth, 3000, 4000).counts.tolist() == whole.counts.tolist()
+    assert len(whole.counts) > 1000

@@ -76,6 +76,8 @@ def test_stretch_fills_the_input_with_the_kernel(kernel):
         ("letterbox_centre", (48, 16), (24, 8), (0, 4)),
         ("letterbox_centre", (33, 33), (16, 16), (4, 0)),
         ("letterbox_centre", (7, 100), (1, 16), (11, 0)),
+        ("longest_edge_centre", (7, 70), (2, 16), (11, 0)),
+        ("longest_edge_centre", (25, 16), (24, 15), (0, 0)),
         ("letterbox", (1, 500), (1, 16), (0, 0)),
     ],
 )

@@ -20,11 +20,11 @@ CELLS = 42
 CONFIG: dict[str, Any] = {
     "task": "object-detection",
     "family": "yolov8",
-    "input": {"width": 64, "height": 32, "scale": 1 / 255, "resize": {"mode": "letterbox_centre"}},
+    "input": {"width": 64, "height": 32, "scale": 1 / 255, "resize": {"mode": "longest_edge_centre"}},
     "labels": ["cat", "dog", "cow"],
 }
 #: A picture that fills the input.
-WHOLE = place("letterbox_centre", (128, 64), (64, 32))
+WHOLE = place("longest_edge_centre", (128, 64), (64, 32))
 
 
 def _family(family: str = "yolov8", **changes: Any) -> Family[Any]:
@@ -76,7 +76,7 @@ def test_two_labels_have_six_columns_and_are_told_by_the_rows() -> None:
 
 
 def test_boxes_are_those_of_the_picture_inside_the_padding() -> None:
-    tall = place("letterbox_centre", (32, 32), (64, 32))  # 16 pixels of padding on both sides
+    tall = place("longest_edge_centre", (32, 32), (64, 32))  # 16 pixels of padding on both sides
     rows = np.zeros((CELLS, 7), np.float32)
     rows[0] = [32, 16, 16, 16, 0.9, 0, 0]
     (found,) = _family().find({"output0": rows}, tall, Options()).detections

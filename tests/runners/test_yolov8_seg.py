@@ -25,7 +25,7 @@ SIDE, CELLS, PROTOTYPES = 64, 84, 8
 CONFIG: dict[str, Any] = {
     "task": "instance-segmentation",
     "family": "yolov8-seg",
-    "input": {"width": SIDE, "height": SIDE, "scale": 1 / 255, "resize": {"mode": "letterbox_centre"}},
+    "input": {"width": SIDE, "height": SIDE, "scale": 1 / 255, "resize": {"mode": "longest_edge_centre"}},
     "labels": ["cat", "dog", "cow"],
 }
 PICTURES = [(64, 64), (128, 64), (50, 90), (200, 113)]
@@ -61,7 +61,7 @@ def _judge(outputs: dict[str, Any], picture: tuple[int, int], iou: float) -> lis
     """Label, score, box in pixels and mask of each object, in loops: letterbox, class-wise NMS, and masks."""
     width, height = picture
     gain = min(SIDE / width, SIDE / height)
-    size = int(width * gain), int(height * gain)
+    size = round(width * gain), round(height * gain)
     left, top = (SIDE - size[0]) // 2, (SIDE - size[1]) // 2
     rows = sorted(outputs["output0"].T, key=lambda row: -row[4:7].max())
     kept: list[Any] = []
@@ -103,7 +103,7 @@ def _iou(one: list[float], other: list[float]) -> float:
 
 @pytest.mark.parametrize("picture", PICTURES, ids=str)
 def test_masks_are_those_of_the_documented_procedure(picture: tuple[int, int]) -> None:
-    geometry = place("letterbox_centre", picture, (SIDE, SIDE))
+    geometry = place("longest_edge_centre", picture, (SIDE, SIDE))
     outputs = _outputs(picture[0])
     expected = [one for one in _judge(outputs, picture, 0.45) if one[3].any()]
     found = _found(outputs, geometry)
@@ -118,7 +118,7 @@ def test_masks_are_those_of_the_documented_procedure(picture: tuple[int, int]) -
 
 
 def test_rows_may_be_turned_or_end_to_end() -> None:
-    outputs, geometry = _outputs(1), place("letterbox_centre", (SIDE, SIDE), (SIDE, SIDE))
+    outputs, geometry = _outputs(1), place("longest_edge_centre", (SIDE, SIDE), (SIDE, SIDE))
     raw = _found(outputs, geometry, nms_threshold=1.0)
     turned = _found({**outputs, "output0": outputs["output0"].T}, geometry, nms_threshold=1.0)
     rows = outputs["output0"].T
@@ -138,7 +138,7 @@ def test_a_box_without_a_pixel_is_no_object() -> None:
     outputs = _outputs(2)
     outputs["output1"][...] = -1
     outputs["output0"][7:] = 1
-    assert _found(outputs, place("letterbox_centre", (64, 64), (64, 64))) == ()
+    assert _found(outputs, place("longest_edge_centre", (64, 64), (64, 64))) == ()
 
 
 def test_outputs_of_another_graph_are_refused() -> None:

@@ -52,14 +52,22 @@ class PicturePlace:
     server: PictureServer | None
     options: PictureOptions = field(default_factory=PictureOptions)
     checks_keys: bool = True
+    _opened: list[PictureStore] = field(default_factory=list)
 
     def open(self) -> PictureStore:
         """A client of its own."""
-        return open_pictures(self.location, self.options)
+        self._opened.append(open_pictures(self.location, self.options))
+        return self._opened[-1]
 
     def open_with_key(self, secret: str) -> PictureStore:
         """A client with another secret key."""
-        return open_pictures(self.location, replace(self.options, secret_key=secret))
+        self._opened.append(open_pictures(self.location, replace(self.options, secret_key=secret)))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        """Close all clients."""
+        for pictures in self._opened:
+            pictures.close()
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -75,4 +83,4 @@ class PicturePlace:
 
 def folder_place(folder: Path) -> PicturePlace:
     """A folder that is not there yet."""
-    return PicturePlace("folder", str(folder), MovedFolder(folder), checks_keys=False)
+    return PicturePlace("folder", str(folder), MovedFolder(folder))

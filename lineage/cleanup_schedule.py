@@ -1,0 +1,85 @@
+"""When clean-ups run: by a cron expression in UTC, and when the storage is full."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from cronsim import CronSim, CronSimError
+
+from lineage.cleanup import CleanupReport
+
+#: After a clean-up on demand that removed nothing, the next on demand runs not before.
+_FUTILE = timedelta(minutes=10)
+
+
+class Cleaner(Protocol):
+    """What removes pictures; see `Cleanup`."""
+
+    def run(self, stopped: Callable[[], bool] = ...) -> CleanupReport | None:
+        """Remove what goes now; None where another service does."""
+        ...
+
+
+def next_time(expression: str, after: datetime) -> datetime:
+    """When a cron expression fits next, in UTC. Raises `ValueError` for one that never does or is none."""
+    try:
+        return next(CronSim(expression, after.astimezone(UTC)))
+    except (CronSimError, StopIteration):
+        raise ValueError(
+            f"{expression[:80]!r} is no cron expression that ever fits: write minute hour day month weekday, "
+            "such as 0 2 * * *"
+        ) from None
+
+
+class CleanupSchedule:
+    """Runs clean-ups when they are due. `tick` is called once a minute, and when `wait` returns True.
+
+    A time that passed while no service ran is not made up for; the next one finds the same pictures.
+    """
+
+    def __init__(self, cleaner: Cleaner, expression: str, clock: Callable[[], datetime]) -> None:
+        """Raises `ValueError` for an expression that is none."""
+        self._cleaner = cleaner
+        self._expression = expression
+        self._clock = clock
+        self._due = next_time(expression, clock())
+        self._asked = threading.Event()
+        self._stopped = threading.Event()
+        self._not_before: datetime | None = None
+
+    @property
+    def due(self) -> datetime:
+        """When the next clean-up by the clock runs."""
+        return self._due
+
+    def ask(self) -> None:
+        """Let the next tick clean up; may be called by any thread, as often as it likes."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """End a clean-up that runs, between two batches; nothing runs afterwards."""
+        self._stopped.set()
+        self._asked.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until one was asked for or `stop` was called; whether it was."""
+        return self._asked.wait(seconds)
+
+    def tick(self) -> CleanupReport | None:
+        """Clean up if that is due or was asked for; None where nothing ran. Errors are the caller's."""
+        now = self._clock()
+        is_due, was_asked = now >= self._due, self._asked.is_set()
+        if self._stopped.is_set():
+            return None
+        self._asked.clear()
+        if is_due:
+            self._due = next_time(self._expression, now)
+        elif not was_asked or (self._not_before is not None and now < self._not_before):
+            return None
+        report = self._cleaner.run(self._stopped.is_set)
+        is_futile = report is not None and report.total.pictures == 0
+        self._not_before = now + _FUTILE if is_futile else None
+        return report

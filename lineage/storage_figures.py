@@ -1,0 +1,17 @@
+"""What is stored and what waits to be, as figures for metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StorageFigures:
+    """Bytes and pictures. `used` counts against `limit`: `stored`, and what was accepted since the last look."""
+
+    stored: int
+    used: int
+    limit: int
+    is_over_warning: bool
+    waiting: int
+    oldest_seconds: float
