@@ -13,6 +13,7 @@ from adapters.records import sqlite_file
 from adapters.registries import is_url
 from cli.errors import Refused
 from cli.output import say, settings
+from cli.verify_command import verify_command
 
 if TYPE_CHECKING:
     from adapters.sql.database import Purpose
@@ -58,6 +59,9 @@ def db_command() -> None:
       okawari db check --only registry
       READER=... okawari db reader science --password-from-env READER
     """
+
+
+db_command.add_command(verify_command)
 
 
 @db_command.command("upgrade")

@@ -20,7 +20,7 @@ from models_import.candidates import Candidate, Wanted, candidates, without_vers
 from models_import.errors import ImportRefused
 from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
-from models_import.progress import summary, unreviewed
+from models_import.progress import summary, warnings_of
 from models_import.store import ModelStore
 
 
@@ -183,7 +183,7 @@ def _import_one(importer: Importer, candidate: Candidate) -> bool:
         complain(f"{imported.tag} is already in the store with the same files; nothing changed")
         return False
     say(summary(imported))
-    if warning := unreviewed(imported):
+    for warning in warnings_of(imported):
         note(f"okawari: warning: {warning}")
     return True
 

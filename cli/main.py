@@ -47,6 +47,9 @@ COMMANDS = {
     "device": ("cli.device_token_commands", "Give devices their tokens; list, disable and enable them."),
     "devices": ("cli.device_command", "Choose where models run, and show where they do."),
     "audit": ("cli.audit_command", "List who changed what, when and why; verify that record."),
+    "storage": ("cli.storage_commands", "Show what pictures of devices take; clean up."),
+    "annotate": ("cli.annotate_commands", "Note that an answer was wrong."),
+    "flag": ("cli.annotate_commands", "Flag a picture as worth a look."),
     "families": ("cli.family_commands", "List the model families."),
     "schema": ("cli.family_commands", "Print the JSON Schema of config.json."),
 }

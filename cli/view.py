@@ -124,7 +124,7 @@ def _version(
         state, reason = nearest.state, nearest.reason or (None if nearest.state == "serving" else reason)
     count = sum(generation.state == state for generation in live)
     some = f"in {count} of {workers} workers" if 0 < count < workers else None
-    problem = stored.reason if state == "serving" else reason
+    problem = (stored.reason if state == "serving" else None) or reason
     note = target.why_not(stored.version) if state == AVAILABLE else "; ".join(filter(None, (some, problem)))
     return VersionView(
         version=stored.version,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 from hotswap.admission import Admission, Permit
+from hotswap.crop_detector import lease_detector
 from hotswap.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -15,13 +16,11 @@ from hotswap.errors import (
     ModelNotLoaded,
     ModelNotReady,
     ModelRequired,
-    ServingError,
     VersionFailed,
     VersionNotFound,
     VersionNotLoaded,
 )
 from hotswap.generation import Generation, Lease
-from hotswap.manifest import CropConfig
 from hotswap.predictions import (
     Answer,
     BaseRequest,
@@ -43,9 +42,6 @@ from hotswap.tags import ModelTag, as_version
 from hotswap.threads import InferencePool
 
 T = TypeVar("T")
-
-#: Tasks whose answers have boxes that a classifier can be asked about.
-_FIND_BOXES = ("object-detection", "open-vocabulary-detection", "instance-segmentation")
 
 
 def deadline_exceeded() -> DeadlineExceeded:
@@ -110,9 +106,17 @@ class ModelRouter:
         if slot is not None and (slot.current is not None or slot.behind):
             return slot.lease(version)
         if self._wanted(name):
-            raise ModelNotReady(f"no version of {name} is serving yet; retry shortly")
+            raise ModelNotReady(self._why_none_serves(name))
         kind = ModelNotLoaded if version is None else VersionNotLoaded
         raise kind(f"{name} is not loaded; GET /models lists what is")
+
+    def _why_none_serves(self, name: str) -> str:
+        desired = self._view.desired.model(name)
+        version = self._view.resolved(name, desired.target) if desired is not None else None
+        failure = self._view.failure(ModelTag(name, version)) if version is not None else None
+        if failure is None or failure.settling or self._view.coming(name):
+            return f"no version of {name} is serving yet; retry shortly"
+        return f"no version of {name} is serving: {name}:{version} failed; GET /models and the log say why"
 
     def _known_version(self, name: str, asked: str) -> str:
         info, slot = self._view.info(name), self._view.slot(name)
@@ -293,25 +297,12 @@ class DataPlane:
             lease = borrowed.add(self.router.lease(name, request.version))
             crop = lease.generation.artifact.config.crop_with if crops else None
             if crop is not None:
-                borrowed.add(self._detector(lease.generation.tag, crop))
+                tag = lease.generation.tag
+                borrowed.add(lease_detector(crop, tag, lambda model: self.router.lease(model, None)))
         except BaseException:
             borrowed.give_back()
             raise
         return borrowed
-
-    def _detector(self, classifier: ModelTag, crop: CropConfig) -> Lease:
-        """Lease the detector that serves. Raises `ModelNotReady`, or `VersionFailed` for a model without
-        boxes, since it is not the caller who named it."""
-        try:
-            lease = self.router.lease(crop.model, None)
-        except NotSwitched:
-            raise
-        except ServingError as error:
-            raise ModelNotReady(f"{classifier} crops with {crop.model}: {error.message}") from None
-        if problem := _misfit(lease.generation.artifact, crop):
-            lease.release()
-            raise VersionFailed(f"{classifier}: crop_with.{problem}")
-        return lease
 
     async def _run(
         self, request: BaseRequest, work: Callable[[], T], give_back: Callable[[], None]
@@ -400,19 +391,3 @@ class ModelWait:
                 raise DeadlineExceeded("the model does not serve within the request's time; try again later")
         finally:
             permit.release()
-
-
-def _misfit(detector: Artifact, crop: CropConfig) -> str | None:
-    """The field of `crop_with` that a detector does not fit, and why; None when it fits."""
-    config = detector.config
-    if config.task not in _FIND_BOXES:
-        allowed = ", ".join(_FIND_BOXES)
-        return f"model: {detector.tag} is a model for {config.task}; allowed are {allowed}"
-    prompted = config.task == "open-vocabulary-detection"
-    if prompted and crop.text_prompt is None:
-        return f"text_prompt: missing; {detector.tag} must be told what to find"
-    if not prompted and crop.text_prompt is not None:
-        return f"text_prompt: {detector.tag} takes none"
-    known = config.labels if isinstance(config.labels, list) and not prompted else crop.labels
-    unknown = next((label for label in crop.labels if label not in known), None)
-    return None if unknown is None else f"labels: {detector.tag} has no label {unknown!r}"

@@ -16,8 +16,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -27,16 +25,13 @@ from pydantic import (
 )
 
 from common.text import explain
+from hotswap.config_part import MOST_LABELS, ConfigPart, Label, Unit
+from hotswap.crop_config import CLASSIFIES, CropConfig
 
 CONFIG_FILE = "config.json"
 MANIFEST_KEY = "okawari"
 
-Unit = Annotated[float, Field(ge=0, le=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
-#: Most labels of a config, and most characters of one.
-MOST_LABELS = 100_000
-LONGEST_LABEL = 200
-Label = Annotated[str, Field(max_length=LONGEST_LABEL)]
 FieldName = Annotated[str, Field(max_length=100)]
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$", max_length=16)]
 Reason = Annotated[str, Field(max_length=500)]
@@ -97,18 +92,11 @@ Task = Literal[
 ]
 
 
-_CLASSIFIES = ("image-classification", "zero-shot-classification")
-
-
 class BadManifest(ValueError):
     """A config or manifest that cannot be used; the message names field, value and what is allowed."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
-
-
-class ResizeConfig(_Part):
+class ResizeConfig(ConfigPart):
     """How a picture of any size becomes the input's size."""
 
     mode: ResizeMode = Field(
@@ -140,7 +128,7 @@ class ResizeConfig(_Part):
         return self
 
 
-class InputConfig(_Part):
+class InputConfig(ConfigPart):
     """The tensor that the graph takes, and how it is made: `(pixel * scale - mean) / std`."""
 
     name: str | None = Field(default=None, description="graph input for pictures; left out: the only one")
@@ -177,45 +165,45 @@ class InputConfig(_Part):
         return std
 
 
-class OutputConfig(_Part):
+class OutputConfig(ConfigPart):
     """Which outputs the family reads, and its decoding parameters."""
 
     names: list[str] | None = Field(default=None, description="graph outputs; left out: all")
     parameters: dict[str, Any] = Field(default={}, description="the family's own; see its schema")
 
 
-class Thresholds(_Part):
+class Thresholds(ConfigPart):
     """What counts as found when the request does not say."""
 
     score: Unit = 0.5
     nms_iou: Unit = 0.45
 
 
-class Resources(_Part):
+class Resources(ConfigPart):
     """What the version asks of the machine."""
 
     threads: int = Field(default=1, ge=1, le=64, description="onnxruntime threads in one call")
 
 
-class WarmUp(_Part):
+class WarmUp(ConfigPart):
     """What runs before a version may answer."""
 
     runs: int = Field(default=2, ge=0, le=100)
 
 
-class GoldenPicture(_Part):
+class GoldenPicture(ConfigPart):
     """A picture in the artifact that the version is checked on before it may answer."""
 
     file: VersionPath
 
 
-class GraphConfig(_Part):
+class GraphConfig(ConfigPart):
     """One of several graphs of a version."""
 
     file: VersionPath = Field(description="the ONNX file; its external data may lie beside it")
 
 
-class ProviderConfig(_Part):
+class ProviderConfig(ConfigPart):
     """An execution provider of onnxruntime; its options go to onnxruntime as they are."""
 
     name: str = Field(
@@ -224,27 +212,7 @@ class ProviderConfig(_Part):
     options: dict[FieldName, Annotated[str, Field(max_length=1000)]] = Field(default={}, max_length=50)
 
 
-class CropConfig(_Part):
-    """The detector whose boxes a classifier is asked about, each cropped from the picture."""
-
-    model: Annotated[str, Field(min_length=1, max_length=128)] = Field(
-        description="the detector, a model of the same service; the version that serves answers"
-    )
-    labels: list[Label] = Field(
-        default=[], max_length=1000, description="labels of the detector to crop; left out: all"
-    )
-    margin: float = Field(
-        default=0.1, ge=0, le=2, description="widens a box on each side, in parts of its own sides"
-    )
-    threshold: Unit | None = Field(
-        default=None, description="least score of a box; left out: the detector's own"
-    )
-    text_prompt: Annotated[str, Field(min_length=1, max_length=20_000)] | None = Field(
-        default=None, description="what a detector with text prompts is asked for"
-    )
-
-
-class ModelConfig(_Part):
+class ModelConfig(ConfigPart):
     """The declared half of the manifest: `config.json`."""
 
     format: Literal[1] = 1
@@ -268,7 +236,7 @@ class ModelConfig(_Part):
     tokenizer: VersionPath | None = Field(
         default=None, description="the tokenizer of a family with text prompts: a `tokenizer.json`"
     )
-    labels: Labels = []
+    labels: Labels = Field(default=[])
     thresholds: Thresholds = Thresholds()
     resources: Resources = Resources()
     device: DeviceName | None = Field(
@@ -285,7 +253,7 @@ class ModelConfig(_Part):
         default=None,
         description="classify what a detector finds: the answer has its boxes with this model's labels",
     )
-    golden: list[GoldenPicture] = []
+    golden: list[GoldenPicture] = Field(default=[])
     inferred: dict[FieldName, Reason] = Field(
         default={},
         max_length=100,
@@ -320,9 +288,9 @@ class ModelConfig(_Part):
 
     @model_validator(mode="after")
     def _crops_for_a_classifier(self) -> Self:
-        if self.crop_with is not None and self.task not in _CLASSIFIES:
+        if self.crop_with is not None and self.task not in CLASSIFIES:
             raise ValueError(
-                f"crop_with: task {self.task!r} does not classify; allowed with {' and '.join(_CLASSIFIES)}"
+                f"crop_with: task {self.task!r} does not classify; allowed with {' and '.join(CLASSIFIES)}"
             )
         return self
 
@@ -332,14 +300,14 @@ class ModelConfig(_Part):
         return None if created is None else as_utc(created)
 
 
-class FileEntry(_Part):
+class FileEntry(ConfigPart):
     """One file of an artifact."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0, description="bytes")
 
 
-class Measured(_Part):
+class Measured(ConfigPart):
     """What loading cost at import, in a process of its own."""
 
     load_seconds: float
@@ -348,7 +316,7 @@ class Measured(_Part):
     onnxruntime: str
 
 
-class Manifest(_Part):
+class Manifest(ConfigPart):
     """The found half, kept in `model.yaml` under metadata.okawari."""
 
     format: Literal[1] = 1

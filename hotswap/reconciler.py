@@ -70,6 +70,7 @@ class Reconciler:
         )
         self._publications = PublicationLog(desired, observer)
         self._reasons: dict[str, str | None] = {}
+        self._crop_troubles: dict[str, str | None] = {}
         self.on_step: list[Callable[[], None]] = [self.view.changed]
 
     def wake(self) -> None:
@@ -94,6 +95,7 @@ class Reconciler:
             logger.error("cannot reach the desired state, retrying: %s", trouble)
         self.observed.trouble = trouble
         self.schedule.end()
+        self._warn_of_crops()
         for listener in tuple(self.on_step):
             notify(listener)
 
@@ -163,6 +165,16 @@ class Reconciler:
             if found.reason is not None:
                 logger.warning("%s: %s; what serves now stays", name, found.reason)
         return found.version
+
+    def _warn_of_crops(self) -> None:
+        """Log once why a model cannot crop; a detector that is still on its way is no reason."""
+        if not self.view.idle:
+            return
+        troubles = {name: self.view.crop_trouble(name) for name in self.observed.slots}
+        for name, trouble in troubles.items():
+            if trouble is not None and trouble != self._crop_troubles.get(name):
+                logger.warning("%s: %s; requests are refused until a detector fits", name, trouble)
+        self._crop_troubles = troubles
 
     def _refused_elsewhere(self, name: str, version: str, revision: int) -> bool:
         """Whether no version answers here and a living worker refuses this one."""

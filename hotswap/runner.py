@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from hotswap.manifest import CropConfig
+from hotswap.crop_config import CropConfig
 from hotswap.predictions import Options, Picture, Predictions, Tensors, TensorSpec
 from hotswap.repository import Artifact
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hotswap.backoff import Failure
+from hotswap.crop_detector import absence, misfit
 from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import Generation, State
 from hotswap.observed import ObservedState
@@ -143,6 +144,19 @@ class StateView:
         """Why the target of a model means no version, or what is wrong in the store; None if nothing is."""
         return _reason(self._observed.models.get(name), self.desired.model(name))
 
+    def crop_trouble(self, name: str) -> str | None:
+        """Why the version that answers cannot crop with what serves; None if it can, or does not crop."""
+        routing = self._routing(name)
+        current = routing.pick() if routing else None
+        crop = current.artifact.config.crop_with if current else None
+        if crop is None:
+            return None
+        routing = self._routing(crop.model)
+        detector = routing.pick() if routing else None
+        if detector is None:
+            return absence(crop, known=self.known(crop.model))
+        return misfit(crop, name, detector.tag, detector.artifact.config)
+
     def is_current(self, name: str) -> bool:
         """Whether this process can answer for a model as all workers have decided."""
         slot = self._observed.slots.get(name)
@@ -234,7 +248,7 @@ class StateView:
         loading = {
             tag.version: str(state) for tag, state in list(self._observed.loading.items()) if tag.name == name
         }
-        return [
+        versions = [
             _version(
                 stored.get(version, VersionInfo(version)),
                 live.get(version),
@@ -243,6 +257,12 @@ class StateView:
             )
             for version in sorted({*stored, *live, *loading}, key=natural_key)
         ]
+        return [self._with_crop_trouble(name, version) for version in versions]
+
+    def _with_crop_trouble(self, name: str, version: VersionStatus) -> VersionStatus:
+        if version.reason is not None or version.version != self.serving(name):
+            return version
+        return replace(version, reason=self.crop_trouble(name))
 
 
 def _reason(info: ModelInfo | None, desired: DesiredModel | None) -> str | None:

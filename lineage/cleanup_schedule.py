@@ -35,7 +35,7 @@ def next_time(expression: str, after: datetime) -> datetime:
 
 
 class CleanupSchedule:
-    """Runs clean-ups when they are due. `tick` is called once a minute, and when `wait` returns True.
+    """Runs clean-ups when they are due: `tick` is called again and again, by one thread.
 
     A time that passed while no service ran is not made up for; the next one finds the same pictures.
     """
@@ -62,11 +62,6 @@ class CleanupSchedule:
     def stop(self) -> None:
         """End a clean-up that runs, between two batches; nothing runs afterwards."""
         self._stopped.set()
-        self._asked.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait so long, or until one was asked for or `stop` was called; whether it was."""
-        return self._asked.wait(seconds)
 
     def tick(self) -> CleanupReport | None:
         """Clean up if that is due or was asked for; None where nothing ran. Errors are the caller's."""

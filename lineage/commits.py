@@ -1,8 +1,8 @@
 """Commits over pictures: every few pictures or minutes, and one for a batch; what a killed one left is done.
 
 A commit is three writes: `metadata.json` of each day that it touches, the commit, and its id in the records.
-Whoever dies between two of them leaves pictures without a commit in the records, which the next one takes up:
-documents that are right already are not written again, and a commit without changes is the one before.
+A process that dies between two of them leaves pictures without a commit in the records. The next step takes
+them up: a document that is right is not written again, and a commit without changes is the one before.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CommitResult:
 
 
 class Committer:
-    """Commits the pictures that completed records tell of. May be used by several threads and processes.
+    """Commits the pictures of completed records. May be used by several threads and processes.
 
     Methods raise `PicturesUnavailable` or `RecordsUnavailable`: nothing is lost, the next step goes on.
     """

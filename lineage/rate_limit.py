@@ -63,7 +63,7 @@ class LocalRateLimit:
             tokens = min(rate.burst, tokens + max(0.0, now - filled) * rate.per_second)
             if tokens < cost:
                 raise rate.refused(device_id, tokens, cost)
-            self._buckets[device_id] = tokens - cost, now
+            self._buckets[device_id] = tokens - cost, max(filled, now)
             self._buckets.move_to_end(device_id)
             if len(self._buckets) > _MOST_BUCKETS:
                 self._buckets.popitem(last=False)

@@ -100,6 +100,11 @@ class RetentionRules:
     most_bytes: int = 100 * GIGABYTE
     warning_bytes: int = 85 * GIGABYTE
 
+    @classmethod
+    def configured(cls, days: float, most_gb: float, warning_gb: float) -> RetentionRules:
+        """From days and gigabytes."""
+        return cls(days, round(most_gb * GIGABYTE), round(warning_gb * GIGABYTE))
+
     @property
     def aim(self) -> int:
         """How much is left after a clean-up by size: 95 % of the limit."""

@@ -22,7 +22,7 @@ from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.importer import Hook, Importer
 from models_import.integrity import QUIET_SECONDS
 from models_import.pointer import is_behind
-from models_import.progress import ImportProgress, summary, unreviewed
+from models_import.progress import ImportProgress, summary, warnings_of
 from models_import.validation import digest_of_files
 
 logger = logging.getLogger("okawari.drop")
@@ -173,7 +173,7 @@ class DropFolder:
         importer = self._make(self._home, report=_Log(), at=lambda step: self._before(step, dropped))
         imported = importer.run(Candidate(dropped.path, Wanted(), named=False))
         logger.info("%s", summary(imported))
-        if warning := unreviewed(imported):
+        for warning in warnings_of(imported):
             logger.warning("%s", warning)
 
     def _is_known(self, dropped: Dropped) -> bool:

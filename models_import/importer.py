@@ -22,6 +22,7 @@ from models_import.pointer import newest_on_disk, point
 from models_import.probe import LIMIT, Probe, Task, probe
 from models_import.progress import SILENT, ImportProgress
 from models_import.small_files import LARGEST
+from models_import.stored_detector import crop_trouble
 from models_import.validation import check_config_file, check_declared, compare_with_stored
 from models_import.workspace import FOLDER_MODE, Workspace, open_modes, sync_tree
 
@@ -51,7 +52,8 @@ Hook = Callable[[str], None]
 class Imported:
     """The result of an import. `latest` is the version that BentoML's pointer names now.
 
-    `unreviewed` are the fields of the config that were inferred, and that nobody has checked.
+    `unreviewed` are the fields of the config that were inferred, and that nobody has checked;
+    `crop_trouble` is why it cannot crop with what the store has.
     """
 
     tag: ModelTag
@@ -59,6 +61,7 @@ class Imported:
     outcome: Literal["imported", "unchanged"]
     latest: str | None
     unreviewed: tuple[str, ...] = ()
+    crop_trouble: str | None = None
 
 
 class Importer:
@@ -142,7 +145,14 @@ class _Import:
             step(self)
         self.importer.at("done")
         outcome: Literal["imported", "unchanged"] = "unchanged" if self.unchanged else "imported"
-        return Imported(self.tag, self.manifest.digest, outcome, self.latest, tuple(self.config.inferred))
+        return Imported(
+            self.tag,
+            self.manifest.digest,
+            outcome,
+            self.latest,
+            tuple(self.config.inferred),
+            crop_trouble(self.importer.home / "models", self.tag, self.config),
+        )
 
     def lock(self) -> None:
         self.owned.enter_context(self.importer.staging.locked(self.importer.report))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hotswap.manifest import FileEntry, Manifest, ModelConfig, digest_of
+from hotswap.manifest import BadManifest, FileEntry, Manifest, ModelConfig, digest_of
 from hotswap.repository import Artifact, Incomplete, Invalid, Verified
 from hotswap.tags import ModelTag
 from models_import import reasons
@@ -14,6 +14,7 @@ from models_import.fingerprints import HashedFiles, Stamp, stamp_of
 from models_import.layout import MODEL_YAML, LeadsOut, files_in, pick_weights
 from models_import.model_yaml import ModelYaml
 from models_import.version_reader import VersionFindings
+from runners.label_file import with_labels
 
 #: Seconds for which the files of a version without manifest must stay unchanged.
 QUIET_SECONDS = 2.0
@@ -111,12 +112,16 @@ class IntegrityChecker:
                     return Invalid(reasons.damaged(tag, f"{name} does not match its sha256"))
             if digest != manifest.digest:
                 return Invalid(reasons.damaged(tag, "the digest does not match the files"))
+        try:
+            labelled = with_labels(config, folder)
+        except BadManifest as error:
+            return Invalid(reasons.damaged(tag, str(error)))
         return Artifact(
             tag=tag,
             path=folder,
             weights=folder / (manifest.weights if manifest else pick_weights(entries, config)),
             digest=digest,
-            config=config,
+            config=labelled,
             created=info.created,
             size_bytes=sum(entry.size for entry in entries.values()),
             measured=manifest.measured if manifest else None,

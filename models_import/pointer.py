@@ -75,6 +75,11 @@ def _named(folder: Path) -> str | None:
     return None
 
 
+def latest_of(folder: Path) -> str | None:
+    """The version that `latest` names, as it stands there; None without one."""
+    return _named(folder) or None
+
+
 def is_behind(folder: Path, created: datetime) -> bool:
     """Whether `latest` names no version, or one that was made before `created`."""
     try:

@@ -38,7 +38,15 @@ def summary(imported: Imported) -> str:
     return f"{line}; latest is {imported.latest}, which was created later"
 
 
-def unreviewed(imported: Imported) -> str | None:
+def warnings_of(imported: Imported) -> list[str]:
+    """What a person should look at, each in one line."""
+    crops = imported.crop_trouble and (
+        f"{imported.tag}: {imported.crop_trouble}: until a detector that fits serves, requests are refused"
+    )
+    return [text for text in (_unreviewed(imported), crops) if text]
+
+
+def _unreviewed(imported: Imported) -> str | None:
     """A warning of a config that was inferred and not checked since, in one line; None without one."""
     if not imported.unreviewed:
         return None

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from hotswap.manifest import CropConfig
+from hotswap.crop_config import CropConfig
 from hotswap.predictions import Box, Detection, Options, Picture, Prediction, Predictions
 from hotswap.repository import Artifact
 from hotswap.runner import Runner

@@ -42,6 +42,8 @@ class Device:
 
 
 ON_CPU = Device((), "the CPU is the only device here")
+#: What `auto` means where onnxruntime has no provider for GPUs, as its package for CPUs.
+NO_GPU = Device((), "no GPU that this onnxruntime can use: the CPU")
 
 
 class DeviceRules:
@@ -71,13 +73,15 @@ class DeviceRules:
             return _of_providers(config)
         if config.device is not None:
             return self._named(config.device, f"{config.device}, by {CONFIG_FILE}")
+        if self._setting == AUTO and CUDA_PROVIDER not in self.available():
+            return NO_GPU
         return self._named(self._setting, f"{self._setting}, by OKAWARI_DEVICE")
 
     def _named(self, word: str, asked_by: str) -> Device:
         if word == CPU:
             return Device((), asked_by)
         if word == AUTO and CUDA_PROVIDER not in self.available():
-            return Device((), f"{asked_by}: this onnxruntime has no {CUDA_PROVIDER}")
+            return Device((), f"{asked_by}: {NO_GPU.asked_by}")
         _, _, number = word.partition(":")
         gpu = int(number) if number else self._gpu
         return Device((Provider(CUDA_PROVIDER, {"device_id": str(gpu)}, f"cuda:{gpu}"),), asked_by)

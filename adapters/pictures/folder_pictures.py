@@ -85,7 +85,8 @@ class FolderPictures:
         start = checked_prefix(prefix).rpartition("/")[0]
         with self._explained():
             self._require()
-            yield from self._below(self._file(start) if start else self._root, prefix)
+            folder = self._file(start) if start else self._root
+            yield from self._below(folder, f"{start}/" if start else "", prefix)
 
     def commit(self, message: str, metadata: Mapping[str, str]) -> str:
         self.check()
@@ -169,12 +170,13 @@ class FolderPictures:
         if _bytes_of(target) != data:
             raise PathTaken(f"another picture lies at {path} in {self.name}")
 
-    def _below(self, folder: Path, prefix: str) -> Iterator[StoredObject]:
+    def _below(self, folder: Path, beginning: str, prefix: str) -> Iterator[StoredObject]:
+        """The objects in a folder, whose paths begin with `beginning`, and in the folders in it."""
         for name, entry in _entries(folder):
-            path = os.path.relpath(entry.path, self._root) + ("/" if name.endswith("/") else "")
+            path = f"{beginning}{name}"
             if name.endswith("/"):
                 if path.startswith(prefix) or prefix.startswith(path):
-                    yield from self._below(Path(entry.path), prefix)
+                    yield from self._below(Path(entry.path), path, prefix)
             elif path.startswith(prefix):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)

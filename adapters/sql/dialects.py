@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, literal
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adapters.sql.tables import UtcTime
@@ -49,3 +49,9 @@ def larger(connection: Connection, one: Any, other: Any) -> ColumnElement[Any]:
 def smaller(connection: Connection, one: Any, other: Any) -> ColumnElement[Any]:
     """The smaller of two values."""
     return func.least(one, other) if is_postgresql(connection) else func.min(one, other)
+
+
+def allow_seconds(connection: Connection, seconds: float) -> None:
+    """Let the statements of this transaction take longer: they read much, and nobody waits for them."""
+    if is_postgresql(connection):
+        connection.execute(text(f"SET LOCAL statement_timeout = {round(seconds * 1000)}"))

@@ -102,11 +102,12 @@ def _grouped(rows: Sequence[Row[Any]]) -> dict[UUID, list[Row[Any]]]:
 
 
 def _record(row: Row[Any], found: list[Row[Any]], runs: list[Row[Any]]) -> ImageRecord:
+    """What was checked when it was written, and by the database's own rules, is not checked again."""
     first = min(runs, key=lambda run: (run.started_at, run.id.hex), default=None)
     # A later run of another model over the same picture adds detections of its own.
     ours = [one for one in found if first is not None and _model(one) == _model(first)]
     ordered = sorted(ours, key=lambda one: (-one.confidence, one.id.hex))
-    return ImageRecord(
+    return ImageRecord.model_construct(
         image_id=row.id,
         capture=_capture(row),
         path=row.lakefs_path,
@@ -125,7 +126,7 @@ def _model(row: Row[Any]) -> tuple[str, str, str]:
 
 
 def _capture(row: Row[Any]) -> Capture:
-    return Capture(
+    return Capture.model_construct(
         device_id=row.device,
         captured_at=row.captured_at,
         sha256=row.sha256,
@@ -141,7 +142,7 @@ def _capture(row: Row[Any]) -> Capture:
 
 
 def _found(row: Row[Any]) -> FoundObject:
-    return FoundObject(
+    return FoundObject.model_construct(
         id=row.id,
         label=row.label,
         confidence=row.confidence,
@@ -152,7 +153,7 @@ def _found(row: Row[Any]) -> FoundObject:
 
 
 def _run(row: Row[Any]) -> InferenceRun:
-    return InferenceRun(
+    return InferenceRun.model_construct(
         id=row.id,
         model_name=row.model_name,
         model_version=row.model_version,

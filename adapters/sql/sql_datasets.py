@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, select, text, true, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, select, true, tuple_
 
 from adapters.sql.database import Database
+from adapters.sql.dialects import allow_seconds, insertion
 from adapters.sql.lineage_tables import DATASETS, DETECTIONS, DEVICES, IMAGES
 from lineage.datasets import ChosenPicture, LabelledBox, PictureQuery, checked_name
 
-#: Pictures of one page, and milliseconds that PostgreSQL may look for one: few may fit among millions.
+#: Pictures of one page, and seconds that it may take: few may fit among millions.
 _PAGE = 200
-_PATIENCE_MS = 120_000
+_PATIENCE = 120
 _ORDER = (IMAGES.c.uploaded_at, IMAGES.c.id)
 
 
@@ -41,8 +41,7 @@ class SqlDatasets:
         if after is not None:
             chosen = chosen.where(tuple_(*_ORDER) > after)
         with self._database.reading() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text(f"SET LOCAL statement_timeout = {_PATIENCE_MS}"))
+            allow_seconds(connection, _PATIENCE)
             rows = connection.execute(chosen).all()
             boxes = _boxes(connection, query, [row.id for row in rows])
         return [(_picture(row, boxes.get(row.id, ())), (row.uploaded_at, row.id)) for row in rows]
@@ -57,8 +56,7 @@ class SqlDatasets:
             held = frozenset(connection.execute(locked).scalars())
             rows = [{"dataset": dataset, "image_id": each, "added_at": moment} for each in sorted(held)]
             if rows:
-                kind = postgresql if connection.dialect.name == "postgresql" else sqlite
-                connection.execute(kind.insert(DATASETS).on_conflict_do_nothing(), rows)
+                connection.execute(insertion(connection, DATASETS).on_conflict_do_nothing(), rows)
         return held
 
     def release(self, name: str) -> int:

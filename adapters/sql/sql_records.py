@@ -23,6 +23,7 @@ from lineage.stored_form import as_stored, check_key, number, plain_json, plain_
 #: So many ids stand in one statement.
 _MOST_IDS = 500
 _METRIC_NAME = 100
+_NOT_COMPLETED = tuple(status.value for status in Status if status is not Status.COMPLETED)
 
 
 class SqlRecords:
@@ -88,7 +89,8 @@ class SqlRecords:
         """See `RecordStore`."""
         columns = (IMAGES.c.id, DEVICES.c.device_id, IMAGES.c.lakefs_path, IMAGES.c.uploaded_at)
         waiting = IMAGES.c.lakefs_commit_id.is_(None) & IMAGES.c.deleted_at.is_(None)
-        completed = IMAGES.c.processing_status == Status.COMPLETED.value
+        # Not by equality: SQLite would go through the index of all completed pictures.
+        completed = IMAGES.c.processing_status.not_in(_NOT_COMPLETED)
         query = select(*columns).join(DEVICES).where(waiting, completed)
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(IMAGES.c.uploaded_at, IMAGES.c.id).limit(limit)).all()

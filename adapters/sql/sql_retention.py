@@ -11,9 +11,12 @@ from uuid import UUID
 from sqlalchemy import Row, Select, exists, func, select, tuple_, update
 
 from adapters.sql.database import Database
+from adapters.sql.dialects import allow_seconds
 from adapters.sql.lineage_tables import ANNOTATIONS, DATASETS, DETECTIONS, IMAGES
 from lineage.retention import Kept, Place, Removal, StorageUse
 
+#: Seconds for the sum over everything.
+_PATIENCE = 60
 _STORED = IMAGES.c.deleted_at.is_(None)
 
 
@@ -28,6 +31,7 @@ class SqlRetention:
         """See `StoredPages`. Reads an index alone."""
         sums = select(func.count(), func.coalesce(func.sum(IMAGES.c.size_bytes), 0)).where(_STORED)
         with self._database.reading() as connection:
+            allow_seconds(connection, _PATIENCE)
             pictures, size = connection.execute(sums).one()
         return StorageUse(pictures, int(size))
 

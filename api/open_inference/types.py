@@ -141,7 +141,8 @@ def check_names(kind: str, names: Sequence[str]) -> None:
 def check_parameter(where: str, name: str, value: object) -> None:
     """Raise `BadRequest` for an invalid value and for an unsupported parameter."""
     if not isinstance(value, bool | int | float | str):
-        raise BadRequest(f"{where}: {name[:64]!r}: must be a string, a number or a boolean")
+        text = "; send a list as its JSON text" if isinstance(value, list) else ""
+        raise BadRequest(f"{where}: {name[:64]!r}: must be a string, a number or a boolean{text}")
     if name in _UNSUPPORTED:
         raise BadRequest(f"{where}: {name}: {_UNSUPPORTED[name]}")
 

@@ -25,7 +25,7 @@ Outputs = Mapping[str, NDArray[Any]]
 
 
 class Parameters(BaseModel):
-    """Base of a family's `output.parameters`."""
+    """What a family reads from `output.parameters`; by itself nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,7 +47,8 @@ class Family(ABC, Generic[P]):
 
     name: ClassVar[str]
     task: ClassVar[str]
-    schema: ClassVar[type[Parameters]]
+    #: The family's parameters; by default it has none.
+    schema: ClassVar[type[Parameters]] = Parameters
     #: Whether every model of the family takes pictures, for which the config must describe the input.
     pictured: ClassVar[bool] = True
     #: Whether the results have labels, which the config must list.

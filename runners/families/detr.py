@@ -16,30 +16,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hotswap.manifest import Thresholds
 from hotswap.predictions import Options
-from runners.boxes import as_detections, from_centres
 from runners.families.base import Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
 from runners.graph_check import GraphTensor
-from runners.interpolate import Floats
 from runners.named_outputs import NamedOutputs
 from runners.pixel_mask import PIXEL_MASK, PixelMask
-from runners.scores import best_pairs, sigmoid, softmax
+from runners.query_head import boxes_of_pairs, boxes_of_queries, found_by
+from runners.scores import sigmoid, softmax
 
 
-class DetrParameters(Parameters):
-    """The family has no parameters: the columns of the logits say which form it is."""
-
-
-class Detr(NamedOutputs[DetrParameters]):
+class Detr(NamedOutputs[Parameters]):
     """Detectors with a set of queries, but RT-DETR, which is a family of its own."""
 
     name = "detr"
     task = "object-detection"
-    schema = DetrParameters
     takes = ("nms_threshold",)
     fed = (PIXEL_MASK,)
     usual = ("logits", "pred_boxes")
@@ -64,30 +57,8 @@ class Detr(NamedOutputs[DetrParameters]):
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
         logits, boxes = (outputs[name].astype(np.float64) for name in self.names)
-        with_none = logits.shape[1] > len(self.config.labels)
-        corners, scores, labels = _best_classes(logits, boxes) if with_none else _best_pairs(logits, boxes)
-        good = scores > self.threshold(options)
-        return Found(
-            as_detections(
-                corners[good],
-                scores[good],
-                labels[good],
-                labels=self.config.labels,
-                geometry=geometry,
-                nms_iou=self.nms_iou(options),
-                limit=options.max_detections,
-            )
-        )
-
-
-def _best_classes(logits: Floats, boxes: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Boxes as corners, scores and labels of all queries; the last column is no class."""
-    scores = softmax(logits)[:, :-1]
-    return from_centres(boxes), scores.max(axis=1), scores.argmax(axis=1)
-
-
-def _best_pairs(logits: Floats, boxes: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """The same of the best pairs of query and class."""
-    scores = sigmoid(logits)
-    query, label = best_pairs(scores)
-    return from_centres(boxes[query]), scores[query, label], label
+        if logits.shape[1] > len(self.config.labels):  # the last column is no class
+            candidates = boxes_of_queries(softmax(logits)[:, :-1], boxes)
+        else:
+            candidates = boxes_of_pairs(sigmoid(logits), boxes)
+        return found_by(self, candidates, geometry, options)

@@ -14,16 +14,11 @@ LABELS = ("dark", "normal", "bright")
 _OUTPUT = "scores"
 
 
-class ExposureParameters(Parameters):
-    """The family has no parameters."""
-
-
-class Exposure(Family[ExposureParameters]):
+class Exposure(Family[Parameters]):
     """Triage of camera frames by their mean luminance."""
 
     name = "exposure"
     task = "image-classification"
-    schema = ExposureParameters
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)

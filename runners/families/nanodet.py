@@ -27,16 +27,11 @@ _STRIDES = (8, 16, 32)
 _SIDES = 4
 
 
-class NanoDetParameters(Parameters):
-    """The family has no parameters."""
-
-
-class NanoDet(NamedOutputs[NanoDetParameters]):
+class NanoDet(NamedOutputs[Parameters]):
     """NanoDet-m detectors: anchor-free, three scales, sides as distributions."""
 
     name = "nanodet"
     task = "object-detection"
-    schema = NanoDetParameters
     takes = ("nms_threshold",)
     usual = tuple(f"{kind}_pred_stride_{stride}" for kind in ("cls", "dis") for stride in _STRIDES)
 

@@ -16,16 +16,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hotswap.errors import VersionFailed
 from hotswap.manifest import CONFIG_FILE, Thresholds
 from hotswap.predictions import Options
-from runners.boxes import as_detections, from_centres
 from runners.families.base import Family, Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
 from runners.interpolate import Floats
-from runners.scores import as_scores, best_pairs, sigmoid
+from runners.query_head import QueryBoxes, boxes_of_pairs, found_by
+from runners.scores import as_scores, sigmoid
 
 _AUTHORS = ("labels", "boxes", "scores")
 _HUGGING_FACE = ("logits", "pred_boxes")
@@ -33,16 +32,11 @@ _HUGGING_FACE = ("logits", "pred_boxes")
 _Form = Literal["authors", "hugging face", "ultralytics"]
 
 
-class RtDetrParameters(Parameters):
-    """The family has no parameters: the outputs tell the form."""
-
-
-class RtDetr(Family[RtDetrParameters]):
+class RtDetr(Family[Parameters]):
     """RT-DETR detectors."""
 
     name = "rtdetr"
     task = "object-detection"
-    schema = RtDetrParameters
     takes = ("nms_threshold",)
     fed = ("orig_target_sizes",)
     usual_thresholds = Thresholds(score=0.5, nms_iou=1.0)
@@ -90,32 +84,12 @@ class RtDetr(Family[RtDetrParameters]):
 
     def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> Found:
         """See `Family.find`."""
-        boxes, scores, labels = self._candidates(*outputs.values())
-        good = scores > self.threshold(options)
-        good &= labels < len(self.config.labels)
-        return Found(
-            as_detections(
-                boxes[good],
-                scores[good],
-                labels[good],
-                labels=self.config.labels,
-                geometry=geometry,
-                nms_iou=self.nms_iou(options),
-                limit=options.max_detections,
-            )
-        )
+        return found_by(self, self._candidates(*outputs.values()), geometry, options)
 
-    def _candidates(self, first: Floats, *others: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
-        """Boxes [K, 4] as corners in 0..1 of the input, their scores [K] and labels [K]."""
+    def _candidates(self, first: Floats, *others: Floats) -> QueryBoxes:
         if self._form == "authors":
             boxes, scores = others
-            return boxes, as_scores(scores, "scores"), first.astype(np.intp)
+            return QueryBoxes(boxes, as_scores(scores, "scores"), first.astype(np.intp))
         if self._form == "hugging face":
-            return _best(sigmoid(first.astype(np.float64)), others[0])
-        return _best(as_scores(first[:, 4:], "class scores"), first[:, :4])
-
-
-def _best(scores: Floats, boxes: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """The best pairs of query and class, from scores [Q, C] and boxes [Q, 4] as centre and sides."""
-    query, label = best_pairs(scores)
-    return from_centres(boxes[query]), scores[query, label], label
+            return boxes_of_pairs(sigmoid(first.astype(np.float64)), others[0])
+        return boxes_of_pairs(as_scores(first[:, 4:], "class scores"), first[:, :4])

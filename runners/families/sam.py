@@ -41,16 +41,11 @@ _TOP_LEFT, _BOTTOM_RIGHT, _NO_POINT = 2, 3, -1
 _NEEDS = "name a place, such as points [[0.5, 0.5, 1]] in 0..1 of the picture, or a box"
 
 
-class SamParameters(Parameters):
-    """The family has no parameters."""
-
-
-class Sam(Family[SamParameters]):
+class Sam(Family[Parameters]):
     """Segmentation of what a request points at: one object for all points, and one for each box."""
 
     name = "sam"
     task = "prompted-segmentation"
-    schema = SamParameters
     labelled = False
     takes = ("points", "boxes", "top_k")
     usual_thresholds = Thresholds(score=0.0)

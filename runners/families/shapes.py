@@ -24,16 +24,11 @@ _BEFORE_CLASSES = 4
 _OUTPUT = "predictions"
 
 
-class ShapesParameters(Parameters):
-    """The family has no parameters."""
-
-
-class Shapes(Family[ShapesParameters]):
+class Shapes(Family[Parameters]):
     """Okawari's own demo detectors."""
 
     name = "shapes"
     task = "object-detection"
-    schema = ShapesParameters
     takes = ("nms_threshold",)
 
     def reads(self, available: Sequence[str]) -> tuple[str, ...]:

@@ -17,16 +17,11 @@ from runners.named_outputs import NamedOutputs
 from runners.scores import as_scores
 
 
-class UltraFaceParameters(Parameters):
-    """The family has no parameters."""
-
-
-class UltraFace(NamedOutputs[UltraFaceParameters]):
+class UltraFace(NamedOutputs[Parameters]):
     """Ultra-Light-Fast face detectors: boxes decoded in the graph."""
 
     name = "ultraface"
     task = "object-detection"
-    schema = UltraFaceParameters
     takes = ("nms_threshold",)
     usual = ("scores", "boxes")
 

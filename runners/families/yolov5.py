@@ -23,16 +23,11 @@ _ANCHORS = 3
 _BEFORE_CLASSES = 5
 
 
-class YoloV5Parameters(Parameters):
-    """The family has no parameters."""
-
-
-class YoloV5(Family[YoloV5Parameters]):
+class YoloV5(Family[Parameters]):
     """YOLOv5 detectors."""
 
     name = "yolov5"
     task = "object-detection"
-    schema = YoloV5Parameters
     takes = ("nms_threshold",)
     usual_thresholds = Thresholds(score=0.25, nms_iou=0.45)
 

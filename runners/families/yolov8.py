@@ -13,16 +13,11 @@ from runners.geometry import Geometry
 from runners.ultralytics_rows import UltralyticsRows
 
 
-class YoloV8Parameters(Parameters):
-    """The family has no parameters: the output's shape tells the form."""
-
-
-class YoloV8(Family[YoloV8Parameters]):
+class YoloV8(Family[Parameters]):
     """Ultralytics' detectors from YOLOv8 on."""
 
     name = "yolov8"
     task = "object-detection"
-    schema = YoloV8Parameters
     takes = ("nms_threshold",)
     usual_thresholds = Thresholds(score=0.25, nms_iou=0.45)
 

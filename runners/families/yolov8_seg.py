@@ -25,16 +25,11 @@ from runners.named_outputs import NamedOutputs
 from runners.ultralytics_rows import UltralyticsRows
 
 
-class YoloV8SegParameters(Parameters):
-    """The family has no parameters: the outputs' shapes tell the form."""
-
-
-class YoloV8Seg(NamedOutputs[YoloV8SegParameters]):
+class YoloV8Seg(NamedOutputs[Parameters]):
     """Ultralytics' instance segmentation from YOLOv8 on."""
 
     name = "yolov8-seg"
     task = "instance-segmentation"
-    schema = YoloV8SegParameters
     takes = ("nms_threshold",)
     usual = ("output0", "output1")
     usual_thresholds = Thresholds(score=0.25, nms_iou=0.45)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +15,8 @@ import pytest
 from adapters.pictures.lakefs_pictures import LakefsPictures
 from hotswap.errors import Conflict
 from lineage.errors import BadPicturePlace, PathTaken, PicturesUnavailable
-from tests.support.lakefs_server import LakefsServer
+from scripts import clients
+from tests.support.lakefs_server import ACCESS_KEY, SECRET_KEY, LakefsServer, real_place
 from tests.support.picture_places import PicturePlace
 
 PATH = "images/cam-1/2026-01-02/03-04-05_ab12.jpg"
@@ -34,6 +38,15 @@ def doubled(lakefs_server: LakefsServer) -> Iterator[LakefsPictures]:
     repository = place.location.split("/")[2]
     with closing(LakefsPictures(repository, "main", place.options, sleep=lambda _: None)) as pictures:
         yield pictures
+
+
+@pytest.fixture
+def lakefs_environment() -> Path:
+    """Where the client of lakeFS lies."""
+    try:
+        return clients.build("lakefs")
+    except clients.Unavailable as error:
+        pytest.skip(f"no client of lakeFS: {error}")
 
 
 def _ask(place: PicturePlace, url: str, **query: str) -> httpx.Response:
@@ -198,6 +211,16 @@ def test_an_answer_of_another_form_is_no_answer(
         _CALLS[call](doubled)
 
 
+def test_a_redirect_does_not_carry_the_key_elsewhere(
+    lakefs_server: LakefsServer, doubled: LakefsPictures
+) -> None:
+    lakefs_server.faults = [(302, b"")]
+    with pytest.raises(PicturesUnavailable, match="302"):
+        doubled.check()
+    assert lakefs_server.calls == ["get_branch"]
+    assert lakefs_server.violations == []
+
+
 def test_a_hook_that_refuses_a_commit_is_named(lakefs_server: LakefsServer, doubled: LakefsPictures) -> None:
     lakefs_server.faults = [(412, b'{"message": "pre-commit hook: no birds"}')]
     with pytest.raises(PicturesUnavailable, match="no birds"):
@@ -238,3 +261,53 @@ def test_the_double_notices_an_answer_that_lakefs_does_not_give(
         doubled.check()
     assert len(lakefs_server.violations) == 1
     lakefs_server.violations.clear()
+
+
+def test_a_real_one_gets_a_repository_for_each_test(
+    lakefs_server: LakefsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEFS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("LAKEFS_SECRET_ACCESS_KEY", SECRET_KEY)
+    with (
+        closing(real_place(f"{lakefs_server.endpoint}/")) as one,
+        closing(real_place(lakefs_server.endpoint)) as two,
+    ):
+        one.open().put(PATH, b"one", {})
+        assert list(two.open().objects()) == []
+
+
+@pytest.mark.process
+@pytest.mark.timeout(300)
+def test_the_double_is_understood_by_the_client_of_lakefs(
+    lakefs_server: LakefsServer, lakefs_environment: Path
+) -> None:
+    place = lakefs_server.place()
+    with closing(place.open()) as pictures:
+        pictures.put(PATH, b"one", {"device_id": "cam-1"})
+        options = place.options
+        program = Path(__file__).with_name("lakefs_official.py")
+        repository = place.location.split("/")[2]
+        done = subprocess.run(
+            [
+                *(lakefs_environment / "bin" / "python", program),
+                *(lakefs_server.endpoint, repository, options.access_key, options.secret_key),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout)
+        head = pictures.commit("nothing", {})
+    assert seen == {
+        "listed": [PATH],
+        "has_more": False,
+        "size": 3,
+        "metadata": {"device-id": "cam-1"},
+        "data": "one",
+        **dict.fromkeys(("commit", "head", "tag", "tag_read"), head),
+        "not_deleted": [],
+        "no_changes": 400,
+        "branch_twice": 409,
+        "missing": 404,
+    }

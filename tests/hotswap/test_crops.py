@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from anyio.lowlevel import checkpoint
 
+from hotswap.crop_config import CropConfig
 from hotswap.desired import set_loaded, set_target
 from hotswap.errors import ModelNotFound, ModelNotReady, VersionFailed
-from hotswap.manifest import BadManifest, CropConfig, parse_config
+from hotswap.manifest import BadManifest, parse_config
 from hotswap.predictions import Answer, Options, Picture, Predictions
 from hotswap.repository import Artifact
 from hotswap.runner import Runner
@@ -116,7 +117,7 @@ async def test_a_detector_that_does_not_serve_is_not_the_callers_fault(unload: b
     await world.end()
 
 
-@pytest.mark.parametrize(
+MISFITS = pytest.mark.parametrize(
     ("detector", "crop", "why"),
     [
         (
@@ -127,25 +128,74 @@ async def test_a_detector_that_does_not_serve_is_not_the_callers_fault(unload: b
         ({"task": "open-vocabulary-detection"}, {}, "text_prompt: missing; d:d1 must be told"),
         ({}, {"text_prompt": "bird ."}, "text_prompt: d:d1 takes none"),
         ({"labels": ["bird"]}, {"labels": ["bird", "brid"]}, "labels: d:d1 has no label 'brid'"),
+        ({}, {"model": "m"}, "model: m names itself"),
     ],
 )
-async def test_a_detector_that_does_not_fit_is_told(
-    detector: dict[str, Any], crop: dict[str, Any], why: str
-) -> None:
-    world = _served("m:v1", "d:d1")
-    changes = {"d": detector, "m": {"crop_with": CropConfig(model="d", **crop)}}
+
+
+def _changed(world: Served, detector: dict[str, Any], crop: dict[str, Any]) -> None:
+    """Give the serving versions of d and m other configs."""
+    changes = {"d": detector, "m": {"crop_with": CropConfig(**{"model": "d", **crop})}}
     for name, change in changes.items():
         current = world.reconciler.observed.slots[name].current
         assert current is not None
         config = current.artifact.config.model_copy(update=change)
         current.artifact = replace(current.artifact, config=config)
+
+
+@MISFITS
+async def test_a_detector_that_does_not_fit_is_told(
+    detector: dict[str, Any], crop: dict[str, Any], why: str
+) -> None:
+    world = _served("m:v1", "d:d1")
+    _changed(world, detector, crop)
     with pytest.raises(VersionFailed, match=f"crop_with.{why}"):
         await world.plane.predict(asked())
-    for name in changes:
+    for name in ("d", "m"):
         current = world.reconciler.observed.slots[name].current
         assert current is not None
         assert current.leases == 0
     await world.end()
+
+
+def _reasons(world: Served, name: str = "m") -> dict[str, str | None]:
+    return {each.version: each.reason for each in world.reconciler.view.model(name).versions}
+
+
+@MISFITS
+def test_an_operator_sees_a_detector_that_does_not_fit(
+    detector: dict[str, Any], crop: dict[str, Any], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = _served("m:v1", "d:d1")
+    assert _reasons(world) == {"v1": None}
+    _changed(world, detector, crop)
+    assert str(_reasons(world)["v1"]).startswith(f"crop_with.{why}")
+    assert _reasons(world, "d") == {"d1": None}
+    for _ in range(3):
+        world.step()
+    warnings = [each.getMessage() for each in caplog.records if "crop_with" in each.getMessage()]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"m: crop_with.{why}")
+
+
+def test_a_missing_detector_is_seen_until_it_serves(caplog: pytest.LogCaptureFixture) -> None:
+    world = _served("m:v1")
+    assert _reasons(world) == {"v1": "crop_with.model: there is no model 'd'"}
+    assert [each.levelname for each in caplog.records if "crop_with" in each.getMessage()] == ["WARNING"]
+    world.source.add("d:d1")
+    world.settle()
+    assert _reasons(world) == {"v1": None}
+    world.store.edit(set_loaded("d", False, "test", None))
+    world.settle()
+    assert _reasons(world) == {"v1": "crop_with.model: no version of d serves"}
+    assert len([each for each in caplog.records if "crop_with" in each.getMessage()]) == 2
+
+
+def test_a_detector_of_the_first_looks_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    """The classifier may be loaded before it."""
+    world = _served("d:d1", "m:v1")
+    assert _reasons(world) == {"v1": None}
+    assert not [each for each in caplog.records if "crop_with" in each.getMessage()]
 
 
 class Clients:

@@ -14,6 +14,7 @@ from hotswap.errors import (
     ModelNotReady,
     ModelRequired,
     ServingError,
+    VersionFailed,
     VersionNotFound,
     VersionNotLoaded,
 )
@@ -67,6 +68,18 @@ async def test_each_way_to_miss_a_model_has_its_own_answer() -> None:
     assert await code_of(world, "m", "v3") == VersionNotFound.code
     assert await code_of(world, "m", "1") == VersionNotLoaded.code
     assert await code_of(world, "nobody", "v1") == ModelNotFound.code
+    await world.end()
+
+
+async def test_who_asks_for_a_model_whose_only_version_failed_is_told_so() -> None:
+    world = Served("m:v1")
+    world.step()
+    with pytest.raises(ModelNotReady, match="serving yet; retry shortly"):
+        world.plane.router.lease("m", None)
+    world.loader.fails["v1"] = {"check": VersionFailed("odd outputs")}
+    world.settle()
+    with pytest.raises(ModelNotReady, match="m:v1 failed; GET /models and the log say why"):
+        await world.plane.predict(asked())
     await world.end()
 
 

@@ -16,7 +16,7 @@ from adapters.sql.sql_devices import SqlDevices
 from adapters.sql.sql_records import SqlRecords
 from hotswap.errors import BadRequest, Conflict
 from lineage.devices import GRACE, DeviceStore, environment_tokens, new_token, token_hash
-from tests.support.captures import NOON, a_record
+from tests.support.captures import NOON, a_capture, a_record
 from tests.support.databases import POSTGRESQL
 from tests.support.devices_memory import DevicesMemory
 
@@ -134,14 +134,17 @@ def test_a_removed_device_has_no_token(database_url: str) -> None:
 
 @pytest.mark.timeout(60)
 def test_two_that_add_a_device_at_once_give_it_one_token(database_url: str) -> None:
-    start, database = Barrier(2), Database(database_url, RECORDS)
+    """Half of the devices have handed in pictures before."""
+    start, records = Barrier(2), SqlRecords(database_url)
+    for count in range(0, 40, 2):
+        records.save(a_record(a_capture(1, device=f"cam-{count}")))
 
     def add(number: int) -> list[int]:
         won = []
         for count in range(40):
             start.wait(30)
             try:
-                SqlDevices(database).add(f"cam-{count}", None, f"h-{count}-{number}", NOON)
+                SqlDevices(records.database).add(f"cam-{count}", None, f"h-{count}-{number}", NOON)
             except Conflict:
                 continue
             won.append(count)
@@ -150,7 +153,7 @@ def test_two_that_add_a_device_at_once_give_it_one_token(database_url: str) -> N
     with ThreadPoolExecutor(2) as threads:
         one, two = threads.map(add, (1, 2))
     assert sorted(one + two) == list(range(40))
-    database.close()
+    records.close()
 
 
 def test_a_token_is_long_and_only_its_hash_is_kept() -> None:

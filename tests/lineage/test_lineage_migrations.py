@@ -23,7 +23,7 @@ from adapters.sql.sql_records import SqlRecords
 from hotswap.errors import BadRequest, Conflict
 from lineage.rate_limit import Rate
 from tests.support.captures import NOON, a_capture, a_record, something
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, running_server
 
 READER = "okawari_test_reader"
 ROLE = {"role": READER}
@@ -189,6 +189,24 @@ class TestReader:
         for role, password in (('x"y', None), ("Upper", None), ("x" * 64, None), (READER, "ü"), (READER, "")):
             with pytest.raises(BadRequest):
                 make_reader(server, role, password)
+
+
+@pytest.mark.process
+@pytest.mark.timeout(90)
+def test_a_server_that_asks_for_the_password_lets_the_reader_in_with_it() -> None:
+    with running_server() as own, own.database() as url:
+        if not own.is_own:
+            pytest.skip("the rules of the server of TEST_DATABASE_URL are not ours to change")
+        schema.upgrade(url, purpose=RECORDS)
+        make_reader(url, READER, "geheim-1")
+        own.stop()
+        own.ask_for_passwords(READER)
+        own.start()
+        with _as_reader(url) as reader, reader.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM images")).scalar_one() == 0
+        make_reader(url, READER, "another")
+        with _as_reader(url) as reader, pytest.raises(DBAPIError, match="password authentication failed"):
+            reader.connect()
 
 
 def _table(name: str) -> Table:

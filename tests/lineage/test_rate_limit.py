@@ -117,9 +117,11 @@ def test_each_device_has_a_bucket_of_its_own(limit: Limit) -> None:
 def test_a_clock_that_was_set_back_fills_nothing(limit: Limit, time: Time) -> None:
     ours = limit(TWO_A_SECOND)
     time.passed = 100
-    assert _taken(ours) == 5
+    ours.take("cam-1", 3)
     time.passed = 50
-    assert _taken(ours) == 0
+    assert _taken(ours) == 2
+    time.passed = 100
+    assert _taken(ours) == 0, "the time between was filled already"
     time.passed = 100.5
     assert _taken(ours) == 1
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Table, delete, func, insert, select, text
+from sqlalchemy import Table, delete, event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from adapters.records import open_records
@@ -27,6 +29,7 @@ from adapters.sql.lineage_tables import (
     SESSIONS,
 )
 from adapters.sql.sql_records import SqlRecords
+from common.files import locked
 from lineage.errors import BadDatabaseUrl, RecordsUnavailable
 from tests.lineage.saving import HAND_INS, save_all
 from tests.support.captures import NOON, a_capture, a_record, something
@@ -213,6 +216,30 @@ def test_the_embedded_database_makes_itself(tmp_path: Path) -> None:
         assert records.image(saved.image_id) == saved
 
 
+@pytest.mark.timeout(60)
+def test_workers_that_make_it_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    for count in range(5):
+        url, start = f"sqlite:///{tmp_path}/{count}/records.db", Barrier(6)
+
+        def made(_number: int, url: str = url, start: Barrier = start) -> bool:
+            start.wait(30)
+            with closing(open_records(url)) as records:
+                return records.uncommitted(1) == []
+
+        with ThreadPoolExecutor(6) as threads:
+            assert all(threads.map(made, range(6)))
+
+
+def test_who_makes_it_has_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration may take longer than SQLite lets a writer wait."""
+    monkeypatch.setattr("adapters.records._WAIT", 0.0)
+    url = f"sqlite:///{tmp_path}/records.db"
+    with locked(tmp_path / ".records.db.lock"), pytest.raises(RecordsUnavailable, match="locked"):
+        open_records(url)
+    assert not (tmp_path / "records.db").exists()
+    open_records(url).close()
+
+
 def test_an_older_database_is_brought_to_this_release_with_what_it_holds(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/records.db"
     schema.upgrade(url, "0003")
@@ -243,3 +270,48 @@ def test_a_place_that_cannot_be_is_told_so(tmp_path: Path) -> None:
         with pytest.raises(BadDatabaseUrl) as refused:
             open_records(wrong)
         assert "geheim" not in str(refused.value)
+
+
+def _plans(records: SqlRecords, ask: Callable[[], object]) -> str:
+    """How the database goes about what a method asks."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    engine = records.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    ask()
+    event.remove(engine, "before_cursor_execute", note)
+    is_sqlite = engine.dialect.name == "sqlite"
+    explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+    lines = []
+    with engine.connect() as connection:
+        if not is_sqlite:  # what it would choose with many rows
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        for statement, parameters in asked:
+            if statement.lstrip().startswith(("SELECT", "UPDATE", "INSERT")):
+                rows = connection.exec_driver_sql(f"{explain} {statement}", parameters)
+                lines += [str(row[-1]) for row in rows]
+    return "\n".join(lines)
+
+
+def test_each_question_of_a_request_is_answered_by_an_index(records: SqlRecords) -> None:
+    for number in range(40):
+        records.save(
+            a_record(a_capture(number, idempotency_key=f"k{number}"), commit_id="c" if number else None)
+        )
+    capture = a_capture(1, idempotency_key="k1")
+    for ask, index in (
+        (lambda: records.path_holder("x"), "images_lakefs_path"),
+        (lambda: records.uncommitted(10), "images_uncommitted"),
+        (lambda: records.folder("images/cam-1/2026-11-29"), "images_"),
+        (lambda: records.find(capture), "images_"),
+        (lambda: records.image(capture.image_id), "images"),
+        (lambda: records.committed([capture.image_id], "c"), "images"),
+    ):
+        plan = _plans(records, ask)
+        assert index in plan
+        whole = [line for line in plan.splitlines() if "SCAN" in line and "images_uncommitted" not in line]
+        assert whole == []
+        assert "Seq Scan" not in plan, plan

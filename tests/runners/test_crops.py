@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from examples import species
+from hotswap.crop_config import CropConfig
 from hotswap.errors import BadRequest
-from hotswap.manifest import CropConfig, parse_config
+from hotswap.manifest import parse_config
 from hotswap.predictions import Box, Detection, Options, Picture, Prediction, Predictions, Timings
 from hotswap.repository import Artifact
 from runners.crops import Cropper, area

@@ -96,7 +96,7 @@ class TestWithThisOnnxruntime:
     def test_auto_is_the_cpu_and_no_fallback(self, tmp_path: Path) -> None:
         loaded = Loaded(tmp_path, setting="auto")
         assert loaded.runner.placement.device == "cpu"
-        assert "OKAWARI_DEVICE" in loaded.runner.placement.reason
+        assert loaded.runner.placement.reason == "no GPU that this onnxruntime can use: the CPU"
         assert loaded.fallbacks == []
         assert loaded.scores() == (0.5, 0.25, 0.125)
 

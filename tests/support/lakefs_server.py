@@ -1,8 +1,8 @@
 """lakeFS for tests: a stateful double of its API, which refuses every call and answer that the API forbids.
 
 It proves what goes over the wire, not how the real one merges or resolves conflicts. `LAKEFS_ENDPOINT` (with
-`LAKEFS_ACCESS_KEY_ID`, `LAKEFS_SECRET_ACCESS_KEY` and `LAKEFS_STORAGE_NAMESPACE`, default local://) runs the
-same tests on a real one.
+`LAKEFS_ACCESS_KEY_ID`, `LAKEFS_SECRET_ACCESS_KEY` and `LAKEFS_STORAGE_NAMESPACE`, which is
+local://okawari-test by default) runs the same tests on a real one.
 """
 
 from __future__ import annotations
@@ -282,6 +282,8 @@ class LakefsServer:
     ) -> tuple[int, Any]:
         if not _is_authorized(headers.get("authorization", "")):
             return 401, {"message": "error authenticating request"}
+        if operation.name == "create_repository":
+            return self._create_repository(json.loads(data)["name"])
         repository = self.repositories.get(names.pop("repository", ""))
         if repository is None:
             return 404, {"message": "repository: not found"}
@@ -293,6 +295,12 @@ class LakefsServer:
                 return result
         except Refused as refused:
             return refused.status, {"message": refused.message}
+
+    def _create_repository(self, name: str) -> tuple[int, Any]:
+        if name in self.repositories:
+            return 409, {"message": "repository already exists"}
+        self.repositories[name] = LakefsRepository(name, self.page)
+        return 201, self.repositories[name].document()
 
 
 class _Listener(ThreadingHTTPServer):
@@ -321,6 +329,8 @@ def _handler(server: LakefsServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("content-type", content_type)
             self.send_header("content-length", str(len(body)))
+            if 300 <= status < 400:
+                self.send_header("location", f"{server.endpoint}/elsewhere")
             self.end_headers()
             self.wfile.write(body)
 
@@ -360,7 +370,7 @@ def real_place(endpoint: str) -> PicturePlace:
         allow_http=True,
     )
     name = f"okawari-test-{uuid4().hex[:12]}"
-    namespace = os.environ.get("LAKEFS_STORAGE_NAMESPACE", "local://")
+    namespace = os.environ.get("LAKEFS_STORAGE_NAMESPACE", "local://okawari-test")
     httpx.post(
         f"{endpoint.rstrip('/').removesuffix(_API)}{_API}/repositories",
         json={"name": name, "storage_namespace": f"{namespace.rstrip('/')}/{name}", "default_branch": "main"},

@@ -64,6 +64,11 @@ class PostgresServer:
         if not ended:
             raise RuntimeError(f"PostgreSQL, process {pid}, does not stop")
 
+    def ask_for_passwords(self, role: str) -> None:
+        """Let a role in with its password alone, from the next start on."""
+        rules = Path(self._data) / "pg_hba.conf"
+        rules.write_text(f"host all {role} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+
     def remove(self) -> None:
         """Stop the server and remove its files."""
         if self.is_own:

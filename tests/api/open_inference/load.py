@@ -66,6 +66,7 @@ class ProtocolLoad(Load):
         self.counts: dict[str, int] = {each.name: 0 for each in kinds(model)}
 
     def _one(self, connection: http.client.HTTPConnection, fresh: bool, ask: Ask) -> Shot:
+        """The next kind in turn; `ask` is for loads of `/predict`."""
         kind = next(self._kinds)
         headers = dict(kind.headers or {}) | ({"Connection": "close"} if fresh else {})
         begun = time.monotonic()

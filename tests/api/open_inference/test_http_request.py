@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from api.budget import ByteBudget
 from api.http.body import BoundedReceive
 from api.open_inference.http_codec import encode, json_size, parse, weight
-from api.open_inference.types import InferResponse, Tensor
+from api.open_inference.types import InferResponse, Tensor, check_parameter
 from hotswap.errors import BadRequest, Overloaded
 
 _JSON = some.recursive(
@@ -118,3 +118,9 @@ def test_what_is_made_of_a_body_is_given_back_with_it_and_not_taken_after_the_en
 
 async def _nothing() -> dict[str, Any]:
     return {}
+
+
+@pytest.mark.parametrize(("value", "end"), [([[0.5, 0.5, 1]], "; send a list as its JSON text"), ({}, "")])
+def test_a_parameter_that_is_no_single_value_says_how_to_send_it(value: Any, end: str) -> None:
+    with pytest.raises(BadRequest, match=f"'points': must be a string, a number or a boolean{end}$"):
+        check_parameter("parameters", "points", value)
