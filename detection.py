@@ -31,7 +31,7 @@ from hotswap.events import Recorder
 from hotswap.predictions import Options
 from hotswap.status import StateView
 from lineage.acceptance import Acceptance, Delivery
-from lineage.commits import Committer, CommitResult
+from lineage.commits import CommitResult, Committer
 from lineage.device_tokens import DeviceTokens
 from lineage.devices import environment_tokens
 from lineage.housekeeping import Housekeeping
@@ -45,12 +45,12 @@ from lineage.storage_limit import DiskSpace
 from lineage.system_metrics import MetricSampler
 from runners import decode
 from settings import Settings
-from telemetry.metrics import available_bytes
+from telemetry.metrics import available_bytes, resident_bytes
 from telemetry.observers import Metrics
 
 if TYPE_CHECKING:
-    from adapters.sql.sql_retention import SqlRetention
     from adapters.sql.sql_records import SqlRecords
+    from adapters.sql.sql_retention import SqlRetention
 
 #: The model that answers where none is configured and the store has it.
 USUAL_MODEL = "grounding-dino-base"
@@ -142,6 +142,7 @@ class DetectionServer:
         return _Opened(
             self._parts(records, acceptance, committer),
             records,
+            pictures,
             storage,
             sampler,
             Housekeeping(
@@ -230,6 +231,7 @@ class DetectionServer:
 class _Opened:
     parts: DetectionParts
     records: SqlRecords
+    pictures: PictureStore
     storage: Storage
     sampler: MetricSampler
     housekeeping: Housekeeping
@@ -245,6 +247,7 @@ class _Opened:
         self.housekeeping.stop(seconds)
         self.storage.stop(seconds)
         self.sampler.stop(seconds)
+        self.pictures.close()
         self.records.close()
 
 
@@ -256,10 +259,8 @@ def holder(settings: Settings) -> str:
 def figures(storage: Storage, outbox: Outbox) -> StorageFigures:
     """What is stored, and what waits to be."""
     oldest = outbox.oldest()
-    used = storage.limit.used_bytes
     return StorageFigures(
-        stored=used,
-        used=used,
+        used=storage.limit.used_bytes,
         limit=storage.rules.most_bytes,
         is_over_warning=storage.limit.is_over_warning,
         waiting=outbox.length(),

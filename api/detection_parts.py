@@ -27,7 +27,8 @@ class DetectionParts:
     """The parts of the routes for devices. Sizes in bytes, times in seconds.
 
     `batch_places` bounds the batches on disk; while `batch` is entered nobody else commits the pictures of
-    one, which `commit` does. `ending`: the service takes no new work. `spool` is the folder of batches that arrive.
+    one, which `commit` does. `ending`: the service takes no new work. `spool` is the folder of batches that
+    arrive.
     """
 
     auth: DeviceAuth

@@ -55,6 +55,11 @@ class CleanupSchedule:
         """When the next clean-up by the clock runs."""
         return self._due
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing runs any more."""
+        return self._stopped.is_set()
+
     def ask(self) -> None:
         """Let the next tick clean up; may be called by any thread, as often as it likes."""
         self._asked.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hotswap.errors import StateUnavailable
@@ -44,8 +43,8 @@ class Storage:
             retention, pictures, leases, rules, clock=_now, holder=holder, disk_short=disk.short
         )
         self._schedule = None if schedule is None else CleanupSchedule(cleanup, schedule, _now)
-        asked: Callable[[], None] = _nothing if self._schedule is None else self._schedule.ask
-        self.limit = StorageLimit(self.stored_bytes, rules, asked, time.monotonic, disk.short)
+        self._wake = threading.Event()
+        self.limit = StorageLimit(self.stored_bytes, rules, self._ask, time.monotonic, disk.short)
         self._thread = threading.Thread(target=self._run, name="okawari-clean-up", daemon=True)
 
     def stored_bytes(self) -> int:
@@ -61,13 +60,21 @@ class Storage:
         """End a clean-up between two of its steps, or leave it to the end of the process."""
         if self._schedule is not None:
             self._schedule.stop()
+            self._wake.set()
             if self._thread.is_alive():
                 self._thread.join(seconds)
-            self._schedule = None
+
+    def _ask(self) -> None:
+        """Clean up soon."""
+        if self._schedule is not None:
+            self._schedule.ask()
+            self._wake.set()
 
     def _run(self) -> None:
-        while (schedule := self._schedule) is not None:
-            schedule.wait(_MINUTE)
+        schedule = self._schedule
+        while schedule is not None and not schedule.is_stopped:
+            self._wake.wait(_MINUTE)
+            self._wake.clear()
             try:
                 report = schedule.tick()
             except StateUnavailable as error:
@@ -83,7 +90,3 @@ class Storage:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _nothing() -> None:
-    """Without a schedule nobody cleans up."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StorageFigures:
-    """Bytes and pictures. `used` counts against `limit`: `stored`, and what was accepted since the last look."""
+    """Bytes and pictures; `used` counts against `limit`."""
 
-    stored: int
     used: int
     limit: int
     is_over_warning: bool

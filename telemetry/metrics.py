@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -83,12 +84,18 @@ class MetricDefinitions:
         moved = "Graphs that run on the CPU instead of their device"
         self.device_fallbacks = counter("device_fallbacks_total", moved, ("model", "device", "cause"))
 
-        # Pictures of devices
+        self._declare_pictures(counter, gauge_last)
+
+        # Registry
+        away = "1 while the registry cannot be used and its last content holds"
+        self.registry_unavailable = gauge_max("registry_unavailable", away)
+
+    def _declare_pictures(self, counter: partial[Counter], gauge_last: partial[Gauge]) -> None:
+        """Pictures of devices."""
         kept = "Pictures of devices that were kept with their answers"
         self.images_stored = counter("images_stored_total", kept, ("device_id",))
         self.storage_bytes = gauge_last("storage_bytes_total", "Bytes of all stored pictures")
-        used = "Bytes that count against the limit: stored pictures, and those accepted since the last look"
-        self.storage_used = gauge_last("storage_used_bytes", used)
+        self.storage_used = gauge_last("storage_used_bytes", "The same, by the name that fits the limit")
         self.storage_limit = gauge_last("storage_limit_bytes", "The limit of the storage")
         over = "1 over the warning threshold, or when a local disk is nearly full"
         self.storage_warning = gauge_last("storage_over_warning", over)
@@ -97,10 +104,6 @@ class MetricDefinitions:
         self.outbox_age = gauge_last("outbox_age_seconds", oldest)
         self.picture_commits = counter("picture_commits_total", "Commits of the picture store")
         self.committed_pictures = counter("committed_pictures_total", "Pictures in those commits")
-
-        # Registry
-        away = "1 while the registry cannot be used and its last content holds"
-        self.registry_unavailable = gauge_max("registry_unavailable", away)
 
 
 class Machine(Collector):
@@ -136,3 +139,11 @@ def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> float:
     return next(
         (float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), float("nan")
     )
+
+
+def resident_bytes(statm: Path = Path("/proc/self/statm")) -> float:
+    """Memory of this process; NaN where the system does not say."""
+    try:
+        return float(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return float("nan")

@@ -137,7 +137,7 @@ class Metrics(MetricDefinitions, Observer):
 
     def storage(self, use: StorageFigures) -> None:
         """What is stored, and what waits to be."""
-        self.storage_bytes.set(use.stored)
+        self.storage_bytes.set(use.used)
         self.storage_used.set(use.used)
         self.storage_limit.set(use.limit)
         self.storage_warning.set(use.is_over_warning)

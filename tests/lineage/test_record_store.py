@@ -9,6 +9,8 @@ from threading import Barrier
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hotswap.errors import BadRequest
 from lineage.errors import KeyReused, PathTaken
@@ -129,6 +131,37 @@ def test_what_does_not_fit_is_made_to(records: RecordStore) -> None:
         {"x": [1, 2]},
         "bird",
     )
+
+
+_TEXTS = st.text(st.characters(exclude_categories=()), max_size=300)
+_FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | _FLOATS | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.tuples(_TEXTS, _TEXTS, _TEXTS),
+    box=st.tuples(_FLOATS, _FLOATS, _FLOATS, _FLOATS),
+    confidence=_FLOATS,
+    metadata=st.dictionaries(_TEXTS, _JSON, max_size=3),
+)
+def test_whatever_a_device_sends_or_a_model_says_is_kept_and_read_the_same(
+    records: RecordStore,
+    texts: tuple[str, str, str],
+    box: tuple[float, float, float, float],
+    confidence: float,
+    metadata: dict[str, object],
+) -> None:
+    capture = a_capture(sha256=uuid4().hex * 2, filename=texts[0], metadata=metadata)
+    found = something(label=texts[1], bbox=box, confidence=confidence, metadata=metadata)
+    run = a_run(text_prompt=texts[2], error_message=texts[0], config=metadata, duration_ms=confidence)
+    saved = records.save(a_record(capture, found=(found,), run=run))
+    assert records.find(capture) == saved
+    assert all(0 <= value <= 1 for value in (*saved.found[0].bbox, saved.found[0].confidence))
 
 
 def test_a_path_belongs_to_one_picture(records: RecordStore) -> None:
