@@ -69,7 +69,7 @@ def test_every_key_that_is_a_setting_too_stands_in_the_guide() -> None:
         path: name.upper() if name in plain else f"OKAWARI_{name.upper()}"
         for name, path in CONFIGURED.items()
     }
-    assert rows == {**shared, "database": "OKAWARI_DATABASE"}
+    assert rows == {**shared, "database": "OKAWARI_DATABASE", "lakefs": "OKAWARI_PICTURES"}
 
 
 def test_every_error_code_stands_in_chapter_8_with_its_status() -> None:
