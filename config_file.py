@@ -20,7 +20,6 @@ from pydantic import (
     model_validator,
 )
 
-from common import strict_yaml
 from common.document_findings import Place, finding, path_text
 from common.references import BadReference, has_reference, resolve
 
@@ -298,6 +297,8 @@ def load_config(path: Path | None, environment: Mapping[str, str]) -> Config:
 
 
 def _text(path: Path) -> str:
+    from common import strict_yaml
+
     try:
         with path.open("rb") as file:
             return file.read(4 * strict_yaml.LONGEST).decode()
@@ -308,6 +309,8 @@ def _text(path: Path) -> str:
 
 
 def _parsed(text: str, environment: Mapping[str, str]) -> Config:
+    from common import strict_yaml
+
     try:
         document = strict_yaml.load(text)
     except strict_yaml.BadYaml as error:
