@@ -9,7 +9,6 @@ import os
 import platform
 import signal
 import socket
-import threading
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -54,6 +53,7 @@ from registry.registered_models import RegisteredModels, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from registry.upkeep import RegistryUpkeep
 from runners.crops import Cropper
 from runners.devices import DeviceRules
 from runners.families.index import OUTSIDE
@@ -132,14 +132,14 @@ class Worker:
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
         desired = AuditedDesired(DesiredFile(settings.home), self._audit.add, models.production)
-        self._switches = SwitchRecorder(registry, _service_name(settings), run.started())
+        switches = SwitchRecorder(registry, _service_name(settings), run.started())
         several = settings.workers > 1
         self.reconciler = Reconciler(
             models,
             desired,
             loader,
             self._background,
-            observer=Observers(self.metrics, self._audit, self._switches),
+            observer=Observers(self.metrics, self._audit, switches),
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
             else LocalCoordinator(),
@@ -159,25 +159,18 @@ class Worker:
         self._report = WorkerStatus(view, schedule, run, self._listener)
         self._report.add(tls=process.speaks_tls())
         self._models = models
-        self._registry_audit = RegistryAudit(registry, self._audit, place.registry_mark)
-        self._audited = ""
-        self._registrar = StoreRegistrar(registry, view.infos)
+        self._upkeep = RegistryUpkeep(
+            models,
+            self._audit,
+            switches,
+            StoreRegistrar(registry, view.infos),
+            RegistryAudit(registry, self._audit, place.registry_mark),
+        )
         control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
         promotions = Promotions(registry, control, view, models, desired)
         recorder = Recorder(InferenceObserver(self.metrics, view))
         self.draining = False
-        self._detection = DetectionServer(
-            settings,
-            Host(
-                view=view,
-                data_plane=data_plane,
-                recorder=recorder,
-                check_room=self._check_room,
-                not_ready=self.not_ready,
-                ending=lambda: self.draining,
-                metrics=self.metrics,
-            ),
-        )
+        self._detection = DetectionServer(settings, self._host(data_plane, recorder))
         self.parts = ServiceParts(
             view=view,
             schedule=schedule,
@@ -212,8 +205,19 @@ class Worker:
         self._metrics_port = MetricsPort(
             process.host_of(self._listener), metrics_port(settings), self.metrics.exposition
         )
-        self._telling = threading.Lock()
         self._rpc: RpcServer | None = None
+
+    def _host(self, data_plane: DataPlane, recorder: Recorder) -> Host:
+        """What the detection server needs of this worker."""
+        return Host(
+            view=self.reconciler.view,
+            data_plane=data_plane,
+            recorder=recorder,
+            check_room=self._check_room,
+            not_ready=self.not_ready,
+            ending=lambda: self.draining,
+            metrics=self.metrics,
+        )
 
     async def start(self) -> None:
         """Start every thread; return when what is wanted serves, or after `start_timeout`."""
@@ -276,20 +280,8 @@ class Worker:
 
     def _tell_registry(self) -> None:
         """Bring what the registry lacks into it, in another thread: a database may be slow."""
-        waits = self._models.row_version != self._audited or self._switches.waiting or self._audit.waiting
-        if self._telling.locked() or not (waits or self._registrar.missing()):
-            return
-        self._background.submit(self._write_registry)
-
-    def _write_registry(self) -> None:
-        with self._telling:
-            self._audit.write()
-            self._switches.write()
-            self._registrar.register()
-            row_version = self._models.row_version
-            with suppress(RegistryUnavailable):  # the models report it; the next look tries again
-                if self._registry_audit.write():
-                    self._audited = row_version
+        if self._upkeep.is_due:
+            self._background.submit(self._upkeep.write)
 
     def _return_memory(self) -> None:
         """After a flood of pictures, give its memory back; otherwise only the next swap would."""

@@ -125,9 +125,14 @@ class DetectionServer:
         database, lakefs = config.database, config.lakefs
         pool = PoolSize(database.pool_size, database.max_overflow)
         records = open_records(settings.database_url, pool, echo=database.echo)
-        pictures = open_pictures(settings.pictures_location, picture_options(settings))
+        retention = SqlRetention(records.database)
+        pictures = open_pictures(
+            settings.pictures_location,
+            picture_options(settings),
+            may_make=lambda: retention.use().pictures == 0,
+        )
         outbox = Outbox(self._outbox)
-        storage = self._storage(SqlRetention(records.database), pictures, records)
+        storage = self._storage(retention, pictures, records)
         committer = Committer(
             records,
             pictures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,14 +16,18 @@ _ALLOWED = "allowed are the path of a folder, s3://bucket/prefix and lakefs://re
 _NONE = PictureOptions()
 
 
-def open_pictures(location: str | Path, options: PictureOptions = _NONE) -> PictureStore:
+def open_pictures(
+    location: str | Path, options: PictureOptions = _NONE, may_make: Callable[[], bool] | None = None
+) -> PictureStore:
     """The store at PATH, s3://bucket/prefix or lakefs://repository/branch; a folder is made where absent.
+
+    With `may_make` a folder is not touched before its first use, and made only where that says so.
 
     Raises `BadPicturePlace` for another URL or an endpoint that does not fit, and `PicturesUnavailable` when
     the folder cannot be made or okawari[s3] is not installed. An object store is asked when it is used.
     """
     if "://" not in str(location):
-        return FolderPictures(Path(location))
+        return FolderPictures(Path(location), may_make)
     url = urlsplit(str(location))
     if url.scheme not in ("s3", "lakefs") or not url.netloc or "@" in url.netloc or url.query or url.fragment:
         # The text is not shown: it may hold a password.

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cameras import CameraResult
 from benchmarks.families import FamilyResult
 from benchmarks.figures import Spread
 from benchmarks.pointing import PointsResult
@@ -124,6 +125,17 @@ def families(results: Iterable[FamilyResult], points: PointsResult) -> dict[str,
             "served": [round(each, 2) for each in points.served],
             "alone": [round(each, 2) for each in points.alone],
         },
+    }
+
+
+def cameras(result: CameraResult) -> dict[str, Any]:
+    """Devices that hand in."""
+    figures = ("rate", "limit_rate", "predict_rate", "p50", "p95", "predict_p95")
+    return {
+        "throughput_of_predict": result.of_predict.as_json(),
+        "throughput_of_limit": result.of_limit.as_json(),
+        **{name: result.figure(name).as_json() for name in figures},
+        "keeping_ms": {name: Spread.of(values).as_json() for name, values in result.keeping.items()},
     }
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.aims import Aim
+from benchmarks.cameras import DEVICES, SIDE, CameraResult
 from benchmarks.families import FamilyResult
 from benchmarks.figures import Spread, percentile
 from benchmarks.machine import cores
@@ -189,6 +190,20 @@ def show_families(console: Console, results: Iterable[FamilyResult], points: Poi
         f"{points.encoder_runs}; of the others the decoder takes {points.decoder.text(1)} ms, the mask "
         f"{points.mask.text(1)} ms"
     )
+
+
+def show_cameras(console: Console, result: CameraResult) -> None:
+    """Devices that hand in, beside `/predict`."""
+    console.print(
+        f"\n[bold]Cameras[/] ({DEVICES} at once, 1 worker per core, pictures of {SIDE}x{SIDE}): "
+        f"{result.figure('rate').text(1)} pictures/s, {result.of_predict.text(2)} of /predict, "
+        f"{result.of_limit.text(2)} of the limit; p50 {result.figure('p50').text(0)} ms, "
+        f"p95 {result.figure('p95').text(0)} ms (/predict {result.figure('predict_p95').text(0)} ms), "
+        f"failed: {sum(run.failed for run in result.runs)}"
+    )
+    for name, milliseconds in result.keeping.items():
+        console.print(f"kept alone, {name}: p50 {percentile(milliseconds, 0.5):.1f} ms, ", end="")
+        console.print(f"p95 {percentile(milliseconds, 0.95):.1f} ms")
 
 
 def show_aims(console: Console, aims: Iterable[Aim]) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks import (
+    cameras,
     families,
     machine,
     models,
@@ -25,6 +26,7 @@ from benchmarks import (
 )
 from benchmarks.aims import Aim, steady_aims, swap_aims
 from benchmarks.bring import bring
+from benchmarks.cameras import CameraResult
 from benchmarks.families import SUBJECTS, FamilyResult
 from benchmarks.limit import Limit
 from benchmarks.models import Subject
@@ -78,6 +80,8 @@ class Bench:
             self._take_wires()
         if "families" in self.options.parts:
             self._take_families()
+        if "cameras" in self.options.parts:
+            self._take_cameras()
         if self.aims:
             report.show_aims(self.console, self.aims)
         self.console.print(f"\n{record.write(self.options.results, self.document)}")
@@ -117,6 +121,33 @@ class Bench:
         results, points = self._families(data)
         report.show_families(self.console, results, points)
         self.document["families"] = record.families(results, points)
+
+    def _take_cameras(self) -> None:
+        result = self._cameras()
+        report.show_cameras(self.console, result)
+        self.document["cameras"] = record.cameras(result)
+
+    def _cameras(self) -> CameraResult:
+        home = self._home("cameras", [self.subject.version(self.room / "cameras", "v1")])
+        squares = cameras.square(self.small)
+        result = CameraResult()
+        with (
+            Service(home, machine.cores(), **cameras.SETTINGS) as service,
+            self._progress("cameras", self.options.rounds + 100) as tell,
+        ):
+            measured = cameras.measure(
+                service,
+                self.subject.name,
+                squares,
+                rounds=self.options.rounds,
+                seconds=2 * self.options.seconds,
+            )
+            for result in measured:  # noqa: B007 - the last is whole
+                tell(f"{cameras.DEVICES} devices")
+            room = self.room / "kept"
+            room.mkdir()
+            result.keeping.update(cameras.keeping(room, squares, tell))
+        return result
 
     def _families(self, data: Path) -> tuple[list[FamilyResult], PointsResult]:
         room = self.room / "families"

@@ -20,10 +20,11 @@ def families_command() -> None:
     """
     from runners.families.index import FAMILIES, OUTSIDE
 
+    names, tasks = (max(map(len, texts)) for texts in (FAMILIES, [each.task for each in FAMILIES.values()]))
     for name, family in FAMILIES.items():
         about = (family.__doc__ or "").strip().partition("\n")[0]
         package = f" ({OUTSIDE.distributions[name]})" if name in OUTSIDE.distributions else ""
-        say(f"{name:12}  {family.task:20}  {about}{package}")
+        say(f"{name:{names}}  {family.task:{tasks}}  {about}{package}")
     for unusable in OUTSIDE.unusable:
         note(f"okawari: warning: {unusable}")
 

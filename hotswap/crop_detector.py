@@ -25,9 +25,9 @@ def misfit(crop: CropConfig, classifier: str, detector: ModelTag, config: ModelC
     if not prompted and crop.text_prompt is not None:
         return f"crop_with.text_prompt: {detector} takes none"
     # A detector with prompts names what it is asked for; of a family without labels nobody knows.
-    known = config.labels if config.labels and not prompted else crop.labels
-    unknown = next((label for label in crop.labels if label not in known), None)
-    return None if unknown is None else f"crop_with.labels: {detector} has no label {unknown!r}"
+    unknown = set(crop.labels).difference(config.labels) if config.labels and not prompted else set()
+    first = next((label for label in crop.labels if label in unknown), None)
+    return None if first is None else f"crop_with.labels: {detector} has no label {first!r}"
 
 
 def absence(crop: CropConfig, known: bool) -> str:

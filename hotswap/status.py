@@ -257,12 +257,14 @@ class StateView:
             )
             for version in sorted({*stored, *live, *loading}, key=natural_key)
         ]
-        return [self._with_crop_trouble(name, version) for version in versions]
-
-    def _with_crop_trouble(self, name: str, version: VersionStatus) -> VersionStatus:
-        if version.reason is not None or version.version != self.serving(name):
-            return version
-        return replace(version, reason=self.crop_trouble(name))
+        trouble = self.crop_trouble(name)
+        if trouble is None:
+            return versions
+        serving = self.serving(name)
+        return [
+            replace(each, reason=each.reason or trouble) if each.version == serving else each
+            for each in versions
+        ]
 
 
 def _reason(info: ModelInfo | None, desired: DesiredModel | None) -> str | None:

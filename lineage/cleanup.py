@@ -13,6 +13,8 @@ from itertools import islice
 from typing import Protocol
 from uuid import UUID
 
+from lineage.commits import COMMIT_TASK
+from lineage.day_metadata import METADATA_NAME
 from lineage.picture_store import PictureStore
 from lineage.retention import Choice, Reason, Removal, RetentionRules, StoredPages, Worth
 
@@ -21,8 +23,6 @@ BATCH = 200
 #: The task of which one service has the right, and for how many seconds it keeps that between two batches.
 TASK = "retention"
 LEASE_SECONDS = 120.0
-#: What a commit leaves in the folder of a device's day; it goes with the last picture of the day.
-DAY_DOCUMENT = "metadata.json"
 
 
 class TaskLeases(Protocol):
@@ -159,20 +159,27 @@ class Cleanup:
         return completed
 
     def _delete(self, pictures: Sequence[tuple[UUID, str]]) -> None:
-        """Delete pictures whose rows say that they are gone, then note that this was done."""
+        """Delete pictures whose rows say that they are gone, then note that this was done.
+
+        The document of a day goes with its last picture.
+        """
         if not pictures:
             return
         paths = [path for _, path in pictures]
         folders = sorted({path.rpartition("/")[0] for path in paths})
-        documents = [f"{folder}/{DAY_DOCUMENT}" for folder in self._store.empty_folders(folders)]
+        documents = [f"{folder}/{METADATA_NAME}" for folder in self._store.empty_folders(folders)]
         self._pictures.delete([*paths, *documents])
         self._store.removed([image_id for image_id, _ in pictures], self._clock())
 
     def _commit(self, report: CleanupReport) -> None:
-        total = report.total
-        if count := total.pictures + report.completed:
-            facts = {"pictures": str(count), "bytes": str(total.size), "by": TASK}
-            self._pictures.commit(f"retention: {count} pictures removed", facts)
+        """Commit what was deleted, unless pictures are being committed: then their commit has that, too."""
+        total, by = report.total, f"{self._holder}:{TASK}"
+        count = total.pictures + report.completed
+        if not count or not self._leases.hold(COMMIT_TASK, by, LEASE_SECONDS):
+            return
+        facts = {"pictures": str(count), "bytes": str(total.size), "by": TASK}
+        self._pictures.commit(f"retention: {count} pictures removed", facts)
+        self._leases.hold(COMMIT_TASK, by, 0)
 
 
 def _batches(pages: Iterator[Sequence[Removal]], most: int) -> Iterator[Sequence[Removal]]:

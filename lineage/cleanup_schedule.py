@@ -35,7 +35,7 @@ def next_time(expression: str, after: datetime) -> datetime:
 
 
 class CleanupSchedule:
-    """Runs clean-ups when they are due: `tick` is called again and again, by one thread.
+    """Runs clean-ups when they are due. `tick` is called once a minute, and when `wait` returns True.
 
     A time that passed while no service ran is not made up for; the next one finds the same pictures.
     """
@@ -67,19 +67,27 @@ class CleanupSchedule:
     def stop(self) -> None:
         """End a clean-up that runs, between two batches; nothing runs afterwards."""
         self._stopped.set()
+        self._asked.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until one was asked for or `stop` was called; whether it was."""
+        return self._asked.wait(seconds)
 
     def tick(self) -> CleanupReport | None:
-        """Clean up if that is due or was asked for; None where nothing ran. Errors are the caller's."""
+        """Clean up if that is due or was asked for; None where nothing ran.
+
+        Raises what the clean-up raises; one that was due by the clock is due at the next tick then, too.
+        """
         now = self._clock()
         is_due, was_asked = now >= self._due, self._asked.is_set()
         if self._stopped.is_set():
             return None
         self._asked.clear()
-        if is_due:
-            self._due = next_time(self._expression, now)
-        elif not was_asked or (self._not_before is not None and now < self._not_before):
+        if not is_due and (not was_asked or (self._not_before is not None and now < self._not_before)):
             return None
         report = self._cleaner.run(self._stopped.is_set)
+        if is_due:
+            self._due = next_time(self._expression, now)
         is_futile = report is not None and report.total.pictures == 0
         self._not_before = now + _FUTILE if is_futile else None
         return report

@@ -22,7 +22,7 @@ from lineage.record_store import RecordStore, Uncommitted
 from lineage.records import ImageRecord, Status
 
 #: What one of several services and workers does.
-_TASK = "commit"
+COMMIT_TASK = "commit"
 #: Seconds for which the right to commit is taken; it is kept while the work goes on, and given back.
 _HOLD = 60.0
 #: Seconds that a batch waits for it, and between two questions.
@@ -159,13 +159,13 @@ class Committer:
         return self._hold()
 
     def _hold(self) -> bool:
-        return self._records.hold(_TASK, self._holder, _HOLD)
+        return self._records.hold(COMMIT_TASK, self._holder, _HOLD)
 
     def _give_back(self) -> None:
         """Let others commit, unless a batch is handed in here."""
         if not self._batches:
             with suppress(RecordsUnavailable):  # then it ends by itself
-                self._records.hold(_TASK, self._holder, 0)
+                self._records.hold(COMMIT_TASK, self._holder, 0)
 
 
 def _is_waiting(image: ImageRecord) -> bool:

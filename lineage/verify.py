@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Protocol
 from uuid import UUID
 
+from lineage.day_metadata import METADATA_NAME
 from lineage.errors import PictureMissing, PicturesUnavailable
 from lineage.picture_store import PictureStore, StoredObject
 
@@ -22,7 +23,7 @@ _PAGE = 1000
 #: An object may be so old before its row is missed: a batch's commit and the outbox come later.
 GRACE = timedelta(minutes=10)
 #: What lies beside the pictures by design: the documents of days, and copies by what was found.
-_DOCUMENT = "/metadata.json"
+_DOCUMENT = f"/{METADATA_NAME}"
 _COPIES = "with-detections/"
 
 

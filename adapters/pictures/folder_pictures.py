@@ -33,13 +33,19 @@ class FolderPictures:
     A commit makes nothing more lasting than it was: its id is the hash of its message and metadata.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Make the folder where it is absent. Raises `PicturesUnavailable`."""
+    def __init__(self, root: Path, may_make: Callable[[], bool] | None = None) -> None:
+        """Make the folder where it is absent. Raises `PicturesUnavailable`.
+
+        With `may_make` nothing is done before the first use, and a folder that is absent is made only where
+        that says so: one that should hold pictures lies on a disk that is not mounted.
+        """
         self._root = root.absolute()
         self._incoming = self._root / _INCOMING
-        with self._explained():
-            self._incoming.mkdir(parents=True, exist_ok=True)
-        self.check()
+        self._may_make = may_make
+        if may_make is None:
+            with self._explained():
+                self._incoming.mkdir(parents=True, exist_ok=True)
+            self.check()
 
     @property
     def name(self) -> str:
@@ -47,6 +53,7 @@ class FolderPictures:
 
     def put(self, path: str, data: bytes, metadata: Mapping[str, str]) -> None:  # noqa: ARG002 - see the class
         target = self._file(path)
+        self._require()
         with self._explained(), self._written(data) as temporary:
             try:
                 self._place(temporary, target, os.link)
@@ -57,6 +64,7 @@ class FolderPictures:
 
     def replace(self, path: str, data: bytes) -> None:
         target = self._file(path)
+        self._require()
         with self._explained(), self._written(data) as temporary:
             self._place(temporary, target, os.replace)
 
@@ -104,9 +112,13 @@ class FolderPictures:
         pass
 
     def _require(self) -> None:
-        # Nothing is made anew here: a folder whose disk is not mounted would be filled beside it.
-        if not self._incoming.is_dir():
+        if self._incoming.is_dir():
+            return
+        # A folder whose disk is not mounted would be filled beside it.
+        if self._may_make is None or not self._may_make():
             raise PicturesUnavailable(f"the picture folder {self.name} is not there: is its disk mounted?")
+        with self._explained():
+            self._incoming.mkdir(parents=True, exist_ok=True)
 
     def _remove_abandoned(self) -> None:
         oldest = time.time() - _ABANDONED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,23 @@ def test_an_odd_place_is_refused_without_showing_its_secrets(location: str, opti
 
 def test_options_do_not_show_their_keys() -> None:
     assert SECRET_KEY not in repr(PictureOptions(access_key=SECRET_KEY, secret_key=SECRET_KEY))
+
+
+def test_a_folder_that_should_hold_pictures_is_not_made_anew(tmp_path: Path) -> None:
+    place = tmp_path / "pictures"
+    mounted = open_pictures(place, may_make=lambda: True)
+    assert not place.exists()
+    mounted.put("images/a.jpg", b"a", {})
+    place.rename(tmp_path / "away")
+    place.mkdir()
+    unmounted = open_pictures(place, may_make=lambda: False)
+    for act in (
+        lambda: unmounted.put("images/b.jpg", b"b", {}),
+        lambda: unmounted.replace("images/b.json", b"b"),
+        lambda: unmounted.get("images/a.jpg"),
+        lambda: list(unmounted.objects()),
+        unmounted.check,
+    ):
+        with pytest.raises(PicturesUnavailable, match="mounted"):
+            act()
+    assert list(place.iterdir()) == []

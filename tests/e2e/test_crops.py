@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from models_import.catalogue import assemble, choose, entries
 from runners.drawing.palette import colour_of
 from tests.builders import code_of
 from tests.data import need_data
-from tests.e2e.harness import ROOT, Service
+from tests.e2e.harness import BIN, ROOT, Service, environment
 from tests.e2e.reporting import services
 from tests.e2e.rpc_load import channel
 from tests.e2e.sizes import LIMIT, SIZES
@@ -43,6 +44,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     store.take(ROOT / "examples/models/shapes/v2")
     for number in (1, 2):
         store.add(f"v{number}", number, config=_CROPS)
+    store.add("v1", 1, name="lost", config={"crop_with": {"model": "nobody"}})
+    store.add("v1", 1, name="typo", config={"crop_with": {"model": "shapes", "labels": ["circel"]}})
     with contextmanager(services)() as make:
         yield make(store.home).ready()
 
@@ -95,6 +98,31 @@ def test_every_wire_names_both_versions(service: Service) -> None:
     assert drawn.headers["x-detector-version"] == "v2"
     pixels = np.asarray(Image.open(BytesIO(drawn.content)))
     assert (pixels == colour_of("code")).all(axis=2).any()
+
+
+_TROUBLES = {
+    "lost": "crop_with.model: there is no model 'nobody'",
+    "typo": "crop_with.labels: shapes:v2 has no label 'circel'",
+}
+
+
+@pytest.mark.parametrize("name", _TROUBLES)
+def test_an_operator_sees_why_a_model_cannot_crop(service: Service, name: str) -> None:
+    trouble = _TROUBLES[name]
+    version = service.get(f"/models/{name}").json()["versions"][0]
+    assert (version["state"], version["reason"]) == ("serving", trouble)
+    assert service.predict(_PICTURE, model=name).status_code == {"lost": 503, "typo": 409}[name]
+    listed = subprocess.run(
+        [BIN / "okawari", "models"],
+        env=environment(service.home, service.home),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LIMIT,
+    ).stdout
+    assert any(line.startswith(name) and line.endswith(trouble) for line in listed.splitlines()), listed
+    told = [line for line in service.lines() if trouble in line and '"WARNING"' in line]
+    assert len(told) == 1
 
 
 def test_swaps_of_both_under_load_lose_no_request(service: Service) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tests.runners import pixel_graphs
 from tests.runners.graphs import load
 from tests.runners.pictures import encode
 from tests.runners.pixel_graphs import EDGE, LABELS, LONGEST, SIDE, texture
-from tests.runners.plain_judge import JUDGES, Difference, difference
+from tests.runners.plain_judge import JUDGES, Difference, Judged, difference
 from tests.runners.references import IMAGENET
 
 _LETTERBOXED: Mapping[str, Any] = {
@@ -65,10 +66,14 @@ PICTURES = [
 ALL = Options(max_detections=1000)
 
 
+@cache
+def _judged(family: str, image: bytes) -> list[Judged]:
+    return JUDGES[family](GRAPHS[family], Image.open(BytesIO(image)))
+
+
 def _found(runner: OnnxRunner, image: bytes, family: str) -> Difference:
     (answer,) = runner.predict([Picture(encoded=image)], ALL).items
-    expected = JUDGES[family](GRAPHS[family], Image.open(BytesIO(image)))
-    return difference(answer.detections, expected, image)
+    return difference(answer.detections, _judged(family, image), image)
 
 
 @pytest.mark.parametrize("family", GRAPHS)
@@ -83,17 +88,13 @@ def test_answers_are_those_of_the_published_formulas(tmp_path: Path, family: str
 @pytest.mark.parametrize("family", GRAPHS)
 def test_the_judge_has_much_to_say(family: str) -> None:
     """Ten objects a picture, of every label; masks are neither empty nor their whole box."""
-    judged = [one for image in PICTURES for one in JUDGES[family](GRAPHS[family], _opened(image))]
+    judged = [one for image in PICTURES for one in _judged(family, image)]
     assert {one.label for one in judged} == {0, 1, 2}
     assert len(judged) > 10 * len(PICTURES)
     if family == "yolov8-seg":
         areas = [(one.box[2] - one.box[0]) * (one.box[3] - one.box[1]) for one in judged]
         pixels = [int(one.mask.sum()) for one in judged if one.mask is not None]
         assert 0.2 * sum(areas) < sum(pixels) < 0.8 * sum(areas)
-
-
-def _opened(image: bytes) -> Image.Image:
-    return Image.open(BytesIO(image))
 
 
 MISTAKES: Mapping[str, dict[str, Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,9 @@ class MovedFolder:
         self._away = folder.with_name(f"{folder.name}-away")
 
     def start(self) -> None:
-        self._folder.rmdir()
+        # A put that was running may have made folders meanwhile, but no file.
+        assert not [path for path in self._folder.rglob("*") if path.is_file()]
+        shutil.rmtree(self._folder)
         self._away.rename(self._folder)
 
     def stop(self) -> None:

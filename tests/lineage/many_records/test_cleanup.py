@@ -186,6 +186,21 @@ def test_a_picture_store_that_is_away_leaves_tombstones_for_the_next_run(
     assert (report.completed, report.total.pictures, pictures.content) == (1, 0, {})
 
 
+def test_while_pictures_are_committed_their_commit_has_the_deletions(
+    database: Database, pictures: MemoryPictures
+) -> None:
+    fill(database, ARCHIVE, pictures)
+    leases = _leases(database, NOW)
+    assert leases.hold("commit", "one", 60)  # by this service's own committer
+    assert _report(_cleanup(database, pictures)).total.pictures == 3
+    assert pictures.commits == []
+    leases.hold("commit", "one", 0)
+    fill(database, [Picture("another", days=100)], pictures)
+    _report(_cleanup(database, pictures))
+    assert len(pictures.commits) == 1
+    assert leases.hold("commit", "one", 60)
+
+
 def test_transactions_are_small(database: Database, pictures: MemoryPictures) -> None:
     fill(database, [Picture(f"old {number}", days=100 + number / 1e4) for number in range(500)], pictures)
     changed: list[int] = []
@@ -217,7 +232,7 @@ def test_who_loses_the_right_stops(database: Database, pictures: MemoryPictures)
         calls = 0
 
         def hold(self, task: str, holder: str, seconds: float) -> bool:
-            self.calls += 1
+            self.calls += task == "retention"
             return self.calls <= 2
 
     cleanup = Cleanup(SqlRetention(database), pictures, Passing(), RULES, clock=lambda: NOW, holder="one")

@@ -9,6 +9,7 @@ import pytest
 
 from lineage.cleanup import CleanupReport
 from lineage.cleanup_schedule import CleanupSchedule, next_time
+from lineage.errors import RecordsUnavailable
 from lineage.retention import Reason
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -19,10 +20,13 @@ class Cleaner:
 
     def __init__(self) -> None:
         self.removes: int | None = 1
+        self.is_away = False
         self.runs = 0
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> CleanupReport | None:
         self.runs += 1
+        if self.is_away:
+            raise RecordsUnavailable("away")
         if self.removes is None:
             return None
         report = CleanupReport()
@@ -82,10 +86,25 @@ def test_many_missed_times_are_one() -> None:
 
 def test_on_demand_at_the_next_tick() -> None:
     scheduled = Scheduled()
+    assert not scheduled.schedule.wait(0)
     scheduled.schedule.ask()
     scheduled.schedule.ask()
+    assert scheduled.schedule.wait(0)
     assert scheduled.after() == 1
     assert scheduled.after() == 1
+    assert not scheduled.schedule.wait(0)
+
+
+def test_one_that_fails_is_tried_again_at_the_next_tick() -> None:
+    scheduled = Scheduled()
+    scheduled.cleaner.is_away = True
+    for runs in (1, 2):
+        with pytest.raises(RecordsUnavailable):
+            scheduled.after(hours=14)
+        assert scheduled.cleaner.runs == runs
+    scheduled.cleaner.is_away = False
+    assert scheduled.after(minutes=1) == 3
+    assert scheduled.after(minutes=1) == 3
 
 
 def test_on_demand_not_again_at_once_where_nothing_could_go() -> None:
@@ -108,4 +127,5 @@ def test_by_the_clock_even_then() -> None:
 def test_after_a_stop_nothing_runs() -> None:
     scheduled = Scheduled()
     scheduled.schedule.stop()
+    assert scheduled.schedule.wait(0)
     assert scheduled.after(days=2) == 0
