@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from common.cron import checked_schedule
 from common.document_findings import Place, finding, path_text
 from common.references import BadReference, has_reference, resolve
 
@@ -229,7 +230,7 @@ class StorageSection(_Section):
     max_total_gb: _Gigabytes = 100.0
     retention_days: Annotated[int, Field(ge=1)] = 90
     cleanup_enabled: bool = True
-    cleanup_schedule: Annotated[str, Field(pattern=r"^\S+( +\S+){4}$")] = "0 2 * * *"
+    cleanup_schedule: Annotated[str, AfterValidator(checked_schedule)] = "0 2 * * *"
     warning_threshold_gb: _Gigabytes = 85.0
 
     @model_validator(mode="after")

@@ -161,7 +161,7 @@ class DetectionServer:
         )
 
     def _storage(self, retention: SqlRetention, pictures: PictureStore, records: SqlRecords) -> Storage:
-        section = self._config.storage
+        section, location = self._config.storage, self._settings.pictures_location
         return Storage(
             retention,
             pictures,
@@ -171,7 +171,7 @@ class DetectionServer:
                 round(section.max_total_gb * GIGABYTE),
                 round(section.warning_threshold_gb * GIGABYTE),
             ),
-            DiskSpace(self._settings.home),
+            DiskSpace(self._settings.home, None if "://" in location else Path(location)),
             holder=holder(self._settings),
             schedule=section.cleanup_schedule if section.cleanup_enabled else None,
         )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Storage:
+class OpenStorage:
     """Records and pictures that belong together, with the rules of the configuration."""
 
     records: SqlRecords
@@ -38,7 +38,7 @@ def open_database() -> Iterator[Database]:
 
 
 @contextmanager
-def open_storage() -> Iterator[Storage]:
+def open_storage() -> Iterator[OpenStorage]:
     """Records and pictures. Raises `Refused` where a file or a folder of them is not there."""
     from adapters.picture_stores import open_pictures
     from detection import picture_options
@@ -52,7 +52,7 @@ def open_storage() -> Iterator[Storage]:
         rules = RetentionRules.configured(
             limits.retention_days, limits.max_total_gb, limits.warning_threshold_gb
         )
-        yield Storage(records, open_pictures(location, picture_options(configured)), rules)
+        yield OpenStorage(records, open_pictures(location, picture_options(configured)), rules)
 
 
 def holder() -> str:

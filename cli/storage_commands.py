@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.errors import Refused
-from cli.open_storage import Storage, holder, open_database, open_storage
+from cli.open_storage import OpenStorage, holder, open_database, open_storage
 from cli.output import mega, say, say_json
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def release_command(dataset: str) -> None:
     say(f"{dataset} held {count:,} pictures; retention may remove them")
 
 
-def _cleanup(storage: Storage) -> Cleanup:
+def _cleanup(storage: OpenStorage) -> Cleanup:
     from adapters.sql.sql_retention import SqlRetention
     from lineage.cleanup import Cleanup
 
@@ -122,7 +122,7 @@ def _summary(report: CleanupReport, verb: str) -> str:
     return f"{total.pictures:,} pictures {verb}, {mega(total.size)}: {reasons}"
 
 
-def _say_use(storage: Storage, uses: Iterable[DeviceUse]) -> None:
+def _say_use(storage: OpenStorage, uses: Iterable[DeviceUse]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -41,7 +41,7 @@ class RetentionStore(StoredPages, Protocol):
     ) -> Sequence[Removal]:
         """Note in one transaction that these pictures are gone; what `still_goes` refuses by now stays.
 
-        Nobody flags, annotates or adds to a data set what is noted here, between its look and its end.
+        No flag, annotation or data set comes between its look at a picture and its end.
         """
         ...
 

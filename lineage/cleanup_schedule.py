@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from cronsim import CronSim, CronSimError
-
+from common.cron import next_time
 from lineage.cleanup import CleanupReport
 
 #: After a clean-up on demand that removed nothing, the next on demand runs not before.
@@ -23,19 +22,8 @@ class Cleaner(Protocol):
         ...
 
 
-def next_time(expression: str, after: datetime) -> datetime:
-    """When a cron expression fits next, in UTC. Raises `ValueError` for one that never does or is none."""
-    try:
-        return next(CronSim(expression, after.astimezone(UTC)))
-    except (CronSimError, StopIteration):
-        raise ValueError(
-            f"{expression[:80]!r} is no cron expression that ever fits: write minute hour day month weekday, "
-            "such as 0 2 * * *"
-        ) from None
-
-
 class CleanupSchedule:
-    """Runs clean-ups when they are due. `tick` is called once a minute, and when `wait` returns True.
+    """Runs clean-ups when they are due: `tick` is called once a minute, and soon after `ask`.
 
     A time that passed while no service ran is not made up for; the next one finds the same pictures.
     """
@@ -67,11 +55,6 @@ class CleanupSchedule:
     def stop(self) -> None:
         """End a clean-up that runs, between two batches; nothing runs afterwards."""
         self._stopped.set()
-        self._asked.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait so long, or until one was asked for or `stop` was called; whether it was."""
-        return self._asked.wait(seconds)
 
     def tick(self) -> CleanupReport | None:
         """Clean up if that is due or was asked for; None where nothing ran.

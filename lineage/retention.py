@@ -40,7 +40,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredPicture:
     """A stored picture as retention sees it. `confidence` is the highest on it; None: nothing found."""
 
     image_id: UUID
@@ -77,7 +77,7 @@ Place = tuple[datetime, UUID]
 class Removal:
     """A picture that goes, and why."""
 
-    picture: Kept
+    picture: StoredPicture
     reason: Reason
 
 
@@ -114,7 +114,7 @@ class RetentionRules:
         """What was accepted before is too old."""
         return None if self.days is None else now - timedelta(days=self.days)
 
-    def is_too_old(self, picture: Kept, now: datetime) -> bool:
+    def is_too_old(self, picture: StoredPicture, now: datetime) -> bool:
         """Whether it goes by age."""
         oldest = self.oldest(now)
         return oldest is not None and picture.accepted_at < oldest and picture.worth < Worth.HIGH
@@ -131,7 +131,7 @@ class StoredPages(Protocol):
         """What all stored pictures take."""
         ...
 
-    def page(self, after: Place | None, before: datetime | None, limit: int) -> Sequence[Kept]:
+    def page(self, after: Place | None, before: datetime | None, limit: int) -> Sequence[StoredPicture]:
         """Stored pictures behind a place, accepted before a moment; the oldest first."""
         ...
 
@@ -188,7 +188,7 @@ class Choice:
             if left <= 0:
                 return
 
-    def _pages(self, before: datetime | None) -> Iterator[Sequence[Kept]]:
+    def _pages(self, before: datetime | None) -> Iterator[Sequence[StoredPicture]]:
         after: Place | None = None
         while page := self._stored.page(after, before, PAGE):
             yield page

@@ -40,7 +40,7 @@ class Storage:
         self.rules = rules
         self._retention = retention
         cleanup = Cleanup(
-            retention, pictures, leases, rules, clock=_now, holder=holder, disk_short=disk.short
+            retention, pictures, leases, rules, clock=_now, holder=holder, disk_short=disk.short_of_pictures
         )
         self._schedule = None if schedule is None else CleanupSchedule(cleanup, schedule, _now)
         self._wake = threading.Event()
@@ -83,6 +83,7 @@ class Storage:
                 logger.exception("the clean-up failed; it is tried again")
             else:
                 if report is not None:
+                    self.limit.look_again()
                     logger.info(
                         "a clean-up removed %d pictures, %d bytes", report.total.pictures, report.total.size
                     )

@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineage.errors import RecordsUnavailable, StorageFull
@@ -21,17 +21,26 @@ LEAST_FREE = GIGABYTE // 2
 
 @dataclass(frozen=True, slots=True)
 class DiskSpace:
-    """A disk that pictures, records or the outbox lie on, and how much of it stays free."""
+    """The disk of the home, and how much of it stays free. `pictures`: the folder of the pictures, if any."""
 
-    folder: Path
+    home: Path
+    pictures: Path | None = None
     least_free: int = LEAST_FREE
 
     def short(self) -> int:
         """Bytes that lack until so much is free; 0 also where the disk cannot be asked."""
         try:
-            return max(0, self.least_free - shutil.disk_usage(self.folder).free)
+            return max(0, self.least_free - shutil.disk_usage(self.home).free)
         except OSError:
             return 0
+
+    def short_of_pictures(self) -> int:
+        """The same where the pictures lie on this disk; 0 elsewhere: to remove them would not help."""
+        try:
+            is_here = self.pictures is not None and self.pictures.stat().st_dev == self.home.stat().st_dev
+        except OSError:
+            return 0
+        return self.short() if is_here else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,12 @@ class StorageLimit:
                 f"the local disk lacks {reading.disk_short:,} free bytes: a clean-up is asked for"
             )
         raise StorageFull(f"{used:,} of {most:,} bytes are used: a clean-up is asked for; retry later")
+
+    def look_again(self) -> None:
+        """Read anew at the next question: a clean-up has made room."""
+        last = self._last
+        if last is not None:
+            self._last = replace(last, until=self._clock())
 
     @property
     def used_bytes(self) -> int:

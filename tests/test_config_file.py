@@ -186,7 +186,7 @@ REFUSED: dict[str, list[Any]] = {
     "storage.max_total_gb": [0, 10],
     "storage.retention_days": [0],
     "storage.cleanup_enabled": ["maybe"],
-    "storage.cleanup_schedule": ["daily", "0 2 * *", 5],
+    "storage.cleanup_schedule": ["daily", "0 2 * *", 5, "0 25 * * *", "0 0 31 2 *"],
     "storage.warning_threshold_gb": [0, 101],
     "outbox.enabled": ["maybe"],
 }

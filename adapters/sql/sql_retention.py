@@ -13,7 +13,7 @@ from sqlalchemy import Row, Select, exists, func, select, tuple_, update
 from adapters.sql.database import Database
 from adapters.sql.dialects import allow_seconds
 from adapters.sql.lineage_tables import ANNOTATIONS, DATASETS, DETECTIONS, IMAGES
-from lineage.retention import Kept, Place, Removal, StorageUse
+from lineage.retention import Place, Removal, StorageUse, StoredPicture
 
 #: Seconds for the sum over everything.
 _PATIENCE = 60
@@ -35,7 +35,7 @@ class SqlRetention:
             pictures, size = connection.execute(sums).one()
         return StorageUse(pictures, int(size))
 
-    def page(self, after: Place | None, before: datetime | None, limit: int) -> Sequence[Kept]:
+    def page(self, after: Place | None, before: datetime | None, limit: int) -> Sequence[StoredPicture]:
         """See `StoredPages`."""
         query = _facts().order_by(IMAGES.c.uploaded_at, IMAGES.c.id).limit(limit)
         if after is not None:
@@ -43,7 +43,7 @@ class SqlRetention:
         if before is not None:
             query = query.where(IMAGES.c.uploaded_at < before)
         with self._database.reading() as connection:
-            return [_kept(row) for row in connection.execute(query)]
+            return [_picture(row) for row in connection.execute(query)]
 
     def entomb(
         self, removals: Sequence[Removal], still_goes: Callable[[Removal], bool], moment: datetime
@@ -54,7 +54,9 @@ class SqlRetention:
             # Locked before they are read anew: who flags or annotates a picture locks its row, too.
             locked = select(IMAGES.c.id).where(IMAGES.c.id.in_(ids)).order_by(IMAGES.c.id)
             connection.execute(locked.with_for_update())
-            facts = {row.id: _kept(row) for row in connection.execute(_facts().where(IMAGES.c.id.in_(ids)))}
+            facts = {
+                row.id: _picture(row) for row in connection.execute(_facts().where(IMAGES.c.id.in_(ids)))
+            }
             now = [replace(each, picture=facts[_id(each)]) for each in removals if _id(each) in facts]
             gone = [each for each in now if still_goes(each)]
             for reason in {each.reason for each in gone}:
@@ -107,8 +109,8 @@ def _id(removal: Removal) -> UUID:
     return removal.picture.image_id
 
 
-def _kept(row: Row[Any]) -> Kept:
-    return Kept(
+def _picture(row: Row[Any]) -> StoredPicture:
+    return StoredPicture(
         image_id=row.id,
         path=row.lakefs_path,
         accepted_at=row.uploaded_at,

@@ -20,7 +20,7 @@ from adapters.sql.sql_retention import SqlRetention
 from lineage.annotations import Annotation, AnnotationType
 from lineage.cleanup import BATCH, Cleanup, CleanupReport
 from lineage.errors import PicturesUnavailable
-from lineage.retention import PAGE, Reason, Removal, RetentionRules, Worth
+from lineage.retention import Reason, Removal, RetentionRules, Worth
 from tests.support.archive import NOW, Picture, fill, stored, tell
 from tests.support.pictures_memory import MemoryPictures
 from tests.support.stopped_calls import Killed, StopAt
@@ -346,7 +346,7 @@ def test_a_hundred_thousand_pictures(database: Database, pictures: MemoryPicture
     print(f"\n{database.name}: {report.total.pictures} in {seconds:.0f} s, peak {peak / 1e6:.1f} MB")
     assert report.total.pictures == 100_000
     assert len(stored(database)) == 20_000
-    assert peak < 20 * PAGE * 1000
+    assert peak < 10_000_000
 
 
 def test_the_sum_of_the_sizes_reads_the_index_alone(is_sqlite: bool, database: Database) -> None:

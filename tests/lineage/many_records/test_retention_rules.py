@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.retention import Choice, Kept, Place, Reason, Removal, RetentionRules, StorageUse, Worth
+from lineage.retention import Choice, Place, Reason, Removal, RetentionRules, StorageUse, StoredPicture, Worth
 from tests.support.archive import NOW
 
 RULES = RetentionRules(days=90, most_bytes=1000, warning_bytes=850)
@@ -20,21 +20,23 @@ RULES = RetentionRules(days=90, most_bytes=1000, warning_bytes=850)
 class Pages:
     """Pictures in memory, in the order of age."""
 
-    def __init__(self, *pictures: Kept) -> None:
+    def __init__(self, *pictures: StoredPicture) -> None:
         self.pictures = sorted(pictures, key=lambda each: each.place)
         self.looks = 0
 
     def use(self) -> StorageUse:
         return StorageUse(len(self.pictures), sum(each.size for each in self.pictures))
 
-    def page(self, after: Place | None, before: datetime | None, limit: int) -> Sequence[Kept]:
+    def page(self, after: Place | None, before: datetime | None, limit: int) -> Sequence[StoredPicture]:
         self.looks += 1
         behind = [each for each in self.pictures if after is None or each.place > after]
         return [each for each in behind if before is None or each.accepted_at < before][:limit]
 
 
-def _kept(number: int, days: float, size: int = 100, confidence: float | None = None, **marks: bool) -> Kept:
-    return Kept(UUID(int=number), f"{number}", NOW - timedelta(days=days), size, confidence, **marks)
+def _picture(
+    number: int, days: float, size: int = 100, confidence: float | None = None, **marks: bool
+) -> StoredPicture:
+    return StoredPicture(UUID(int=number), f"{number}", NOW - timedelta(days=days), size, confidence, **marks)
 
 
 def _chosen(pages: Pages, rules: RetentionRules = RULES, disk_short: int = 0) -> list[tuple[int, Reason]]:
@@ -45,40 +47,40 @@ def _chosen(pages: Pages, rules: RetentionRules = RULES, disk_short: int = 0) ->
 @pytest.mark.parametrize(
     ("picture", "worth"),
     [
-        (_kept(1, 1), Worth.EMPTY),
-        (_kept(1, 1, confidence=0.79), Worth.LOW),
-        (_kept(1, 1, confidence=0.8), Worth.HIGH),
-        (_kept(1, 1, is_flagged=True), Worth.HIGH),
-        (_kept(1, 1, confidence=0.3, is_annotated=True), Worth.HIGH),
-        (_kept(1, 1, confidence=0.9, is_flagged=True, is_held=True), Worth.HELD),
+        (_picture(1, 1), Worth.EMPTY),
+        (_picture(1, 1, confidence=0.79), Worth.LOW),
+        (_picture(1, 1, confidence=0.8), Worth.HIGH),
+        (_picture(1, 1, is_flagged=True), Worth.HIGH),
+        (_picture(1, 1, confidence=0.3, is_annotated=True), Worth.HIGH),
+        (_picture(1, 1, confidence=0.9, is_flagged=True, is_held=True), Worth.HELD),
     ],
 )
-def test_the_worth_of_a_picture(picture: Kept, worth: Worth) -> None:
+def test_the_worth_of_a_picture(picture: StoredPicture, worth: Worth) -> None:
     assert picture.worth is worth
 
 
 def test_by_age_goes_what_is_too_old_and_not_worth_keeping() -> None:
     pages = Pages(
-        _kept(1, 91),
-        _kept(2, 200, confidence=0.5),
-        _kept(3, 89),
-        _kept(4, 91, confidence=0.8),
-        _kept(5, 91, is_flagged=True),
-        _kept(6, 91, is_annotated=True),
-        _kept(7, 91, is_held=True),
+        _picture(1, 91),
+        _picture(2, 200, confidence=0.5),
+        _picture(3, 89),
+        _picture(4, 91, confidence=0.8),
+        _picture(5, 91, is_flagged=True),
+        _picture(6, 91, is_annotated=True),
+        _picture(7, 91, is_held=True),
     )
     assert _chosen(pages) == [(2, Reason.AGE), (1, Reason.AGE)]
 
 
 def test_by_size_the_least_worth_goes_first_and_in_each_class_the_oldest() -> None:
     pages = Pages(
-        _kept(1, 80, confidence=0.9),
-        _kept(2, 70, confidence=0.5),
-        _kept(3, 60),
-        _kept(4, 50),
-        _kept(5, 85, confidence=0.3),
-        _kept(6, 10, is_flagged=True),
-        _kept(7, 89, is_held=True),
+        _picture(1, 80, confidence=0.9),
+        _picture(2, 70, confidence=0.5),
+        _picture(3, 60),
+        _picture(4, 50),
+        _picture(5, 85, confidence=0.3),
+        _picture(6, 10, is_flagged=True),
+        _picture(7, 89, is_held=True),
     )
     order = [3, 4, 5, 2, 1, 6]
     for goes in range(7):
@@ -88,26 +90,26 @@ def test_by_size_the_least_worth_goes_first_and_in_each_class_the_oldest() -> No
 
 def test_nothing_goes_below_the_aim_which_leaves_room_for_what_comes() -> None:
     assert RULES.aim == 950
-    assert _chosen(Pages(_kept(1, 1, size=950))) == []
-    assert _chosen(Pages(_kept(1, 1, size=951))) == [(1, Reason.SIZE)]
+    assert _chosen(Pages(_picture(1, 1, size=950))) == []
+    assert _chosen(Pages(_picture(1, 1, size=951))) == [(1, Reason.SIZE)]
 
 
 def test_what_goes_by_age_counts_for_the_size() -> None:
-    pages = Pages(_kept(1, 91, size=300), _kept(2, 50, size=900))
+    pages = Pages(_picture(1, 91, size=300), _picture(2, 50, size=900))
     assert _chosen(pages) == [(1, Reason.AGE)]
 
 
 def test_a_disk_that_lacks_bytes_takes_them_below_the_limit() -> None:
-    pages = Pages(_kept(1, 5), _kept(2, 4), _kept(3, 3))
+    pages = Pages(_picture(1, 5), _picture(2, 4), _picture(3, 3))
     assert _chosen(pages, disk_short=101) == [(1, Reason.SIZE), (2, Reason.SIZE)]
 
 
 def test_without_a_number_of_days_nothing_is_too_old() -> None:
-    assert _chosen(Pages(_kept(1, 10_000)), RetentionRules(days=None)) == []
+    assert _chosen(Pages(_picture(1, 10_000)), RetentionRules(days=None)) == []
 
 
 def test_what_has_become_worth_keeping_since_no_longer_goes_by_age() -> None:
-    choice = Choice(Pages(old := _kept(1, 91)), RULES, NOW)
+    choice = Choice(Pages(old := _picture(1, 91)), RULES, NOW)
     (removal,) = next(iter(choice.removals()))
     assert choice.still_goes(removal)
     for mark in ("is_flagged", "is_annotated", "is_held"):
@@ -117,7 +119,7 @@ def test_what_has_become_worth_keeping_since_no_longer_goes_by_age() -> None:
 
 
 def test_looks_end_when_enough_is_found() -> None:
-    pages = Pages(*(_kept(number, 80 - number / 1000, size=1) for number in range(5000)))
+    pages = Pages(*(_picture(number, 80 - number / 1000, size=1) for number in range(5000)))
     assert len(_chosen(pages, RetentionRules(days=90, most_bytes=5200))) == 60
     assert pages.looks == 2  # one finds nothing too old
 
@@ -136,7 +138,7 @@ def test_what_is_left_fits_unless_only_data_sets_are_left(
     facts: list[tuple[int, int, float | None, tuple[bool, bool, bool]]], most: int
 ) -> None:
     pictures = [
-        _kept(
+        _picture(
             n, days, size, found, is_flagged=marks[0], is_annotated=marks[1], is_held=marks[2] and n % 3 == 0
         )
         for n, (days, size, found, marks) in enumerate(facts)

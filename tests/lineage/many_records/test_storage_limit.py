@@ -58,6 +58,18 @@ def test_over_the_limit_a_cleanup_is_asked_for_and_room_is_noticed_within_second
     assert storage.asked == 1
 
 
+def test_after_a_cleanup_the_room_is_noticed_at_once() -> None:
+    storage = Storage(used=1000)
+    with pytest.raises(StorageFull):
+        storage.limit.reserve(1)
+    storage.used = 950
+    with pytest.raises(StorageFull):
+        storage.limit.reserve(1)
+    storage.limit.look_again()
+    storage.limit.reserve(50)
+    assert storage.looks == 2
+
+
 @pytest.mark.parametrize(("used", "alert"), [(850, False), (851, True), (2000, True)])
 def test_the_alert(used: int, alert: bool) -> None:
     assert Storage(used=used).limit.is_over_warning is alert
@@ -117,3 +129,12 @@ def test_the_space_of_a_disk(tmp_path: Path) -> None:
     assert DiskSpace(tmp_path, least_free=1).short() == 0
     assert DiskSpace(tmp_path, least_free=1 << 60).short() > 1 << 50
     assert DiskSpace(tmp_path / "absent", least_free=1 << 60).short() == 0
+
+
+def test_pictures_go_for_a_full_disk_only_where_they_lie_on_it(tmp_path: Path) -> None:
+    here, elsewhere = tmp_path / "pictures", Path("/proc")
+    here.mkdir()
+    assert DiskSpace(tmp_path, here, 1 << 60).short_of_pictures() > 1 << 50
+    assert DiskSpace(tmp_path, elsewhere, 1 << 60).short_of_pictures() == 0
+    assert DiskSpace(tmp_path, None, 1 << 60).short_of_pictures() == 0
+    assert DiskSpace(tmp_path, tmp_path / "absent", 1 << 60).short_of_pictures() == 0
