@@ -5,9 +5,7 @@ Every key has a default, so that a service without the file serves its routes wi
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
@@ -22,10 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from common import strict_yaml
 from common.cron import checked_schedule
+from common.document_findings import Place, finding, path_text
 from common.references import BadReference, has_reference, resolve
-from common.text import plain, shown
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Port = Annotated[int, Field(ge=0, le=65535)]
@@ -297,10 +294,12 @@ def load_config(path: Path | None, environment: Mapping[str, str]) -> Config:
     try:
         return _parsed(_text(path), environment)
     except BadConfig as error:
-        raise BadConfig([f"{path.name}: {finding}" for finding in error.findings]) from None
+        raise BadConfig([f"{path.name}: {each}" for each in error.findings]) from None
 
 
 def _text(path: Path) -> str:
+    from common import strict_yaml
+
     try:
         with path.open("rb") as file:
             return file.read(4 * strict_yaml.LONGEST).decode()
@@ -311,6 +310,8 @@ def _text(path: Path) -> str:
 
 
 def _parsed(text: str, environment: Mapping[str, str]) -> Config:
+    from common import strict_yaml
+
     try:
         document = strict_yaml.load(text)
     except strict_yaml.BadYaml as error:
@@ -324,13 +325,12 @@ def _parsed(text: str, environment: Mapping[str, str]) -> Config:
     try:
         return Config.model_validate(resolved)
     except ValidationError as error:
-        raise BadConfig([_finding(item, document) for item in error.errors(include_url=False)]) from None
+        raise BadConfig(
+            [finding(item, document, Config) for item in error.errors(include_url=False)]
+        ) from None
 
 
-_Place = tuple[int | str, ...]
-
-
-def _resolved(value: Any, place: _Place, environment: Mapping[str, str], findings: list[str]) -> Any:
+def _resolved(value: Any, place: Place, environment: Mapping[str, str], findings: list[str]) -> Any:
     """The value with all references resolved; None where they give nothing. Adds what cannot be."""
     if isinstance(value, dict):
         return {key: _resolved(each, (*place, key), environment, findings) for key, each in value.items()}
@@ -341,73 +341,5 @@ def _resolved(value: Any, place: _Place, environment: Mapping[str, str], finding
     try:
         return resolve(value, environment) or None
     except BadReference as error:
-        findings.append(f"{_path(place)}: {error}")
+        findings.append(f"{path_text(place)}: {error}")
         return None
-
-
-def _finding(item: Mapping[str, Any], document: Any) -> str:
-    """One error of a value: its path, what is allowed, and what was found unless it is secret."""
-    place = tuple(part for part in item["loc"] if part != "[key]")
-    if item["type"] == "extra_forbidden":
-        return f"{_path(place)}: unknown key{_nearest(place)}"
-    if item["type"] == "model_type":
-        return f"{_path(place)}: must hold keys, each on a line of its own below"
-    allowed = item["msg"].removeprefix("Value error, ")
-    for subject in ("Input should", "String should"):
-        allowed = allowed.replace(subject, "must", 1)
-    section = isinstance(item["input"], dict)
-    return f"{_path(place)}: {allowed}{'' if section else _found(place, item, document)}"
-
-
-def _found(place: _Place, item: Mapping[str, Any], document: Any) -> str:
-    """What the file says at a place; the text of a reference stands for its value."""
-    written = reduce(lambda value, part: value[part], place, document)
-    if _is_secret(place) or "@" in str(written):  # a URL with a password
-        return "; its value is not shown"
-    hint = "; put it in quotes" if item["type"] == "string_type" and isinstance(written, int | float) else ""
-    return f", found {shown(written)}{hint}"
-
-
-def _is_secret(place: _Place) -> bool:
-    """Whether the key at a place, or one above it, holds secrets."""
-    fields = Config.model_fields
-    for part in place:
-        field = fields.get(str(part))
-        if field is None or not field.repr:
-            return True
-        fields = getattr(field.annotation, "model_fields", {})
-        if not fields:
-            return False
-    return False
-
-
-def _nearest(place: _Place) -> str:
-    """A hint with the most similar key beside this one, or the same key of another section."""
-    name, beside = str(place[-1]), list(_keys_of(place[:-1]))
-    if similar := difflib.get_close_matches(name.lower(), beside, 1, 0.6):
-        return f"; did you mean {similar[0]}?"
-    if elsewhere := [path for path in paths() if path.split(".")[-1] == name]:
-        return f"; did you mean {elsewhere[0]}?"
-    return f"; known are {', '.join(beside)}"
-
-
-def _keys_of(place: _Place) -> Iterator[str]:
-    fields = Config.model_fields
-    for part in place:
-        fields = getattr(fields[str(part)].annotation, "model_fields", {})
-    yield from fields
-
-
-def paths(section: type[BaseModel] = Config, above: str = "") -> Iterator[str]:
-    """The path of every key of the file, such as `server.host`, in their order."""
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from paths(field.annotation, f"{above}{name}.")
-        else:
-            yield f"{above}{name}"
-
-
-def _path(place: _Place) -> str:
-    """A place as people write it: `auth.tokens.cam-1`, `validation.allowed_formats[0]`."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{plain(part, 64)}" for part in place)
-    return "".join(parts).removeprefix(".")

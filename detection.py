@@ -49,6 +49,7 @@ from telemetry.metrics import available_bytes, resident_bytes
 from telemetry.observers import Metrics
 
 if TYPE_CHECKING:
+    from adapters.sql.database import Database
     from adapters.sql.sql_records import SqlRecords
     from adapters.sql.sql_retention import SqlRetention
 
@@ -200,7 +201,7 @@ class DetectionServer:
         tokens = DeviceTokens(static, SqlDevices(records.database))
         return DetectionParts(
             auth=DeviceAuth(tokens, config.auth.token_header, config.auth.enabled),
-            rates=SqlRateLimit(records.database, Rate(settings.device_rate, settings.device_burst)),
+            rates=SqlRateLimit(self._rates_database(), Rate(settings.device_rate, settings.device_burst)),
             detector=Detector(
                 host.data_plane,
                 host.recorder,
@@ -223,6 +224,12 @@ class DetectionServer:
             batch_timeout=config.batch_processing.batch_timeout_sec,
             batches=config.batch_processing.enabled,
         )
+
+    def _rates_database(self) -> Database:
+        """A connection whose commits wait for no disk: after a loss of power every bucket may be full."""
+        from adapters.sql.database import RECORDS, Database
+
+        return Database(self._settings.database_url, RECORDS, durable=False)
 
     def _model(self) -> str | None:
         """The model that answers: the configured one, the usual one where it is known, else the default."""

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from common.files import locked, sync, write_atomically
+from common.files import locked, write_atomically
 from lineage.errors import PicturesUnavailable, StorageFull
 from lineage.records import Capture, ImageRecord
 
@@ -68,7 +68,10 @@ class Outbox:
         return locked(self._locks / "deliver", 0.0)
 
     def write(self, record: ImageRecord, picture: bytes | None = None) -> None:
-        """Add or replace an entry durably; with `picture` it is an accepted one."""
+        """Add or replace an entry; with `picture` it is an accepted one, and durable.
+
+        A note alone need not survive a loss of power: what it is about was not accepted.
+        """
         path = self._path(record.image_id, _RECORD)
         if not path.exists() and self.length() >= self._most:
             raise StorageFull(f"{self._most} pictures wait to be stored; send it again later")
@@ -76,7 +79,8 @@ class Outbox:
             if picture is not None:
                 write_atomically(self._path(record.image_id, _PICTURE), picture)
                 self._note_key(record)
-            write_atomically(path, record.model_dump_json().encode())
+            is_accepted = picture is not None or self._path(record.image_id, _PICTURE).exists()
+            write_atomically(path, record.model_dump_json().encode(), durable=is_accepted)
         except OSError as error:
             raise PicturesUnavailable(f"the outbox {self._folder} cannot be written: {error}") from None
 
@@ -101,9 +105,11 @@ class Outbox:
         return entry.record if entry is not None and entry.accepted else None
 
     def remove(self, record: ImageRecord) -> None:
-        """Remove an entry with its bytes. The record goes first: without it the rest means nothing."""
+        """Remove an entry with its bytes. The record goes first: without it the rest means nothing.
+
+        An entry that comes back after a loss of power is delivered again, which changes nothing.
+        """
         self._path(record.image_id, _RECORD).unlink(missing_ok=True)
-        sync(self._entries)
         self._path(record.image_id, _PICTURE).unlink(missing_ok=True)
         if record.capture.idempotency_key is not None:
             self._key_path(record.capture).unlink(missing_ok=True)

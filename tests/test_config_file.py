@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from config_file import BadConfig, Config, load_config, paths
+from common.document_findings import paths
+from config_file import BadConfig, Config, load_config
 from lineage.paths import DEVICE_ID
 
 ROOT = Path(__file__).parent.parent
@@ -221,7 +222,7 @@ def _refused(folder: Path, document: Any, **environment: str) -> tuple[str, ...]
 
 
 def test_these_are_all_keys_and_their_defaults() -> None:
-    assert list(paths()) == list(DEFAULTS)
+    assert list(paths(Config)) == list(DEFAULTS)
     assert {path: _at(load_config(None, {}), path) for path in DEFAULTS} == DEFAULTS
 
 
@@ -497,7 +498,7 @@ def test_the_database_has_a_url_whatever_its_password_holds(
 
 def test_the_example_has_every_key_with_its_default() -> None:
     document = yaml.safe_load(EXAMPLE.read_text())
-    assert sorted(paths()) == sorted(_leaves(document))
+    assert sorted(paths(Config)) == sorted(_leaves(document))
     assert load_config(EXAMPLE, {}) == Config()
 
 

@@ -13,7 +13,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from api import errors as wire
 from api.grpc import errors as rpc
-from config_file import Config, paths
+from common.document_findings import paths
+from config_file import Config
 from hotswap import errors
 from hotswap.errors import ServingError
 from lineage import errors as lineage_errors
@@ -48,7 +49,7 @@ def test_every_setting_stands_in_its_guide_and_nothing_else() -> None:
 
 def test_every_key_of_the_configuration_file_stands_in_its_guide_with_its_default() -> None:
     rows = {row[0].strip("`"): row[1] for row in _rows(CONFIG_FILE, r"`\w+(\.\w+)+`") if len(row) == 3}
-    assert list(rows) == list(paths())
+    assert list(rows) == list(paths(Config))
     for path, told in rows.items():
         default = reduce(getattr, path.split("."), Config())
         assert _plain(told) == _plain(default), path

@@ -194,6 +194,9 @@ def test_a_wrong_setting_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch
 
 
 SUMMARIES = {
+    "annotate": "Note that an answer was wrong.",
+    "flag": "Flag a picture as worth a look.",
+    "storage": "Show what pictures of devices take; clean up.",
     "import": "Check models and add them to the store.",
     "get": "Download a model of the catalogue and import it.",
     "catalogue": "List the models of the catalogue.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ _POOL_SIZE = 2
 _WRITES = "writes"
 #: PostgreSQL's codes for a table or a column that is not there.
 _NO_TABLE = ("42P01", "42703")
+
+
+_LOCKS: dict[str, threading.RLock] = {}
+_LOCKS_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +69,22 @@ class Database:
     """A pool of connections to the database at a URL; it is opened when it is first used."""
 
     def __init__(
-        self, url: str, purpose: Purpose = REGISTRY, pool: PoolSize = _USUAL, *, echo: bool = False
+        self,
+        url: str,
+        purpose: Purpose = REGISTRY,
+        pool: PoolSize = _USUAL,
+        *,
+        echo: bool = False,
+        durable: bool = True,
     ) -> None:
-        """With `echo` each statement is logged.
+        """With `echo` each statement is logged. Without `durable` a loss of power may take the last changes.
 
         Raises `purpose.bad_url` for a URL that is neither sqlite:///… nor postgresql://….
         """
         self._purpose = purpose
         self._url = _checked(url, purpose)
-        self.engine = (_sqlite if self._is_sqlite else _postgresql)(self._url, pool, echo)
+        self._writers = _writers_of(self._url) if self._is_sqlite else None
+        self.engine = (_sqlite if self._is_sqlite else _postgresql)(self._url, pool, echo, durable)
 
     @property
     def name(self) -> str:
@@ -92,10 +104,23 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that commits unless an exception leaves it. Raises `purpose.unavailable`."""
-        with self.explained(), self.engine.connect() as connection:
+        with self.explained(), self._turn(), self.engine.connect() as connection:
             marked = connection.execution_options(**{_WRITES: True})
             with marked.begin():
                 yield marked
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """SQLite has one writer at a time, and whoever waits for another polls: threads here take turns."""
+        if self._writers is None:
+            yield
+            return
+        if not self._writers.acquire(timeout=_STATEMENT_MS / 1000):
+            raise self._purpose.unavailable(f"{self._purpose.noun} {self.name} is busy; retry shortly")
+        try:
+            yield
+        finally:
+            self._writers.release()
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -133,13 +158,19 @@ def _checked(url: str, purpose: Purpose) -> URL:
     raise purpose.bad_url(f"{backend[:40]!r} is not supported as {purpose.noun}; {purpose.allowed}")
 
 
+def _writers_of(url: URL) -> threading.RLock:
+    """The lock of all writers of a file in this process, whatever opened it."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(str(url), threading.RLock())
+
+
 def _secrets(url: URL) -> list[str]:
     """What of a URL must not be shown, the longest first: its password, and the values of its query."""
     query = (value for values in url.normalized_query.values() for value in values)
     return sorted({secret for secret in (url.password, *query) if secret}, key=len, reverse=True)
 
 
-def _postgresql(url: URL, pool: PoolSize, echo: bool) -> Engine:
+def _postgresql(url: URL, pool: PoolSize, echo: bool, durable: bool) -> Engine:
     """With timeouts by which a database that is away is noticed within seconds."""
     arguments = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": _STATEMENT_MS}
     engine = create_engine(
@@ -160,12 +191,14 @@ def _postgresql(url: URL, pool: PoolSize, echo: bool) -> Engine:
         with connection.cursor() as cursor:
             cursor.execute(f"SET statement_timeout = {_STATEMENT_MS}")
             cursor.execute(f"SET lock_timeout = {_LOCK_MS}")
+            if not durable:
+                cursor.execute("SET synchronous_commit = off")
         connection.commit()
 
     return engine
 
 
-def _sqlite(url: URL, pool: PoolSize, echo: bool) -> Engine:
+def _sqlite(url: URL, pool: PoolSize, echo: bool, durable: bool) -> Engine:
     """With a log beside the file, so that readers wait for no writer, and BEGIN as we say it."""
     engine = create_engine(
         url,
@@ -182,7 +215,7 @@ def _sqlite(url: URL, pool: PoolSize, echo: bool) -> Engine:
         connection.text_factory = lambda data: data.decode(errors="replace")
         connection.isolation_level = None  # the driver's own BEGIN comes too late to lock
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys = ON")
 
     @event.listens_for(engine, "begin")

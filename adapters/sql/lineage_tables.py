@@ -83,6 +83,7 @@ Index("images_has_detections", IMAGES.c.has_detections)
 Index(
     "images_uncommitted",
     IMAGES.c.uploaded_at,
+    IMAGES.c.id,
     sqlite_where=IMAGES.c.lakefs_commit_id.is_(None),
     postgresql_where=IMAGES.c.lakefs_commit_id.is_(None),
 )

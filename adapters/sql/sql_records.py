@@ -88,7 +88,8 @@ class SqlRecords:
     def uncommitted(self, limit: int) -> Sequence[Uncommitted]:
         """See `RecordStore`."""
         columns = (IMAGES.c.id, DEVICES.c.device_id, IMAGES.c.lakefs_path, IMAGES.c.uploaded_at)
-        waiting = IMAGES.c.lakefs_commit_id.is_(None) & IMAGES.c.deleted_at.is_(None)
+        # By the reason, not the moment: the index of all stored pictures fits the moment.
+        waiting = IMAGES.c.lakefs_commit_id.is_(None) & IMAGES.c.deletion_reason.is_(None)
         # Not by equality: SQLite would go through the index of all completed pictures.
         completed = IMAGES.c.processing_status.not_in(_NOT_COMPLETED)
         query = select(*columns).join(DEVICES).where(waiting, completed)

@@ -51,6 +51,7 @@ class EdgeClient:
         self._seen: dict[str, tuple[os.stat_result, float]] = {}
         self._newest: str | None = None
         self._singly: set[str] = set()
+        self._held: set[str] = set()
         self._batch = self._most = config.batch_size
         self._failures = 0
         self.not_before = clock()
@@ -117,10 +118,15 @@ class EdgeClient:
         return True
 
     def _step(self, names: Sequence[str]) -> None:
-        """The newest picture first, since somebody may wait for it; then those that batches failed."""
+        """The newest picture first, since somebody may wait for it; then those that batches failed.
+
+        One that the server could not take goes behind all others: it may be the picture's fault.
+        """
         self._singly &= set(names)
+        self._held &= set(names)
+        names = [name for name in names if name not in self._held] or names
         newest, self._newest = self._newest, None
-        single = newest if newest in names else min(self._singly, default=None)
+        single = newest if newest in names else next((name for name in names if name in self._singly), None)
         if single is None and min(self._batch, len(names)) == 1:
             single = names[0]
         if single is not None:
@@ -137,6 +143,9 @@ class EdgeClient:
         except PictureRefused as refused:
             logger.error("%s is refused for good: %s", entry.filename, refused)
             self._spool.refuse(name, str(refused))
+        except TryLater:
+            self._held.add(name)
+            raise
         else:
             logger.info("%s delivered: %s", entry.filename, found)
             self._spool.remove(name)

@@ -103,7 +103,7 @@ def _images() -> None:
     op.create_index("images_has_detections", "images", ["has_detections"])
     not_yet = sa.text("lakefs_commit_id IS NULL")
     op.create_index(
-        "images_uncommitted", "images", ["uploaded_at"], sqlite_where=not_yet, postgresql_where=not_yet
+        "images_uncommitted", "images", ["uploaded_at", "id"], sqlite_where=not_yet, postgresql_where=not_yet
     )
     stored = sa.text("deleted_at IS NULL")
     op.create_index(

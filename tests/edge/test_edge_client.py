@@ -199,6 +199,26 @@ def test_a_smaller_batch_is_tried_over_a_bad_line(site: Site, server: ScriptedSe
     assert _empty(site)
 
 
+def test_a_picture_that_breaks_the_server_holds_up_no_other(site: Site, server: ScriptedServer) -> None:
+    site.configure(poll_sec=1000)
+    contents = [b"mad picture", *(b"%d" % number for number in range(8)), b"mad newest"]
+    for number, content in enumerate(contents):
+        site.picture(f"{number}.jpg", content, at=1_800_000_000 + number)
+
+    class Waits(list[float]):
+        def append(self, seconds: float) -> None:
+            super().append(seconds)
+            if len(self) > 30:
+                raise _Enough
+
+    site.waited = Waits()
+    with pytest.raises(_Enough):
+        site.run()
+    assert server.contents == sorted(contents[1:-1])
+    assert len(site.names("spool")) == 2
+    assert site.names("refused") == []
+
+
 @pytest.mark.parametrize("body", [b"<html>log in</html>", b"[]", b"{}", b'{"image_id": 5}', b""])
 def test_an_answer_of_somebody_else_is_no_delivery(site: Site, server: ScriptedServer, body: bytes) -> None:
     """A hotel's page for logging in answers everything with 200."""

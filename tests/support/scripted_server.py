@@ -22,8 +22,8 @@ from api import hand_in
 from api.http import detect_form, multipart
 
 DETECT, BATCH = "/api/v1/detect", "/api/v1/detect/batch"
-#: Pictures that begin so are refused for good; those that begin so are failed by batches only.
-BAD, BAD_IN_BATCH = b"bad", b"odd"
+#: Pictures that begin so are refused for good; are failed by batches only; break the server.
+BAD, BAD_IN_BATCH, BREAKING = b"bad", b"odd", b"mad"
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer = act
         elif headers.get("x-api-token") not in state.tokens:
             answer = Status(401)
+        elif b"\r\n\r\n" + BREAKING in body:
+            answer = Status(500)
         else:
             answer = self._batch(body, headers) if self.path == BATCH else self._single(body, headers)
         state.requests.append((self.path, headers, answer.code))
