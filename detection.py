@@ -90,6 +90,13 @@ class DetectionServer:
             await anyio.to_thread.run_sync(self._open)
         return self._open().parts
 
+    @property
+    def problem(self) -> str | None:
+        """What cannot be done now with accepted pictures, and why; None where all can."""
+        opened = self._opened
+        problems = {} if opened is None else opened.chores.problems
+        return next((f"{task} waits: {reason}" for task, reason in problems.items()), None)
+
     def start(self) -> None:
         """Go on with what an earlier process left; where there is nothing, wait for the first picture."""
         used = (self._settings.config is not None, self._settings.database is not None, self._outbox.exists())

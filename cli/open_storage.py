@@ -52,7 +52,8 @@ def open_storage() -> Iterator[OpenStorage]:
         rules = RetentionRules.configured(
             limits.retention_days, limits.max_total_gb, limits.warning_threshold_gb
         )
-        yield OpenStorage(records, open_pictures(location, picture_options(configured)), rules)
+        with closing(open_pictures(location, picture_options(configured))) as pictures:
+            yield OpenStorage(records, pictures, rules)
 
 
 def holder() -> str:

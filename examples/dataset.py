@@ -58,8 +58,10 @@ COLUMNS = (
 def opened(database: str | None = None, place: str | None = None) -> Iterator[tuple[Datasets, PictureStore]]:
     """The data sets and pictures of the settings, or of another database and place."""
     settings = Settings()
-    pictures = open_pictures(place or settings.pictures_location, picture_options(settings))
-    with closing(open_records(database or settings.database_url, create=False)) as records:
+    with (
+        closing(open_pictures(place or settings.pictures_location, picture_options(settings))) as pictures,
+        closing(open_records(database or settings.database_url, create=False)) as records,
+    ):
         yield SqlDatasets(records.database), pictures
 
 

@@ -130,8 +130,9 @@ def fill(database: Database, pictures: Iterable[Picture], store: PictureStore | 
             for table, values in rows:
                 if values:
                     connection.execute(insert(table), values)
-        for picture in chunk if store is not None else ():
-            store.put(picture.path, picture.content, {})
+        if store is not None:
+            for picture in chunk:
+                store.put(picture.path, picture.content, {})
 
 
 def _chunks(pictures: Iterable[Picture]) -> Iterator[Sequence[Picture]]:

@@ -48,3 +48,6 @@ class MemoryPictures:
 
     def check(self) -> None:
         pass
+
+    def close(self) -> None:
+        pass

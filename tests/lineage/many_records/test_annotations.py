@@ -21,7 +21,7 @@ BOX = (0.1, 0.2, 0.3, 0.4)
 
 
 @pytest.fixture
-def annotations(database: Database) -> SqlAnnotations:
+def store(database: Database) -> SqlAnnotations:
     """Two pictures about which nothing was said."""
     fill(database, [PICTURE, OTHER])
     return SqlAnnotations(database)
@@ -37,15 +37,15 @@ GOOD = [
 
 
 @pytest.mark.parametrize("annotation", GOOD)
-def test_what_was_said_is_kept_as_it_was_said(annotations: SqlAnnotations, annotation: Annotation) -> None:
-    annotations.add(annotation, NOW)
-    assert annotations.of(PICTURE.id) == [annotation]
-    assert annotations.of(OTHER.id) == []
+def test_what_was_said_is_kept_as_it_was_said(store: SqlAnnotations, annotation: Annotation) -> None:
+    store.add(annotation, NOW)
+    assert store.of(PICTURE.id) == [annotation]
+    assert store.of(OTHER.id) == []
 
 
-def test_all_in_the_order_in_which_they_were_said(annotations: SqlAnnotations) -> None:
-    ids = {annotations.add(each, NOW + timedelta(seconds=n)) for n, each in enumerate(GOOD)}
-    assert annotations.of(PICTURE.id) == GOOD
+def test_all_in_the_order_in_which_they_were_said(store: SqlAnnotations) -> None:
+    ids = {store.add(each, NOW + timedelta(seconds=n)) for n, each in enumerate(GOOD)}
+    assert store.of(PICTURE.id) == GOOD
     assert len(ids) == len(GOOD)
 
 
@@ -79,17 +79,17 @@ def test_what_lacks_something_is_refused_when_it_is_made(wrong: dict[str, Any]) 
     ],
 )
 def test_what_is_about_nothing_that_is_there_is_refused(
-    annotations: SqlAnnotations, database: Database, annotation: Annotation
+    store: SqlAnnotations, database: Database, annotation: Annotation
 ) -> None:
     with pytest.raises(BadRequest):
-        annotations.add(annotation, NOW)
+        store.add(annotation, NOW)
     assert tell(database, "SELECT count(*) FROM data_annotations")[0][0] == 0
 
 
-def test_a_flag_is_set_and_taken_away(annotations: SqlAnnotations, database: Database) -> None:
+def test_a_flag_is_set_and_taken_away(store: SqlAnnotations, database: Database) -> None:
     for is_flagged in (True, True, False):
-        annotations.flag(PICTURE.id, is_flagged=is_flagged)
+        store.flag(PICTURE.id, is_flagged=is_flagged)
         flagged = tell(database, "SELECT count(*) FROM images WHERE is_flagged")
         assert flagged[0][0] == int(is_flagged)
     with pytest.raises(BadRequest):
-        annotations.flag(uuid4(), is_flagged=True)
+        store.flag(uuid4(), is_flagged=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -102,7 +101,7 @@ def test_what_retention_removed_meanwhile_is_not_held(
     database: Database, folder: PictureStore, tmp_path: Path
 ) -> None:
     class Late(SqlDatasets):
-        def hold(self, *arguments: object) -> frozenset:  # type: ignore[type-arg, override]
+        def hold(self, *arguments: object) -> frozenset:  # type: ignore[type-arg]
             tell(database, "UPDATE images SET deleted_at = uploaded_at WHERE NOT has_detections")
             return super().hold(*arguments)  # type: ignore[arg-type]
 
@@ -124,9 +123,6 @@ def test_what_is_no_name_of_a_data_set(database: Database, folder: PictureStore,
         Export(SqlDatasets(database), folder, Path("unused"), name)
     with pytest.raises(BadRequest):
         SqlDatasets(database).hold(name, [], NOW)
-
-
-Run = Callable[..., int]
 
 
 @pytest.mark.usefixtures("folder")
