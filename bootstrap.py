@@ -325,7 +325,7 @@ class Worker:
     def degraded(self) -> str | None:
         """What does not work, though models answer; None where all does."""
         problem = self._models.problem
-        return f"the registry's last content holds: {problem}" if problem else None
+        return f"the registry's last content holds: {problem}" if problem else self._detection.problem
 
     def _check_room(self) -> None:
         """Raise `Overloaded` when a request would be refused anyway."""

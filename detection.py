@@ -31,10 +31,10 @@ from hotswap.events import Recorder
 from hotswap.predictions import Options
 from hotswap.status import StateView
 from lineage.acceptance import Acceptance, Delivery
+from lineage.chores import Chores
 from lineage.commits import CommitResult, Committer
 from lineage.device_tokens import DeviceTokens
 from lineage.devices import environment_tokens
-from lineage.housekeeping import Housekeeping
 from lineage.outbox import Outbox
 from lineage.picture_store import PictureStore
 from lineage.rate_limit import Rate
@@ -89,6 +89,13 @@ class DetectionServer:
         if self._opened is None:
             await anyio.to_thread.run_sync(self._open)
         return self._open().parts
+
+    @property
+    def problem(self) -> str | None:
+        """What cannot be done now with accepted pictures, and why; None where all can."""
+        opened = self._opened
+        problems = {} if opened is None else opened.chores.problems
+        return next((f"{task} waits: {reason}" for task, reason in problems.items()), None)
 
     def start(self) -> None:
         """Go on with what an earlier process left; where there is nothing, wait for the first picture."""
@@ -151,7 +158,7 @@ class DetectionServer:
             pictures,
             storage,
             sampler,
-            Housekeeping(
+            Chores(
                 {
                     "the delivery of pictures": Delivery(records, pictures, outbox).run,
                     "the commit of pictures": lambda: self._note_commit(committer.step()),
@@ -246,17 +253,17 @@ class _Opened:
     pictures: PictureStore
     storage: Storage
     sampler: MetricSampler
-    housekeeping: Housekeeping
+    chores: Chores
 
     def start(self) -> None:
         """Start every thread."""
-        self.housekeeping.start()
+        self.chores.start()
         self.storage.start()
         self.sampler.start()
 
     def stop(self, seconds: float) -> None:
         """End every thread, then the connections."""
-        self.housekeeping.stop(seconds)
+        self.chores.stop(seconds)
         self.storage.stop(seconds)
         self.sampler.stop(seconds)
         self.pictures.close()

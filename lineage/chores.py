@@ -11,7 +11,7 @@ from hotswap.errors import StateUnavailable
 logger = logging.getLogger("bentoml.okawari.lineage")
 
 
-class Housekeeping:
+class Chores:
     """Runs tasks in turn, in a thread of its own.
 
     A task that cannot be done because something is away is tried again; that is logged once, and again when
@@ -25,7 +25,7 @@ class Housekeeping:
         self._problems: dict[str, str] = {}
         self._wake = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="okawari-housekeeping", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="okawari-chores", daemon=True)
 
     @property
     def problems(self) -> Mapping[str, str]:
