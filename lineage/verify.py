@@ -47,8 +47,7 @@ ADVICE = {
     Fault.WRONG_HASH: "the object was changed or damaged: restore it from a backup or an earlier commit",
     Fault.HALF_ROW: "the row says completed and has no run: set processing_status to failed, so that nobody "
     "takes it for an empty picture",
-    Fault.LEFT_OVER: "a clean-up was stopped: `okawari storage clean --yes` deletes it; what stays then is "
-    "to be deleted by hand",
+    Fault.LEFT_OVER: "a clean-up was stopped: `okawari storage clean --yes` deletes it; the rest by hand",
 }
 
 
