@@ -49,11 +49,10 @@ from registry.device_file import DeviceFile
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.promotion import Promotions, finish_promotions
-from registry.registered_models import RegisteredModels, StoreRegistrar
+from registry.registered_models import RegisteredModels, RegistryUpkeep, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
-from registry.upkeep import RegistryUpkeep
 from runners.crops import Cropper
 from runners.devices import DeviceRules
 from runners.families.index import OUTSIDE

@@ -20,7 +20,7 @@ from hotswap.errors import BadPicture, BadRequest, ModelFailed, ServingError, Un
 from hotswap.events import Recorder, notify
 from hotswap.predictions import Answer, Detection, Options, Picture, Prediction, PredictRequest
 from lineage.acceptance import Acceptance
-from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, Status
+from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, ProcessingStatus
 
 #: Pictures that go through the model together.
 GROUP = 8
@@ -70,7 +70,7 @@ class Detector:
         model: Callable[[], str | None],
         stored: Callable[[ImageRecord], None],
     ) -> None:
-        """`model` names the model that answers; None: the service's default. `stored` is told of new ones."""
+        """`model` names the model that answers; None: the service's default. `stored` gets each new record."""
         self._data_plane = data_plane
         self._recorder = recorder
         self._acceptance = acceptance
@@ -234,7 +234,7 @@ def _record(capture: Capture, run: _Run, min_area: float) -> ImageRecord:
         capture=capture,
         path="",
         uploaded_at=now,
-        status=Status.COMPLETED,
+        status=ProcessingStatus.COMPLETED,
         processed_at=now,
         found=tuple(_found(each, image_id, index, now) for index, each in enumerate(found)),
         run=InferenceRun(

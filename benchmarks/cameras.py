@@ -23,7 +23,7 @@ from benchmarks.serving import HOST, Service
 from hotswap.tags import ModelTag
 from lineage.acceptance import Acceptance
 from lineage.outbox import Outbox
-from lineage.records import Capture, ImageRecord, Status
+from lineage.records import Capture, ImageRecord, ProcessingStatus
 
 SIDE = 1024
 DEVICES = 10
@@ -177,5 +177,9 @@ def _record(data: bytes, number: int) -> ImageRecord:
         height=SIDE,
     )
     return ImageRecord(
-        image_id=capture.image_id, capture=capture, path="", uploaded_at=moment, status=Status.COMPLETED
+        image_id=capture.image_id,
+        capture=capture,
+        path="",
+        uploaded_at=moment,
+        status=ProcessingStatus.COMPLETED,
     )

@@ -25,8 +25,7 @@ from sqlalchemy import Connection, text
 from adapters.sql import named_queries, schema
 from adapters.sql.database import RECORDS, Database
 from adapters.sql.dialects import allow_seconds, is_postgresql
-from adapters.sql.sql_retention import SqlRetention
-from adapters.sql.sql_storage_use import device_uses
+from adapters.sql.sql_retention import SqlRetention, device_uses
 from adapters.sql.sql_verify import SqlRowsByPath
 
 END = datetime(2026, 11, 29, tzinfo=UTC)

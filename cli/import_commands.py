@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from dataclasses import replace
@@ -14,6 +15,8 @@ from cli.audit_records import record_imports
 from cli.errors import Refused, complain
 from cli.output import note, say, settings
 from cli.progress import TerminalReport
+from config_file import ModelSection
+from hotswap.manifest import CONFIG_FILE
 from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from models_import.candidates import Candidate, Wanted, candidates, without_version
@@ -33,6 +36,7 @@ class _Path(click.Path):
 
 #: Most folders without a version that a note names.
 _MOST_NAMES = 5
+_BLOCK = 1 << 20
 _PATH = _Path(exists=True, path_type=Path)
 
 
@@ -115,10 +119,9 @@ def import_command(
 def _import_configured(*, alone: bool) -> None:
     if not alone:
         raise click.UsageError("--configured takes no PATH and no other option: config.yaml names them")
-    from cli.configured_import import configured
 
     read = settings()
-    found = configured(read.detection.model)
+    found = _configured(read.detection.model)
     if found is None:
         note("the configuration file names no model.checkpoint_path: nothing to import")
         return
@@ -245,3 +248,36 @@ def init_command() -> None:
         versions = seed(configured.home, importer, refused=note)
     for version in versions:
         say(summary(version))
+
+
+def _configured(model: ModelSection) -> tuple[Path, Wanted] | None:
+    """The path to import and under which name; None where the file names none. Raises `Refused`.
+
+    A folder has its version in its name. A single .onnx gets one of its content, so that other files are
+    another version, and the same ones are imported once.
+    """
+    if model.checkpoint_path is None:
+        return None
+    path = Path(model.checkpoint_path)
+    config = Path(model.config_path) if model.config_path else None
+    for name, file in (("checkpoint_path", path), ("config_path", config)):
+        if file is not None and not file.exists():
+            raise Refused(f"model.{name}: there is nothing at {file}")
+    if not is_onnx(path.name):
+        return path, Wanted(model.name, None, config)
+    config = config or path.with_name(CONFIG_FILE)
+    if model.name is None or not config.is_file():
+        raise Refused(
+            f"model.checkpoint_path: {path} is a single file: add model.name, and model.config_path or a "
+            f"{CONFIG_FILE} beside it (`okawari config infer` makes a first one)"
+        )
+    return path, Wanted(model.name, f"sha{_digest(path, config)[:12]}", config)
+
+
+def _digest(*files: Path) -> str:
+    found = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                found.update(block)
+    return found.hexdigest()

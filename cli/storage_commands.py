@@ -15,7 +15,7 @@ from cli.open_storage import OpenStorage, holder, open_database, open_storage
 from cli.output import mega, say, say_json
 
 if TYPE_CHECKING:
-    from adapters.sql.sql_storage_use import DeviceUse
+    from adapters.sql.sql_retention import DeviceUse
     from lineage.cleanup import Cleanup, CleanupReport
     from lineage.retention import Removal
 
@@ -35,7 +35,7 @@ def storage_command(ctx: click.Context, *, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     from adapters.sql.sql_datasets import SqlDatasets
-    from adapters.sql.sql_storage_use import device_uses
+    from adapters.sql.sql_retention import device_uses
 
     with open_storage() as storage:
         uses = device_uses(storage.records.database)

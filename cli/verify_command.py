@@ -15,7 +15,7 @@ from cli.output import note, say, say_json
 from cli.progress import counted
 
 if TYPE_CHECKING:
-    from lineage.verify import Comparison, Finding, RowsByPath
+    from lineage.verify import Comparison, Discrepancy, RowsByPath
 
 #: Rows per step of the progress bar.
 _STEP = 100
@@ -47,7 +47,7 @@ def verify_command(ctx: click.Context, *, no_hashes: bool, limit: int, as_json: 
         rows = SqlRowsByPath(storage.records.database)
         look = Comparison(rows, storage.pictures, datetime.now(UTC), hashes=not no_hashes)
         faults: Counter[str] = Counter()
-        listed: list[Finding] = []
+        listed: list[Discrepancy] = []
         with _progress(rows) as advance:
             for finding in look.findings(advance):
                 faults[finding.fault] += 1
@@ -76,7 +76,7 @@ def _progress(rows: RowsByPath) -> Iterator[Callable[[], None]]:
         yield step
 
 
-def _say_all(look: Comparison, faults: Counter[str], listed: list[Finding]) -> None:
+def _say_all(look: Comparison, faults: Counter[str], listed: list[Discrepancy]) -> None:
     from lineage.verify import ADVICE, Fault
 
     for finding in listed:

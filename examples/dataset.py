@@ -41,7 +41,7 @@ from adapters.sql.sql_datasets import SqlDatasets
 from detection import picture_options
 from hotswap.errors import ServingError
 from lineage.datasets import ChosenPicture, Datasets, PictureQuery, checked_name
-from lineage.errors import PictureMissing
+from lineage.errors import PictureNotFound
 from lineage.picture_store import PictureStore
 from settings import Settings
 
@@ -122,7 +122,7 @@ class Export:
             return name
         try:
             content = self._pictures.get(picture.path)
-        except PictureMissing:
+        except PictureNotFound:
             return None
         if sha256(content).hexdigest() != picture.sha256:
             print(f"{picture.path} is damaged: run okawari db verify", file=sys.stderr)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from uuid import UUID
 
-from lineage.errors import KeyReused, PathTaken, PictureMissing, PicturesUnavailable, RecordsUnavailable
+from lineage.errors import KeyReused, PathTaken, PictureNotFound, PicturesUnavailable, RecordsUnavailable
 from lineage.outbox import Entry, Outbox
 from lineage.paths import FEWEST_DIGITS, MOST_DIGITS, path_of
 from lineage.picture_store import PictureStore
-from lineage.record_store import RecordStore
+from lineage.record_store import ImageRecordStore
 from lineage.records import Capture, ImageRecord
 
 logger = logging.getLogger("bentoml.okawari.lineage")
@@ -30,7 +30,7 @@ class Acceptance:
 
     def __init__(
         self,
-        records: RecordStore,
+        records: ImageRecordStore,
         pictures: PictureStore,
         outbox: Outbox,
         *,
@@ -84,7 +84,7 @@ class Acceptance:
 
 
 def store(
-    record: ImageRecord, data: bytes, records: RecordStore, pictures: PictureStore, outbox: Outbox
+    record: ImageRecord, data: bytes, records: ImageRecordStore, pictures: PictureStore, outbox: Outbox
 ) -> ImageRecord:
     """Note → picture → record → note removed, under the picture's turn; returns the record that stands."""
     accepted = (entry := outbox.read(record.image_id)) is not None and entry.accepted
@@ -108,7 +108,7 @@ def store(
     raise PathTaken(f"every name for {path_of(record.capture)} is taken")
 
 
-def _free_paths(record: ImageRecord, records: RecordStore) -> Iterator[str]:
+def _free_paths(record: ImageRecord, records: ImageRecordStore) -> Iterator[str]:
     """The paths that a picture may have, the shortest first: those of no other picture's record."""
     for digits in range(FEWEST_DIGITS, MOST_DIGITS + 1):
         path = path_of(record.capture, digits)
@@ -125,7 +125,7 @@ def _same(record: ImageRecord, capture: Capture) -> ImageRecord:
 class Delivery:
     """Completes what is in the outbox: what was accepted and deferred, and what somebody died over."""
 
-    def __init__(self, records: RecordStore, pictures: PictureStore, outbox: Outbox) -> None:
+    def __init__(self, records: ImageRecordStore, pictures: PictureStore, outbox: Outbox) -> None:
         self._records = records
         self._pictures = pictures
         self._outbox = outbox
@@ -175,7 +175,7 @@ class Delivery:
         """What a request died over: with its picture in the store it becomes whole, else it never was."""
         try:
             data = self._pictures.get(record.path)
-        except PictureMissing:
+        except PictureNotFound:
             self._outbox.remove(record)
             return
         if sha256(data).hexdigest() == record.capture.sha256:

@@ -26,7 +26,7 @@ LEASE_SECONDS = 120.0
 
 
 class TaskLeases(Protocol):
-    """Who does a task that one of several services does; see `RecordStore.hold`."""
+    """Who does a task that one of several services does; see `ImageRecordStore.hold`."""
 
     def hold(self, task: str, holder: str, seconds: float) -> bool:
         """Take or keep the right to do it; False: another has it."""

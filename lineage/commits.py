@@ -16,10 +16,10 @@ from hashlib import sha256
 from uuid import UUID
 
 from lineage.day_metadata import METADATA_NAME, day_metadata
-from lineage.errors import PictureMissing, RecordsUnavailable
+from lineage.errors import PictureNotFound, RecordsUnavailable
 from lineage.picture_store import PictureStore
-from lineage.record_store import RecordStore, Uncommitted
-from lineage.records import ImageRecord, Status
+from lineage.record_store import ImageRecordStore, Uncommitted
+from lineage.records import ImageRecord, ProcessingStatus
 
 #: What one of several services and workers does.
 COMMIT_TASK = "commit"
@@ -48,7 +48,7 @@ class Committer:
 
     def __init__(
         self,
-        records: RecordStore,
+        records: ImageRecordStore,
         pictures: PictureStore,
         *,
         holder: str,
@@ -135,7 +135,7 @@ class Committer:
     def _write_metadata(self, folder: str) -> None:
         path = f"{folder}/{METADATA_NAME}"
         document = day_metadata(folder, self._records.folder(folder))
-        with suppress(PictureMissing):
+        with suppress(PictureNotFound):
             if self._pictures.get(path) == document:
                 return
         self._pictures.replace(path, document)
@@ -169,7 +169,7 @@ class Committer:
 
 
 def _is_waiting(image: ImageRecord) -> bool:
-    return image.commit_id is None and image.status is Status.COMPLETED
+    return image.commit_id is None and image.status is ProcessingStatus.COMPLETED
 
 
 def _uncommitted(image: ImageRecord) -> Uncommitted:

@@ -19,7 +19,7 @@ from lineage.paths import DEVICE_ID
 
 #: How long the token before stays valid after a rotation.
 GRACE = timedelta(hours=24)
-#: A device's moment of being seen is written so often at most, beside what `RecordStore.save` writes.
+#: A device's moment of being seen is written so often at most, beside what `ImageRecordStore.save` writes.
 SEEN_EVERY = timedelta(minutes=1)
 _TOKEN_BYTES = 32
 _VARIABLE = re.compile(r"DEVICE_[A-Z0-9]+(?:_[A-Z0-9]+)*_TOKEN")

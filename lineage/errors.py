@@ -10,7 +10,7 @@ ServingError
 │   │   └── BadDatabaseUrl         the URL names no database that records may be in
 │   └── PicturesUnavailable        the picture store cannot be used
 │       ├── BadPicturePlace        no store is named so, or no picture may have that path
-│       ├── PictureMissing         nothing lies at that path
+│       ├── PictureNotFound         nothing lies at that path
 │       └── PathTaken              another picture lies at that path
 └── StorageFull                    the limit of the storage is reached
 """
@@ -63,10 +63,10 @@ class BadPicturePlace(PicturesUnavailable):
     transient = False
 
 
-class PictureMissing(PicturesUnavailable):
+class PictureNotFound(PicturesUnavailable):
     """Nothing lies at that path."""
 
-    code = "picture_missing"
+    code = "picture_not_found"
     transient = False
 
 

@@ -41,7 +41,7 @@ class PictureStore(Protocol):
         ...
 
     def get(self, path: str) -> bytes:
-        """The bytes at a path. Raises `PictureMissing`."""
+        """The bytes at a path. Raises `PictureNotFound`."""
         ...
 
     def delete(self, paths: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ class Uncommitted:
     uploaded_at: datetime
 
 
-class RecordStore(Protocol):
+class ImageRecordStore(Protocol):
     """The records. May be used by several threads and processes at once.
 
     Each method raises `RecordsUnavailable` when the database cannot be used; then nothing was changed,

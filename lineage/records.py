@@ -24,7 +24,7 @@ def utc(moment: datetime) -> datetime:
 UtcMoment = Annotated[datetime, AfterValidator(utc)]
 
 
-class Status(StrEnum):
+class ProcessingStatus(StrEnum):
     """How far a picture is: `failed` was accepted and could not be inferred."""
 
     PENDING = "pending"
@@ -99,7 +99,7 @@ class ImageRecord(_Value):
     capture: Capture
     path: str
     uploaded_at: UtcMoment
-    status: Status
+    status: ProcessingStatus
     processed_at: UtcMoment | None = None
     commit_id: str | None = None
     is_flagged: bool = False

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from lineage.errors import RecordsUnavailable
-from lineage.record_store import RecordStore
+from lineage.record_store import ImageRecordStore
 
 logger = logging.getLogger("bentoml.okawari.lineage")
 
@@ -25,7 +25,7 @@ class MetricSampler:
 
     def __init__(
         self,
-        records: RecordStore,
+        records: ImageRecordStore,
         figures: Mapping[str, Figure],
         holder: str,
         interval: float = 60.0,

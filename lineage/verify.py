@@ -15,7 +15,7 @@ from typing import Protocol
 from uuid import UUID
 
 from lineage.day_metadata import METADATA_NAME
-from lineage.errors import PictureMissing, PicturesUnavailable
+from lineage.errors import PictureNotFound, PicturesUnavailable
 from lineage.picture_store import PictureStore, StoredObject
 
 #: Rows of one page.
@@ -52,7 +52,7 @@ ADVICE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Discrepancy:
     """One thing that does not agree; `detail` says how."""
 
     fault: Fault
@@ -107,7 +107,7 @@ class Comparison:
         self.young = 0
         self.others = 0
 
-    def findings(self, advance: Callable[[], None] = lambda: None) -> Iterator[Finding]:
+    def findings(self, advance: Callable[[], None] = lambda: None) -> Iterator[Discrepancy]:
         """What does not agree, in the order of the paths; `advance` is called for each row."""
         for row, found in _side_by_side(self._all_rows(), self._objects()):
             if row is not None:
@@ -135,44 +135,44 @@ class Comparison:
             else:
                 yield found
 
-    def _about_row(self, row: VerifiedRow, found: StoredObject | None) -> Iterator[Finding]:
+    def _about_row(self, row: VerifiedRow, found: StoredObject | None) -> Iterator[Discrepancy]:
         if row.is_half:
-            yield Finding(Fault.HALF_ROW, row.path, row.image_id)
+            yield Discrepancy(Fault.HALF_ROW, row.path, row.image_id)
         if row.is_removed:
             if found is not None and self._content(row.path) is not None:
-                yield Finding(Fault.LEFT_OVER, row.path, row.image_id)
+                yield Discrepancy(Fault.LEFT_OVER, row.path, row.image_id)
         elif found is None:
             yield from self._about_missing(row)
         elif found.size != row.size:
             detail = f"{found.size} bytes, the row says {row.size}"
-            yield Finding(Fault.WRONG_SIZE, row.path, row.image_id, detail)
+            yield Discrepancy(Fault.WRONG_SIZE, row.path, row.image_id, detail)
         elif self._hashes:
             yield from self._about_content(row)
 
-    def _about_missing(self, row: VerifiedRow) -> Iterator[Finding]:
+    def _about_missing(self, row: VerifiedRow) -> Iterator[Discrepancy]:
         """Look once more: it may have come or gone since the store was listed."""
         again = self._rows.row(row.path)
         if again is not None and not again.is_removed and self._content(row.path) is None:
-            yield Finding(Fault.MISSING_PICTURE, row.path, row.image_id)
+            yield Discrepancy(Fault.MISSING_PICTURE, row.path, row.image_id)
 
-    def _about_content(self, row: VerifiedRow) -> Iterator[Finding]:
+    def _about_content(self, row: VerifiedRow) -> Iterator[Discrepancy]:
         content = self._content(row.path)
         if content is None:
             yield from self._about_missing(row)
         elif (found := sha256(content).hexdigest()) != row.sha256:
             detail = f"sha256 {found[:12]}, the row says {row.sha256[:12]}"
-            yield Finding(Fault.WRONG_HASH, row.path, row.image_id, detail)
+            yield Discrepancy(Fault.WRONG_HASH, row.path, row.image_id, detail)
 
-    def _about_object(self, found: StoredObject) -> Iterator[Finding]:
+    def _about_object(self, found: StoredObject) -> Iterator[Discrepancy]:
         if found.modified > self._oldest:
             self.young += 1
         elif self._rows.row(found.path) is None:
-            yield Finding(Fault.UNKNOWN_OBJECT, found.path, detail=f"{found.size} bytes")
+            yield Discrepancy(Fault.UNKNOWN_OBJECT, found.path, detail=f"{found.size} bytes")
 
     def _content(self, path: str) -> bytes | None:
         try:
             return self._pictures.get(path)
-        except PictureMissing:
+        except PictureNotFound:
             return None
 
 

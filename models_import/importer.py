@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from common.files import sync
-from hotswap.manifest import FileEntry, Manifest, ModelConfig, digest_of
-from hotswap.tags import ModelTag
+from hotswap.crop_detector import absence, misfit
+from hotswap.manifest import (
+    CONFIG_FILE,
+    BadManifest,
+    FileEntry,
+    Manifest,
+    ModelConfig,
+    digest_of,
+    parse_config,
+)
+from hotswap.tags import BadTag, ModelTag, check_word
 from models_import import archives, candidates, model_yaml
 from models_import.candidates import Candidate, Opened
 from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx
 from models_import.layout import MODEL_YAML, POINTER, pick_weights
-from models_import.pointer import newest_on_disk, point
+from models_import.pointer import latest_of, newest_on_disk, point
 from models_import.probe import LIMIT, Probe, Task, probe
 from models_import.progress import SILENT, ImportProgress
-from models_import.small_files import LARGEST
-from models_import.stored_detector import crop_trouble
+from models_import.small_files import LARGEST, read_small
 from models_import.validation import check_config_file, check_declared, compare_with_stored
 from models_import.workspace import FOLDER_MODE, Workspace, open_modes, sync_tree
+from runners.label_file import with_labels
 
 _BLOCK = 1 << 20
 
@@ -285,3 +294,25 @@ STEPS: tuple[tuple[str, Callable[[_Import], None], bool], ...] = (
     ("latest", _Import.move_pointer, True),
     ("clean", _Import.clean, True),
 )
+
+
+def crop_trouble(models: Path, tag: ModelTag, config: ModelConfig) -> str | None:
+    """Why an imported version cannot crop with what the store has; None if it can, or does not crop."""
+    crop = config.crop_with
+    if crop is None:
+        return None
+    if crop.model == tag.name:
+        return misfit(crop, tag.name, tag, config)
+    found = _latest_version(models, crop.model)
+    return absence(crop, known=False) if found is None else misfit(crop, tag.name, *found)
+
+
+def _latest_version(models: Path, name: str) -> tuple[ModelTag, ModelConfig] | None:
+    """The version of a model that `latest` names, with its config; None without one that can be read."""
+    with suppress(BadTag, BadManifest, OSError):
+        folder = models / check_word("name", name)
+        version = latest_of(folder)
+        if version is not None:
+            place = folder / check_word("version", version)
+            return ModelTag(name, version), with_labels(parse_config(read_small(place / CONFIG_FILE)), place)
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -11,10 +12,13 @@ from dataclasses import replace
 from hotswap.errors import ServingError
 from hotswap.repository import ModelInfo, ModelRepository, Verified, VersionInfo
 from hotswap.tags import PRODUCTION, ModelTag
+from registry.audit_trail import AuditTrail
 from registry.entries import By
 from registry.errors import RegistryUnavailable
 from registry.model_registry import ModelRegistry
 from registry.record_store import Pointer, Pointers
+from registry.registry_audit import RegistryAudit
+from registry.switches import SwitchRecorder
 
 logger = logging.getLogger("bentoml.okawari.registry")
 
@@ -155,3 +159,42 @@ class StoreRegistrar:
 def stored_path(name: str, version: str) -> str:
     """Where a version of the model store lies, from the folder that holds `models/`."""
     return f"models/{name}/{version}"
+
+
+class RegistryUpkeep:
+    """Writes what waits, one thread at a time; a registry that is away is asked again at the next look."""
+
+    def __init__(
+        self,
+        models: RegisteredModels,
+        audit: AuditTrail,
+        switches: SwitchRecorder,
+        registrar: StoreRegistrar,
+        changes: RegistryAudit,
+    ) -> None:
+        self._models = models
+        self._audit = audit
+        self._switches = switches
+        self._registrar = registrar
+        self._changes = changes
+        self._audited = ""
+        self._writing = threading.Lock()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether something waits and nobody writes it."""
+        if self._writing.locked():
+            return False
+        waits = self._models.row_version != self._audited or self._switches.waiting or self._audit.waiting
+        return bool(waits or self._registrar.missing())
+
+    def write(self) -> None:
+        """Write all that waits; a database may be slow, so call it in a thread of its own."""
+        with self._writing:
+            self._audit.write()
+            self._switches.write()
+            self._registrar.register()
+            row_version = self._models.row_version
+            with suppress(RegistryUnavailable):  # the models report it
+                if self._changes.write():
+                    self._audited = row_version

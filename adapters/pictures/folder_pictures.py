@@ -13,7 +13,7 @@ from pathlib import Path
 from adapters.pictures.commit_hash import commit_hash
 from adapters.pictures.object_paths import checked_path, checked_prefix
 from common.files import sync
-from lineage.errors import BadPicturePlace, PathTaken, PictureMissing, PicturesUnavailable
+from lineage.errors import BadPicturePlace, PathTaken, PictureNotFound, PicturesUnavailable
 from lineage.picture_store import StoredObject
 
 #: Where files are written before they have their name. Hidden names are no objects.
@@ -75,7 +75,7 @@ class FolderPictures:
                 return _bytes_of(target)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 self._require()
-                raise PictureMissing(f"nothing lies at {path} in {self.name}") from None
+                raise PictureNotFound(f"nothing lies at {path} in {self.name}") from None
 
     def delete(self, paths: Iterable[str]) -> None:
         folders = set[Path]()

@@ -15,7 +15,7 @@ from adapters.pictures.lakefs_client import LakefsCall, LakefsClient, Sleep, rea
 from adapters.pictures.object_paths import checked_path, checked_prefix, header_texts
 from adapters.pictures.picture_options import PictureOptions
 from hotswap.errors import Conflict
-from lineage.errors import BadPicturePlace, PathTaken, PictureMissing, PicturesUnavailable
+from lineage.errors import BadPicturePlace, PathTaken, PictureNotFound, PicturesUnavailable
 from lineage.picture_store import StoredObject
 
 #: How many paths lakeFS lists and removes in one call.
@@ -100,7 +100,7 @@ class LakefsPictures:
             try:
                 if self.get(path) == data:
                     return
-            except PictureMissing:
+            except PictureNotFound:
                 continue  # removed in this moment
             raise PathTaken(f"another picture lies at {path} in {self.name}")
         raise PicturesUnavailable(f"{self.name} neither stores {path} nor has it")
@@ -114,7 +114,7 @@ class LakefsPictures:
         if answer.status_code == 200:
             return answer.content
         self.check()  # 404 says the same of the branch
-        raise PictureMissing(f"nothing lies at {path} in {self.name}")
+        raise PictureNotFound(f"nothing lies at {path} in {self.name}")
 
     def delete(self, paths: Iterable[str]) -> None:
         left = iter([checked_path(path) for path in paths])

@@ -14,7 +14,7 @@ from obstore.store import S3Store
 from adapters.pictures.commit_hash import commit_hash
 from adapters.pictures.object_paths import checked_path, checked_prefix, header_texts
 from adapters.pictures.picture_options import PictureOptions
-from lineage.errors import PathTaken, PictureMissing, PicturesUnavailable
+from lineage.errors import PathTaken, PictureNotFound, PicturesUnavailable
 from lineage.picture_store import StoredObject
 
 #: How often a call is repeated that the network or the server broke.
@@ -69,7 +69,7 @@ class S3Pictures:
                         self._store, path, data, attributes=attributes, mode="create", use_multipart=False
                     )
                     return
-                with suppress(PictureMissing):
+                with suppress(PictureNotFound):
                     if self.get(path) != data:
                         raise PathTaken(f"another picture lies at {path} in {self.name}")
                     return
@@ -115,7 +115,7 @@ class S3Pictures:
             yield
         except (exceptions.BaseError, OSError) as error:
             if path and isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
-                raise PictureMissing(f"nothing lies at {path} in {self.name}") from None
+                raise PictureNotFound(f"nothing lies at {path} in {self.name}") from None
             raise PicturesUnavailable(f"{self.name} cannot be used: {self._reason(error)}") from None
 
     def _reason(self, error: Exception) -> str:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, Row, select
 
 from adapters.sql.lineage_tables import DETECTIONS, DEVICES, IMAGES, SESSIONS
-from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, Status
+from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, ProcessingStatus
 
 
 def image_row(record: ImageRecord, device: UUID) -> dict[str, object]:
@@ -112,7 +112,7 @@ def _record(row: Row[Any], found: list[Row[Any]], runs: list[Row[Any]]) -> Image
         capture=_capture(row),
         path=row.lakefs_path,
         uploaded_at=row.uploaded_at,
-        status=Status(row.processing_status),
+        status=ProcessingStatus(row.processing_status),
         processed_at=row.processed_at,
         commit_id=row.lakefs_commit_id,
         is_flagged=row.is_flagged,

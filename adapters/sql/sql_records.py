@@ -17,17 +17,19 @@ from adapters.sql.lineage_tables import DETECTIONS, DEVICES, IMAGES, METRICS, SE
 from adapters.sql.tables import UtcTime
 from lineage.errors import KeyReused, PathTaken, RecordsUnavailable
 from lineage.record_store import METRIC_DAYS, Uncommitted
-from lineage.records import Capture, ImageRecord, Status
+from lineage.records import Capture, ImageRecord, ProcessingStatus
 from lineage.stored_form import as_stored, check_key, number, plain_json, plain_text
 
 #: So many ids stand in one statement.
 _MOST_IDS = 500
 _METRIC_NAME = 100
-_NOT_COMPLETED = tuple(status.value for status in Status if status is not Status.COMPLETED)
+_NOT_COMPLETED = tuple(
+    status.value for status in ProcessingStatus if status is not ProcessingStatus.COMPLETED
+)
 
 
 class SqlRecords:
-    """A `RecordStore` in SQLite or PostgreSQL, whose tables `adapters.sql.schema.upgrade` makes."""
+    """A `ImageRecordStore` in SQLite or PostgreSQL, whose tables `adapters.sql.schema.upgrade` makes."""
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class SqlRecords:
 
     @property
     def name(self) -> str:
-        """See `RecordStore`."""
+        """See `ImageRecordStore`."""
         return self._database.name
 
     @property
@@ -55,13 +57,13 @@ class SqlRecords:
         return self._database
 
     def find(self, capture: Capture) -> ImageRecord | None:
-        """See `RecordStore`. Raises `BadRequest` for a key that no record can have."""
+        """See `ImageRecordStore`. Raises `BadRequest` for a key that no record can have."""
         check_key(capture.idempotency_key)
         with self._database.reading() as connection:
             return _find(connection, capture)
 
     def save(self, record: ImageRecord) -> ImageRecord:
-        """See `RecordStore`. Raises `BadRequest` for a key that no record can have."""
+        """See `ImageRecordStore`. Raises `BadRequest` for a key that no record can have."""
         record = as_stored(record)
         with self._database.writing() as connection:
             device = _device(connection, record.capture.device_id, record.uploaded_at)
@@ -76,17 +78,17 @@ class SqlRecords:
         return record
 
     def image(self, image_id: UUID) -> ImageRecord | None:
-        """See `RecordStore`."""
+        """See `ImageRecordStore`."""
         with self._database.reading() as connection:
             return next(iter(read_images(connection, IMAGES.c.id == image_id)), None)
 
     def path_holder(self, path: str) -> UUID | None:
-        """See `RecordStore`."""
+        """See `ImageRecordStore`."""
         with self._database.reading() as connection:
             return _path_holder(connection, path)
 
     def uncommitted(self, limit: int) -> Sequence[Uncommitted]:
-        """See `RecordStore`."""
+        """See `ImageRecordStore`."""
         columns = (IMAGES.c.id, DEVICES.c.device_id, IMAGES.c.lakefs_path, IMAGES.c.uploaded_at)
         # By the reason, not the moment: the index of all stored pictures fits the moment.
         waiting = IMAGES.c.lakefs_commit_id.is_(None) & IMAGES.c.deletion_reason.is_(None)
@@ -98,7 +100,7 @@ class SqlRecords:
         return [Uncommitted(*row) for row in rows]
 
     def folder(self, folder: str) -> Sequence[ImageRecord]:
-        """See `RecordStore`."""
+        """See `ImageRecordStore`."""
         device, day = _device_and_day(folder)
         if day is None:
             return []
@@ -115,14 +117,14 @@ class SqlRecords:
         return [record for record in records if record.path.startswith(f"{folder}/")]
 
     def committed(self, image_ids: Sequence[UUID], commit_id: str) -> None:
-        """See `RecordStore`."""
+        """See `ImageRecordStore`."""
         with self._database.writing() as connection:
             for some in _parts(image_ids):
                 without = IMAGES.c.id.in_(some) & IMAGES.c.lakefs_commit_id.is_(None)
                 connection.execute(update(IMAGES).where(without).values(lakefs_commit_id=commit_id))
 
     def hold(self, task: str, holder: str, seconds: float) -> bool:
-        """See `RecordStore`."""
+        """See `ImageRecordStore`."""
         with self._database.writing() as connection:
             now = database_time(connection, self._clock)
             until = connection.execute(select(now)).scalar_one() + timedelta(seconds=seconds)
@@ -135,7 +137,7 @@ class SqlRecords:
             return connection.execute(taking.returning(TASKS.c.task)).first() is not None
 
     def note_metrics(self, moment: datetime, values: Mapping[str, tuple[float, Mapping[str, Any]]]) -> None:
-        """See `RecordStore`. What is no finite number is left out."""
+        """See `ImageRecordStore`. What is no finite number is left out."""
         rows = [
             {
                 "timestamp": moment,
@@ -152,7 +154,7 @@ class SqlRecords:
             connection.execute(delete(METRICS).where(METRICS.c.timestamp < moment - METRIC_DAYS))
 
     def close(self) -> None:
-        """See `RecordStore`."""
+        """See `ImageRecordStore`."""
         self._database.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from sqlalchemy import Row, Select, exists, func, select, tuple_, update
 
 from adapters.sql.database import Database
 from adapters.sql.dialects import allow_seconds
-from adapters.sql.lineage_tables import ANNOTATIONS, DATASETS, DETECTIONS, IMAGES
+from adapters.sql.lineage_tables import ANNOTATIONS, DATASETS, DETECTIONS, DEVICES, IMAGES
 from lineage.retention import Place, Removal, StorageUse, StoredPicture
 
 #: Seconds for the sum over everything.
@@ -120,3 +120,33 @@ def _picture(row: Row[Any]) -> StoredPicture:
         is_annotated=bool(row.is_annotated),
         is_held=bool(row.is_held),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUse:
+    """The stored pictures of a device; the moments are those of acceptance."""
+
+    device: str
+    pictures: int
+    size: int
+    oldest: datetime
+    newest: datetime
+
+
+def device_uses(database: Database) -> Sequence[DeviceUse]:
+    """One for each device that has stored pictures, the largest first. Raises `RecordsUnavailable`."""
+    size, moment = func.sum(IMAGES.c.size_bytes), IMAGES.c.uploaded_at
+    sums = (
+        select(DEVICES.c.device_id, func.count(), size, func.min(moment), func.max(moment))
+        .join(DEVICES)
+        .where(IMAGES.c.deleted_at.is_(None))
+        .group_by(DEVICES.c.device_id)
+        .order_by(size.desc(), DEVICES.c.device_id)
+    )
+    with database.reading() as connection:
+        allow_seconds(connection, _PATIENCE)
+        rows = connection.execute(sums).all()
+    return [
+        DeviceUse(device, pictures, int(total), oldest, newest)
+        for device, pictures, total, oldest, newest in rows
+    ]

@@ -108,7 +108,7 @@ class _Spooler:
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self.file is not None:
             picture = self.form.pictures[-1]
-            # One byte beyond the limit is kept, so that whoever reads it sees that it is too large.
+            # One byte beyond the limit is kept, which shows that it is too large.
             self.file.write(data[start : min(end, start + max(0, self.most_bytes + 1 - picture.size))])
             picture.size += end - start
             return
@@ -143,7 +143,7 @@ async def spooled(
 ) -> SpooledForm:
     """Read a form of at most `most` pictures in its field `images`; each is kept up to `most_bytes`.
 
-    `let_go` is told of each piece that is on disk. Raises `BadRequest` with the problem of an invalid form,
+    `let_go` gets the size of each piece that is on disk. Raises `BadRequest` with the problem of an invalid form,
     and `PicturesUnavailable` when the disk cannot be written; then nothing is left of it.
     """
     _, options = parse_options_header(content_type)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lineage.errors import BadPicturePlace, PathTaken, PictureMissing, PicturesUnavailable
+from lineage.errors import BadPicturePlace, PathTaken, PictureNotFound, PicturesUnavailable
 from lineage.paths import path_of
 from lineage.picture_store import PictureStore
 from lineage.records import Capture
@@ -91,7 +91,7 @@ def test_a_document_replaces_what_lies_there(pictures: PictureStore) -> None:
 def test_what_is_not_there_is_missing(pictures: PictureStore) -> None:
     pictures.put(PATH, b"one", METADATA)
     for path in (f"{DAY}/03-04-05_ab13.jpg", "images/cam-2/2026-01-02/03-04-05_ab12.jpg", DAY, f"{PATH}/x"):
-        with pytest.raises(PictureMissing):
+        with pytest.raises(PictureNotFound):
             pictures.get(path)
 
 
@@ -185,7 +185,7 @@ def test_a_store_that_is_away_is_unavailable_and_usable_when_it_is_back(
     }
     with place.away(), pytest.raises(PicturesUnavailable) as caught:
         calls.get(call, lambda: _CALLS[call](pictures, PATH))()
-    assert not isinstance(caught.value, PictureMissing | PathTaken)
+    assert not isinstance(caught.value, PictureNotFound | PathTaken)
     assert caught.value.transient
     pictures.check()
     assert pictures.get(PATH) == b"one"

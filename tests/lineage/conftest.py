@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from adapters.sql.sql_records import SqlRecords
-from lineage.record_store import RecordStore
+from lineage.record_store import ImageRecordStore
 from tests.support.databases import (
     POSTGRESQL,
     database_url,
@@ -22,7 +22,7 @@ __all__ = ["database_url", "empty_database", "postgres", "postgresql_place", "sq
 
 
 @pytest.fixture(params=["memory", "sqlite", POSTGRESQL])
-def again(request: pytest.FixtureRequest) -> Iterator[Callable[[], RecordStore]]:
+def again(request: pytest.FixtureRequest) -> Iterator[Callable[[], ImageRecordStore]]:
     """Opens the same records, as another process would; those in memory are always the same."""
     if request.param == "memory":
         memory = RecordsMemory()
@@ -31,7 +31,7 @@ def again(request: pytest.FixtureRequest) -> Iterator[Callable[[], RecordStore]]
     url = str(request.getfixturevalue(f"{request.param}_place"))
     opened: list[SqlRecords] = []
 
-    def again() -> RecordStore:
+    def again() -> ImageRecordStore:
         opened.append(SqlRecords(url))
         return opened[-1]
 
@@ -41,6 +41,6 @@ def again(request: pytest.FixtureRequest) -> Iterator[Callable[[], RecordStore]]
 
 
 @pytest.fixture
-def records(again: Callable[[], RecordStore]) -> RecordStore:
+def records(again: Callable[[], ImageRecordStore]) -> ImageRecordStore:
     """Empty records."""
     return again()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import uuid5
 
-from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, Status
+from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, ProcessingStatus
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -41,7 +41,7 @@ def record(number: int = 1, *, version: str = "v1", taken: Capture | None = None
         capture=taken,
         path="",
         uploaded_at=NOON,
-        status=Status.COMPLETED,
+        status=ProcessingStatus.COMPLETED,
         processed_at=NOON,
         found=(
             FoundObject(

@@ -14,7 +14,7 @@ from lineage.acceptance import Acceptance, Delivery
 from lineage.errors import KeyReused, PathTaken, PicturesUnavailable, RecordsUnavailable
 from lineage.outbox import Outbox
 from lineage.picture_store import PictureStore
-from lineage.record_store import RecordStore
+from lineage.record_store import ImageRecordStore
 from lineage.records import ImageRecord
 from tests.lineage.hand_ins import capture, data, record
 
@@ -62,13 +62,13 @@ class Faults:
 class World:
     """Records, pictures and outbox of one service, and what became of them."""
 
-    def __init__(self, folder: Path, again: Callable[[], RecordStore]) -> None:
+    def __init__(self, folder: Path, again: Callable[[], ImageRecordStore]) -> None:
         self.folder = folder
         self.again = again
         self.faults = Faults()
         self.records, self.pictures, self.outbox = self.parts()
 
-    def parts(self) -> tuple[RecordStore, PictureStore, Outbox]:
+    def parts(self) -> tuple[ImageRecordStore, PictureStore, Outbox]:
         """The parts as another process opens them."""
         return self.again(), open_pictures(self.folder / "pictures"), Outbox(self.folder / "outbox")
 
@@ -106,7 +106,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, again: Callable[[], RecordStore]) -> World:
+def world(tmp_path: Path, again: Callable[[], ImageRecordStore]) -> World:
     """An empty service, its records in memory, SQLite and PostgreSQL."""
     return World(tmp_path, again)
 

@@ -14,11 +14,11 @@ import pytest
 
 from adapters.sql.sql_records import SqlRecords
 from lineage.commits import Committer
-from lineage.errors import PictureMissing, PicturesUnavailable
+from lineage.errors import PictureNotFound, PicturesUnavailable
 from lineage.paths import folder_of
 from lineage.picture_store import PictureStore
-from lineage.record_store import RecordStore
-from lineage.records import ImageRecord, Status
+from lineage.record_store import ImageRecordStore
+from lineage.records import ImageRecord, ProcessingStatus
 from scripts import clients
 from tests.support.captures import NOON, a_capture, a_record
 from tests.support.databases import POSTGRESQL
@@ -36,7 +36,7 @@ OTHER_DAY = NOON + timedelta(days=1)
 class World:
     """Records and pictures of a service, and a time of day that stands still until it is moved."""
 
-    def __init__(self, records: RecordStore, pictures: PictureStore, now: list[datetime]) -> None:
+    def __init__(self, records: ImageRecordStore, pictures: PictureStore, now: list[datetime]) -> None:
         self.records = records
         self.pictures = pictures
         self._now = now
@@ -76,7 +76,7 @@ def now() -> list[datetime]:
 
 
 @pytest.fixture(params=["memory", "sqlite", POSTGRESQL])
-def records(request: pytest.FixtureRequest, now: list[datetime]) -> Iterator[RecordStore]:
+def records(request: pytest.FixtureRequest, now: list[datetime]) -> Iterator[ImageRecordStore]:
     """Records whose time is that of the test."""
     if request.param == "memory":
         yield RecordsMemory(lambda: now[0])
@@ -97,7 +97,7 @@ def s3_server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def world(
-    request: pytest.FixtureRequest, records: RecordStore, tmp_path: Path, now: list[datetime]
+    request: pytest.FixtureRequest, records: ImageRecordStore, tmp_path: Path, now: list[datetime]
 ) -> Iterator[World]:
     """Pictures in a folder, with PostgreSQL in S3."""
     is_remote = "postgresql" in records.name
@@ -175,7 +175,7 @@ def test_without_pictures_nothing_is_committed(world: World) -> None:
 
 
 def test_a_picture_that_could_not_be_inferred_is_no_reason_for_a_commit(world: World) -> None:
-    failed = world.store(1, status=Status.FAILED, run=None, found=())
+    failed = world.store(1, status=ProcessingStatus.FAILED, run=None, found=())
     assert world.committer(batch_size=1).step() is None
     assert world.committer().commit_now([failed.image_id]) is None
     world.store(2)
@@ -436,5 +436,5 @@ def test_more_pictures_than_one_commit_takes_are_left_to_the_next(
     commits = [committer.step() for _ in range(4)]
     assert [one.pictures if one else 0 for one in commits] == [4, 4, 2, 0]
     assert all(world.commit_of(one) for one in stored)
-    with pytest.raises(PictureMissing):
+    with pytest.raises(PictureNotFound):
         world.pictures.get("images/cam-1/2026-11-30/metadata.json")

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from hotswap.errors import BadRequest
 from lineage.errors import KeyReused, PathTaken
 from lineage.paths import folder_of, path_of
-from lineage.record_store import RecordStore
-from lineage.records import ImageRecord, Status
+from lineage.record_store import ImageRecordStore
+from lineage.records import ImageRecord, ProcessingStatus
 from tests.support.captures import NOON, a_capture, a_record, a_run, something
 
-Again = Callable[[], RecordStore]
+Again = Callable[[], ImageRecordStore]
 ROUNDS = 150
 
 
-def test_what_one_wrote_the_other_reads_the_same(records: RecordStore, again: Again) -> None:
+def test_what_one_wrote_the_other_reads_the_same(records: ImageRecordStore, again: Again) -> None:
     capture = a_capture(
         filename="Vögel ✓.jpg",
         idempotency_key="k-1",
@@ -41,7 +41,7 @@ def test_what_one_wrote_the_other_reads_the_same(records: RecordStore, again: Ag
     assert other.image(uuid4()) is None
 
 
-def test_numbers_of_a_retry_are_those_of_the_first_answer(records: RecordStore) -> None:
+def test_numbers_of_a_retry_are_those_of_the_first_answer(records: ImageRecordStore) -> None:
     """As floats of four bytes come out of a model; PostgreSQL keeps four bytes, SQLite eight."""
     odd = something(confidence=0.8999999761581421, bbox=(1e-7, 0.12345678901, 0.333333343, 0.99999999))
     saved = records.save(a_record(found=(odd,)))
@@ -50,13 +50,13 @@ def test_numbers_of_a_retry_are_those_of_the_first_answer(records: RecordStore) 
     assert saved.found[0].bbox == (1e-7, 0.123457, 0.333333, 1.0)
 
 
-def test_a_picture_that_failed_has_no_run(records: RecordStore) -> None:
-    saved = records.save(a_record(status=Status.FAILED, run=None, processed_at=None))
+def test_a_picture_that_failed_has_no_run(records: ImageRecordStore) -> None:
+    saved = records.save(a_record(status=ProcessingStatus.FAILED, run=None, processed_at=None))
     assert (saved.found, saved.run) == ((), None)
     assert records.image(saved.image_id) == saved
 
 
-def test_a_hand_in_is_stored_once_whatever_else_comes_with_it(records: RecordStore) -> None:
+def test_a_hand_in_is_stored_once_whatever_else_comes_with_it(records: ImageRecordStore) -> None:
     first = records.save(a_record())
     again = a_record(path="images/elsewhere.jpg", found=(), run=a_run(model_version="v3"))
     assert records.save(again) == first
@@ -65,7 +65,7 @@ def test_a_hand_in_is_stored_once_whatever_else_comes_with_it(records: RecordSto
     assert records.path_holder("images/elsewhere.jpg") is None
 
 
-def test_the_key_finds_the_picture_also_with_another_moment(records: RecordStore) -> None:
+def test_the_key_finds_the_picture_also_with_another_moment(records: ImageRecordStore) -> None:
     first = records.save(a_record(a_capture(1, idempotency_key="k")))
     later = a_capture(1, idempotency_key="k", captured_at=NOON + timedelta(hours=1))
     assert records.find(later) == first
@@ -73,7 +73,7 @@ def test_the_key_finds_the_picture_also_with_another_moment(records: RecordStore
     assert records.image(later.image_id) is None
 
 
-def test_the_key_of_another_picture_is_refused_and_nothing_stored(records: RecordStore) -> None:
+def test_the_key_of_another_picture_is_refused_and_nothing_stored(records: ImageRecordStore) -> None:
     records.save(a_record(a_capture(1, idempotency_key="k")))
     other = a_capture(2, idempotency_key="k")
     with pytest.raises(KeyReused):
@@ -83,7 +83,7 @@ def test_the_key_of_another_picture_is_refused_and_nothing_stored(records: Recor
     assert records.image(other.image_id) is None
 
 
-def test_each_device_has_keys_and_moments_of_its_own(records: RecordStore) -> None:
+def test_each_device_has_keys_and_moments_of_its_own(records: ImageRecordStore) -> None:
     for device in ("cam-1", "cam-2"):
         records.save(a_record(a_capture(1, device=device, idempotency_key="k")))
     for device in ("cam-1", "cam-2"):
@@ -93,7 +93,7 @@ def test_each_device_has_keys_and_moments_of_its_own(records: RecordStore) -> No
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "k\0", "\ud800"], ids=["empty", "long", "nul", "half"])
-def test_a_key_that_no_record_can_have_is_refused(records: RecordStore, key: str) -> None:
+def test_a_key_that_no_record_can_have_is_refused(records: ImageRecordStore, key: str) -> None:
     capture = a_capture(idempotency_key=key)
     for refused in (lambda: records.find(capture), lambda: records.save(a_record(capture))):
         with pytest.raises(BadRequest):
@@ -101,7 +101,7 @@ def test_a_key_that_no_record_can_have_is_refused(records: RecordStore, key: str
     assert records.image(capture.image_id) is None
 
 
-def test_what_does_not_fit_is_made_to(records: RecordStore) -> None:
+def test_what_does_not_fit_is_made_to(records: ImageRecordStore) -> None:
     half = "\ud800"
     capture = a_capture(
         filename=f"{half}{'é' * 300}\0",
@@ -150,7 +150,7 @@ _JSON = st.recursive(
     metadata=st.dictionaries(_TEXTS, _JSON, max_size=3),
 )
 def test_whatever_a_device_sends_or_a_model_says_is_kept_and_read_the_same(
-    records: RecordStore,
+    records: ImageRecordStore,
     texts: tuple[str, str, str],
     box: tuple[float, float, float, float],
     confidence: float,
@@ -164,7 +164,7 @@ def test_whatever_a_device_sends_or_a_model_says_is_kept_and_read_the_same(
     assert all(0 <= value <= 1 for value in (*saved.found[0].bbox, saved.found[0].confidence))
 
 
-def test_a_path_belongs_to_one_picture(records: RecordStore) -> None:
+def test_a_path_belongs_to_one_picture(records: ImageRecordStore) -> None:
     first = records.save(a_record(a_capture(1)))
     assert records.path_holder(first.path) == first.image_id
     with pytest.raises(PathTaken):
@@ -173,9 +173,9 @@ def test_a_path_belongs_to_one_picture(records: RecordStore) -> None:
     records.save(a_record(a_capture(2)))
 
 
-def test_completed_pictures_wait_for_their_commit_the_oldest_first(records: RecordStore) -> None:
+def test_completed_pictures_wait_for_their_commit_the_oldest_first(records: ImageRecordStore) -> None:
     saved = [records.save(a_record(a_capture(number))) for number in (3, 1, 2)]
-    records.save(a_record(a_capture(4), status=Status.FAILED, run=None))
+    records.save(a_record(a_capture(4), status=ProcessingStatus.FAILED, run=None))
     records.save(a_record(a_capture(5), commit_id="before"))
     oldest = [saved[1], saved[2], saved[0]]
     waiting = records.uncommitted(10)
@@ -192,13 +192,13 @@ def test_completed_pictures_wait_for_their_commit_the_oldest_first(records: Reco
     records.committed([], "c3")
 
 
-def test_many_pictures_have_one_commit(records: RecordStore) -> None:
+def test_many_pictures_have_one_commit(records: ImageRecordStore) -> None:
     saved = [records.save(a_record(a_capture(number), found=())) for number in range(60)]
     records.committed([one.image_id for one in saved] + [uuid4() for _ in range(1_200)], "c1")
     assert records.uncommitted(10) == []
 
 
-def test_a_folder_has_the_pictures_of_one_device_and_day(records: RecordStore) -> None:
+def test_a_folder_has_the_pictures_of_one_device_and_day(records: ImageRecordStore) -> None:
     day = [
         records.save(a_record(a_capture(number, captured_at=moment)))
         for number, moment in enumerate((NOON, NOON.replace(hour=0), NOON.replace(hour=23, minute=59)))
@@ -218,7 +218,7 @@ def test_a_folder_has_the_pictures_of_one_device_and_day(records: RecordStore) -
         assert list(records.folder(none)) == []
 
 
-def test_a_task_has_one_holder_at_a_time(records: RecordStore, again: Again) -> None:
+def test_a_task_has_one_holder_at_a_time(records: ImageRecordStore, again: Again) -> None:
     other = again()
     assert records.hold("retention", "a", 60)
     assert records.hold("retention", "a", 60), "it is kept"

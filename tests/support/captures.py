@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from lineage.paths import path_of
-from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, Status
+from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, ProcessingStatus
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 DIGEST = f"sha256:{'a' * 64}"
@@ -64,7 +64,7 @@ def a_record(capture: Capture | None = None, **changes: Any) -> ImageRecord:
         "path": path_of(capture, 32),
         "uploaded_at": capture.captured_at + timedelta(seconds=60),
         "processed_at": capture.captured_at + timedelta(seconds=61),
-        "status": Status.COMPLETED,
+        "status": ProcessingStatus.COMPLETED,
         "found": (something(),),
         "run": a_run(),
     }

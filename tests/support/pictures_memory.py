@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from lineage.errors import PathTaken, PictureMissing
+from lineage.errors import PathTaken, PictureNotFound
 from lineage.picture_store import StoredObject
 
 WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ class MemoryPictures:
 
     def get(self, path: str) -> bytes:
         if path not in self.content:
-            raise PictureMissing(path)
+            raise PictureNotFound(path)
         return self.content[path]
 
     def delete(self, paths: Iterable[str]) -> None:

@@ -11,14 +11,14 @@ from uuid import UUID
 
 from lineage.errors import KeyReused, PathTaken
 from lineage.record_store import METRIC_DAYS, Uncommitted
-from lineage.records import Capture, ImageRecord, Status
+from lineage.records import Capture, ImageRecord, ProcessingStatus
 from lineage.stored_form import as_stored, check_key, number
 
 Metric = tuple[datetime, str, float, Mapping[str, Any]]
 
 
 class RecordsMemory:
-    """Forgets everything when its process ends; in all else it keeps the promises of `RecordStore`."""
+    """Forgets everything when its process ends; in all else it keeps the promises of `ImageRecordStore`."""
 
     name = "memory"
 
@@ -66,7 +66,7 @@ class RecordsMemory:
             waiting = [
                 Uncommitted(one.image_id, one.capture.device_id, one.path, one.uploaded_at)
                 for one in self.images.values()
-                if one.commit_id is None and one.status is Status.COMPLETED
+                if one.commit_id is None and one.status is ProcessingStatus.COMPLETED
             ]
         return sorted(waiting, key=lambda one: (one.uploaded_at, one.image_id))[:limit]
 
