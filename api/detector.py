@@ -70,7 +70,7 @@ class Detector:
         model: Callable[[], str | None],
         stored: Callable[[ImageRecord], None],
     ) -> None:
-        """`model` names the model that answers; None: the service's default. `stored` gets each new record."""
+        """`model` names the model that answers (None: the default). `stored` gets each new record."""
         self._data_plane = data_plane
         self._recorder = recorder
         self._acceptance = acceptance

@@ -143,7 +143,7 @@ async def spooled(
 ) -> SpooledForm:
     """Read a form of at most `most` pictures in its field `images`; each is kept up to `most_bytes`.
 
-    `let_go` gets the size of each piece that is on disk. Raises `BadRequest` with the problem of an invalid form,
+    `let_go` gets the size of each piece on disk. Raises `BadRequest` with the problem of an invalid form,
     and `PicturesUnavailable` when the disk cannot be written; then nothing is left of it.
     """
     _, options = parse_options_header(content_type)
