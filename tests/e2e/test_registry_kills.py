@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,17 @@ def _audited(service: Service, action: str) -> list[Any]:
     return [one["after"] for one in records if one["action"] == action]
 
 
-def _wait_for_imports(service: Service) -> None:
-    """Wait for the records that are no step of the activation."""
+def _wait_for_the_start(service: Service) -> None:
+    """Wait for the records that are no step of the activation: of the imports, and of the first switch."""
     until(lambda: sorted(_audited(service, "import")) == ["v1", "v2"], "both imports are in the log")
+    until(lambda: _served(service) == ["v2"], "the first switch is recorded")
+
+
+def _served(service: Service) -> list[str | None]:
+    """Which version answers now, as the registry has it."""
+    moment = datetime.now(UTC).isoformat()
+    found = httpx.get(f"{service.url}{_MODEL}/history", params={"at": moment})
+    return [f"v{one['version']}" for one in found.json().get("served", ())]
 
 
 def _check_audit(service: Service, settings: dict[str, str]) -> None:
@@ -132,7 +141,7 @@ def test_a_service_killed_in_an_activation_comes_back_with_what_is_production(
         stops = Stops(tmp_path / f"stops{number}")
         stopping = {"serve": "tests.e2e.stopping_service:Okawari", "TEST_STOPS": str(stops.folder)}
         service = make_service(store.home, WORKERS="1", **stopping, **registry).ready()
-        _wait_for_imports(service)
+        _wait_for_the_start(service)
         (stops.folder / f"{step}.SIGSTOP").touch()
         with ThreadPoolExecutor(1) as threads:
             sent = threads.submit(_activate, service, "v1")
