@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from adapters.sql.writer_turns import turns_of
 from hotswap.errors import StateUnavailable
 from lineage.errors import BadDatabaseUrl, RecordsUnavailable
 from registry.errors import BadRegistryUrl, RegistryUnavailable
@@ -24,10 +24,6 @@ _POOL_SIZE = 2
 _WRITES = "writes"
 #: PostgreSQL's codes for a table or a column that is not there.
 _NO_TABLE = ("42P01", "42703")
-
-
-_LOCKS: dict[str, threading.RLock] = {}
-_LOCKS_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class Database:
         """
         self._purpose = purpose
         self._url = _checked(url, purpose)
-        self._writers = _writers_of(self._url) if self._is_sqlite else None
+        self._turns = turns_of(self._url.database) if self._is_sqlite else None
         self.engine = (_sqlite if self._is_sqlite else _postgresql)(self._url, pool, echo, durable)
 
     @property
@@ -111,16 +107,17 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """SQLite has one writer at a time, and whoever waits for another polls: threads here take turns."""
-        if self._writers is None:
+        """Wait for the other writers of an SQLite file. Raises `purpose.unavailable`."""
+        if self._turns is None:
             yield
             return
-        if not self._writers.acquire(timeout=_STATEMENT_MS / 1000):
-            raise self._purpose.unavailable(f"{self._purpose.noun} {self.name} is busy; retry shortly")
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._turns.turn(_STATEMENT_MS / 1000))
+            except TimeoutError:
+                problem = f"{self._purpose.noun} {self.name} is busy; retry shortly"
+                raise self._purpose.unavailable(problem) from None
             yield
-        finally:
-            self._writers.release()
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -156,12 +153,6 @@ def _checked(url: str, purpose: Purpose) -> URL:
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     raise purpose.bad_url(f"{backend[:40]!r} is not supported as {purpose.noun}; {purpose.allowed}")
-
-
-def _writers_of(url: URL) -> threading.RLock:
-    """The lock of all writers of a file in this process, whatever opened it."""
-    with _LOCKS_LOCK:
-        return _LOCKS.setdefault(str(url), threading.RLock())
 
 
 def _secrets(url: URL) -> list[str]:

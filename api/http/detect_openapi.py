@@ -68,10 +68,9 @@ class BatchBody(BaseModel):
 
 
 class DeviceHealthBody(BaseModel):
-    """Whether pictures can be answered."""
+    """Pictures can be answered."""
 
     status: str
-    reason: str | None = None
 
 
 _BODIES: tuple[type[BaseModel], ...] = (DetectBody, BatchBody, DeviceHealthBody)
@@ -173,8 +172,6 @@ def _form(fields: dict[str, Any], *required: str) -> dict[str, Any]:
 
 def _operation(name: str, text: str, good: str, *bad: int) -> dict[str, Any]:
     refusals = {str(status): _answer("ErrorBody") for status in bad}
-    if good == "DeviceHealthBody":
-        refusals = {"503": _answer(good)}
     responses = {"200": _answer(good), **refusals}
     return {"operationId": name, "description": text, "tags": ["devices"], "responses": responses}
 

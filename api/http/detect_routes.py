@@ -22,7 +22,7 @@ from api.hand_in import HandIn
 from api.http import batch_form, body, content_encoding, detect_form
 from api.http.batch_form import BatchFields
 from api.http.spooled_form import SpooledForm, SpooledPicture, spooled
-from hotswap.errors import DeadlineExceeded, ServingError, ShuttingDown, StateUnavailable
+from hotswap.errors import DeadlineExceeded, ModelNotReady, ServingError, ShuttingDown, StateUnavailable
 from lineage.records import ImageRecord
 from telemetry.observers import CONTENT_TYPE
 
@@ -100,9 +100,9 @@ async def _detect(request: Request, get_parts: GetDetection) -> Response:
 
 async def _health(get_parts: GetDetection) -> Response:
     reason = (await get_parts()).not_ready()
-    if reason is None:
-        return _json({"status": "healthy"})
-    return Response(orjson.dumps({"status": "unhealthy", "reason": reason}), 503, {"Retry-After": "1"})
+    if reason is not None:
+        raise ModelNotReady(reason)
+    return _json({"status": "healthy"})
 
 
 # --- a batch -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.api.test_detect import hand_in
 from tests.e2e.harness import ROOT, Service
 from tests.e2e.sizes import LIMIT, SOON
 from tests.e2e.waiting import until
@@ -42,6 +43,7 @@ def test_names_kinds_and_labels_are_those_of_the_documents(api: Service) -> None
     api.predict(model="m")
     _call(api, "/grpc.health.v1.Health/Check")
     _swap(api)
+    assert hand_in(api).status_code == 200
     documented = _documented()
     found = {name: (each.type, _labels(each)) for name, each in _families(api).items()}
     for name in _WITH_A_GPU:  # tests of devices look at these

@@ -31,6 +31,7 @@ class Sizes:
     worker_swaps: int = _size(12, 100)
     new_models: int = _size(2, 10)
     stops: int = _size(1, 10)
+    many_hand_ins: int = _size(2_000, 50_000)
     hand_ins: int = _size(400, 10_000)
     promotions: int = _size(10, 40)
     overload_rounds: int = _size(3, 20)
