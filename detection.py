@@ -38,7 +38,7 @@ from lineage.devices import environment_tokens
 from lineage.outbox import Outbox
 from lineage.picture_store import PictureStore
 from lineage.rate_limit import Rate
-from lineage.retention import GIGABYTE, RetentionRules
+from lineage.retention import RetentionRules
 from lineage.storage import Storage
 from lineage.storage_figures import StorageFigures
 from lineage.storage_limit import DiskSpace
@@ -173,10 +173,8 @@ class DetectionServer:
             retention,
             pictures,
             records,
-            RetentionRules(
-                section.retention_days,
-                round(section.max_total_gb * GIGABYTE),
-                round(section.warning_threshold_gb * GIGABYTE),
+            RetentionRules.configured(
+                section.retention_days, section.max_total_gb, section.warning_threshold_gb
             ),
             DiskSpace(self._settings.home, None if "://" in location else Path(location)),
             holder=holder(self._settings),
