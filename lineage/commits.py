@@ -28,6 +28,8 @@ _HOLD = 60.0
 #: Seconds that a batch waits for it, and between two questions.
 _PATIENCE = 5.0
 _PAUSE = 0.1
+#: How many times as long as a commit took the next one waits.
+_PACE = 20.0
 #: Pictures in one commit; more are left to the next.
 _MOST = 1000
 
@@ -69,21 +71,28 @@ class Committer:
         self._holder = holder
         self._sleep = sleep
         self._batches = 0
+        self._not_before = 0.0
         self._lock = threading.RLock()
 
     def step(self) -> CommitResult | None:
         """Commit what is due; None: nothing is, or another process has the right to.
 
         While a batch is handed in (see `batch`), only what is too old is due. Is called every few seconds.
+        A commit writes a day's document anew: after one of a large day the next waits so long that commits
+        take a twentieth of the time.
         """
         with self._lock:
             if self._batches:
                 self._hold()
-            if not self._is_due():
+            begun = self._clock()
+            if begun < self._not_before or not self._is_due():
                 return None
             with self._right(patience=0.0) as has_right:
                 # Asked again: another process may have committed meanwhile.
-                return self._commit(self._records.uncommitted(_MOST)) if has_right else None
+                result = self._commit(self._records.uncommitted(_MOST)) if has_right else None
+            ended = self._clock()
+            self._not_before = ended + _PACE * (ended - begun)
+            return result
 
     def commit_now(self, image_ids: Collection[UUID]) -> CommitResult | None:
         """Commit these pictures as one, as far as they have no commit.

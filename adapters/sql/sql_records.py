@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, case, delete, insert, literal, select, update
 
 from adapters.sql.database import RECORDS, Database, PoolSize
-from adapters.sql.dialects import Clock, database_time, insertion
+from adapters.sql.dialects import Clock, allow_seconds, database_time, insertion
 from adapters.sql.image_rows import detection_rows, device_row, image_row, read_images, session_row
 from adapters.sql.lineage_tables import DETECTIONS, DEVICES, IMAGES, METRICS, SESSIONS, TASKS
 from adapters.sql.tables import UtcTime
@@ -20,6 +20,8 @@ from lineage.record_store import METRIC_DAYS, Uncommitted
 from lineage.records import Capture, ImageRecord, ProcessingStatus
 from lineage.stored_form import as_stored, check_key, number, plain_json, plain_text
 
+#: Seconds that reading a whole day of a device may take.
+_DAY_SECONDS = 60.0
 #: So many ids stand in one statement.
 _MOST_IDS = 500
 _METRIC_NAME = 100
@@ -113,6 +115,7 @@ class SqlRecords:
             & IMAGES.c.deleted_at.is_(None)
         )
         with self._database.reading() as connection:
+            allow_seconds(connection, _DAY_SECONDS)
             records = read_images(connection, condition)
         return [record for record in records if record.path.startswith(f"{folder}/")]
 

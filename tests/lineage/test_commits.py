@@ -167,6 +167,26 @@ def test_with_a_size_of_one_each_picture_is_committed_at_once(world: World) -> N
     assert len(commits) == 3
 
 
+def test_after_a_commit_that_took_long_the_next_waits(world: World) -> None:
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.pictures, name)
+
+        def replace(self, path: str, data: bytes) -> None:
+            world.pass_time(3)
+            world.pictures.replace(path, data)
+
+    committer = world.committer(batch_size=1, pictures=Slow())
+    world.store(1)
+    assert committer.step() is not None
+    second = world.store(2)
+    world.pass_time(59)
+    assert committer.step() is None
+    world.pass_time(1)
+    assert committer.step() is not None
+    assert world.commit_of(second) is not None
+
+
 def test_without_pictures_nothing_is_committed(world: World) -> None:
     world.pass_time(10_000)
     assert world.committer(batch_size=1).step() is None
