@@ -26,7 +26,7 @@ from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
 from api.parts import ServiceParts
-from detection import DetectionServer, Host
+from detection import DetectionServer, Host, check_tokens
 from hotswap import lifecycle
 from hotswap.admission import Admission
 from hotswap.control import Control
@@ -93,6 +93,7 @@ def begin(settings: Settings) -> None:
     """
     for unusable in OUTSIDE.unusable:
         logger.warning("%s", unusable)
+    check_tokens(settings.detection)
     where = settings.registry_location
     place = open_audit(where, settings.home)
     place.key.prepare()

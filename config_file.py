@@ -228,7 +228,7 @@ class StorageSection(_Section):
     """How much is stored, and for how long."""
 
     max_total_gb: _Gigabytes = 100.0
-    retention_days: Annotated[int, Field(ge=1)] = 90
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     cleanup_enabled: bool = True
     cleanup_schedule: Annotated[str, AfterValidator(checked_schedule)] = "0 2 * * *"
     warning_threshold_gb: _Gigabytes = 85.0

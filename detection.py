@@ -17,16 +17,16 @@ import anyio.to_thread
 from adapters.picture_stores import open_pictures
 from adapters.pictures.picture_options import PictureOptions
 from adapters.records import open_records
-from api.detection_parts import DetectionParts
+from api.detection_parts import BatchPlaces, DetectionParts
 from api.detector import DetectionRules, Detector
 from api.device_auth import DeviceAuth
 from api.errors import DEVICES
 from api.http import detect_routes
 from api.http.middleware import RouteLimits
+from api.http.spooled_form import remove_abandoned
 from config_file import Config
-from hotswap.admission import Admission
 from hotswap.dataplane import DataPlane
-from hotswap.errors import StateUnavailable
+from hotswap.errors import BadRequest, StateUnavailable
 from hotswap.events import Recorder
 from hotswap.predictions import Options
 from hotswap.status import StateView
@@ -111,6 +111,10 @@ class DetectionServer:
             opened.stop(seconds)
 
     @property
+    def _spool(self) -> Path:
+        return self._settings.home / "spool"
+
+    @property
     def _outbox(self) -> Path:
         return self._settings.home / "outbox"
 
@@ -140,6 +144,7 @@ class DetectionServer:
             may_make=lambda: retention.use().pictures == 0,
         )
         outbox = Outbox(self._outbox)
+        remove_abandoned(self._spool, 2 * config.batch_processing.batch_timeout_sec)
         storage = self._storage(retention, pictures, records)
         committer = Committer(
             records,
@@ -202,8 +207,7 @@ class DetectionServer:
         from adapters.sql.sql_rates import SqlRateLimit
 
         settings, config, host = self._settings, self._config, self._host
-        static = {**environment_tokens(os.environ), **config.auth.tokens}
-        tokens = DeviceTokens(static, SqlDevices(records.database))
+        tokens = DeviceTokens(static_tokens(config), SqlDevices(records.database))
         return DetectionParts(
             auth=DeviceAuth(tokens, config.auth.token_header, config.auth.enabled),
             rates=SqlRateLimit(self._rates_database(), Rate(settings.device_rate, settings.device_burst)),
@@ -219,11 +223,11 @@ class DetectionServer:
             batch=committer.batch,
             commit=lambda image_ids: self._note_commit(committer.commit_now(image_ids)),
             check_room=host.check_room,
-            batch_places=Admission(_BATCHES),
+            batch_places=BatchPlaces(_BATCHES),
             ending=host.ending,
-            not_ready=host.not_ready,
+            not_ready=self._not_ready,
             metrics=host.metrics.exposition,
-            spool=settings.home / "spool",
+            spool=self._spool,
             max_picture_bytes=picture_bytes(config),
             max_batch=config.batch_processing.max_batch_size,
             batch_timeout=config.batch_processing.batch_timeout_sec,
@@ -235,6 +239,19 @@ class DetectionServer:
         from adapters.sql.database import RECORDS, Database
 
         return Database(self._settings.database_url, RECORDS, durable=False)
+
+    def _not_ready(self) -> str | None:
+        """Why no picture can be answered; None when all can."""
+        if (reason := self._host.not_ready()) is not None:
+            return reason
+        view = self._host.view
+        model = self._model() or view.default
+        if model is None:
+            return "several models and no default: set model.name"
+        slot = view.slot(model)
+        if slot is None or slot.current is None:
+            return f"no version of {model} serves: GET /models/{model} says why"
+        return None if self._config.outbox.enabled else self.problem
 
     def _model(self) -> str | None:
         """The model that answers: the configured one, the usual one where it is known, else the default."""
@@ -283,6 +300,19 @@ def figures(storage: Storage, outbox: Outbox) -> StorageFigures:
         waiting=outbox.length(),
         oldest_seconds=0.0 if oldest is None else (datetime.now(UTC) - oldest).total_seconds(),
     )
+
+
+def static_tokens(config: Config) -> dict[str, str]:
+    """The tokens of the environment and of the configuration file, by device."""
+    return {**environment_tokens(os.environ), **config.auth.tokens}
+
+
+def check_tokens(config: Config) -> None:
+    """Raise `StateUnavailable` where the static tokens of devices cannot be used."""
+    try:
+        DeviceTokens(static_tokens(config), None)
+    except (ValueError, BadRequest) as error:
+        raise StateUnavailable(f"tokens of devices: {error}") from None
 
 
 def picture_bytes(config: Config) -> int:

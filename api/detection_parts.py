@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from uuid import UUID
 from api.detector import Detector
 from api.device_auth import DeviceAuth
 from hotswap.admission import Admission
+from hotswap.errors import Overloaded
 
 
 class Rates(Protocol):
@@ -20,6 +21,28 @@ class Rates(Protocol):
     def take(self, device: str, count: int = 1) -> None:
         """Count so many pictures. Raises `Overloaded` with `retry_after`, in seconds."""
         ...
+
+
+class BatchPlaces:
+    """Bounds the batches that are on disk at once, and those of one device to one. For the event loop."""
+
+    def __init__(self, capacity: int) -> None:
+        self._admission = Admission(capacity)
+        self._devices: set[str] = set()
+
+    @contextmanager
+    def taken(self, device: str | None) -> Iterator[None]:
+        """Hold a place for a batch of a device (None: it has said no name yet). Raises `Overloaded`."""
+        if device in self._devices:
+            raise Overloaded(f"a batch of {device} is being handled; send the next one after its answer")
+        permit = self._admission.enter()
+        names = set() if device is None else {device}
+        self._devices |= names
+        try:
+            yield
+        finally:
+            self._devices -= names
+            permit.release()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +60,7 @@ class DetectionParts:
     batch: Callable[[], AbstractContextManager[None]]
     commit: Callable[[Sequence[UUID]], object]
     check_room: Callable[[], None]
-    batch_places: Admission
+    batch_places: BatchPlaces
     ending: Callable[[], bool]
     not_ready: Callable[[], str | None]
     metrics: Callable[[], bytes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +17,34 @@ import anyio.to_thread
 
 from api.hand_in import HandIn
 from hotswap.dataplane import DataPlane, deadline_exceeded
-from hotswap.errors import BadPicture, BadRequest, ModelFailed, ServingError, UnsupportedPicture
+from hotswap.errors import (
+    BadPicture,
+    BadRequest,
+    ModelFailed,
+    ServingError,
+    UnsupportedPicture,
+    VersionFailed,
+)
 from hotswap.events import Recorder, notify
 from hotswap.predictions import Answer, Detection, Options, Picture, Prediction, PredictRequest
 from lineage.acceptance import Acceptance
 from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, ProcessingStatus
 
+logger = logging.getLogger("bentoml.okawari.devices")
+
 #: Pictures that go through the model together.
 GROUP = 8
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
+#: Tasks whose answers are findings; those of a classifier are of the whole picture.
+_TASKS = (
+    "object-detection",
+    "open-vocabulary-detection",
+    "instance-segmentation",
+    "image-classification",
+    "zero-shot-classification",
+)
+_TAKE_PROMPTS = ("open-vocabulary-detection", "zero-shot-classification")
+_PROMPTED = ("text_prompt", "text_threshold")
 _LONGEST_LABEL = 100
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 
@@ -107,6 +127,8 @@ class Detector:
             return await _in_thread(partial(self._check, hand_in), deadline)
         except ServingError as error:
             return error
+        except Exception:  # noqa: BLE001 - it is logged, and stops no other picture
+            return _fault()
 
     def _check(self, hand_in: HandIn) -> Capture | Kept:
         capture = self.capture(hand_in)
@@ -176,16 +198,25 @@ class Detector:
                 usual=self._rules.usual,
             )
             outcome.answer = answer = await self._data_plane.predict(request)
+        if answer.task not in _TASKS:
+            raise VersionFailed(
+                f"{answer.model}:{answer.version} is a model for {answer.task}, which finds nothing: "
+                "set model.name"
+            )
         return [
-            _Run(answer, prediction, started, len(hand_ins), self._used(each))
+            _Run(answer, prediction, started, len(hand_ins), self._used(each, answer.task))
             for each, prediction in zip(hand_ins, answer.predictions, strict=True)
         ]
 
-    def _used(self, hand_in: HandIn) -> dict[str, object]:
+    def _used(self, hand_in: HandIn, task: str) -> dict[str, object]:
         """The options of a run as they are recorded: the request's, else the usual ones."""
         names = ("threshold", "text_prompt", "text_threshold", "nms_threshold")
         own, usual = hand_in.options, self._rules.usual
-        used = {name: getattr(own, name) or getattr(usual, name) for name in names}
+        used = {
+            name: getattr(usual if getattr(own, name) is None else own, name)
+            for name in names
+            if name not in _PROMPTED or task in _TAKE_PROMPTS
+        }
         return {
             **used,
             "max_detections": self._rules.max_detections,
@@ -204,6 +235,8 @@ class Detector:
             stands = await _in_thread(partial(self._acceptance.accept, record, hand_in.data), deadline)
         except ServingError as error:
             return error
+        except Exception:  # noqa: BLE001 - it is logged, and stops no other picture
+            return _fault()
         again = stands.uploaded_at != record.uploaded_at
         if not again:
             notify(self._stored, stands)
@@ -279,6 +312,12 @@ def _found(detection: Detection, image_id: UUID, index: int, now: datetime) -> F
         created_at=now,
         metadata=noted,
     )
+
+
+def _fault() -> ServingError:
+    """A fault of ours with one picture, which stops no other."""
+    logger.exception("a picture of a device")
+    return ServingError("internal error; find the request id in the service's log")
 
 
 async def _in_thread(work: Callable[[], Any], deadline: float) -> Any:

@@ -18,6 +18,7 @@ from lineage.paths import DEVICE_ID
 #: Options that a form may have beside the usual ones of the service.
 OPTIONS = ("text_prompt", "box_threshold", "text_threshold", "nms_threshold")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _MOST_METADATA = 65_536
 _LONGEST_KEY = 255
 _DEEPEST = 16
@@ -55,11 +56,15 @@ def moment(field: str, text: object) -> datetime:
         if not isinstance(text, str) or not _DATE.match(text):
             raise ValueError
         found = datetime.fromisoformat(text.strip())
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        if not _EARLIEST <= found < _LATEST:
+            raise ValueError
+        return found
     except (ValueError, OverflowError):
         shown = "missing" if text is None else f"{str(text)[:64]!r}"
         raise BadRequest(
-            f"{field}: {shown}; send when the picture was taken by ISO 8601, such as 2026-11-29T14:05:00Z"
+            f"{field}: {shown}; send when the picture was taken, from 1970 to 2199, by ISO 8601, such as "
+            "2026-11-29T14:05:00Z"
         ) from None
 
 
@@ -79,10 +84,13 @@ def document(field: str, text: str) -> Any:
         raise BadRequest(f"{field}: more than {_MOST_METADATA} characters; send less")
     try:
         found = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        if _depth(found) > _DEEPEST:
+            raise RecursionError
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError:
+        raise BadRequest(f"{field}: nested deeper than {_DEEPEST} levels") from None
+    except ValueError as error:
         raise BadRequest(f"{field}: not JSON: {str(error)[:100]}") from None
-    if _depth(found) > _DEEPEST:
-        raise BadRequest(f"{field}: nested deeper than {_DEEPEST} levels")
     if "\\u0000" in text:
         raise BadRequest(f"{field}: the character U+0000 cannot be stored; leave it out")
     return found
@@ -105,11 +113,11 @@ def options(values: Mapping[str, object]) -> Options:
     return predict_options.options({name: values.get(name) for name in OPTIONS})
 
 
-def idempotency_key(headers: Mapping[str, str]) -> str | None:
+def idempotency_key(headers: Mapping[str, str], longest: int = _LONGEST_KEY) -> str | None:
     """The header of that name. Raises `BadRequest` for one that is too long."""
     key = headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= _LONGEST_KEY:
-        raise BadRequest(f"Idempotency-Key: it must have 1 to {_LONGEST_KEY} characters")
+    if key is not None and not 0 < len(key) <= longest:
+        raise BadRequest(f"Idempotency-Key: it must have 1 to {longest} characters")
     return key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from lineage.devices import (
     DeviceEntry,
     DeviceStore,
     check_device_id,
+    environment_tokens,
     new_token,
     token_hash,
 )
@@ -77,6 +79,9 @@ def rotate_command(device_id: str, grace: float) -> None:
     token = new_token()
     with _devices() as devices:
         end = devices.rotate(device_id, token_hash(token), _now(), timedelta(hours=grace))
+    current = settings()
+    if device_id in {**environment_tokens(os.environ), **current.detection.auth.tokens}:
+        note(f"the token of {device_id} in environment or config.yaml stays valid: change it there, too")
     before = f"; the one before ends at {end:%Y-%m-%dT%H:%M:%SZ}" if end else ""
     _show(token, f"the token of {device_id}; it is not shown again{before}")
 

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from uuid import UUID
 
+from hotswap.errors import StateUnavailable
 from lineage.errors import KeyReused, PathTaken, PictureNotFound, PicturesUnavailable, RecordsUnavailable
 from lineage.outbox import Entry, Outbox
 from lineage.paths import FEWEST_DIGITS, MOST_DIGITS, path_of
 from lineage.picture_store import PictureStore
 from lineage.record_store import ImageRecordStore
 from lineage.records import Capture, ImageRecord
+from lineage.stored_form import as_stored
 
 logger = logging.getLogger("bentoml.okawari.lineage")
 
@@ -66,6 +68,7 @@ class Acceptance:
         `PicturesUnavailable`, `RecordsUnavailable`, `KeyReused`: then its device has to send it again.
         """
         self._reserve(len(data))
+        record = as_stored(record)
         try:
             with self._outbox.turn(record.image_id):
                 if self._deferring:
@@ -78,15 +81,30 @@ class Acceptance:
         waiting = self._outbox.find(record.capture)
         if waiting is not None:
             return _same(waiting, record.capture)
-        record = record.model_copy(update={"path": path_of(record.capture)})
+        record = record.model_copy(update={"path": self._outbox.reserved_path(record, self._is_free)})
         self._outbox.write(record, data)
         return record
+
+    def _is_free(self, path: str, image_id: UUID) -> bool:
+        """Whether no other picture's record has this path, as far as that can be asked."""
+        try:
+            return self._records.path_holder(path) in (None, image_id)
+        except RecordsUnavailable:
+            return True
 
 
 def store(
     record: ImageRecord, data: bytes, records: ImageRecordStore, pictures: PictureStore, outbox: Outbox
 ) -> ImageRecord:
-    """Note → picture → record → note removed, under the picture's turn; returns the record that stands."""
+    """Note → picture → record → note removed, under the picture's turn; returns the record that stands.
+
+    Nothing is ever removed from the picture store: a picture that lost a race over a key between two
+    services is left without a record, and `okawari db verify` names it. Raises `KeyReused`.
+    """
+    standing = records.find(record.capture)
+    if standing is not None:
+        outbox.remove(record)
+        return standing
     accepted = (entry := outbox.read(record.image_id)) is not None and entry.accepted
     for path in _free_paths(record, records):
         placed = record.model_copy(update={"path": path})
@@ -98,20 +116,18 @@ def store(
         except PathTaken:
             continue
         except KeyReused:
-            pictures.delete([path])
-            outbox.remove(placed)
+            if not accepted:
+                outbox.remove(placed)
             raise
-        if stands.image_id != record.image_id:
-            pictures.delete([path])  # the same key came with another moment meanwhile
         outbox.remove(placed)
         return stands
     raise PathTaken(f"every name for {path_of(record.capture)} is taken")
 
 
 def _free_paths(record: ImageRecord, records: ImageRecordStore) -> Iterator[str]:
-    """The paths that a picture may have, the shortest first: those of no other picture's record."""
-    for digits in range(FEWEST_DIGITS, MOST_DIGITS + 1):
-        path = path_of(record.capture, digits)
+    """The paths that a picture may have: the one it was promised, else the shortest of no other picture."""
+    names = (path_of(record.capture, digits) for digits in range(FEWEST_DIGITS, MOST_DIGITS + 1))
+    for path in (record.path, *names) if record.path else names:
         if records.path_holder(path) in (None, record.image_id):
             yield path
 
@@ -133,16 +149,33 @@ class Delivery:
     def run(self) -> int:
         """Deliver in the order of acceptance; returns how many were. Does nothing while another process does.
 
-        Raises `PicturesUnavailable` or `RecordsUnavailable`; what is left is delivered by the next run.
+        What is away ends the run, and the next one goes on; an entry that cannot be delivered holds up no
+        other. Raises `PicturesUnavailable` or `RecordsUnavailable`, for such an entry after all others.
         """
         if not self._outbox.length():
             return 0
         try:
             with self._outbox.delivering():
                 self._outbox.tidy()
-                return sum(self._deliver(image_id) for image_id in self._outbox.entries())
+                return self._deliver_all()
         except TimeoutError:
             return 0
+
+    def _deliver_all(self) -> int:
+        delivered, stuck = 0, list[StateUnavailable]()
+        for image_id in self._outbox.entries():
+            try:
+                delivered += self._deliver(image_id)
+            except StateUnavailable as error:
+                if error.transient:
+                    raise
+                stuck.append(error)
+            except Exception:
+                logger.exception("picture %s cannot be delivered", image_id)
+                stuck.append(PicturesUnavailable(f"picture {image_id} cannot be delivered; see the log"))
+        if stuck:
+            raise stuck[0]
+        return delivered
 
     def _deliver(self, image_id: UUID) -> bool:
         """Whether an entry was completed; one that a request is busy with is left to it."""
@@ -169,15 +202,17 @@ class Delivery:
             capture = record.capture.model_copy(update={"idempotency_key": None})
             without_key = record.model_copy(update={"capture": capture})
             self._outbox.write(without_key, data)
+            self._outbox.forget_key(record.capture)
             store(without_key, data, self._records, self._pictures, self._outbox)
 
     def _complete(self, record: ImageRecord) -> None:
         """What a request died over: with its picture in the store it becomes whole, else it never was."""
         try:
             data = self._pictures.get(record.path)
+            if sha256(data).hexdigest() == record.capture.sha256:
+                self._records.save(record)
         except PictureNotFound:
-            self._outbox.remove(record)
-            return
-        if sha256(data).hexdigest() == record.capture.sha256:
-            self._records.save(record)
+            pass
+        except (KeyReused, PathTaken) as error:
+            logger.warning("picture %s was not accepted: %s", record.path, error.message)
         self._outbox.remove(record)

@@ -56,8 +56,10 @@ class Chores:
                 task()
             except StateUnavailable as error:
                 self._note(name, error.message)
-            except Exception:
-                logger.exception("%s failed; it is tried again", name)
+            except Exception as error:
+                if name not in self._problems:
+                    logger.exception("%s failed; it is tried again", name)
+                self._problems[name] = f"{type(error).__name__}; see the log"
             else:
                 self._note(name, None)
 

@@ -7,7 +7,8 @@ process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,10 +19,12 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from common.files import locked, write_atomically
-from lineage.errors import PicturesUnavailable, StorageFull
+from lineage.errors import PathTaken, PicturesUnavailable, StorageFull
+from lineage.paths import FEWEST_DIGITS, MOST_DIGITS, path_of
 from lineage.records import Capture, ImageRecord
 
 _RECORD, _PICTURE = ".json", ".picture"
+_ID = re.compile(r"[0-9a-f]{32}")
 #: Seconds that the writer of a picture waits for another one of the same.
 _PATIENCE = 8.0
 
@@ -44,7 +47,7 @@ class Outbox:
     def __init__(self, folder: Path, most: int = 10_000) -> None:
         self._folder = folder
         self._most = most
-        for part in (self._entries, self._keys, self._locks):
+        for part in (self._entries, self._keys, self._names, self._locks):
             part.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -54,6 +57,10 @@ class Outbox:
     @property
     def _keys(self) -> Path:
         return self._folder / "keys"
+
+    @property
+    def _names(self) -> Path:
+        return self._folder / "names"
 
     @property
     def _locks(self) -> Path:
@@ -111,12 +118,37 @@ class Outbox:
         """
         self._path(record.image_id, _RECORD).unlink(missing_ok=True)
         self._path(record.image_id, _PICTURE).unlink(missing_ok=True)
-        if record.capture.idempotency_key is not None:
-            self._key_path(record.capture).unlink(missing_ok=True)
+        self.forget_key(record.capture)
+        if record.path:
+            self._name_path(record.path).unlink(missing_ok=True)
+
+    def forget_key(self, capture: Capture) -> None:
+        """Find the entry no longer by its Idempotency-Key."""
+        if capture.idempotency_key is not None:
+            self._key_path(capture).unlink(missing_ok=True)
+
+    def reserved_path(self, record: ImageRecord, is_free: Callable[[str, UUID], bool]) -> str:
+        """The path that an accepted picture will have: the shortest that no other one waits for."""
+        for digits in range(FEWEST_DIGITS, MOST_DIGITS + 1):
+            path = path_of(record.capture, digits)
+            if is_free(path, record.image_id) and self._reserve(path, record.image_id):
+                return path
+        raise PathTaken(f"every name for {path_of(record.capture)} is taken")
+
+    def _reserve(self, path: str, image_id: UUID) -> bool:
+        file = self._name_path(path)
+        try:
+            with file.open("x") as new:
+                new.write(image_id.hex)
+        except FileExistsError:
+            return file.read_text() == image_id.hex
+        except OSError as error:
+            raise PicturesUnavailable(f"the outbox {self._folder} cannot be written: {error}") from None
+        return True
 
     def entries(self) -> list[UUID]:
         """All entries, the oldest first."""
-        return [UUID(path.stem) for _, path in sorted(self._files())]
+        return [UUID(path.stem) for _, path in sorted(self._files()) if _ID.fullmatch(path.stem)]
 
     def length(self) -> int:
         """How many entries there are."""
@@ -133,6 +165,8 @@ class Outbox:
         For who delivers, under the right to it.
         """
         for path in self._entries.glob(f"*{_PICTURE}"):
+            if not _ID.fullmatch(path.stem):
+                continue
             image_id = UUID(path.stem)
             with suppress(TimeoutError), self.turn(image_id, 0.0):
                 if not self._path(image_id, _RECORD).exists():
@@ -149,6 +183,9 @@ class Outbox:
     def _key_path(self, capture: Capture) -> Path:
         name = f"{capture.device_id}\n{capture.idempotency_key}"
         return self._keys / sha256(name.encode()).hexdigest()
+
+    def _name_path(self, path: str) -> Path:
+        return self._names / sha256(path.encode()).hexdigest()
 
     def _note_key(self, record: ImageRecord) -> None:
         if record.capture.idempotency_key is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -79,6 +80,7 @@ class Database:
         """
         self._purpose = purpose
         self._url = _checked(url, purpose)
+        self._file: tuple[int, int] | None = None
         self._turns = turns_of(self._url.database) if self._is_sqlite else None
         self.engine = (_sqlite if self._is_sqlite else _postgresql)(self._url, pool, echo, durable)
 
@@ -94,16 +96,36 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state. Raises `purpose.unavailable`."""
+        self._check_file()
         with self.explained(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that commits unless an exception leaves it. Raises `purpose.unavailable`."""
+        self._check_file()
         with self.explained(), self._turn(), self.engine.connect() as connection:
             marked = connection.execution_options(**{_WRITES: True})
             with marked.begin():
                 yield marked
+
+    def _check_file(self) -> None:
+        """Raise `purpose.unavailable` when the file of an SQLite database was removed: its connections would
+        write on into what nobody can read. Connections to one that was exchanged are made anew."""
+        file = self._url.database if self._is_sqlite else None
+        if not file or file == ":memory:":
+            return
+        try:
+            status = Path(file).stat()
+        except OSError:
+            if self._file is None:
+                return  # it is made when it is first used
+            problem = f"{self._purpose.noun} {self.name} is gone: put the file back, or restart the service"
+            raise self._purpose.unavailable(problem) from None
+        found = (status.st_dev, status.st_ino)
+        if self._file not in (None, found):
+            self.engine.dispose()
+        self._file = found
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -182,6 +204,7 @@ def _postgresql(url: URL, pool: PoolSize, echo: bool, durable: bool) -> Engine:
         with connection.cursor() as cursor:
             cursor.execute(f"SET statement_timeout = {_STATEMENT_MS}")
             cursor.execute(f"SET lock_timeout = {_LOCK_MS}")
+            cursor.execute("SET TIME ZONE 'UTC'")
             if not durable:
                 cursor.execute("SET synchronous_commit = off")
         connection.commit()

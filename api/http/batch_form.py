@@ -14,6 +14,8 @@ from api.http.spooled_form import SpooledForm, SpooledPicture
 from hotswap.errors import BadRequest
 from hotswap.predictions import Options
 
+#: Room for the place of each picture behind it.
+_LONGEST_KEY = 240
 FIELDS = ("device_id", "metadata", "timestamps", "metadatas", *hand_in.OPTIONS)
 
 
@@ -60,7 +62,7 @@ def fields(form: SpooledForm, headers: Mapping[str, str]) -> BatchFields:
     if not form.pictures:
         raise BadRequest("images: missing; send at least one picture, each as a part of this name")
     received = datetime.now(UTC)
-    key = hand_in.idempotency_key(headers)
+    key = hand_in.idempotency_key(headers, _LONGEST_KEY)
     return BatchFields(
         device_id=hand_in.device_id(values.get("device_id")),
         options=hand_in.options(values),

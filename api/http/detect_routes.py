@@ -113,11 +113,8 @@ async def _batch(request: Request, get_parts: GetDetection) -> Response:
     if not parts.batches:
         raise errors.NotSupported("batches are disabled here: batch_processing.enabled; send pictures singly")
     sender = await _admitted(request, parts)
-    place = parts.batch_places.enter()
-    try:
+    with parts.batch_places.taken(sender):
         return await _taken(request, sender, parts)
-    finally:
-        place.release()
 
 
 async def _taken(request: Request, sender: str | None, parts: DetectionParts) -> Response:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +22,7 @@ from lineage.errors import PicturesUnavailable
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
+_PREFIX = "form-"
 _MOST_HEADER_BYTES = 8192
 #: Bytes of all fields that are no pictures.
 _MOST_FIELD_BYTES = 1_000_000
@@ -167,11 +170,20 @@ async def spooled(
     return form
 
 
+def remove_abandoned(folder: Path, seconds: float) -> None:
+    """Remove forms whose process was killed: nothing was added to them for so many seconds."""
+    oldest = time.time() - seconds
+    for form in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if form.stat().st_mtime < oldest:
+                shutil.rmtree(form, ignore_errors=True)
+
+
 def _empty(folder: Path) -> SpooledForm:
     """A form in a folder of its own below `folder`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return SpooledForm(Path(tempfile.mkdtemp(dir=folder, prefix="form-")))
+        return SpooledForm(Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX)))
     except OSError as error:
         raise PicturesUnavailable(f"{folder} cannot be written: {error}") from None
 

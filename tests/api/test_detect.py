@@ -212,6 +212,10 @@ def test_ten_megabytes_are_accepted_in_a_form_and_eleven_are_not(api: Service) -
         ("metadata", "{"),
         ("metadata", '{"a": NaN}'),
         ("metadata", "[1]"),
+        ("metadata", '{"a": "\\ud800"}'),
+        ("metadata", '{"a":' * 600 + "1" + "}" * 600),
+        ("timestamp", "9999-12-31T23:59:59Z"),
+        ("timestamp", "0001-01-01T00:00:00Z"),
         ("box_threshold", "nan"),
         ("text_prompt", "a cat ."),
         ("nonsense", "1"),
@@ -240,6 +244,13 @@ def test_health_and_metrics_for_devices(api: Service) -> None:
     assert api.get("/api/v1/health").json() == {"status": "healthy"}
     assert "images_stored_total" in api.get("/api/v1/metrics").text
     assert api.figure("images_stored_total", device_id=DEVICE) >= 1
+
+
+def test_a_threshold_of_zero_is_recorded_as_such(api: Service) -> None:
+    record, _ = kept(api, hand_in(api, box_threshold="0"))
+    assert record.run is not None
+    assert record.run.config["threshold"] == 0
+    assert "text_prompt" not in record.run.config
 
 
 # --- batches -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -17,6 +18,7 @@ from PIL import Image, ImageFilter
 from adapters.records import open_records
 from adapters.sql import schema
 from adapters.sql.database import RECORDS
+from api.http.spooled_form import remove_abandoned
 from tests.data import need_reference
 from tests.e2e.cameras import Cameras, picture_of
 from tests.e2e.harness import Service
@@ -158,6 +160,46 @@ def test_dark_empty_blurred_and_crowded_pictures_are_answered_and_kept(
         answer = hand_in(service, image, second)
         assert answer.status_code == 200, (name, answer.text)
         assert len(answer.json()["detections"]) <= 100
+
+
+def test_health_says_why_no_picture_can_be_answered(make_service: Make, store: Store, tmp_path: Path) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, **configured(tmp_path, model={"name": "missing"})).ready()
+    unwell = service.get("/api/v1/health")
+    assert unwell.status_code == 503
+    assert "missing" in unwell.json()["error"]["message"]
+    assert hand_in(service, picture_of(0, 1)).status_code == 503
+
+
+def test_devices_with_one_token_end_the_start(make_service: Make, store: Store, tmp_path: Path) -> None:
+    store.add("v1", 1)
+    settings = configured(tmp_path, auth={"tokens": {"a": "same-token", "b": "same-token"}})
+    service = make_service(store.home, **settings).launch()
+    assert service.ended() != 0
+    assert "the devices a and b have the same token" in service.tail()
+    assert "same-token" not in service.tail()
+
+
+def test_a_database_whose_file_was_removed_accepts_nothing(make_service: Make, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, DEVICE_000_TOKEN=TOKEN).ready()
+    assert hand_in(service, picture_of(0, 1)).status_code == 200
+    for file in store.home.glob("records.db*"):
+        file.unlink()
+    answer = hand_in(service, picture_of(0, 2), 1)
+    assert answer.status_code == 503
+    assert "gone" in answer.json()["error"]["message"]
+
+
+def test_what_a_killed_batch_left_on_disk_is_removed_later(tmp_path: Path) -> None:
+    old, young = tmp_path / "form-old", tmp_path / "form-young"
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "0").write_bytes(b"picture")
+    os.utime(old, (0, 0))
+    remove_abandoned(tmp_path, 600)
+    assert not old.exists()
+    assert young.exists()
 
 
 @pytest.mark.full

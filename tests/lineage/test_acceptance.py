@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from lineage.errors import KeyReused, PathTaken, PicturesUnavailable, RecordsUna
 from lineage.outbox import Outbox
 from lineage.picture_store import PictureStore
 from lineage.record_store import ImageRecordStore
-from lineage.records import ImageRecord
-from tests.lineage.hand_ins import capture, data, record
+from lineage.records import Capture, ImageRecord
+from tests.lineage.hand_ins import NOON, capture, data, record
 
 #: Every method that changes something, by the part that has it.
 WRITES = {"outbox": ("write", "remove"), "pictures": ("put", "delete"), "records": ("save",)}
@@ -202,13 +203,6 @@ def test_who_dies_before_the_answer_of_a_deferring_outbox_has_accepted_all_or_no
 
 
 def test_a_deferring_outbox_answers_while_records_and_pictures_are_away(world: World) -> None:
-    class Nothing:
-        def __getattr__(self, name: str) -> Any:
-            def away(*_: Any) -> Any:
-                raise RecordsUnavailable("away") if name == "find" else PicturesUnavailable("away")
-
-            return away
-
     nothing: Any = Nothing()
     acceptance = Acceptance(nothing, nothing, world.outbox, deferring=True)
     answers = [given(acceptance, number) for number in (1, 2, 1)]
@@ -288,3 +282,92 @@ def _steps(work: Callable[[], object], faults: Faults) -> list[str]:
     faults.seen, faults.at = [], -1
     work()
     return faults.seen
+
+
+def test_a_refused_key_takes_nothing_from_a_picture_that_stands(world: World) -> None:
+    given(world.acceptance(), 1)
+    world.acceptance().accept(record(taken=capture(2, key="k")), data(2))
+    with pytest.raises(KeyReused):
+        world.acceptance().accept(record(taken=capture(1, key="k")), data(1))
+    world.agree(1, 2)
+
+
+def test_a_key_that_came_with_another_moment_takes_nothing_from_a_picture_that_stands(world: World) -> None:
+    later = capture(1).model_copy(update={"captured_at": NOON, "idempotency_key": None})
+    first = world.acceptance().accept(record(taken=capture(1, key="k")), data(1))
+    second = world.acceptance().accept(record(taken=later), data(1))
+    again = later.model_copy(update={"idempotency_key": "k"})
+    deferring = world.acceptance(deferring=True).accept(record(taken=again), data(1))
+    world.delivery().run()
+    assert world.stored() == {first.path: data(1), second.path: data(1)}
+    assert deferring.image_id == second.image_id
+    assert world.outbox.length() == 0
+
+
+def test_an_entry_that_cannot_be_delivered_holds_up_no_other(world: World) -> None:
+    noted = record(taken=capture(1, key="k")).model_copy(update={"path": "images/camera-1/a.jpg"})
+    world.outbox.write(noted)
+    world.pictures.put(noted.path, data(1), {})
+    world.acceptance().accept(record(taken=capture(2, key="k")), data(2))
+    world.acceptance(deferring=True).accept(record(3), data(3))
+    world.delivery().run()
+    assert world.records.find(capture(3)) is not None
+    assert world.records.find(capture(1)) is None
+    assert world.outbox.length() == 0
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_whoever_dies_while_a_key_is_taken_off_an_accepted_picture_loses_nothing(
+    world: World, after: bool
+) -> None:
+    world.acceptance().accept(record(taken=capture(9, key="k")), data(9))
+    taken = record(taken=capture(1, key="k"))
+    for at in range(5):
+        Acceptance(_nothing(), _nothing(), world.outbox, deferring=True).accept(taken, data(1))
+        world.faults.seen, world.faults.at, world.faults.after = [], at, after
+        with suppress(Killed):
+            world.delivery(faulty=True).run()
+        world.delivery().run()
+        assert world.records.find(capture(1)) is not None, world.faults.seen
+        world.agree(9, 1)
+
+
+def test_the_first_answer_of_a_deferring_outbox_is_that_of_every_retry(world: World) -> None:
+    exact = record(1)
+    rough = exact.found[0].model_copy(update={"confidence": 0.3709191381931305})
+    first = world.acceptance(deferring=True).accept(exact.model_copy(update={"found": (rough,)}), data(1))
+    world.delivery().run()
+    assert world.acceptance().known(capture(1)) == first
+
+
+def test_two_deferred_pictures_never_have_one_name(world: World) -> None:
+    waiting = given(world.acceptance(deferring=True), 1)
+    other = record(taken=_same_name(waiting))
+    named = world.acceptance(deferring=True).accept(other, b"other")
+    assert named.path != waiting.path
+    assert named.path.startswith(waiting.path.removesuffix(".jpg"))
+
+
+def _same_name(waiting: ImageRecord) -> Capture:
+    """Another picture of that second whose name would be the same."""
+    for number in range(1_000_000):
+        found = waiting.capture.model_copy(update={"sha256": f"{number:064x}"})
+        if found.image_id.hex[:4] == waiting.image_id.hex[:4]:
+            return found
+    raise AssertionError
+
+
+class Nothing:
+    """Records and pictures that are away."""
+
+    def __getattr__(self, name: str) -> Any:
+        def away(*_: Any) -> Any:
+            raise (
+                RecordsUnavailable("away") if name in ("find", "path_holder") else PicturesUnavailable("away")
+            )
+
+        return away
+
+
+def _nothing() -> Any:
+    return Nothing()
