@@ -35,6 +35,8 @@ class Cameras:
     url: Callable[[], str]
     count: int
     pictures: int
+    #: Seconds between two pictures of one device, by its own clock.
+    pause: int = 1
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     tries: int = 0
@@ -74,7 +76,7 @@ class Cameras:
 
     def _until_accepted(self, client: httpx.Client, number: int, index: int) -> None:
         image = picture_of(number, index)
-        moment = _BEGIN + timedelta(seconds=index, microseconds=number)
+        moment = _BEGIN + timedelta(seconds=self.pause * index, microseconds=number)
         form = {"device_id": f"device-{number:03}", "timestamp": moment.isoformat()}
         while not self._ending.is_set():
             self.tries += 1
