@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,15 @@ def _ended(worker: Any) -> int:
 
 
 def _report(folder: Path) -> dict[str, Any]:
-    until((folder / "report").exists, "the worker reports")
-    found: dict[str, Any] = json.loads((folder / "report").read_text())
-    return found
+    return until(lambda: _read(folder / "report"), "the worker reports")
+
+
+def _read(report: Path) -> dict[str, Any] | None:
+    """The report; None before it is whole."""
+    with suppress(FileNotFoundError, json.JSONDecodeError):
+        found: dict[str, Any] = json.loads(report.read_text())
+        return found
+    return None
 
 
 def test_it_has_the_command_lines_environment_and_folder_and_no_signal_handler_of_the_master(
