@@ -128,7 +128,14 @@ class Bench:
         self.document["cameras"] = record.cameras(result)
 
     def _cameras(self) -> CameraResult:
-        home = self._home("cameras", [self.subject.version(self.room / "cameras", "v1")])
+        data, name = models.test_data(), self.subject.name
+        folder = self.room / "cameras"
+        if data is None:
+            version = self.subject.version(folder, "v1")
+        else:
+            yolox = next(subject for subject in SUBJECTS if subject.name == "yolox")
+            version, name = yolox.version(data, folder), yolox.name
+        home = self._home("cameras", [version])
         squares = cameras.square(self.small)
         result = CameraResult()
         with (
@@ -137,7 +144,7 @@ class Bench:
         ):
             measured = cameras.measure(
                 service,
-                self.subject.name,
+                name,
                 squares,
                 rounds=self.options.rounds,
                 seconds=2 * self.options.seconds,
