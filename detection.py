@@ -26,7 +26,7 @@ from api.http.middleware import RouteLimits
 from api.http.spooled_form import remove_abandoned
 from config_file import Config
 from hotswap.dataplane import DataPlane
-from hotswap.errors import BadRequest, StateUnavailable
+from hotswap.errors import BadRequest, ShuttingDown, StateUnavailable
 from hotswap.events import Recorder
 from hotswap.predictions import Options
 from hotswap.status import StateView
@@ -83,12 +83,14 @@ class DetectionServer:
         self._host = host
         self._opening = threading.Lock()
         self._opened: _Opened | None = None
+        self._stopped = False
 
     async def parts(self) -> DetectionParts:
         """The parts. Raises `RecordsUnavailable` or `PicturesUnavailable` where they cannot be opened."""
-        if self._opened is None:
-            await anyio.to_thread.run_sync(self._open)
-        return self._open().parts
+        opened = self._opened
+        if opened is None:
+            opened = await anyio.to_thread.run_sync(self._open)
+        return opened.parts
 
     @property
     def problem(self) -> str | None:
@@ -106,6 +108,7 @@ class DetectionServer:
     def stop(self, seconds: float) -> None:
         """End the thread, and close the connections."""
         with self._opening:
+            self._stopped = True
             opened, self._opened = self._opened, None
         if opened is not None:
             opened.stop(seconds)
@@ -119,11 +122,13 @@ class DetectionServer:
         return self._settings.home / "outbox"
 
     def _begin(self) -> None:
-        with suppress(StateUnavailable):  # the first request says so
+        with suppress(StateUnavailable, ShuttingDown):  # the first request says so
             self._open()
 
     def _open(self) -> _Opened:
         with self._opening:
+            if self._stopped:
+                raise ShuttingDown("the service is ending; send it again")
             if self._opened is None:
                 self._opened = self._built()
                 self._opened.start()

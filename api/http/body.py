@@ -90,18 +90,14 @@ def _too_large(limit: int) -> BodyTooLarge:
 
 async def read(request: Request) -> bytes:
     """The whole body, before the request's deadline. Raises `BodyTooLarge`, `DeadlineExceeded`."""
-    return await _in_time(request.body())
+    return await in_time(request.body())
 
 
-async def piece_in_time(reading: Awaitable[bytes], deadline: float) -> bytes:
-    """A piece of the body. Raises as `read` does, and what `reading` raises."""
-    return await _in_time(reading, deadline)
-
-
-async def _in_time(reading: Awaitable[bytes], deadline: float | None = None) -> bytes:
+async def in_time(reading: Awaitable[bytes]) -> bytes:
+    """A piece of the body, or all of it. Raises as `read` does, and what `reading` raises."""
     state = context.current.get()
     try:
-        async with asyncio.timeout((deadline or state.deadline) - time.monotonic()):
+        async with asyncio.timeout(state.deadline - time.monotonic()):
             return await reading
     except TimeoutError:
         state.close = True
@@ -115,7 +111,7 @@ async def read_small(request: Request, limit: int) -> bytes:
     encoding = content_encoding.of_body(request.headers)
     if _declared(request.scope) > limit:
         raise _too_large(limit)
-    data = await _in_time(_limited(request, limit))
+    data = await in_time(_limited(request, limit))
     if encoding is None:
         return data
     return content_encoding.expand(data, encoding, limit, context.current.get().hold)

@@ -120,7 +120,7 @@ async def _batch(request: Request, get_parts: GetDetection) -> Response:
 async def _taken(request: Request, sender: str | None, parts: DetectionParts) -> Response:
     state = context.current.get()
     form = await spooled(
-        _in_time(request, state.deadline),
+        _pieces(request),
         request.headers.get("content-type", ""),
         parts.spool,
         most=parts.max_batch,
@@ -149,11 +149,12 @@ async def _entered(context_manager: AbstractContextManager[None]) -> AsyncIterat
         await anyio.to_thread.run_sync(context_manager.__exit__, None, None, None)
 
 
-async def _in_time(request: Request, deadline: float) -> AsyncIterator[bytes]:
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    """The body in pieces, each before the request's deadline."""
     stream = request.stream().__aiter__()
     while True:
         try:
-            yield await body.piece_in_time(anext(stream), deadline)
+            yield await body.in_time(anext(stream))
         except StopAsyncIteration:
             return
 
