@@ -27,21 +27,18 @@ class Part:
 
 
 @dataclass(slots=True)
-class _Reader:
-    """Collects the parts from the parser's callbacks, which pass slices of the body."""
+class PartHeaders:
+    """Reads the headers of each part from the parser's callbacks: its name, and that of its file."""
 
-    parts: list[Part] = field(default_factory=list)
-    chunks: list[memoryview] = field(default_factory=list)
+    name: str = ""
+    filename: str | None = None
+    complete: bool = False
     header_name: bytes = b""
     header_value: bytes = b""
     header_bytes: int = 0
-    complete: bool = False
 
     def on_part_begin(self) -> None:
-        if len(self.parts) == _MAX_PARTS:
-            raise BadRequest(f"the form has more than {_MAX_PARTS} parts")
-        self.parts.append(Part())
-        self.chunks, self.header_bytes = [], 0
+        self.name, self.filename, self.header_bytes = "", None, 0
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._count(end - start)
@@ -59,20 +56,34 @@ class _Reader:
     def on_header_end(self) -> None:
         if self.header_name.lower() == b"content-disposition":
             _, options = parse_options_header(self.header_value)
-            part = self.parts[-1]
-            part.name = options.get(b"name", b"").decode("utf-8", "replace")
+            self.name = options.get(b"name", b"").decode("utf-8", "replace")
             if b"filename" in options:
-                part.filename = options[b"filename"].decode("utf-8", "replace")
+                self.filename = options[b"filename"].decode("utf-8", "replace")
         self.header_name = self.header_value = b""
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
+@dataclass(slots=True)
+class _Reader(PartHeaders):
+    """Collects the parts from the parser's callbacks, which pass slices of the body."""
+
+    parts: list[Part] = field(default_factory=list)
+    chunks: list[memoryview] = field(default_factory=list)
+
+    def on_part_begin(self) -> None:
+        PartHeaders.on_part_begin(self)
+        if len(self.parts) == _MAX_PARTS:
+            raise BadRequest(f"the form has more than {_MAX_PARTS} parts")
+        self.parts.append(Part())
+        self.chunks = []
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         self.chunks.append(memoryview(data)[start:end])
 
     def on_part_end(self) -> None:
-        self.parts[-1].data = b"".join(self.chunks)
-
-    def on_end(self) -> None:
-        self.complete = True
+        self.parts[-1] = Part(self.name, self.filename, b"".join(self.chunks))
 
 
 def parse(body: bytes, content_type: str) -> list[Part]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import time
@@ -16,14 +15,11 @@ import anyio.to_thread
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from api.http.multipart import Part
+from api.http.multipart import Part, PartHeaders
 from hotswap.errors import BadRequest
 from lineage.errors import PicturesUnavailable
 
-logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
-
 _PREFIX = "form-"
-_MOST_HEADER_BYTES = 8192
 #: Bytes of all fields that are no pictures.
 _MOST_FIELD_BYTES = 1_000_000
 _MOST_FIELDS = 16
@@ -57,46 +53,20 @@ class SpooledForm:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@dataclass(slots=True)
-class _Spooler:
+@dataclass(slots=True, kw_only=True)
+class _Spooler(PartHeaders):
     """Writes pictures to files from the parser's callbacks, which pass slices of a piece of the body."""
 
     form: SpooledForm
     most: int
     most_bytes: int
-    header_name: bytes = b""
-    header_value: bytes = b""
-    header_bytes: int = 0
     field_bytes: int = 0
-    name: str = ""
-    filename: str | None = None
     file: BinaryIO | None = None
     chunks: list[bytes] = field(default_factory=list)
-    complete: bool = False
 
     def on_part_begin(self) -> None:
-        self.name, self.filename, self.header_bytes, self.chunks = "", None, 0, []
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
-        self.header_name += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
-        self.header_value += data[start:end]
-
-    def _count_header(self, size: int) -> None:
-        self.header_bytes += size
-        if self.header_bytes > _MOST_HEADER_BYTES:
-            raise BadRequest(f"the headers of a form part exceed {_MOST_HEADER_BYTES} bytes")
-
-    def on_header_end(self) -> None:
-        if self.header_name.lower() == b"content-disposition":
-            _, options = parse_options_header(self.header_value)
-            self.name = options.get(b"name", b"").decode("utf-8", "replace")
-            if b"filename" in options:
-                self.filename = options[b"filename"].decode("utf-8", "replace")
-        self.header_name = self.header_value = b""
+        PartHeaders.on_part_begin(self)
+        self.chunks = []
 
     def on_headers_finished(self) -> None:
         if self.name == "images":
@@ -126,9 +96,6 @@ class _Spooler:
         else:
             self.form.fields.append(Part(self.name, self.filename, b"".join(self.chunks)))
 
-    def on_end(self) -> None:
-        self.complete = True
-
     def close(self) -> None:
         if self.file is not None:
             self.file.close()
@@ -154,7 +121,7 @@ async def spooled(
     if not boundary:
         raise BadRequest("multipart/form-data needs a boundary in its Content-Type")
     form = await anyio.to_thread.run_sync(_empty, folder)
-    spooler = _Spooler(form, most, most_bytes)
+    spooler = _Spooler(form=form, most=most, most_bytes=most_bytes)
     try:
         await _feed(_parser(boundary, spooler), pieces, let_go)
         if not spooler.complete:
