@@ -20,8 +20,10 @@ from tests.e2e.wire import Wire
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
-#: Connections, and what each of 2 or 4 workers gets of them at least; four are too many for two busy cores.
-MANY, LEAST, UNDER_LOAD = 64, {2: 16, 4: 8}, {2: 16, 4: 4}
+#: Connections, and what each of 2 or 4 workers gets of them at least.
+MANY, LEAST = 64, {2: 16, 4: 8}
+#: Rounds under load until each worker gets its part: who has no core for a moment is waited for only briefly.
+ROUNDS = 5
 
 
 def _start(make_service: Start, store: Store, workers: int) -> Service:
@@ -46,13 +48,19 @@ def test_kept_connections_are_spread_over_the_workers(
     all_gone(service, workers)
     with Load(service) as load:
         load.reach(50)
-        with wires(service, MANY) as kept:
-            for wire in kept:
-                ask(wire)
-            assert [wire.reply().status for wire in kept] == [200] * MANY
-            assert min(shares(service, kept).values()) >= UNDER_LOAD[workers]
+        fewest = [_fewest_under_load(service) for _ in range(ROUNDS)]
+    assert max(fewest) >= LEAST[workers], fewest
     assert load.failures == []
     all_gone(service, workers)
+
+
+def _fewest_under_load(service: Service) -> int:
+    """What the worker with the fewest of `MANY` answered connections has."""
+    with wires(service, MANY) as kept:
+        for wire in kept:
+            ask(wire)
+        assert [wire.reply().status for wire in kept] == [200] * MANY
+        return min(shares(service, kept).values())
 
 
 def test_a_worker_that_stands_still_holds_nobody_up(make_service: Start, store: Store) -> None:
