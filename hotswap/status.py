@@ -14,6 +14,7 @@ from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import Generation, State
 from hotswap.observed import ObservedState
 from hotswap.repository import ModelInfo, VersionInfo, resolve
+from hotswap.residency import Residence
 from hotswap.schedule import Schedule
 from hotswap.slot import Routing, Slot
 from hotswap.tags import ModelTag, natural_key
@@ -124,6 +125,13 @@ class StateView:
         routing = self._routing(name)
         current = routing.pick() if routing else None
         return current.tag.version if current else None
+
+    def residence(self, name: str) -> Residence:
+        """Whether a model is in memory, and what it takes there."""
+        slot = self._observed.slots.get(name)
+        loaded = [one for one in slot or () if one.state is not State.CLOSED]
+        measured = [one.artifact.measured for one in loaded]
+        return Residence(bool(loaded), sum(each.resident_bytes for each in measured if each is not None))
 
     def known(self, name: str) -> bool:
         """Whether there is, was or should be a model of that name."""
