@@ -38,6 +38,7 @@ class VersionInfo:
     size_bytes: int = 0
     created: datetime | None = None
     reason: str | None = None
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True, slots=True)

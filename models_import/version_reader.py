@@ -176,6 +176,7 @@ def _info_of(tag: ModelTag, info: ModelYaml | None, reason: str | None, size: in
         size_bytes=manifest.size_bytes if manifest else size,
         created=info.created,
         reason=reason,
+        measured=manifest.measured if manifest else None,
     )
 
 
