@@ -358,7 +358,9 @@ def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
 
 
 def metrics_port(settings: Settings) -> int:
-    """The port of the metrics, 0 for none: without a configuration file they have none of their own."""
+    """The port of the metrics, 0 for none: only a setting or a configuration file gives them one."""
+    if settings.metrics_port is not None:
+        return settings.metrics_port
     metrics = settings.detection.observability.metrics
     return metrics.port if settings.config is not None and metrics.enabled else 0
 
