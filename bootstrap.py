@@ -26,6 +26,7 @@ from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
 from api.parts import ServiceParts
+from common.sizes import MemoryAmount
 from detection import DetectionServer, Host, check_tokens
 from hotswap import lifecycle
 from hotswap.admission import Admission
@@ -36,6 +37,7 @@ from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder, notify
 from hotswap.reconciler import Reconciler
+from hotswap.residency import Policy
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
 from models_import.candidates import Candidate, Wanted
@@ -66,12 +68,15 @@ from workers.connections import OpenConnections
 from workers.coordinator import SharedCoordinator
 from workers.listener import Listener, spread
 from workers.membership import WorkerTable
+from workers.memory import usable_memory
 from workers.run_folder import RunFolder
+from workers.service_memory import ServiceMemory
 from workers.worker_status import WorkerStatus
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
 
 _GRACE = 10.0
+_DEFAULT_BUDGET = MemoryAmount(share=0.6)
 #: Bytes of bodies held at once that are worth a heap trim afterwards.
 _FLOOD = 64_000_000
 
@@ -134,11 +139,21 @@ class Worker:
         desired = AuditedDesired(DesiredFile(settings.home), self._audit.add, models.production)
         switches = SwitchRecorder(registry, _service_name(settings), run.started())
         several = settings.workers > 1
+        self._memory = ServiceMemory(
+            run,
+            self.seats,
+            self.seat.index,
+            workers=settings.workers,
+            budget=_memory_budget(settings),
+            policy=Policy(pinned=frozenset(settings.pinned), minimum_stay=settings.minimum_stay),
+        )
         self.reconciler = Reconciler(
             models,
             desired,
             loader,
             self._background,
+            table=self._memory.table,
+            memory=self._memory.rules,
             observer=Observers(self.metrics, self._audit, switches),
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
@@ -227,6 +242,7 @@ class Worker:
         process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
+        self._memory.start(self.parts.schedule.wake)
         self.reconciler.on_step += [
             self._report.write,
             self._sample,
@@ -275,6 +291,7 @@ class Worker:
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
 
     def _sample(self) -> None:
+        self._memory.sample(self.reconciler.view)
         self.metrics.sample(self.reconciler.view)
         self.metrics.registry_unavailable.set(self._models.problem is not None)
 
@@ -303,6 +320,7 @@ class Worker:
         if self._hints is not None:
             await asyncio.to_thread(self._hints.stop, _GRACE)
         await asyncio.to_thread(self._turning.stop, _GRACE)
+        await asyncio.to_thread(self._memory.stop)
         await asyncio.to_thread(self._detection.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
@@ -355,6 +373,11 @@ def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
         devices=rules,
         fell_back=partial(notify, metrics.fell_back),
     )
+
+
+def _memory_budget(settings: Settings) -> int:
+    """Bytes for all workers together: a share is one of what there is now."""
+    return (settings.memory_budget or _DEFAULT_BUDGET).of(usable_memory())
 
 
 def metrics_port(settings: Settings) -> int:

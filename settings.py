@@ -251,6 +251,8 @@ class Settings(BaseSettings):
     model_registry: _File | None = None
     memory_budget: Annotated[MemoryAmount | None, NoDecode, BeforeValidator(_amount)] = None
     metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = None
+    pinned: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    minimum_stay: Annotated[float, Field(ge=0, le=3600)] = 0.2
     batch_size: Annotated[int | None, Field(ge=1, le=1024)] = None
     warm_up: bool = True
     threads: Annotated[int | None, Field(ge=1, le=256)] = None

@@ -71,7 +71,7 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """The last time that a model was told to leave. `at` is in seconds since the epoch."""
+    """Why a model is not in memory: it was told to leave, or left out. `at` is in seconds since the epoch."""
 
     version: str
     reason: str
@@ -156,7 +156,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version that is to come into memory; for an eager one nobody leaves."""
+    """A version that is to come into memory.
+
+    An eager one comes without having been asked for: nobody leaves for it, and without room it is left out.
+    """
 
     name: str
     version: str
@@ -211,7 +214,9 @@ class Planner:
             return Admission(self._with(residents, candidate))
         reason = self._arithmetic(residents, candidate, need)
         if candidate.eager:
-            return Admission(residents, reason)
+            left_out = Eviction(candidate.version, f"loads when it is asked for: {reason}", self._wall)
+            evictions = {**residents.evictions, candidate.name: left_out}
+            return Admission(replace(residents, evictions=evictions), reason)
         return self._make_room(residents, candidate, need - free, reason)
 
     def _make_room(

@@ -102,17 +102,18 @@ class ResidentModels:
             for candidate in candidates:
                 admission = planner.admit(after, candidate)
                 after = admission.residents
-                if admission.reason is None:
+                if admission.reason is None or candidate.eager:
                     continue
-                refusals[candidate.name] = MemoryRefusal(
-                    admission.reason, hopeless=admission.hopeless or candidate.eager
-                )
-                if not candidate.eager and not admission.hopeless:
+                refusals[candidate.name] = MemoryRefusal(admission.reason, hopeless=admission.hopeless)
+                if not admission.hopeless:
                     break  # who came first is not passed by those who need less
             return after
 
         if change(residents) is not residents:
-            residents = self._edited(change, residents)
+            after = self._edited(change, residents)
+            for name in after.evictions.keys() - residents.evictions.keys():
+                logger.info("%s is not in memory: %s", name, after.evictions[name].reason)
+            residents = after
         self._note(refusals, residents)
 
     def may_load(self, name: str, version: str) -> bool:
@@ -153,7 +154,7 @@ class ResidentModels:
         for name, refusal in refusals.items():
             known = self._observed.memory_refusals.get(name)
             if refusal.hopeless and (known is None or not known.hopeless):
-                logger.info("%s is not loaded: %s", name, refusal.reason)
+                logger.warning("%s is refused: %s", name, refusal.reason)
         self._observed.memory_refusals = dict(refusals)
         leaving = any(one.leaving for one in residents.residents)
         self.waiting = leaving or any(not one.hopeless for one in refusals.values())

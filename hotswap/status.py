@@ -141,7 +141,8 @@ class StateView:
         table = self._observed.table
         slot, residents = self._observed.slots.get(name), table.residents()
         loaded = [one for one in slot or () if one.state is not State.CLOSED]
-        used = table.uses([name])[name].last_used
+        use = table.uses([name]).get(name)
+        used = use.last_used if use is not None else 0.0
         refusal, eviction = self.memory_refusal(name), residents.evictions.get(name)
         return Residence(
             bool(loaded),

@@ -1,8 +1,9 @@
 """The table of residency of several workers on their machine: shared memory, and a lock for its edits.
 
-`residents` is a file of fixed size, mapped by all: a number that grows with each edit, the length of what
-follows, and the set as JSON. It is written whole before the number, so that a full disk stops no edit. The
-use of a model is a row of registers, each written by the process on its seat alone.
+`residents` is a file of fixed size, mapped by all: a number that grows with each edit, the budget, and twice
+the set as JSON after its length: the number says which one holds. It has its room from the beginning, so that
+a full disk stops no edit. The use of a model is a row of registers, each written by the process on its seat
+alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from hotswap.residency import MANY, ResidentSet, Use, mark_of
-from hotswap.residency_table import Change
+from hotswap.residency_table import Change, LocalUse, ModelUse
 from hotswap.tags import check_word
 from workers.membership import WorkerTable, registers
 
@@ -89,6 +90,13 @@ class SharedTable:
         self._rows: dict[str, memoryview] = {}
         self._lock = threading.Lock()
 
+    def agreed(self, budget: int) -> int:
+        """The budget that the first worker of this run has given."""
+        with self._lock, (self._folder / "edits").open("ab") as file:
+            _take(file.fileno())
+            self._words[1] = self._words[1] or budget
+            return self._words[1]
+
     def residents(self) -> ResidentSet:
         """See `ResidencyTable`."""
         number, known = self._known
@@ -137,11 +145,14 @@ class SharedTable:
         """The first word of the copy of a number: even and odd ones take turns."""
         return _HEADER + (number % 2) * (_WORDS - _HEADER)
 
-    def use(self, name: str) -> SharedUse:
-        """See `ResidencyTable`."""
+    def use(self, name: str) -> ModelUse:
+        """See `ResidencyTable`. On a full disk nobody is told of the use of a model that has just come."""
         use = self._uses.get(name)
         if use is None:
-            row = self._row(name)
+            try:
+                row = self._row(name)
+            except OSError:
+                return LocalUse()
             first = self._seat * _COLUMNS
             for place in range(_COLUMNS):  # what the process before on this seat said is not this one's word
                 row[first + place] = 0
@@ -151,7 +162,11 @@ class SharedTable:
     def uses(self, names: Iterable[str]) -> Mapping[str, Use]:
         """See `ResidencyTable`."""
         seats = self._seats.living()
-        return {name: _seen(self._row(name), seats) for name in names}
+        found: dict[str, Use] = {}
+        for name in names:
+            with suppress(OSError):
+                found[name] = _seen(self._row(name), seats)
+        return found
 
     def tell_base(self, count: int) -> None:
         """See `ResidencyTable`."""
