@@ -193,7 +193,7 @@ class ModelRouter:
         if view.version_to_bring(name) is None:
             return
         refusal = view.memory_refusal(name)
-        if refusal is not None:
+        if refusal is not None and not refusal.coming:
             raise InsufficientMemory(refusal.reason)
         raise DeadlineExceeded(f"{name} was not loaded within the request's time; it is still loading")
 

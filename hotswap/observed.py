@@ -22,10 +22,11 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 
 @dataclass(frozen=True, slots=True)
 class MemoryRefusal:
-    """Why a version is not let into memory; `hopeless`: waiting does not help."""
+    """Why a version is not in memory yet; see `hotswap.residency.Admission`."""
 
     reason: str
-    hopeless: bool
+    hopeless: bool = False
+    coming: bool = False
 
 
 class ObservedState:

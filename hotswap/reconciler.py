@@ -233,12 +233,13 @@ class PublicationLog:
             return self._store_serving(slot.name, desired)
         while slot.publications:
             publication = slot.publications[0]
+            known = desired.models.get(slot.name) or DesiredModel()
             if publication.after is not None:
                 self._unwritten[slot.name] = publication
-                self._postpone(slot.name, publication, desired)
+                self._postpone(slot.name, publication, known)
             if len(slot.publications) == 1:
                 desired = self._store_serving(slot.name, desired)
-            self._notify(slot.name, publication, desired.models.get(slot.name) or DesiredModel())
+            self._notify(slot.name, publication, known)
             # Only now: until then the process is not idle.
             slot.publications.popleft()
         return desired
@@ -258,9 +259,8 @@ class PublicationLog:
         self._trouble = None
         return desired
 
-    def _postpone(self, name: str, publication: Publication, desired: DesiredState) -> None:
+    def _postpone(self, name: str, publication: Publication, model: DesiredModel) -> None:
         """Store soon, not at once, that a version is back: with many models that is often."""
-        model = desired.models.get(name) or DesiredModel()
         if not _is_back(publication, model):
             self._due.pop(name, None)
         elif name not in self._due or self._due[name] <= self._clock():

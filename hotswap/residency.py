@@ -171,12 +171,14 @@ class Candidate:
 class Admission:
     """What came of a candidate: `residents` is the set after it.
 
-    `reason` None: it may be loaded. Otherwise why it may not; `hopeless`: waiting does not help.
+    `reason` None: it may be loaded. Otherwise why it may not; `hopeless`: waiting does not help; `coming`:
+    room is being made.
     """
 
     residents: ResidentSet
     reason: str | None = None
     hopeless: bool = False
+    coming: bool = False
 
 
 class Planner:
@@ -209,7 +211,8 @@ class Planner:
         need = candidate.footprint.loading(self._memory.workers)
         free = self._memory.room - sum(map(self.bytes_of, residents.residents))
         if known is not None:
-            return Admission(residents, f"{candidate.name}:{candidate.version} is being freed")
+            reason = f"{candidate.name}:{candidate.version} is being freed"
+            return Admission(residents, reason, coming=True)
         if need <= free:
             return Admission(self._with(residents, candidate))
         reason = self._arithmetic(residents, candidate, need)
@@ -224,11 +227,11 @@ class Planner:
     ) -> Admission:
         coming = sum(self.bytes_of(one) for one in residents.residents if one.leaving)
         if missing <= coming:
-            return Admission(residents, reason)
+            return Admission(residents, reason, coming=True)
         others = [one for one in residents.residents if one.name != candidate.name and not one.leaving]
         leaving = self._victims([one for one in others if self.is_evictable(one)], missing - coming)
         if leaving:
-            return Admission(self._told_to_leave(residents, leaving, candidate), reason)
+            return Admission(self._told_to_leave(residents, leaving, candidate), reason, coming=True)
         most = coming + sum(self.bytes_of(one) for one in others if self._may_ever_leave(one))
         return Admission(residents, reason, hopeless=most < missing)
 
@@ -298,15 +301,27 @@ def _mb(count: int) -> str:
 
 
 def freed(
-    residents: ResidentSet, uses: Mapping[str, Use], wanted: Iterable[tuple[str, str]], now: float
+    residents: ResidentSet,
+    uses: Mapping[str, Use],
+    now: float,
+    *,
+    wanted: Iterable[tuple[str, str]] = (),
+    failed: Iterable[tuple[str, str]] = (),
 ) -> ResidentSet:
-    """The set without what no worker holds any more: what was to leave, and what nobody wants."""
-    kept = set(wanted)
+    """The set without what no worker holds any more and was to leave, or is not wanted, or has failed."""
+    kept, bad = set(wanted), set(failed)
+
+    def is_held(one: Resident) -> bool:
+        return uses.get(one.name, Use()).is_held(one.version)
+
+    def is_fresh(one: Resident) -> bool:
+        # Another worker may have let it in for a target that this one has yet to read.
+        replaced = any(other.since > one.since and is_held(other) for other in residents.of(one.name))
+        return not replaced and now - one.since < _GRACE
 
     def stays(one: Resident) -> bool:
-        if uses.get(one.name, Use()).is_held(one.version):
-            return True
-        return not one.leaving and ((one.name, one.version) in kept or now - one.since < _GRACE)
+        key = one.name, one.version
+        return is_held(one) or (not one.leaving and key not in bad and (key in kept or is_fresh(one)))
 
     entries = tuple(filter(stays, residents.residents))
     return residents if len(entries) == len(residents.residents) else replace(residents, residents=entries)

@@ -77,6 +77,7 @@ class ResidentModels:
         self._footprint_of: FootprintOf = rules.footprint if rules else _nothing
         self._first = rules.first if rules else nobody
         self._clock = clock
+        self._holding: set[str] = set()
         #: Somebody waits for room: what others do about it may be seen at any moment.
         self.waiting = False
 
@@ -84,6 +85,7 @@ class ResidentModels:
         """Free what is to leave, and let in what is wanted."""
         if self._rules is None:
             return
+        self.tell()
         residents = self._table.residents()
         for one in residents.residents:
             if one.leaving:
@@ -93,18 +95,21 @@ class ResidentModels:
         uses, now = self._table.uses(names), self._clock()
         memory = Memory(self._rules.budget, self._rules.workers, self._table.base())
         planner = Planner(uses, memory, self._rules.policy, now, time.time())
-        kept = self._kept(wants)
+        kept, failed = self._kept(wants), self._failed(residents)
         refusals: dict[str, MemoryRefusal] = {}
 
         def change(before: ResidentSet) -> ResidentSet:
             refusals.clear()
-            after = self._with_serving(freed(before, uses, kept, now), now)
+            held = freed(before, uses, now, wanted=kept, failed=failed)
+            after = self._with_serving(held, now)
             for candidate in candidates:
                 admission = planner.admit(after, candidate)
                 after = admission.residents
                 if admission.reason is None or candidate.eager:
                     continue
-                refusals[candidate.name] = MemoryRefusal(admission.reason, hopeless=admission.hopeless)
+                refusals[candidate.name] = MemoryRefusal(
+                    admission.reason, hopeless=admission.hopeless, coming=admission.coming
+                )
                 if not admission.hopeless:
                     break  # who came first is not passed by those who need less
             return after
@@ -128,14 +133,16 @@ class ResidentModels:
     def tell(self) -> None:
         """Say what is in memory here, and what loads."""
         if self._rules is not None:
-            for name in list(self._observed.slots):
+            for name in {*self._observed.slots, *self._holding}:
                 self._tell(name)
 
     def _tell(self, name: str, more: Collection[str] = ()) -> None:
         slot = self._observed.slots.get(name)
         loaded = {one.tag.version for one in slot or ()}
         loading = {tag.version for tag in tuple(self._observed.loading) if tag.name == name}
-        self._table.use(name).holds({*loaded, *loading, *more})
+        held = {*loaded, *loading, *more}
+        self._table.use(name).holds(held)
+        (self._holding.add if held else self._holding.discard)(name)
 
     def _edited(self, change: Callable[[ResidentSet], ResidentSet], before: ResidentSet) -> ResidentSet:
         try:
@@ -213,6 +220,14 @@ class ResidentModels:
                     kept.append((name, version))
                     break
         return kept
+
+    def _failed(self, residents: ResidentSet) -> list[tuple[str, str]]:
+        """The versions that cannot be loaded here."""
+        return [
+            (one.name, one.version)
+            for one in residents.residents
+            if self._observed.waiting(ModelTag(one.name, one.version))
+        ]
 
     def _with_serving(self, residents: ResidentSet, now: float) -> ResidentSet:
         """The set with what answers here: it is in memory, whatever the set says."""

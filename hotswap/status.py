@@ -257,9 +257,14 @@ class StateView:
         """Whether nothing is loaded, waits for other workers or is to be recorded; and no look goes on."""
         ended = self._schedule.ended
         observed = self._observed
-        busy = bool(observed.loading) or any(
-            slot.publications or (slot.prepared is not None and slot.name not in observed.refusals)
-            for slot in list(observed.slots.values())
+        waits = any(not one.hopeless for one in observed.memory_refusals.values())
+        busy = (
+            waits
+            or bool(observed.loading)
+            or any(
+                slot.publications or (slot.prepared is not None and slot.name not in observed.refusals)
+                for slot in list(observed.slots.values())
+            )
         )
         # A look that is half done has taken an outcome in and not yet acted on it.
         return not busy and self._schedule.begun == ended

@@ -139,7 +139,7 @@ def test_what_is_to_leave_counts_until_it_is_freed_and_nobody_more_leaves_for_th
     admission = admit(present, NEW)
     assert leaving(admission) == ["a"]
     assert admission.reason is not None
-    gone = freed(admission.residents, {"a": Use(held=(frozenset(),))}, [("b", "v1"), ("c", "v1")], NOW)
+    gone = freed(admission.residents, {"a": Use(held=(frozenset(),))}, NOW, wanted=[("b", "v1"), ("c", "v1")])
     assert admit(list(gone.residents), NEW).reason is None
 
 
@@ -174,9 +174,16 @@ def test_an_entry_stays_while_a_worker_holds_it_or_it_is_wanted() -> None:
         (resident("held"), resident("wanted"), resident("gone"), resident("fresh", since=NOW))
     )
     uses = {"held": used(), "gone": Use(held=(frozenset(),))}
-    after = freed(present, uses, [("wanted", "v1")], NOW)
+    after = freed(present, uses, NOW, wanted=[("wanted", "v1")])
     assert [one.name for one in after.residents] == ["held", "wanted", "fresh"]
-    assert freed(after, uses, [("wanted", "v1")], NOW) is after
+    assert freed(after, uses, NOW, wanted=[("wanted", "v1")]) is after
+
+
+def test_what_has_failed_to_load_keeps_no_place() -> None:
+    present = ResidentSet((resident("bad", since=NOW),))
+    wanted = [("bad", "v1")]
+    assert freed(present, {}, NOW, wanted=wanted) is present
+    assert freed(present, {}, NOW, wanted=wanted, failed=wanted).residents == ()
 
 
 def test_a_worker_that_holds_more_than_it_can_name_holds_everything() -> None:
@@ -190,7 +197,7 @@ def test_a_worker_that_holds_more_than_it_can_name_holds_everything() -> None:
     wanted=st.integers(1, 400),
 )
 def test_whoever_comes_fits(sizes: list[int], ages: list[float], leases: list[int], wanted: int) -> None:
-    """Until a candidate is in, again and again: the sum never passes the budget, and nobody borrowed leaves."""
+    """Tried until it is in: the sum never passes the budget, and nobody borrowed leaves."""
     budget = max(300, sum(sizes))
     names = [f"m{place}" for place in range(len(sizes))]
     uses = {name: used(ages[place], leases[place]) for place, name in enumerate(names)}
@@ -205,6 +212,6 @@ def test_whoever_comes_fits(sizes: list[int], ages: list[float], leases: list[in
         if admission.reason is None or not leaving(admission):
             break
         uses |= {name: Use(held=(frozenset(),)) for name in leaving(admission)}
-        present = freed(admission.residents, uses, [(name, "v1") for name in names], NOW)
+        present = freed(admission.residents, uses, NOW, wanted=[(name, "v1") for name in names])
     fixed = sum(size for place, size in enumerate(sizes) if leases[place])
     assert (admission.reason is None) == (wanted + fixed <= budget)
