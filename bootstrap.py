@@ -36,9 +36,12 @@ from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder, notify
 from hotswap.reconciler import Reconciler
+from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
+from models_import.background_compiler import BackgroundCompiler
 from models_import.candidates import Candidate, Wanted
+from models_import.compiler import Compiler
 from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
@@ -53,6 +56,7 @@ from registry.registered_models import RegisteredModels, RegistryUpkeep, StoreRe
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from runners.compiled_graphs import CompiledGraphs
 from runners.crops import Cropper
 from runners.devices import DeviceRules
 from runners.families.index import OUTSIDE
@@ -127,7 +131,13 @@ class Worker:
         run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
         self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
-        loader = _loader(settings, self.seat.index, self.metrics)
+        self.compiled = CompiledGraphs(
+            settings.compiled, settings.compiled_limit, told=partial(notify, self.metrics.opened_graph)
+        )
+        self._compiler = Compiler(self.compiled)
+        self._compiling = BackgroundCompiler(self._compiler)
+        self.compiled.wanted = self._compiling.add
+        loader = _loader(settings, self.seat.index, self.metrics, self.compiled)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
@@ -183,7 +193,7 @@ class Worker:
                 promotions.look,
                 base=settings.store_home,
                 roots=settings.import_roots or (settings.models,),
-                bring=partial(_import, Importer(settings.store_home)),
+                bring=partial(_import, Importer(settings.store_home, compile_version=self._compile)),
             ),
             data_plane=data_plane,
             recorder=recorder,
@@ -235,6 +245,7 @@ class Worker:
         ]
         self._turning.start()
         self._watcher.start()
+        self._compiling.start()
         if self._hints is not None:
             self._hints.start()
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
@@ -274,6 +285,10 @@ class Worker:
             self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
 
+    def _compile(self, artifact: Artifact) -> None:
+        """Compile a version that is being imported; a reason why not is told when it is loaded."""
+        self._compiler.compile(artifact, self._settings.swap_timeout)
+
     def _sample(self) -> None:
         self.metrics.sample(self.reconciler.view)
         self.metrics.registry_unavailable.set(self._models.problem is not None)
@@ -300,6 +315,7 @@ class Worker:
         if self._rpc is not None:
             await self._rpc.stop()
         self._watcher.stop()
+        await asyncio.to_thread(self._compiling.stop, _GRACE)
         if self._hints is not None:
             await asyncio.to_thread(self._hints.stop, _GRACE)
         await asyncio.to_thread(self._turning.stop, _GRACE)
@@ -341,7 +357,7 @@ class Worker:
             self._rpc.drain()
 
 
-def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
+def _loader(settings: Settings, seat: int, metrics: Metrics, compiled: CompiledGraphs) -> OnnxLoader:
     """The loader of the worker on a seat: each has a GPU of its own, as far as there are some."""
     devices = DeviceFile(settings.home)
     rules = DeviceRules(
@@ -354,6 +370,7 @@ def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
         thread_cap=settings.model_threads,
         devices=rules,
         fell_back=partial(notify, metrics.fell_back),
+        compiled=compiled,
     )
 
 
