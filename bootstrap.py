@@ -37,10 +37,13 @@ from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder, notify
 from hotswap.reconciler import Reconciler
+from hotswap.repository import Artifact
 from hotswap.residency import Policy
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
+from models_import.background_compiler import BackgroundCompiler
 from models_import.candidates import Candidate, Wanted
+from models_import.compiler import Compiler
 from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
@@ -55,6 +58,7 @@ from registry.registered_models import RegisteredModels, RegistryUpkeep, StoreRe
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from runners.compiled_graphs import CompiledGraphs
 from runners.crops import Cropper
 from runners.devices import DeviceRules
 from runners.families.index import OUTSIDE
@@ -70,7 +74,7 @@ from workers.listener import Listener, spread
 from workers.membership import WorkerTable
 from workers.memory import usable_memory
 from workers.run_folder import RunFolder
-from workers.service_memory import ServiceMemory
+from workers.service_memory import Footprints, ServiceMemory
 from workers.worker_status import WorkerStatus
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
@@ -132,7 +136,13 @@ class Worker:
         run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
         self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
-        loader = _loader(settings, self.seat.index, self.metrics)
+        self.compiled = CompiledGraphs(
+            settings.compiled, settings.compiled_limit, told=partial(notify, self.metrics.opened_graph)
+        )
+        self._compiler = Compiler(self.compiled)
+        self._compiling = BackgroundCompiler(self._compiler)
+        self.compiled.wanted = self._compiling.add
+        loader = _loader(settings, self.seat.index, self.metrics, self.compiled)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
@@ -146,6 +156,7 @@ class Worker:
             workers=settings.workers,
             budget=_memory_budget(settings),
             policy=Policy(pinned=frozenset(settings.pinned), minimum_stay=settings.minimum_stay),
+            footprint=Footprints(self.compiled.footprint),
         )
         self.reconciler = Reconciler(
             models,
@@ -198,7 +209,7 @@ class Worker:
                 promotions.look,
                 base=settings.store_home,
                 roots=settings.import_roots or (settings.models,),
-                bring=partial(_import, Importer(settings.store_home)),
+                bring=partial(_import, Importer(settings.store_home, compile_version=self._compile)),
             ),
             data_plane=data_plane,
             recorder=recorder,
@@ -251,6 +262,7 @@ class Worker:
         ]
         self._turning.start()
         self._watcher.start()
+        self._compiling.start()
         if self._hints is not None:
             self._hints.start()
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
@@ -290,6 +302,10 @@ class Worker:
             self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
 
+    def _compile(self, artifact: Artifact) -> None:
+        """Compile a version that is being imported; a reason why not is told when it is loaded."""
+        self._compiler.compile(artifact, self._settings.swap_timeout)
+
     def _sample(self) -> None:
         self._memory.sample(self.reconciler.view)
         self.metrics.sample(self.reconciler.view)
@@ -317,6 +333,7 @@ class Worker:
         if self._rpc is not None:
             await self._rpc.stop()
         self._watcher.stop()
+        await asyncio.to_thread(self._compiling.stop, _GRACE)
         if self._hints is not None:
             await asyncio.to_thread(self._hints.stop, _GRACE)
         await asyncio.to_thread(self._turning.stop, _GRACE)
@@ -359,7 +376,7 @@ class Worker:
             self._rpc.drain()
 
 
-def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
+def _loader(settings: Settings, seat: int, metrics: Metrics, compiled: CompiledGraphs) -> OnnxLoader:
     """The loader of the worker on a seat: each has a GPU of its own, as far as there are some."""
     devices = DeviceFile(settings.home)
     rules = DeviceRules(
@@ -372,6 +389,7 @@ def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
         thread_cap=settings.model_threads,
         devices=rules,
         fell_back=partial(notify, metrics.fell_back),
+        compiled=compiled,
     )
 
 

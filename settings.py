@@ -268,6 +268,7 @@ class Settings(BaseSettings):
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")] = "auto"
     model_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    compiled_limit: Annotated[int, Field(ge=0)] = 4_000_000_000
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @classmethod
@@ -314,6 +315,11 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """The model store."""
         return self.store_home / "models"
+
+    @property
+    def compiled(self) -> Path:
+        """The cache of compiled graphs."""
+        return self.home / "compiled"
 
     @property
     def registry_location(self) -> str:

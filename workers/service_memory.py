@@ -25,10 +25,22 @@ _SAMPLES = 5
 _RESIDENT, _PEAK = 2, 3
 
 
-def estimated(_tag: ModelTag, info: VersionInfo | None) -> Footprint:
-    """What a version takes by the measurements of its import; without any, by the size of its files."""
-    if info is None:
-        return Footprint(0, 0, 0)
+class Footprints:
+    """What versions take in memory, by the best that is known of each."""
+
+    def __init__(self, compiled: Callable[[str], Footprint | None] = lambda _digest: None) -> None:
+        """`compiled` knows what is loaded from a compiled form, by digest."""
+        self._compiled = compiled
+
+    def __call__(self, tag: ModelTag, info: VersionInfo | None) -> Footprint:
+        """As measured when it was compiled, or imported; else by the size of its files."""
+        if info is None:
+            return Footprint(0, 0, 0)
+        compiled = self._compiled(info.digest) if info.digest is not None else None
+        return compiled or _estimated(info)
+
+
+def _estimated(info: VersionInfo) -> Footprint:
     measured = info.measured
     if measured is None or not measured.resident_bytes:
         return Footprint(0, _RESIDENT * info.size_bytes, _PEAK * info.size_bytes)
@@ -47,7 +59,7 @@ class ServiceMemory:
         workers: int,
         budget: int,
         policy: Policy,
-        footprint: FootprintOf = estimated,
+        footprint: FootprintOf,
         size: Callable[[], int | None] = proportional_size,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
