@@ -35,6 +35,7 @@ from hotswap.dataplane import DataPlane
 from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder, notify
+from hotswap.profiles import Profiles
 from hotswap.reconciler import Reconciler
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
@@ -48,14 +49,16 @@ from registry.audit_trail import AuditedDesired
 from registry.device_file import DeviceFile
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
+from registry.model_list_file import ModelListFile
 from registry.promotion import Promotions, finish_promotions
+from registry.providers import Providers
 from registry.registered_models import RegisteredModels, RegistryUpkeep, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
 from runners.crops import Cropper
 from runners.devices import DeviceRules
-from runners.families.index import OUTSIDE
+from runners.families.index import FAMILIES, OUTSIDE
 from runners.loader import OnnxLoader
 from settings import Settings
 from telemetry import gpus, logs
@@ -111,8 +114,14 @@ class Worker:
     """Everything one process needs to answer; `start` and `stop` own every thread."""
 
     def __init__(
-        self, settings: Settings, run: RunFolder, bodies: ByteBudget, connections: OpenConnections
+        self,
+        settings: Settings,
+        run: RunFolder,
+        bodies: ByteBudget,
+        connections: OpenConnections,
+        model_list: ModelListFile | None = None,
     ) -> None:
+        """`model_list` has what the master read, which holds where the file cannot be used any more."""
         run.prepare()
         text = settings.detection.observability.logging.format == "text"
         logs.configure(settings.home / "logs", process.worker_number(), settings.log_level, text=text)
@@ -127,7 +136,9 @@ class Worker:
         run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
         self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
-        loader = _loader(settings, self.seat.index, self.metrics)
+        self._model_list = model_list or open_model_list(settings)
+        self._model_list.refresh()
+        loader = _loader(settings, self.seat.index, self.metrics, self._model_list)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
@@ -144,6 +155,7 @@ class Worker:
             if several
             else LocalCoordinator(),
             patience=settings.swap_timeout,
+            profiles=self._model_list,
         )
         view, schedule = self.reconciler.view, self.reconciler.schedule
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
@@ -228,6 +240,7 @@ class Worker:
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
         self.reconciler.on_step += [
+            self._model_list.refresh,
             self._report.write,
             self._sample,
             self._return_memory,
@@ -325,7 +338,9 @@ class Worker:
     def degraded(self) -> str | None:
         """What does not work, though models answer; None where all does."""
         problem = self._models.problem
-        return f"the registry's last content holds: {problem}" if problem else self._detection.problem
+        if problem:
+            return f"the registry's last content holds: {problem}"
+        return self._model_list.problem or self._detection.problem
 
     def _check_room(self) -> None:
         """Raise `Overloaded` when a request would be refused anyway."""
@@ -341,18 +356,27 @@ class Worker:
             self._rpc.drain()
 
 
-def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
+def open_model_list(settings: Settings) -> ModelListFile:
+    """The list of models, unread."""
+    tasks = {name: family.task for name, family in FAMILIES.items()}
+    return ModelListFile(settings.model_registry, Providers(tasks))
+
+
+def _loader(settings: Settings, seat: int, metrics: Metrics, profiles: Profiles) -> OnnxLoader:
     """The loader of the worker on a seat: each has a GPU of its own, as far as there are some."""
     devices = DeviceFile(settings.home)
     rules = DeviceRules(
         settings.device,
         gpu=seat % max(1, gpus.count()),
         chosen=lambda model: devices.read().get(model),
+        profiles=profiles,
     )
     return OnnxLoader(
         max_pixels=settings.max_pixels,
         thread_cap=settings.model_threads,
         devices=rules,
+        profiles=profiles,
+        warm_up=settings.warm_up,
         fell_back=partial(notify, metrics.fell_back),
     )
 

@@ -13,8 +13,9 @@ class ModelProfile:
     """One model. None: nothing is declared.
 
     `memory_bytes` is an estimate that counts where nothing was measured. `preload` brings the model into
-    memory at start; `warm_up_samples` 0 means that its warm-up is left out. `families` and `tasks` are those
-    that fit `provider` and `type`; empty: any.
+    memory at start; `warm_up_samples` 0 means that its warm-up is left out, and `warms_up` that it takes
+    place also where the service leaves out those of others. `families` and `tasks` are those that fit
+    `provider` and `type`; empty: any.
     """
 
     name: str
@@ -24,6 +25,7 @@ class ModelProfile:
     gpu_required: bool = False
     cpu_threads: int | None = None
     warm_up_samples: int | None = None
+    warms_up: bool = False
     preload: bool = False
     device: str | None = None
     threshold: float | None = None

@@ -15,6 +15,7 @@ from hotswap.events import Observer, Swap, notify
 from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
 from hotswap.observed import ObservedState
 from hotswap.plan import Load, Unload, Want, plan, want
+from hotswap.profiles import Profiles, no_profiles
 from hotswap.repository import ModelRepository, resolve
 from hotswap.rollout import Rollout
 from hotswap.runner import Loader
@@ -49,12 +50,13 @@ class Reconciler:
         checks: Sequence[Check] = (),
         patience: float = 30.0,
         clock: Clock = time.monotonic,
+        profiles: Profiles = no_profiles,
     ) -> None:
         observer = observer or Observer()
         self.schedule = Schedule()
         wake = self.schedule.wake
         self.observed = ObservedState(repository, desired, coordinator or LocalCoordinator(), clock, wake)
-        self.view = StateView(self.observed, self.schedule)
+        self.view = StateView(self.observed, self.schedule, profiles)
         closer = GenerationCloser(self.observed, background, observer, wake)
         self._rollout = Rollout(self.observed, closer, patience, clock)
         self._queue = LoadQueue(

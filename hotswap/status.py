@@ -13,6 +13,7 @@ from hotswap.crop_detector import absence, misfit
 from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import Generation, State
 from hotswap.observed import ObservedState
+from hotswap.profiles import Profiles, no_profiles
 from hotswap.repository import ModelInfo, VersionInfo, resolve
 from hotswap.residency import Residence
 from hotswap.schedule import Schedule
@@ -21,6 +22,8 @@ from hotswap.tags import ModelTag, natural_key
 
 AVAILABLE = "available"
 UNSERVABLE = "unservable"
+#: The reason of a model that is declared and nowhere.
+MISSING = "missing: the list of models declares it, but the store lacks it; import it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,10 @@ class VersionStatus:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One model: what is wanted, what serves, what there is. `revision` is that of its desired state."""
+    """One model: what is wanted, what serves, what there is. `revision` is that of its desired state.
+
+    `missing` means that a profile declares it and the store lacks it.
+    """
 
     name: str
     target: str | None
@@ -51,6 +57,7 @@ class ModelStatus:
     revision: int
     reason: str | None
     versions: tuple[VersionStatus, ...]
+    missing: bool = False
 
 
 class StateView:
@@ -59,9 +66,10 @@ class StateView:
     Any thread may ask. `wait_until` is for coroutines.
     """
 
-    def __init__(self, observed: ObservedState, schedule: Schedule) -> None:
+    def __init__(self, observed: ObservedState, schedule: Schedule, profiles: Profiles = no_profiles) -> None:
         self._observed = observed
         self._schedule = schedule
+        self.profiles = profiles
         self._waiters: set[Callable[[], None]] = set()
 
     @property
@@ -100,14 +108,16 @@ class StateView:
         return self._observed.resolved(name, target)
 
     def models(self) -> list[ModelStatus]:
-        """Every model in the store, in a slot or required, by name."""
-        names = {*self._observed.models, *self._observed.slots, *(self.required or ())}
+        """Every model in the store, in a slot, required or declared, by name."""
+        known = self._observed.models, self._observed.slots, self.required or (), self.profiles()
+        names = {name for names in known for name in tuple(names)}
         return [self.model(name) for name in sorted(names)]
 
     def model(self, name: str) -> ModelStatus:
         """One model; it may be one that is not known."""
         info = self._observed.models.get(name)
         desired = self.desired.model(name)
+        missing = info is None and name in self.profiles()
         routing = self._routing(name)
         current = routing.pick() if routing else None
         return ModelStatus(
@@ -116,8 +126,9 @@ class StateView:
             serving=current.tag.version if current else None,
             generation=routing.number if routing and current else None,
             revision=desired.revision if desired else 0,
-            reason=_reason(info, desired),
+            reason=MISSING if missing else _reason(info, desired),
             versions=tuple(self._versions(name, info)),
+            missing=missing,
         )
 
     def serving(self, name: str) -> str | None:
@@ -164,6 +175,12 @@ class StateView:
         if detector is None:
             return absence(crop, known=self.known(crop.model))
         return misfit(crop, name, detector.tag, detector.artifact.config)
+
+    def misfit(self, name: str) -> str | None:
+        """What the version that answers is other than declared; None if nothing, or if none answers."""
+        routing = self._routing(name)
+        current, profile = routing.pick() if routing else None, self.profiles().get(name)
+        return profile.misfit(current.artifact.config) if current and profile else None
 
     def is_current(self, name: str) -> bool:
         """Whether this process can answer for a model as all workers have decided."""
@@ -265,7 +282,7 @@ class StateView:
             )
             for version in sorted({*stored, *live, *loading}, key=natural_key)
         ]
-        trouble = self.crop_trouble(name)
+        trouble = self.crop_trouble(name) or self.misfit(name)
         if trouble is None:
             return versions
         serving = self.serving(name)

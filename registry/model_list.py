@@ -70,7 +70,7 @@ class EntryResources(_Part):
 class EntryWarmUp(_Part):
     """The runs before a version may answer; left out: as the version's `config.json` says."""
 
-    enabled: bool = True
+    enabled: bool | None = Field(default=None, description="true: also where OKAWARI_WARM_UP is false")
     samples: Annotated[int, Field(ge=0, le=100)] | None = None
 
 
@@ -106,8 +106,11 @@ def _word(text: str) -> str:
     return check_word("model name", text)
 
 
-def parse_model_list(text: str, providers: Providers) -> Mapping[str, ModelProfile]:
-    """The profiles of a list, by model. Raises `BadModelList`, naming line and field."""
+def parse_model_list(text: str, providers: Providers | None) -> Mapping[str, ModelProfile]:
+    """The profiles of a list, by model; without `providers` those are not checked.
+
+    Raises `BadModelList`, naming line and field.
+    """
     try:
         if len(text) > LONGEST:
             raise BadModelList([f"has {len(text)} characters, at most {LONGEST} are read"])
@@ -131,7 +134,7 @@ def _bad(text: str, findings: Sequence[tuple[Place, str]]) -> BadModelList:
     return BadModelList([f"line {strict_yaml.line_of(text, place)}: {what}" for place, what in findings])
 
 
-def _misfits(models: Sequence[ListedModel], providers: Providers) -> Iterator[tuple[Place, str]]:
+def _misfits(models: Sequence[ListedModel], providers: Providers | None) -> Iterator[tuple[Place, str]]:
     """What is wrong with models that are well formed, each with its place."""
     seen: set[str] = set()
     for number, model in enumerate(models):
@@ -139,23 +142,25 @@ def _misfits(models: Sequence[ListedModel], providers: Providers) -> Iterator[tu
         if model.name in seen:
             yield (*at, "name"), f"{path_text((*at, 'name'))}: {shown(model.name)} is there twice"
         seen.add(model.name)
-        if model.provider is not None and (problem := _provider_problem(model, model.provider, providers)):
+        if providers is not None and (problem := _provider_problem(model, providers)):
             place = (*at, problem[0])
             yield place, f"{path_text(place)}: {problem[1]}"
 
 
-def _provider_problem(model: ListedModel, name: str, providers: Providers) -> tuple[str, str] | None:
+def _provider_problem(model: ListedModel, providers: Providers) -> tuple[str, str] | None:
     """The field that is wrong, and why."""
+    if model.provider is None:
+        return None
     try:
-        provider = providers.named(name)
+        provider = providers.named(model.provider)
     except ValueError as error:
-        return "provider", f"{error}; found {shown(name)}"
+        return "provider", f"{error}; found {shown(model.provider)}"
     if model.type is None or model.type in provider.types:
         return None
     return "type", f"{provider.name} is for {' or '.join(provider.types)}, found {shown(model.type)}"
 
 
-def _profile(model: ListedModel, providers: Providers) -> ModelProfile:
+def _profile(model: ListedModel, providers: Providers | None) -> ModelProfile:
     memory, warm_up = model.resources.memory_mb, model.warmup
     return ModelProfile(
         name=model.name,
@@ -164,12 +169,13 @@ def _profile(model: ListedModel, providers: Providers) -> ModelProfile:
         memory_bytes=None if memory is None else int(memory * _MEGA),
         gpu_required=model.resources.gpu_required,
         cpu_threads=model.resources.cpu_threads,
-        warm_up_samples=warm_up.samples if warm_up.enabled else 0,
+        warm_up_samples=0 if warm_up.enabled is False else warm_up.samples,
+        warms_up=bool(warm_up.enabled),
         preload=model.default,
         device=model.config.device,
         threshold=model.config.threshold,
         nms_threshold=model.config.nms_threshold,
-        families=() if model.provider is None else providers.named(model.provider).families,
+        families=providers.named(model.provider).families if providers and model.provider else (),
         tasks=tasks_of(model.type),
     )
 

@@ -23,7 +23,8 @@ class ModelListFile:
     the file cannot be used as it is now.
     """
 
-    def __init__(self, path: Path | None, providers: Providers) -> None:
+    def __init__(self, path: Path | None, providers: Providers | None = None) -> None:
+        """Without `providers` the entries' providers are not checked."""
         self.path = path
         self._providers = providers
         self._mark: _Mark = None

@@ -14,6 +14,7 @@ from hotswap.coordination import Coordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import DesiredStore, set_target
 from hotswap.predictions import Picture, PredictRequest
+from hotswap.profiles import ModelProfile
 from hotswap.reconciler import Reconciler
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
 from tests.hotswap.fake_models import FakeLoader
@@ -38,6 +39,7 @@ class World:
         source: FakeSource | None = None,
         coordinator: Coordinator | None = None,
         checks: Sequence[Check] = (),
+        profiles: Mapping[str, ModelProfile] | None = None,
     ) -> None:
         self.source = source or FakeSource()
         for tag in tags:
@@ -56,6 +58,7 @@ class World:
             coordinator=coordinator,
             checks=checks,
             clock=self.clock,
+            profiles=lambda: profiles or {},
         )
 
     def step(self) -> None:

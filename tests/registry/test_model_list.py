@@ -66,6 +66,7 @@ def test_an_entry_means_what_it_says() -> None:
         gpu_required=True,
         cpu_threads=2,
         warm_up_samples=7,
+        warms_up=True,
         preload=True,
         device="cuda:1",
         threshold=0.25,
