@@ -37,6 +37,7 @@ from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder, notify
 from hotswap.profiles import Profiles
 from hotswap.reconciler import Reconciler
+from hotswap.runner import CPU
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
 from models_import.candidates import Candidate, Wanted
@@ -57,7 +58,7 @@ from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
 from runners.crops import Cropper
-from runners.devices import DeviceRules
+from runners.devices import DeviceRules, can_use_gpus
 from runners.families.index import FAMILIES, OUTSIDE
 from runners.loader import OnnxLoader
 from settings import Settings
@@ -130,7 +131,13 @@ class Worker:
         self.seat = self.seats.take()
         self._connections = connections
         self._listening = Listener(self.seat, self.seats, connections)
-        self.metrics = Metrics(run.metrics, _info(), self.seat.index, self.seats.is_held)
+        self.metrics = Metrics(
+            run.metrics,
+            _info(),
+            self.seat.index,
+            self.seats.is_held,
+            gpu_enabled=settings.device != CPU and can_use_gpus(),
+        )
         place = open_audit(settings.registry_location, settings.home)
         # Several services may record in one database.
         run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()

@@ -86,6 +86,9 @@ class Observer:
     def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
         """A graph of a version runs on the CPU instead of its device. In the thread that noticed it."""
 
+    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:
+        """A version has left memory to make room, or because it was idle. In the reconciler's thread."""
+
     def predicted(self, answer: Answer | TensorAnswer) -> None:
         """An inference was answered. On the event loop."""
 
@@ -123,6 +126,11 @@ class Observers(Observer):
         """Pass it on."""
         for observer in self._observers:
             notify(observer.fell_back, tag, fallback)
+
+    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.evicted, tag, reason, bytes_freed)
 
     def predicted(self, answer: Answer | TensorAnswer) -> None:
         """Tell all."""

@@ -54,6 +54,11 @@ ON_CPU = Device((), "the CPU is the only device here")
 NO_GPU = Device((), "no GPU that this onnxruntime can use: the CPU")
 
 
+def can_use_gpus() -> bool:
+    """Whether this onnxruntime has a provider for GPUs."""
+    return CUDA_PROVIDER in ort.get_available_providers()
+
+
 class DeviceRules:
     """Which device a version is to run on.
 
