@@ -21,7 +21,7 @@ _TYPES: Mapping[str, tuple[ModelType, ...]] = {
     "object-detection": ("detection",),
     "open-vocabulary-detection": ("detection",),
     "image-classification": ("classification",),
-    "zero-shot-classification": ("classification", "embedding"),
+    "zero-shot-classification": ("classification",),
     "image-embedding": ("embedding",),
     "semantic-segmentation": ("segmentation",),
     "instance-segmentation": ("segmentation", "detection"),
