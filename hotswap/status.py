@@ -146,7 +146,8 @@ class StateView:
 
     def known(self, name: str) -> bool:
         """Whether there is, was or should be a model of that name."""
-        return name in self._observed.models or name in self._observed.slots or name in (self.required or ())
+        places = self._observed.models, self._observed.slots, self.required or (), self.profiles()
+        return any(name in place for place in places)
 
     def ready(self) -> bool:
         """Every required model has a serving version; where none is required, at least one model has."""
