@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hotswap.desired import DesiredState
+from hotswap.profiles import MISSING
 from hotswap.repository import ModelInfo, VersionInfo, resolve
-from hotswap.status import MISSING
 from hotswap.tags import LATEST, alias_of, natural_key
 from workers.run_folder import GenerationState, ModelState, WorkerState
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from hotswap.manifest import ModelConfig
 
+#: The reason of a model that is declared and not stored.
+MISSING = "missing: the list of models declares it, but the store lacks it; import it"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelProfile:

@@ -13,7 +13,7 @@ from hotswap.crop_detector import absence, misfit
 from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import Generation, State
 from hotswap.observed import ObservedState
-from hotswap.profiles import Profiles, no_profiles
+from hotswap.profiles import MISSING, Profiles, no_profiles
 from hotswap.repository import ModelInfo, VersionInfo, resolve
 from hotswap.residency import Residence
 from hotswap.schedule import Schedule
@@ -22,8 +22,6 @@ from hotswap.tags import ModelTag, natural_key
 
 AVAILABLE = "available"
 UNSERVABLE = "unservable"
-#: The reason of a model that is declared and nowhere.
-MISSING = "missing: the list of models declares it, but the store lacks it; import it"
 
 
 @dataclass(frozen=True, slots=True)

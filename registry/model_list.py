@@ -13,7 +13,6 @@ from common.text import shown
 from hotswap.config_part import Unit
 from hotswap.manifest import DeviceName
 from hotswap.profiles import ModelProfile
-from hotswap.runner import CPU
 from hotswap.tags import check_word
 from registry.providers import ModelType, Providers, tasks_of
 
@@ -22,6 +21,7 @@ LONGEST = 500_000
 MOST_MODELS = 1000
 _FINDINGS = 20
 _MEGA = 1_000_000
+_CPU = "cpu"
 
 _Megabytes = Annotated[float, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
 
@@ -91,7 +91,7 @@ class ListedModel(_Part):
 
     @model_validator(mode="after")
     def _one_device(self) -> ListedModel:
-        if self.resources.gpu_required and self.config.device == CPU:
+        if self.resources.gpu_required and self.config.device == _CPU:
             raise ValueError("resources.gpu_required needs a GPU, but config.device is cpu")
         return self
 

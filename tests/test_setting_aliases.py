@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def _variable(setting: str) -> str:
 
 def test_every_alias_is_tried_here() -> None:
     assert SET.keys() == ALIASES.keys()
+
+
+def test_the_guide_has_each_alias_with_our_name() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "guides" / "modelmora.md").read_text()
+    rows = dict(re.findall(r"^\| `(MODEMORA_\w+)` \| `(\w+)` \|", text, re.MULTILINE))
+    assert rows == {variable: _variable(setting) for variable, setting in ALIASES.items()}
+    assert all(name in text for name in LATER)
 
 
 @pytest.mark.parametrize("source", ["environment", "file"])

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from common.document_findings import paths
 from hotswap.manifest import parse_config
 from hotswap.profiles import ModelProfile
-from registry.model_list import LONGEST, MOST_MODELS, BadModelList, parse_model_list
+from registry.model_list import (
+    LONGEST,
+    MOST_MODELS,
+    BadModelList,
+    ListedModel,
+    ModelListDocument,
+    parse_model_list,
+)
 from registry.model_list_file import ModelListFile
 from registry.providers import Providers
 from runners.families.index import FAMILIES
@@ -189,6 +198,33 @@ def test_every_family_has_a_provider_that_means_it() -> None:
 def test_a_family_of_another_package_has_a_provider_by_the_rule() -> None:
     providers = Providers({**TASKS, "heat-spots": "object-detection"})
     assert providers.named("HeatSpotsProvider").families == ("heat-spots",)
+
+
+# --- the guide -----------------------------------------------------------------------------------
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "modelmora.md").read_text()
+
+
+def test_the_example_of_the_guide_is_a_list() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+    assert list(parse(example)) == ["clip", "dinov2", "sam"]
+    (message,) = findings(example.replace("samples: 3", "sampels: 3"))
+    assert message in GUIDE
+
+
+def test_the_guide_has_every_key_and_every_provider_with_a_name_of_its_own() -> None:
+    keys = set(
+        re.findall(r"`([a-z_.]+)`", "".join(re.findall(r"^\| (`[a-z_.`, ]+) \|", GUIDE, re.MULTILINE)))
+    )
+    assert {key for key in keys if "." in key or key in ListedModel.model_fields} == {
+        path.removeprefix("models.") for path in paths(ModelListDocument)
+    }
+    own = {name for name in PROVIDERS.names if name != _by_rule(PROVIDERS.named(name).families[0])}
+    assert {name for name in own if f"`{name}`" not in GUIDE} == set()
+
+
+def _by_rule(family: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in family.split("-")) + "Provider"
 
 
 # --- the file ------------------------------------------------------------------------------------
