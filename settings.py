@@ -162,16 +162,6 @@ def _env_file() -> dict[str, str | None]:
         raise BadVariables([f"{_ENV_FILE} cannot be read: {reason}"]) from None
 
 
-def _ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Those that name a setting: others in `.env` are meant for others, such as compose."""
-    known = {_variable((name,)) for name in Settings.model_fields}
-    return {
-        name: value
-        for name, value in variables.items()
-        if name.upper() in known or name.upper().startswith(MODELMORA_PREFIX)
-    }
-
-
 class _TomlSource(TomlConfigSettingsSource):
     """The keys of `okawari.toml` that no variable without a prefix, such as `PORT`, has set."""
 
@@ -281,7 +271,7 @@ class Settings(BaseSettings):
         return (
             init_settings,
             _VariableSource(settings_cls, os.environ),
-            _VariableSource(settings_cls, _ours(_env_file())),
+            _VariableSource(settings_cls, _env_file()),
             _TomlSource(settings_cls),
             _ConfigFileSource(settings_cls),
         )

@@ -169,6 +169,14 @@ def test_a_changed_list_is_read_while_it_runs_and_a_broken_one_is_told(
     assert service.model("absent")["missing"], "the last good list holds"
     assert service.version("m") == "v1"
 
+    killed = min(service.pids())
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: len(service.pids() - {killed}) == service.count, "another worker takes its place")
+    until(lambda: _answers(service.port), "it answers")
+    until(lambda: service.get("/readyz").status_code == 200, "it is ready")
+    assert "degraded" in service.get("/readyz").json()
+    assert service.model("absent")["missing"], "it has the list that the master read"
+
     file.write_text("models: [{name: m, provider: ViTProvider}, {name: other}]")
     service.client.post("/api/v1/reload").raise_for_status()
     until(lambda: service.get("/models/other").status_code == 200, "the list is read")
