@@ -246,8 +246,9 @@ class Worker:
         process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
+        # Before those are woken who wait for a look, such as a reload.
+        self.reconciler.on_step.insert(0, self._model_list.refresh)
         self.reconciler.on_step += [
-            self._model_list.refresh,
             self._report.write,
             self._sample,
             self._return_memory,

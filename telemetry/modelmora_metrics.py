@@ -68,8 +68,8 @@ def _by_model(labels: Mapping[str, str]) -> _Key:
 
 
 def _requests(samples: list[Sample]) -> Metric:
-    told = "Predictions; status: success or error"
-    family = CounterMetricFamily("modemora_inference_requests", told, labels=(*_MODEL, "status"))
+    help_text = "Predictions; status: success or error"
+    family = CounterMetricFamily("modemora_inference_requests", help_text, labels=(*_MODEL, "status"))
     sums = _sums(samples, lambda of: (of["model"], "success" if of["status"] == "ok" else "error"))
     for labels, value in sums.items():
         family.add_metric(labels, value)
@@ -110,5 +110,5 @@ def _evictions(samples: list[Sample]) -> Metric:
 
 
 def _available(samples: list[Sample]) -> Metric:
-    told = "As system_memory_available_bytes"
-    return GaugeMetricFamily("modemora_system_memory_available_bytes", told, value=samples[0].value)
+    help_text = "As system_memory_available_bytes"
+    return GaugeMetricFamily("modemora_system_memory_available_bytes", help_text, value=samples[0].value)

@@ -222,7 +222,7 @@ def test_what_is_meant_for_others_is_left_alone(capsys: pytest.CaptureFixture[st
 
 
 def test_a_misspelt_name_in_env_is_told_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
-    Path(".env").write_text("OKAWARI_ADMIN_TOKN=geheim\nMODEMORA_LOGLEVEL=geheim\n")
+    Path(".env").write_text("okawari_admin_tokn=geheim\nMODEMORA_LOGLEVEL=geheim\n")
     load()
     err = capsys.readouterr().err
     assert "did you mean OKAWARI_ADMIN_TOKEN?" in err
