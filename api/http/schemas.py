@@ -115,6 +115,7 @@ class ModelBody(BaseModel):
     revision: int
     reason: str | None
     versions: list[VersionBody]
+    missing: bool = Field(default=False, description="the list of models declares it, and the store lacks it")
 
 
 class ModelsBody(BaseModel):
