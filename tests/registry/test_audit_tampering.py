@@ -41,14 +41,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite database with its tables."""
-    path = tmp_path_factory.mktemp("template") / "audit.db"
-    schema.upgrade(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="module")
 def postgresql_url(postgres: PostgresServer) -> Iterator[str]:
     """A PostgreSQL database with its tables, for one test after the other."""
     with postgres.database() as url:
