@@ -29,9 +29,10 @@ _STARTS: list[tuple[Any, str]] = [
 _marks = [True]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Twice the cores: a test with a service waits more than it works."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`auto`: twice the cores, as a test with a service waits more than it works. `logical`: the cores."""
+    cores = os.cpu_count() or 1
+    return cores if config.option.numprocesses == "logical" else 2 * cores
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

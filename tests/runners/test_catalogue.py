@@ -108,6 +108,7 @@ def test_a_mistake_of_preprocessing_is_caught(known, family, mistake):
     assert not close.good, close
 
 
+@pytest.mark.slow
 @every_entry
 def test_the_quality_is_what_is_measured_here(known, entry):
     runner, config = known.load(entry), config_of(entry)
