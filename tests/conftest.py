@@ -17,6 +17,10 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+# A process that has served with gRPC keeps a thread in it, and its handlers of forks then abort or hang what
+# is forked. Services that tests start have these handlers, as everywhere: see `harness.environment`.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 _STARTS: list[tuple[Any, str]] = [
     (subprocess.Popen, "__init__"),
     (multiprocessing.util, "spawnv_passfds"),
