@@ -7,14 +7,10 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
+from benchmarks import models
 from benchmarks.client import LoadGenerator, request
 from benchmarks.figures import Spread
 from benchmarks.models import Subject
@@ -29,7 +25,8 @@ VARIANTS: Mapping[str, Mapping[str, float] | None] = {
     "batch 8": {"max_size": 8},
     "batch 8, 2 ms": {"max_size": 8, "max_wait_ms": 2},
 }
-_SIDE, _WIDE = 64, 2048
+#: 134 MB of weights.
+_WIDE = 2048
 
 
 @dataclass(slots=True)
@@ -69,15 +66,13 @@ class BatchingSubject:
 
 def subjects(room: Path, generated: Subject, data: Path | None) -> list[BatchingSubject]:
     """Convolutions, and dense layers that are bound by memory; real exports where the test data has them."""
-    dense = room / "dense.onnx"
-    dense.write_bytes(_dense().SerializeToString())
-    found = [BatchingSubject("dense", (dense,), _dense_config())]
+    dense = models.dense(room, "dense", _WIDE)
+    found = [BatchingSubject(dense.name, (dense.weights,), dense.config)]
     if data is None:
         return [BatchingSubject("convolutions", (generated.weights,), generated.config), *found]
-    models = data / "models"
-    mobilenet = models / "mobilenet_v2_imagenet"
+    mobilenet = data / "models" / "mobilenet_v2_imagenet"
     detector = BatchingSubject(
-        "fastestdet", (models / "fastestdet" / "fastestdet_v2_dyn.onnx",), generated.config
+        "fastestdet", (data / "models" / "fastestdet" / "fastestdet_v2_dyn.onnx",), generated.config
     )
     classifier = (mobilenet / "mobilenet_v2_imagenet.onnx", mobilenet / "labels.txt")
     embedder = data / "reference" / "dinov2"
@@ -120,38 +115,3 @@ def _loaded(service: Service, model: str, pictures: Sequence[bytes], seconds: fl
 def _inferred(weights: Path) -> dict[str, Any]:
     config: dict[str, Any] = json.loads(infer_config(weights, Given()).text())
     return config
-
-
-def _dense_config() -> dict[str, Any]:
-    return {
-        "format": 1,
-        "task": "image-embedding",
-        "family": "embedder",
-        "description": "random weights: only its cost is meant",
-        "licence": "Apache-2.0",
-        "input": {"name": "image", "width": _SIDE, "height": _SIDE, "scale": 1 / 255, "mean": [0.5] * 3},
-        "output": {"names": ["embedding"]},
-    }
-
-
-def _dense() -> onnx.ModelProto:
-    """Three layers, 134 MB: a run reads all the weights, whether for one picture or for eight."""
-    rng = np.random.default_rng(0)
-    nodes, weights = [helper.make_node("Flatten", ["image"], ["layer0"])], []
-    sides = [3 * _SIDE * _SIDE, _WIDE, _WIDE, _WIDE]
-    for index, (rows, columns) in enumerate(pairwise(sides)):
-        values = (rng.standard_normal((rows, columns), np.float32) / rows**0.5).astype(np.float32)
-        weights.append(numpy_helper.from_array(values, f"mix{index}"))
-        nodes += [
-            helper.make_node("MatMul", [f"layer{index}", f"mix{index}"], [f"sum{index}"]),
-            helper.make_node("Tanh", [f"sum{index}"], [f"layer{index + 1}"]),
-        ]
-    nodes.append(helper.make_node("Identity", ["layer3"], ["embedding"]))
-    body = helper.make_graph(
-        nodes,
-        "dense",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, _SIDE, _SIDE])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", _WIDE])],
-        weights,
-    )
-    return helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
