@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from hotswap.admission import Admission, Permit
+from hotswap.batcher import BatchMember, batch_key
 from hotswap.crop_detector import lease_detector
 from hotswap.errors import (
     BadRequest,
@@ -25,6 +26,7 @@ from hotswap.generation import Generation, Lease
 from hotswap.predictions import (
     Answer,
     BaseRequest,
+    Options,
     Picture,
     Predictions,
     PredictRequest,
@@ -35,7 +37,7 @@ from hotswap.predictions import (
     Timings,
 )
 from hotswap.repository import Artifact
-from hotswap.runner import CropStep, Stop
+from hotswap.runner import BatchRunner, CropStep, Stop
 from hotswap.schedule import HasLooked, Schedule
 from hotswap.slot import NotSwitched
 from hotswap.status import StateView
@@ -223,12 +225,18 @@ class DataPlane:
         admission: Admission,
         pool: InferencePool,
         crop_step: CropStep | None = None,
+        *,
+        batch_size: int | None = None,
     ) -> None:
-        """`crop_step` serves models whose config has `crop_with`; without it they are refused."""
+        """`crop_step` serves models whose config has `crop_with`; without it they are refused.
+
+        `batch_size` bounds the batches that configs ask for (`batching`); 1: no requests share a run.
+        """
         self.router = ModelRouter(view, schedule)
         self.admission = admission
         self.pool = pool
         self._crop_step = crop_step
+        self._batch_size = batch_size
 
     async def predict(self, request: PredictRequest) -> Answer:
         """Answer with the version that serves now.
@@ -239,17 +247,12 @@ class DataPlane:
         """
 
         def work(generation: Generation, detector: Generation | None) -> Predictions:
-            _check_task(request.task, generation.artifact)
-            if request.begun is not None:
-                request.begun()
-            found = self._found(generation, detector, request)
-            if request.then is not None:
-                if time.monotonic() >= request.deadline:
-                    raise deadline_exceeded()
-                request.then(found)
-            return found
+            _begin(request, generation)
+            return _end(request, self._found(generation, detector, request))
 
-        result, detector, served = await self._serve(request, work, crops=True)
+        result, detector, served = await self._serve(
+            request, work, crops=True, member=lambda generation: self._member(generation, request)
+        )
         size = sum(len(picture.encoded or b"") for picture in request.pictures)
         return Answer(
             predictions=result.items,
@@ -262,15 +265,32 @@ class DataPlane:
         self, generation: Generation, detector: Generation | None, request: PredictRequest
     ) -> Predictions:
         pictures = DeadlineBoundImages(request.pictures, request.deadline)
-        crop, options = generation.artifact.config.crop_with, request.options
-        if request.usual is not None:
-            options = options.completed(request.usual, generation.runner.takes)
+        crop, options = generation.artifact.config.crop_with, _options(request, generation)
         if crop is None:
             return generation.runner.predict(pictures, options)
         if detector is None or self._crop_step is None:
             raise VersionFailed(f"{generation.tag}: crop_with is not served here")
         return self._crop_step(
             detector.runner, generation.runner, generation.artifact, crop, pictures=pictures, options=options
+        )
+
+    def _member(self, generation: Generation, request: PredictRequest) -> BatchMember | None:
+        """How the request takes part in a batch; None where it runs alone."""
+        options = _options(request, generation)
+        key = batch_key(generation, options, len(request.pictures), self._batch_size)
+        if key is None:
+            return None
+        runner = cast(BatchRunner, generation.runner)
+
+        def begin() -> Sequence[Picture]:
+            _begin(request, generation)
+            return DeadlineBoundImages(request.pictures, request.deadline)
+
+        return BatchMember(
+            key,
+            begin,
+            end=lambda found: _end(request, found),
+            together=lambda pictures: runner.predict_each(pictures, options),
         )
 
     async def infer(self, request: TensorRequest) -> TensorAnswer:
@@ -311,15 +331,22 @@ class DataPlane:
             raise DeadlineExceeded("the request was not read within its time") from None
 
     async def _serve(
-        self, request: BaseRequest, work: Callable[[Generation, Generation | None], T], *, crops: bool
+        self,
+        request: BaseRequest,
+        work: Callable[[Generation, Generation | None], T],
+        *,
+        crops: bool,
+        member: Callable[[Generation], BatchMember | None] = lambda _: None,
     ) -> tuple[T, Generation | None, Callable[[Timings], dict[str, Any]]]:
         """Admission, leases, thread. The second result is the detector of a model that crops, the third
         makes the answer's fields from the timings."""
         name = self.router.model_name(request.model)
-        borrowed = await self.router.when_current(request.deadline, lambda: self._enter(name, request, crops))
+        borrowed = await self.router.when_current(
+            request.deadline, lambda: self._enter(name, request, crops, member)
+        )
         generation = borrowed.leases[0].generation
         detector = borrowed.leases[1].generation if len(borrowed.leases) > 1 else None
-        result, waited = await self._run(request, lambda: work(generation, detector), borrowed.give_back)
+        result, waited = await self._run(request, lambda: work(generation, detector), borrowed)
 
         def served(stages: Timings) -> dict[str, Any]:
             artifact = generation.artifact
@@ -337,7 +364,13 @@ class DataPlane:
 
         return result, detector, served
 
-    def _enter(self, name: str, request: BaseRequest, crops: bool) -> _Borrowed:
+    def _enter(
+        self,
+        name: str,
+        request: BaseRequest,
+        crops: bool,
+        member: Callable[[Generation], BatchMember | None],
+    ) -> _Borrowed:
         """A place, a lease, and another on the detector of a model that crops; all of them, or none.
 
         Who waits for one of the models holds nothing: others are answered meanwhile.
@@ -349,18 +382,18 @@ class DataPlane:
             if crop is not None:
                 tag = lease.generation.tag
                 borrowed.add(lease_detector(crop, tag, lambda model: self.router.lease(model, None)))
+            else:
+                borrowed.member = member(lease.generation)
         except BaseException:
             borrowed.give_back()
             raise
         return borrowed
 
-    async def _run(
-        self, request: BaseRequest, work: Callable[[], T], give_back: Callable[[], None]
-    ) -> tuple[T, float]:
+    async def _run(self, request: BaseRequest, work: Callable[[], T], borrowed: _Borrowed) -> tuple[T, float]:
         limit = asyncio.timeout(request.deadline - time.monotonic())
         try:
             async with limit:
-                return await self.pool.run(work, give_back)
+                return await self.pool.run(work, borrowed.give_back, borrowed.member)
         except TimeoutError:
             if not limit.expired():
                 raise  # the runner's own
@@ -372,6 +405,8 @@ class _Borrowed:
 
     def __init__(self, permit: Permit) -> None:
         self._permit = permit
+        #: How it may run with others.
+        self.member: BatchMember | None = None
         self.leases: list[Lease] = []
 
     def add(self, lease: Lease) -> Lease:
@@ -387,6 +422,26 @@ class _Borrowed:
 def _named(generation: Generation) -> ServedVersion:
     artifact = generation.artifact
     return ServedVersion(artifact.tag.name, artifact.tag.version, artifact.digest, generation.number)
+
+
+def _options(request: PredictRequest, generation: Generation) -> Options:
+    if request.usual is None:
+        return request.options
+    return request.options.completed(request.usual, generation.runner.takes)
+
+
+def _begin(request: PredictRequest, generation: Generation) -> None:
+    _check_task(request.task, generation.artifact)
+    if request.begun is not None:
+        request.begun()
+
+
+def _end(request: PredictRequest, found: Predictions) -> Predictions:
+    if request.then is not None:
+        if time.monotonic() >= request.deadline:
+            raise deadline_exceeded()
+        request.then(found)
+    return found
 
 
 def _check_task(wanted: str | None, artifact: Artifact) -> None:
