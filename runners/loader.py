@@ -18,9 +18,8 @@ from runners.families.generic import Generic
 from runners.families.index import check_config, family_of
 from runners.label_file import with_labels
 from runners.onnx_runner import OnnxRunner
-from runners.placed_graph import GraphPlacer, OpenSession, open_session
+from runners.placed_graph import GraphPlacer, OpenSession, SessionOpener, open_session
 from runners.session import load_graph, load_graphs
-from runners.session_opener import SessionOpener
 from runners.tensor_runner import TensorRunner
 
 logger = logging.getLogger("bentoml.okawari.runners")

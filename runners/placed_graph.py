@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,27 @@ def open_session(weights: Path, threads: int, providers: Sequence[Provider]) -> 
         providers=[*((each.name, dict(each.options)) for each in providers), CPU_PROVIDER],
         enable_fallback=0,
     )
+
+
+class SessionOpener:
+    """Opens sessions of several threads in one lasting thread, which has the priority of who makes this.
+
+    onnxruntime starts the threads of a session while it is opened. They inherit the niceness of the thread
+    that opens it, and keep it: opened by the loader's thread, of low priority, they would run every request
+    with that priority. Without privileges it cannot be raised again.
+    """
+
+    def __init__(self, open_graph: OpenSession) -> None:
+        self._open = open_graph
+        self._thread = ThreadPoolExecutor(1, "okawari-opener")
+        # The executor starts its thread at the first call: from here, not from the loader's thread.
+        self._thread.submit(int).result()
+
+    def __call__(self, weights: Path, threads: int, providers: Sequence[Provider]) -> Any:
+        """Open a session; raise what `open_graph` raises."""
+        if threads == 1:
+            return self._open(weights, threads, providers)
+        return self._thread.submit(self._open, weights, threads, providers).result()
 
 
 class GraphPlacer:
