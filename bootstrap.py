@@ -167,7 +167,14 @@ class Worker:
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
         self._admission = Admission(settings.max_concurrent_requests)
         self._pool = InferencePool(settings.thread_count)
-        data_plane = DataPlane(view, schedule, self._admission, self._pool, Cropper(settings.max_pixels))
+        data_plane = DataPlane(
+            view,
+            schedule,
+            self._admission,
+            self._pool,
+            Cropper(settings.max_pixels),
+            batch_size=settings.batch_size,
+        )
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)
         self._hints = change_hints(settings.registry_location, schedule.wake)
