@@ -14,7 +14,7 @@ from fastapi.openapi.docs import get_redoc_html
 from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
-from api import errors
+from api import context, errors
 from api.http import detect_routes, registry_routes, schemas
 from api.http.schemas import ErrorBody, ModelBody, ModelsBody, TargetBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
@@ -102,7 +102,7 @@ def _change_routes(parts: GetParts) -> APIRouter:
         )
         if not await parts().control.set_target(wanted, parts().swap_timeout):
             response.status_code = 202
-            response.headers["Location"] = f"/models/{name}"
+            response.headers["Location"] = _place(name)
         return _entry(parts().view, name)
 
     @router.post("/api/v1/reload", operation_id="reload", responses=_refusals(401, 403, 503))
@@ -126,7 +126,8 @@ def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> API
     @router.get("/docs.json", operation_id="docs", responses={200: {"content": {"application/json": {}}}})
     async def docs() -> Response:
         """This document."""
-        return Response(orjson.dumps(document()), media_type="application/json")
+        servers = [{"url": context.current.get().prefix or "."}]
+        return Response(orjson.dumps({**document(), "servers": servers}), media_type="application/json")
 
     @router.get("/redoc", operation_id="redoc", responses={200: {"content": {"text/html": {}}}})
     async def redoc() -> Response:
@@ -146,6 +147,11 @@ async def _all_models(parts: ServiceParts) -> ModelsBody:
     await parts.control.fresh()
     view = parts.view
     return ModelsBody(default=view.default, models=[schemas.model_entry(each) for each in view.models()])
+
+
+def _place(name: str) -> str:
+    """Where a caller finds a model."""
+    return f"{context.current.get().prefix}/models/{name}"
 
 
 def _entry(view: StateView, name: str) -> ModelBody:
