@@ -16,6 +16,7 @@ from api.open_inference.statistics import Statistics
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane
 from hotswap.events import Recorder
+from hotswap.profiles import Profiles, no_profiles
 from hotswap.schedule import Schedule
 from hotswap.status import StateView
 from registry.audit import AuditStore
@@ -42,7 +43,8 @@ class ServiceParts:
 
     `recorder` records the outcome of each inference. `check_room` raises `Overloaded` before a body is
     read. `not_ready` returns why a required model has no serving version, None when all have one. `bodies`
-    bounds the bytes of requests in memory.
+    bounds the bytes of requests in memory. `profiles` are what an operator declares of models, and
+    `provider_name` gives a family the name that operators know.
     """
 
     view: StateView
@@ -68,6 +70,8 @@ class ServiceParts:
     max_stream_message_bytes: int
     request_timeout: float
     swap_timeout: float
+    profiles: Profiles = no_profiles
+    provider_name: Callable[[str], str] = str
 
 
 #: Routes are built before the worker starts, so each request calls it.

@@ -13,7 +13,7 @@ from hotswap.crop_detector import absence, misfit
 from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import Generation, State
 from hotswap.observed import ObservedState
-from hotswap.repository import ModelInfo, VersionInfo, resolve
+from hotswap.repository import Artifact, ModelInfo, VersionInfo, resolve
 from hotswap.residency import Residence
 from hotswap.schedule import Schedule
 from hotswap.slot import Routing, Slot
@@ -125,6 +125,16 @@ class StateView:
         routing = self._routing(name)
         current = routing.pick() if routing else None
         return current.tag.version if current else None
+
+    def meant(self, name: str) -> VersionInfo | None:
+        """The version that answers for a model, else the one that its target means; None for none."""
+        routing = self._routing(name)
+        current = routing.pick() if routing else None
+        if current is not None:
+            return _loaded(current.artifact)
+        info, desired = self._observed.models.get(name), self.desired.models.get(name) or DesiredModel()
+        version = resolve(desired.target, info).version
+        return info.versions.get(version) if info is not None and version is not None else None
 
     def residence(self, name: str) -> Residence:
         """Whether a model is in memory, and what it takes there."""
@@ -273,6 +283,17 @@ class StateView:
             replace(each, reason=each.reason or trouble) if each.version == serving else each
             for each in versions
         ]
+
+
+def _loaded(artifact: Artifact) -> VersionInfo:
+    return VersionInfo(
+        version=artifact.tag.version,
+        digest=artifact.digest,
+        size_bytes=artifact.size_bytes,
+        created=artifact.created,
+        config=artifact.config,
+        measured=artifact.measured,
+    )
 
 
 def _reason(info: ModelInfo | None, desired: DesiredModel | None) -> str | None:

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 import fastapi_offline
 import orjson
-from fastapi import APIRouter, FastAPI, Request, Response, Security
+from fastapi import APIRouter, FastAPI, Query, Request, Response, Security
 from fastapi.openapi.docs import get_redoc_html
 from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
 from api import context, errors
-from api.http import detect_routes, registry_routes, schemas
-from api.http.schemas import ErrorBody, ModelBody, ModelsBody, TargetBody
+from api.http import detect_routes, registry_routes
+from api.http.model_bodies import ModelBodies, ModelBody, ModelsBody
+from api.http.schemas import ErrorBody, TargetBody, WarmUpBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.kserve_v1 import http_routes as v1_routes
 from api.open_inference import http_routes
 from api.parts import GetParts, ServiceParts
 from hotswap.control import TargetChange
-from hotswap.errors import ModelNotFound, ServingError
-from hotswap.status import StateView
+from hotswap.errors import ServingError
+from hotswap.warm_up import WarmUps
 from telemetry.observers import CONTENT_TYPE
 
 _PAGES = "/documentation"
+#: Samples of one warm-up, at most and by default.
+_MOST_SAMPLES, _SAMPLES = 1_000, 10
 
 
 def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> FastAPI:
@@ -44,6 +47,7 @@ def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     )
     app.include_router(_model_routes(parts))
     app.include_router(_change_routes(parts))
+    app.include_router(_residency_routes(parts))
     app.include_router(registry_routes.router(parts))
     app.include_router(_text_routes(parts, lambda: docs(app.openapi())))
     app.mount(_PAGES, StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
@@ -64,16 +68,21 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _model_routes(parts: GetParts) -> APIRouter:
     router = APIRouter(tags=["models"], route_class=SmallBodyRoute)
 
-    @router.get("/models", operation_id="models")
-    async def models() -> ModelsBody:
+    @router.get("/models", operation_id="models", responses=_refusals(400))
+    async def models(
+        shape: Annotated[
+            Literal["list"] | None, Query(alias="format", description="list: the models alone, as an array")
+        ] = None,
+    ) -> ModelsBody | list[ModelBody]:
         """All models with their versions and states."""
-        return await _all_models(parts())
+        answer = await _all_models(parts())
+        return answer if shape is None else answer.models
 
     @router.get("/models/{name}", operation_id="model", responses=_refusals(404))
     async def model(name: str) -> ModelBody:
         """One model."""
         await parts().control.fresh()
-        return _entry(parts().view, name)
+        return _bodies(parts()).one(name)
 
     return router
 
@@ -101,15 +110,59 @@ def _change_routes(parts: GetParts) -> APIRouter:
             reason=change.reason,
         )
         if not await parts().control.set_target(wanted, parts().swap_timeout):
-            response.status_code = 202
-            response.headers["Location"] = _place(name)
-        return _entry(parts().view, name)
+            _goes_on(response, name)
+        return _bodies(parts()).one(name)
 
     @router.post("/api/v1/reload", operation_id="reload", responses=_refusals(401, 403, 503))
     async def reload() -> ModelsBody:
         """Rescan the store now and retry failed versions."""
         await parts().control.reload()
         return await _all_models(parts())
+
+    return router
+
+
+def _residency_routes(parts: GetParts) -> APIRouter:
+    router = APIRouter(
+        tags=["models"],
+        route_class=admin_route(lambda: parts().auth),
+        dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
+    )
+    refusals = _refusals(401, 403, 404, 409, 503)
+    later: dict[int | str, dict[str, Any]] = {202: {"model": ModelBody}}
+
+    @router.post("/models/{name}/load", operation_id="load", responses={**later, **refusals})
+    async def load(name: str, request: Request, response: Response) -> ModelBody:
+        """Load what a model's target means, also after an unload; 202 if that takes longer."""
+        if not await parts().control.load(name, request.state.actor, parts().swap_timeout):
+            _goes_on(response, name)
+        return _bodies(parts()).one(name)
+
+    @router.delete("/models/{name}", operation_id="unload", responses={**later, **refusals})
+    async def unload(name: str, request: Request, response: Response) -> ModelBody:
+        """Unload a model; its files stay, and no request loads it again. Requests under way are answered."""
+        if not await parts().control.unload(name, request.state.actor, parts().swap_timeout):
+            _goes_on(response, name)
+        return _bodies(parts()).one(name)
+
+    @router.post(
+        "/models/{name}/warmup",
+        operation_id="warm_up",
+        responses={**refusals, **_refusals(400, 422, 429, 500, 504)},
+    )
+    async def warm_up(
+        name: str, samples: Annotated[int, Query(ge=1, le=_MOST_SAMPLES)] = _SAMPLES
+    ) -> WarmUpBody:
+        """Run what the serving version is checked on, in the worker that answers this call."""
+        state = context.current.get()
+        report = await WarmUps(parts().data_plane).run(name, samples, state.request_id, state.deadline)
+        return WarmUpBody(
+            model=report.tag.name,
+            version=report.tag.version,
+            samples=len(report.latencies_ms),
+            warmup_time_ms=round(report.total_ms, 3),
+            latencies_ms=[round(each, 3) for each in report.latencies_ms],
+        )
 
     return router
 
@@ -143,18 +196,16 @@ def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> API
     return router
 
 
+def _bodies(parts: ServiceParts) -> ModelBodies:
+    return ModelBodies(parts.view, parts.profiles, parts.provider_name)
+
+
 async def _all_models(parts: ServiceParts) -> ModelsBody:
     await parts.control.fresh()
-    view = parts.view
-    return ModelsBody(default=view.default, models=[schemas.model_entry(each) for each in view.models()])
+    return ModelsBody(default=parts.view.default, models=_bodies(parts).all())
 
 
-def _place(name: str) -> str:
-    """Where a caller finds a model."""
-    return f"{context.current.get().prefix}/models/{name}"
-
-
-def _entry(view: StateView, name: str) -> ModelBody:
-    if not view.known(name):
-        raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
-    return schemas.model_entry(view.model(name))
+def _goes_on(response: Response, name: str) -> None:
+    """What was asked for is under way; the model shows when it is done."""
+    response.status_code = 202
+    response.headers["Location"] = f"{context.current.get().prefix}/models/{name}"
