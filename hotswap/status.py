@@ -99,10 +99,13 @@ class StateView:
         """The version that a target means now; None when it means none."""
         return self._observed.resolved(name, target)
 
+    def names(self) -> list[str]:
+        """The name of every model in the store, in a slot or required."""
+        return sorted({*self._observed.models, *list(self._observed.slots), *(self.required or ())})
+
     def models(self) -> list[ModelStatus]:
         """Every model in the store, in a slot or required, by name."""
-        names = {*self._observed.models, *self._observed.slots, *(self.required or ())}
-        return [self.model(name) for name in sorted(names)]
+        return [self.model(name) for name in self.names()]
 
     def model(self, name: str) -> ModelStatus:
         """One model; it may be one that is not known."""

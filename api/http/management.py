@@ -22,6 +22,7 @@ from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.kserve_v1 import http_routes as v1_routes
 from api.open_inference import http_routes
 from api.parts import GetParts, ServiceParts
+from api.service_health import ServiceHealthBody
 from hotswap.control import TargetChange
 from hotswap.errors import ServingError
 from hotswap.warm_up import WarmUps
@@ -168,7 +169,20 @@ def _residency_routes(parts: GetParts) -> APIRouter:
 
 
 def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> APIRouter:
-    router = APIRouter(tags=["models"], default_response_class=Response)
+    router = APIRouter(tags=["models"], default_response_class=Response, route_class=SmallBodyRoute)
+
+    @router.get(
+        "/health",
+        operation_id="health",
+        response_model=ServiceHealthBody,
+        responses={503: {"model": ServiceHealthBody}},
+    )
+    async def health() -> Response:
+        """How the service, its models, the machine and its dependencies are, within a second."""
+        report = await parts().health.report()
+        context.current.get().shaped = True
+        status, headers = (503, {"Retry-After": "1"}) if report.status == "unhealthy" else (200, {})
+        return Response(report.model_dump_json(), status, headers, "application/json")
 
     @router.get("/metrics", operation_id="metrics", responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
