@@ -15,7 +15,7 @@ from hotswap.errors import ServingError
 
 T = TypeVar("T")
 
-#: Seconds for which an answer counts: whoever may ask cannot make the service ask others without end.
+#: Seconds for which an answer counts: callers cannot make the service ask its dependencies without end.
 FRESH = 1.0
 
 
@@ -28,7 +28,7 @@ class ProbeResult(Generic[T]):
 
 
 class Probe(Generic[T]):
-    """One question. At most one thread asks it; whoever comes meanwhile waits for the same answer.
+    """One question. At most one thread asks it; others that come meanwhile wait for the same answer.
 
     The thread is a daemon of its own: one that hangs for good keeps no other work waiting and no process
     from ending.
@@ -47,7 +47,7 @@ class Probe(Generic[T]):
     async def result(self, seconds: float) -> ProbeResult[T]:
         """The answer, at most `seconds` after it was asked for; a fresh one at once.
 
-        A question that has hung for that long already is told without waiting again.
+        A question that has hung for that long already is reported without waiting again.
         """
         last = self._last
         if last is not None and self._clock() - last[0] < FRESH:

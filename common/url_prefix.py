@@ -6,7 +6,7 @@ import re
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _LONGEST = 200
-#: The first names of the service's own paths: behind such a prefix nobody could tell which one is meant.
+#: The first names of the service's own paths: a prefix that begins so would be ambiguous.
 OWN_NAMES = frozenset(
     {
         *("api", "docs.json", "documentation", "health", "healthz", "livez", "metrics", "models", "predict"),
