@@ -29,6 +29,7 @@ from tests.e2e.waiting import until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
 _DOCUMENTED = {(409, "version_not_loaded"), (503, "model_not_ready")}
+TENSORS = {"task": "tensors", "family": "generic", "labels": [], "input": None}
 EMBEDDER = {"task": "image-embedding", "family": "embedder", "labels": []}
 
 
@@ -213,6 +214,15 @@ def test_a_database_that_says_nothing_degrades_and_is_told_within_a_second(
             assert told["dependencies"]["registry"]["status"] == "healthy"
             assert "secret" not in answer.text
         assert service.version() == "v1"
+
+
+def test_a_model_that_takes_tensors_alone_is_warmed_up_too(make_service: Start, store: Store) -> None:
+    store.add("v1", 1, "tensors", config=TENSORS)
+    service = make_service(store.home).ready()
+    report = service.client.post("/models/tensors/warmup?samples=3").json()
+    assert (report["model"], report["samples"], len(report["latencies_ms"])) == ("tensors", 3, 3)
+    assert service.model("tensors")["type"] == "tensors"
+    assert service.figure("inference_requests_total") == 0, "a warm-up is not counted among inferences"
 
 
 def test_readiness_does_not_flap_while_models_are_warmed_up(make_service: Start, store: Store) -> None:
