@@ -36,7 +36,9 @@ class ResourcesBody(BaseModel):
         description="MiB that it keeps in each worker: measured at import, else as declared; null: not known"
     )
     gpu_required: bool
-    cpu_threads: int | None = Field(description="most threads of one inference")
+    cpu_threads: int | None = Field(
+        description="of one inference, as its config asks; a declared number caps it"
+    )
 
 
 class ModelBody(BaseModel):
