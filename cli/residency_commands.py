@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from contextlib import closing
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import quote
 import click
 
 from cli.arguments import Command
-from cli.client import connect, service_url
+from cli.client import connect, manage, service_url
 from cli.errors import Refused
 from cli.output import say, say_json, settings
 from cli.swap_wait import spinner
@@ -101,27 +100,7 @@ def warmup_command(name: str, samples: int, url: str | None, as_json: bool) -> N
 
 
 def _call(method: str, path: str, url: str | None, **query: int) -> tuple[int, Any]:
-    """Status and document of a management call. Raises `Refused` with the service's reason."""
-    import httpx
-
     configured = settings()
-    token = configured.admin_token
-    headers = {b"authorization": b"Bearer " + os.fsencode(token)} if token else {}
     place = url or service_url(RunFolder(configured.home))
     with closing(connect(place, own=url is None)) as client, spinner():
-        try:
-            answer = client.request(method, path, params=query, headers=headers)
-            document = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise Refused(f"no answer from {place}: {error or type(error).__name__}") from None
-    if answer.status_code not in (200, 202):
-        raise Refused(_reason(answer.status_code, document))
-    return answer.status_code, document
-
-
-def _reason(status: int, document: Any) -> str:
-    error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict):
-        return f"status {status} without a readable error"
-    hint = "; set OKAWARI_ADMIN_TOKEN to the service's token" if status in (401, 403) else ""
-    return f"{error.get('message')}{hint}"
+        return manage(client, method, path, configured.admin_token, query)
