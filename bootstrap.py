@@ -27,6 +27,7 @@ from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
 from api.parts import ServiceParts
 from api.service_health import Dependency, HealthSources, ServiceHealth
+from common.sizes import MemoryAmount
 from detection import DetectionServer, Host, check_tokens
 from hotswap import lifecycle
 from hotswap.admission import Admission
@@ -37,9 +38,13 @@ from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder, notify
 from hotswap.reconciler import Reconciler
+from hotswap.repository import Artifact
+from hotswap.residency import Policy
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
+from models_import.background_compiler import BackgroundCompiler
 from models_import.candidates import Candidate, Wanted
+from models_import.compiler import Compiler
 from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
@@ -55,6 +60,7 @@ from registry.registered_models import RegisteredModels, RegistryUpkeep, StoreRe
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from runners.compiled_graphs import CompiledGraphs
 from runners.crops import Cropper
 from runners.devices import DeviceRules
 from runners.families.index import OUTSIDE
@@ -69,12 +75,15 @@ from workers.connections import OpenConnections
 from workers.coordinator import SharedCoordinator
 from workers.listener import Listener, spread
 from workers.membership import WorkerTable
+from workers.memory import usable_memory
 from workers.run_folder import RunFolder
+from workers.service_memory import Footprints, ServiceMemory
 from workers.worker_status import WorkerStatus
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
 
 _GRACE = 10.0
+_DEFAULT_BUDGET = MemoryAmount(share=0.6)
 #: Bytes of bodies held at once that are worth a heap trim afterwards.
 _FLOOD = 64_000_000
 
@@ -130,18 +139,35 @@ class Worker:
         run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
         self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
-        loader = _loader(settings, self.seat.index, self.metrics)
+        self.compiled = CompiledGraphs(
+            settings.compiled, settings.compiled_limit, told=partial(notify, self.metrics.opened_graph)
+        )
+        self._compiler = Compiler(self.compiled)
+        self._compiling = BackgroundCompiler(self._compiler)
+        self.compiled.wanted = self._compiling.add
+        loader = _loader(settings, self.seat.index, self.metrics, self.compiled)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
         desired = AuditedDesired(DesiredFile(settings.home), self._audit.add, models.production)
         switches = SwitchRecorder(registry, _service_name(settings), run.started())
         several = settings.workers > 1
+        self._memory = ServiceMemory(
+            run,
+            self.seats,
+            self.seat.index,
+            workers=settings.workers,
+            budget=_memory_budget(settings),
+            policy=Policy(pinned=frozenset(settings.pinned), minimum_stay=settings.minimum_stay),
+            footprint=Footprints(self.compiled.footprint),
+        )
         self.reconciler = Reconciler(
             models,
             desired,
             loader,
             self._background,
+            table=self._memory.table,
+            memory=self._memory.rules,
             observer=Observers(self.metrics, self._audit, switches),
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
@@ -186,7 +212,7 @@ class Worker:
                 promotions.look,
                 base=settings.store_home,
                 roots=settings.import_roots or (settings.models,),
-                bring=partial(_import, Importer(settings.store_home)),
+                bring=partial(_import, Importer(settings.store_home, compile_version=self._compile)),
             ),
             data_plane=data_plane,
             recorder=recorder,
@@ -235,6 +261,7 @@ class Worker:
                 degraded=self.degraded,
                 disk_percent=partial(disk_percent, self._settings.home),
                 dependencies={"registry": asked, **self._detection.dependencies},
+                memory_budget=lambda: self._memory.budget,
             )
         )
 
@@ -246,6 +273,7 @@ class Worker:
         process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
+        self._memory.start(self.parts.schedule.wake)
         self.reconciler.on_step += [
             self._report.write,
             self._sample,
@@ -254,6 +282,7 @@ class Worker:
         ]
         self._turning.start()
         self._watcher.start()
+        self._compiling.start()
         if self._hints is not None:
             self._hints.start()
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
@@ -293,7 +322,12 @@ class Worker:
             self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
 
+    def _compile(self, artifact: Artifact) -> None:
+        """Compile a version that is being imported; a reason why not is told when it is loaded."""
+        self._compiler.compile(artifact, self._settings.swap_timeout)
+
     def _sample(self) -> None:
+        self._memory.sample(self.reconciler.view)
         self.metrics.sample(self.reconciler.view)
         self.metrics.registry_unavailable.set(self._models.problem is not None)
 
@@ -319,9 +353,11 @@ class Worker:
         if self._rpc is not None:
             await self._rpc.stop()
         self._watcher.stop()
+        await asyncio.to_thread(self._compiling.stop, _GRACE)
         if self._hints is not None:
             await asyncio.to_thread(self._hints.stop, _GRACE)
         await asyncio.to_thread(self._turning.stop, _GRACE)
+        await asyncio.to_thread(self._memory.stop)
         await asyncio.to_thread(self._detection.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
@@ -360,7 +396,7 @@ class Worker:
             self._rpc.drain()
 
 
-def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
+def _loader(settings: Settings, seat: int, metrics: Metrics, compiled: CompiledGraphs) -> OnnxLoader:
     """The loader of the worker on a seat: each has a GPU of its own, as far as there are some."""
     devices = DeviceFile(settings.home)
     rules = DeviceRules(
@@ -373,11 +409,19 @@ def _loader(settings: Settings, seat: int, metrics: Metrics) -> OnnxLoader:
         thread_cap=settings.model_threads,
         devices=rules,
         fell_back=partial(notify, metrics.fell_back),
+        compiled=compiled,
     )
 
 
+def _memory_budget(settings: Settings) -> int:
+    """Bytes for all workers together: a share is one of what there is now."""
+    return (settings.memory_budget or _DEFAULT_BUDGET).of(usable_memory())
+
+
 def metrics_port(settings: Settings) -> int:
-    """The port of the metrics, 0 for none: without a configuration file they have none of their own."""
+    """The port of the metrics, 0 for none: only a setting or a configuration file gives them one."""
+    if settings.metrics_port is not None:
+        return settings.metrics_port
     metrics = settings.detection.observability.metrics
     return metrics.port if settings.config is not None and metrics.enabled else 0
 

@@ -237,8 +237,8 @@ def _check_metrics() -> None:
 
 def _no_metrics(listen: Listen, reason: str) -> str:
     return (
-        f"metrics cannot listen on {listen.address}: {reason}; set observability.metrics.port to another "
-        "port, or 0"
+        f"metrics cannot listen on {listen.address}: {reason}; set OKAWARI_METRICS_PORT (or "
+        "observability.metrics.port) to another port, or 0"
     )
 
 

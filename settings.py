@@ -1,7 +1,8 @@
 """All settings, read once by the composition roots into one frozen object.
 
-Sources, in order of precedence: environment variables, `okawari.toml` in the working folder, the keys of
-`config.yaml` that are settings, too (`CONFIGURED`), defaults.
+Sources, in order of precedence: environment variables, `.env` and `okawari.toml` in the working folder, the
+keys of `config.yaml` that are settings, too (`CONFIGURED`), defaults. Variables of a ModelMora deployment are
+further names of some settings.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
@@ -21,18 +22,24 @@ from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from common.setting_aliases import PREFIX as MODELMORA_PREFIX
+from common.setting_aliases import AliasedValue, BadAlias, aliased, unknown_alias
+from common.sizes import MemoryAmount, memory_amount
 from common.url_prefix import is_own, url_prefix
 from config_file import BadConfig, Config, load_config
 
@@ -41,6 +48,8 @@ _EMBEDDED_HOME = Path("var")
 _File = Annotated[Path, AfterValidator(Path.absolute)]
 
 _PREFIX = "OKAWARI_"
+_ENV_FILE = Path(".env")
+_LONGEST_ENV_FILE = 1_000_000
 #: Variables with our prefix that are not settings; docker-compose.yml, scripts and tests read them.
 BESIDE_THE_SETTINGS = tuple(
     f"{_PREFIX}{name}" for name in ("BIND", "CERTS", "DATA", "DROP", "IMAGE", "PROVE", "TEST_DATA")
@@ -61,6 +70,11 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 def _listed(value: object) -> object:
     """The elements of a comma-separated list."""
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _amount(value: object) -> object:
+    """An amount of memory, as a variable or a file writes it."""
+    return memory_amount(value) if isinstance(value, str | int) else value
 
 
 def _origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -104,6 +118,78 @@ def _root_path(text: str | None) -> str | None:
 def _plain(name: str) -> AliasChoices:
     """The alias of a setting whose environment variable has no prefix, such as `PORT`."""
     return AliasChoices(name.upper(), name)
+
+
+class BadVariables(ValueError):
+    """Variables that cannot be used; `findings` has a line for each, without secrets."""
+
+    def __init__(self, findings: Iterable[str]) -> None:
+        self.findings = tuple(findings)
+        super().__init__("; ".join(self.findings))
+
+
+class _VariableSource(EnvSettingsSource):
+    """Variables, by our names and by those of a ModelMora deployment; the two must not contradict."""
+
+    def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str | None]) -> None:
+        super().__init__(settings_cls)
+        self._given = {name.upper(): value for name, value in variables.items() if value}
+        self.env_vars = {name.lower(): value for name, value in self._given.items()}
+
+    def __call__(self) -> dict[str, Any]:
+        """The values by field. Raises `BadVariables`."""
+        found = super().__call__()
+        try:
+            others = aliased(self._given)
+        except BadAlias as error:
+            raise BadVariables([str(error)]) from None
+        wrong = []
+        for setting, other in others.items():
+            key = setting.upper() if Settings.model_fields[setting].validation_alias else setting
+            meant = found.setdefault(key, other.value)
+            if problem := _problem(setting, meant, other, self._given[other.variable]):
+                wrong.append(f"{other.variable}: {problem}")
+        if wrong:
+            raise BadVariables(wrong)
+        return found
+
+
+def _problem(setting: str, ours: Any, other: AliasedValue, written: str) -> str | None:
+    """What is wrong with another name's value, by itself or beside that of our name; None: nothing."""
+    field = TypeAdapter(Settings.model_fields[setting].rebuild_annotation())
+    try:
+        value = field.validate_python(other.value)
+    except ValidationError as error:
+        return f"{error.errors()[0]['msg'].removeprefix('Value error, ')}, found {written!r}"
+    try:
+        same = field.validate_python(ours) == value
+    except ValidationError:
+        return None  # the error of ours is told by itself
+    name = _variable((setting,))
+    return None if same else f"{written!r} contradicts {name}, which is {ours!r}: set one of the two"
+
+
+def _env_file() -> dict[str, str | None]:
+    """The variables of `.env`, names in lower case; none without the file. Raises `BadVariables`."""
+    try:
+        if not _ENV_FILE.is_file():
+            return {}
+        if _ENV_FILE.stat().st_size > _LONGEST_ENV_FILE:
+            raise BadVariables([f"{_ENV_FILE} has more than {_LONGEST_ENV_FILE} bytes"])
+        return dict(DotEnvSettingsSource(Settings, env_file=_ENV_FILE).env_vars)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise BadVariables([f"{_ENV_FILE} cannot be read: {reason}"]) from None
+
+
+def _ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Those that name a setting: others in `.env` are meant for others, such as compose."""
+    known = {_variable((name,)) for name in Settings.model_fields}
+    return {
+        name: value
+        for name, value in variables.items()
+        if name.upper() in known or name.upper().startswith(MODELMORA_PREFIX)
+    }
 
 
 class _TomlSource(TomlConfigSettingsSource):
@@ -186,7 +272,13 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[
         tuple[str, ...] | None, NoDecode, BeforeValidator(_listed), AfterValidator(_networks)
     ] = None
-
+    model_registry: _File | None = None
+    memory_budget: Annotated[MemoryAmount | None, NoDecode, BeforeValidator(_amount)] = None
+    metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = None
+    pinned: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    minimum_stay: Annotated[float, Field(ge=0, le=3600)] = 0.2
+    batch_size: Annotated[int | None, Field(ge=1, le=1024)] = None
+    warm_up: bool = True
     threads: Annotated[int | None, Field(ge=1, le=256)] = None
     max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 100
     request_timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0
@@ -200,6 +292,7 @@ class Settings(BaseSettings):
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")] = "auto"
     model_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    compiled_limit: Annotated[int, Field(ge=0)] = 4_000_000_000
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @classmethod
@@ -207,13 +300,18 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment before `okawari.toml` before `config.yaml` before defaults."""
-        file = _ConfigFileSource(settings_cls)
-        return init_settings, env_settings, _TomlSource(settings_cls), file
+        """Environment before `.env` before `okawari.toml` before `config.yaml` before defaults."""
+        return (
+            init_settings,
+            _VariableSource(settings_cls, os.environ),
+            _VariableSource(settings_cls, _ours(_env_file())),
+            _TomlSource(settings_cls),
+            _ConfigFileSource(settings_cls),
+        )
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -243,6 +341,11 @@ class Settings(BaseSettings):
         return self.store_home / "models"
 
     @property
+    def compiled(self) -> Path:
+        """The cache of compiled graphs."""
+        return self.home / "compiled"
+
+    @property
     def registry_location(self) -> str:
         """The model registry: the URL of a database, or the path of a file."""
         return self.registry or str(self.home / "models" / "registry.json")
@@ -259,11 +362,13 @@ class Settings(BaseSettings):
 
     @property
     def listen(self) -> dict[str, str | int]:
-        """Where the configuration file lets HTTP listen; empty without a file.
+        """Where the settings let HTTP listen: nothing of what they leave open.
 
         Options of `bentoml serve` come before it.
         """
-        return {} if self.config is None else {"host": self.detection.server.host, "port": self.port}
+        if self.config is not None:
+            return {"host": self.detection.server.host, "port": self.port}
+        return {"port": self.port} if "port" in self.model_fields_set else {}
 
     @property
     def pictures_location(self) -> str:
@@ -294,20 +399,27 @@ def load(*, warn: bool = True) -> Settings:
     except ValueError as error:
         raise SystemExit("\n".join(f"okawari: {finding}" for finding in findings(error))) from None
     if warn:
-        for line in unknown(os.environ):
+        for line in unknown(given_names()):
             print(f"okawari: warning: {line}", file=sys.stderr)
     return settings
 
 
+def given_names() -> set[str]:
+    """The names of all variables of the environment and of `.env`. Raises `BadVariables`."""
+    return {*os.environ, *map(str.upper, _env_file())}
+
+
 def unknown(variables: Iterable[str]) -> list[str]:
-    """A line for each unknown variable with our prefix, with the most similar known name."""
+    """A line for each unknown variable with our prefix or ModelMora's, with the most similar known name."""
     known = [*map(_variable, ((name,) for name in Settings.model_fields)), *BESIDE_THE_SETTINGS]
-    ours = sorted({name for name in variables if name.upper().startswith(_PREFIX)})
-    return [
+    names = sorted(set(variables))
+    ours = [
         f"{name}: unknown setting, ignored{_nearest(name, known)}"
-        for name in ours
-        if name.upper() not in known
+        for name in names
+        if name.upper().startswith(_PREFIX) and name.upper() not in known
     ]
+    others = [unknown_alias(name, known) for name in names if name.upper().startswith(MODELMORA_PREFIX)]
+    return [*ours, *filter(None, others)]
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -322,7 +434,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def findings(error: ValueError) -> list[str]:
     """The errors of the settings, each with its variable, and its value unless it is secret."""
-    if isinstance(error, BadConfig):
+    if isinstance(error, BadConfig | BadVariables):
         return list(error.findings)
     if not isinstance(error, ValidationError):
         return [f"okawari.toml cannot be read: {error}"]

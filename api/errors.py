@@ -110,6 +110,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.Superseded, 409),
     (errors.VersionFailed, 409),
     (errors.Overloaded, 429),
+    (errors.InsufficientMemory, 507),
     (errors.ModelNotReady, 503),
     (errors.ShuttingDown, 503),
     (errors.StateUnavailable, 503),
@@ -140,6 +141,7 @@ DEVICES: tuple[tuple[type[ServingError], int], ...] = (
     (errors.VersionNotLoaded, 503),
     (errors.VersionFailed, 503),
     (errors.DeadlineExceeded, 503),
+    (errors.InsufficientMemory, 503),
     *HTTP,
 )
 

@@ -18,7 +18,7 @@ from telemetry.metrics import resident_bytes
 
 #: Seconds that a dependency gets to answer.
 PATIENCE = 0.5
-_MEBIBYTE = 1_048_576
+_MEGA = 1_000_000
 
 HealthStatus = Literal["healthy", "degraded", "unhealthy"]
 
@@ -32,7 +32,7 @@ class ServiceBody(BaseModel):
 
 
 class LoadedModelsBody(BaseModel):
-    """How many models are in memory, and MiB that they take and may take in all workers."""
+    """How many models are in memory, and MB that they take and may take in all workers."""
 
     loaded: int
     count: int
@@ -65,7 +65,7 @@ class ServiceHealthBody(BaseModel):
     reason: str | None = Field(description="what does not work")
     timestamp: datetime
     models_loaded: list[str]
-    memory_usage_mb: float | None = Field(description="resident MiB of the worker that answers")
+    memory_usage_mb: float | None = Field(description="resident MB of the worker that answers")
     uptime_seconds: float
     service: ServiceBody
     models: LoadedModelsBody
@@ -118,7 +118,7 @@ class ServiceHealth:
             reason=reason,
             timestamp=datetime.now(UTC),
             models_loaded=loaded,
-            memory_usage_mb=_mebibytes(finite(resident_bytes())),
+            memory_usage_mb=_megabytes(finite(resident_bytes())),
             uptime_seconds=uptime,
             service=ServiceBody(name="okawari", version=self._sources.version, uptime_seconds=uptime),
             models=models,
@@ -146,8 +146,8 @@ class ServiceHealth:
         return loaded, LoadedModelsBody(
             loaded=len(loaded),
             count=len(names),
-            memory_used_mb=_mebibytes(used) or 0.0,
-            memory_max_mb=_mebibytes(self._sources.memory_budget()),
+            memory_used_mb=_megabytes(used) or 0.0,
+            memory_max_mb=_megabytes(self._sources.memory_budget()),
         )
 
     def _status(self, dependencies: Mapping[str, DependencyBody]) -> tuple[HealthStatus, str | None]:
@@ -164,5 +164,5 @@ class ServiceHealth:
         return len(self._sources.view.not_serving(required)) < len(required)
 
 
-def _mebibytes(size: float | None) -> float | None:
-    return None if size is None else round(size / _MEBIBYTE, 1)
+def _megabytes(size: float | None) -> float | None:
+    return None if size is None else round(size / _MEGA, 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PARTS: Final = ("start", "steady", "swap", "memory", "wires", "families", "cameras")
+PARTS: Final = ("start", "load", "steady", "swap", "memory", "wires", "families", "cameras")
 _EXAMPLES = """
 examples:
   python -m benchmarks.run                            everything; about eight minutes

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.cameras import CameraResult
 from benchmarks.families import FamilyResult
 from benchmarks.figures import Spread
+from benchmarks.loading import LoadResult
 from benchmarks.pointing import PointsResult
 from benchmarks.remembering import MemoryResult
 from benchmarks.starting import StartResult
@@ -38,6 +39,15 @@ def starts(results: Iterable[StartResult]) -> list[dict[str, Any]]:
             "proportional_mb": Spread.of(result.proportional).as_json(),
             "proportional_of_plain": result.memory_ratio.as_json(),
         }
+        for result in results
+    ]
+
+
+def loads(results: Iterable[LoadResult]) -> list[dict[str, Any]]:
+    """Loads plain and compiled: milliseconds and MB."""
+    return [
+        {"weights": result.kind, "way": result.way}
+        | {name: spread.as_json() for name, spread in result.spreads()}
         for result in results
     ]
 

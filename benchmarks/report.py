@@ -12,6 +12,7 @@ from benchmarks.aims import Aim
 from benchmarks.cameras import DEVICES, SIDE, CameraResult
 from benchmarks.families import FamilyResult
 from benchmarks.figures import Spread, percentile
+from benchmarks.loading import LoadResult
 from benchmarks.machine import cores
 from benchmarks.pointing import PointsResult
 from benchmarks.remembering import MemoryResult
@@ -38,6 +39,19 @@ def show_starts(console: Console, results: Iterable[StartResult]) -> None:
             Spread.of(result.proportional).text(0),
             result.memory_ratio.text(2),
         )
+    console.print(table)
+
+
+def show_loads(console: Console, results: Iterable[LoadResult]) -> None:
+    """Loads plain and compiled."""
+    console.print("\n[bold]Load[/] of 100 MB of weights, each the first of its process; memory is its own")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("weights of", no_wrap=True)
+    table.add_column("way", no_wrap=True)
+    for name in ("opened ms", "first answer ms", "memory MB", "another process MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(result.kind, result.way, *(spread.text(1) for _, spread in result.spreads()))
     console.print(table)
 
 

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from benchmarks import (
     cameras,
     families,
+    loading,
     machine,
     models,
     pictures,
@@ -29,6 +30,7 @@ from benchmarks.bring import bring
 from benchmarks.cameras import CameraResult
 from benchmarks.families import SUBJECTS, FamilyResult
 from benchmarks.limit import Limit
+from benchmarks.loading import KINDS, WAYS, LoadResult
 from benchmarks.models import Subject
 from benchmarks.options import Options, parse
 from benchmarks.pointing import PointsResult
@@ -70,6 +72,8 @@ class Bench:
         self.console.print(f"{self.subject.about}, commit {at['commit']}")
         if "start" in self.options.parts:
             self._take_starts()
+        if "load" in self.options.parts:
+            self._take_loads()
         if "steady" in self.options.parts:
             self._take_steady()
         if "swap" in self.options.parts:
@@ -90,6 +94,16 @@ class Bench:
         results = self._starts()
         report.show_starts(self.console, results)
         self.document["starts"] = record.starts(results)
+
+    def _take_loads(self) -> None:
+        results = self._loads()
+        report.show_loads(self.console, results)
+        self.document["loads"] = record.loads(results)
+
+    def _loads(self) -> list[LoadResult]:
+        room, rounds = self.room / "load", self.options.rounds
+        with self._progress("load", rounds * len(KINDS) * len(WAYS)) as tell:
+            return loading.measure(room, rounds, tell)
 
     def _take_steady(self) -> None:
         results = self._steady()

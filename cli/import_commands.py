@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from cli.audit_records import record_imports
+from cli.compiled_imports import compile_for
 from cli.errors import Refused, complain
 from cli.output import note, say, settings
 from cli.progress import TerminalReport
@@ -23,8 +24,9 @@ from models_import.candidates import Candidate, Wanted, candidates, without_vers
 from models_import.errors import ImportRefused
 from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
-from models_import.progress import summary, warnings_of
+from models_import.progress import ImportProgress, summary, warnings_of
 from models_import.store import ModelStore
+from settings import Settings
 
 
 class _Path(click.Path):
@@ -110,7 +112,7 @@ def import_command(
         _check_onnx(path, wanted)
     with TerminalReport() as report:
         configured = settings()
-        importer = Importer(configured.store_home, report=report, imported=record_imports(configured))
+        importer = _importer(configured, report)
         outcomes = [_import_path(importer, path, wanted) for path in paths]
     if not all(outcomes):
         raise SystemExit(1)
@@ -126,7 +128,7 @@ def _import_configured(*, alone: bool) -> None:
         note("the configuration file names no model.checkpoint_path: nothing to import")
         return
     with TerminalReport() as report:
-        importer = Importer(read.store_home, report=report, imported=record_imports(read))
+        importer = _importer(read, report)
         versions = candidates(*found)
         if not versions:
             raise Refused(f"model.checkpoint_path: {found[0]} contains no version")
@@ -219,7 +221,7 @@ def get_command(name: str, version: str | None, mirror: Path | None) -> None:
     with TerminalReport() as report, tempfile.TemporaryDirectory() as scratch:
         folder = assemble(entry, Path(scratch), mirror=mirror, report=report)
         (candidate,) = candidates(folder, Wanted())
-        done = _import_one(Importer(home, report=report, imported=record_imports(configured)), candidate)
+        done = _import_one(_importer(configured, report), candidate)
     if not done:
         raise SystemExit(1)
 
@@ -244,10 +246,19 @@ def init_command() -> None:
 
     configured = settings()
     with TerminalReport() as report:
-        importer = Importer(configured.store_home, report=report, imported=record_imports(configured))
+        importer = _importer(configured, report)
         versions = seed(configured.home, importer, refused=note)
     for version in versions:
         say(summary(version))
+
+
+def _importer(configured: Settings, report: ImportProgress) -> Importer:
+    return Importer(
+        configured.store_home,
+        report=report,
+        compile_version=compile_for(configured),
+        imported=record_imports(configured),
+    )
 
 
 def _configured(model: ModelSection) -> tuple[Path, Wanted] | None:

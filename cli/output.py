@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime
 from typing import Any
 
 import click
 
 from cli.errors import Refused
-from settings import Settings, findings, unknown
+from settings import Settings, findings, given_names, unknown
 
 _WARNED = f"{__name__}.warned"
 
@@ -27,7 +26,7 @@ def settings() -> Settings:
     command = click.get_current_context(silent=True)
     if command is not None and not command.find_root().meta.setdefault(_WARNED, False):
         command.find_root().meta[_WARNED] = True
-        for line in unknown(os.environ):
+        for line in unknown(given_names()):
             note(f"okawari: warning: {line}")
     return read
 

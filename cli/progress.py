@@ -20,6 +20,7 @@ _LABELS = {
     "open": "unpacking",
     "copy": "copying",
     "try": "testing the model",
+    "compile": "compiling its graphs",
     "sync": "writing to disk",
 }
 

@@ -11,6 +11,7 @@ import click
 from adapters.registries import open_registry
 from cli.arguments import TIMEOUT
 from cli.audit_records import actor
+from cli.compiled_imports import compile_for
 from cli.errors import Refused, complain
 from cli.output import say, say_json, settings, short
 from hotswap.tags import ModelTag
@@ -92,7 +93,8 @@ def adopt_command(file: Path, timeout: float) -> None:
                 timeout,
             )
 
-        importer = Importer(opened.configured.store_home, report=report)
+        configured = opened.configured
+        importer = Importer(configured.store_home, report=report, compile_version=compile_for(configured))
         for tag, outcome in Adoption(file, opened.registry, importer, by, activate).run(entries):
             refused = outcome.startswith("not adopted")
             failed |= refused

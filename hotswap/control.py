@@ -11,6 +11,7 @@ from hotswap.desired import DesiredModel, DesiredState, DesiredStore, Edit, put_
 from hotswap.errors import (
     BadRequest,
     Conflict,
+    InsufficientMemory,
     ModelNotFound,
     StateUnavailable,
     Superseded,
@@ -77,8 +78,8 @@ class Control:
         """Change a target; True when its version serves, False when that takes longer.
 
         Raises `ModelNotFound`, `VersionNotFound`, `BadRequest`, `Conflict` (nothing was changed),
-        `VersionFailed` (the desired state is put back, unless somebody changed it since) and `Superseded`
-        (a later change wants something else).
+        `VersionFailed` and `InsufficientMemory` (the desired state is put back, unless somebody changed it
+        since) and `Superseded` (a later change wants something else).
         """
         target = await asyncio.to_thread(self._checked_target, change)
         edit = set_target(change.name, target, change.actor, change.reason)
@@ -135,13 +136,16 @@ class Control:
         target, revision = model.target, model.revision
         resolved = self._view.resolved(name, target)
         looked = self._schedule.retry(ModelTag(name, resolved) if resolved else None)
-        await self._wait_for(model, name, looked, lambda: self._decided(name, target, revision), seconds)
+        # It is loaded now, also if it is not in memory and nobody else asks for it.
+        with self._schedule.demand(name):
+            await self._wait_for(model, name, looked, lambda: self._decided(name, target, revision), seconds)
         if self._serves(name, target):
             return True
         # Without a look that began after the edit, a failure is that of an earlier try.
         failure = self._failure(name, target, revision) if looked() else None
         if failure is None:
             return False
+        kind = InsufficientMemory if self._memory_refusal(name) is not None else VersionFailed
         try:
             back = await asyncio.to_thread(self._desired.edit, put_back(name, before, revision))
         except OSError as error:
@@ -150,7 +154,7 @@ class Control:
                 f"as the state cannot be written: {error}"
             ) from None
         await self._seen()
-        raise VersionFailed(f"{name}:{target} was refused: {failure}; the target is {_target(back, name)}")
+        raise kind(f"{name}:{target} was refused: {failure}; the target is {_target(back, name)}")
 
     async def reload(self) -> None:
         """Look again now and clear every back-off, in all workers; returns after this worker's look.
@@ -252,8 +256,14 @@ class Control:
         if failure is not None and not failure.settling:
             return failure.reason
         with suppress(OSError):
-            return "; ".join(self._view.refusals(name, wanted, revision)) or None
+            refusals = "; ".join(self._view.refusals(name, wanted, revision))
+            return refusals or self._memory_refusal(name)
         return None
+
+    def _memory_refusal(self, name: str) -> str | None:
+        """Why the memory has no room for a model, where waiting does not help."""
+        refusal = self._view.memory_refusal(name)
+        return refusal.reason if refusal is not None and refusal.hopeless else None
 
 
 def _target(document: DesiredState, name: str) -> str:

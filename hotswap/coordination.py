@@ -17,6 +17,7 @@ from typing import Protocol
 class Decision:
     """What a number stands for. `version` None: no version answers; `void`: nothing changes.
 
+    `evicted`: no version answers because it left memory; it comes back when it is asked for.
     `digest` is that of the files which were checked before it was proposed; it takes part in the
     comparison of proposals, and of what was decided its end is remembered.
     """
@@ -25,6 +26,7 @@ class Decision:
     version: str | None = None
     digest: str | None = None
     void: bool = False
+    evicted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

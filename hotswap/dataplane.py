@@ -12,6 +12,7 @@ from hotswap.crop_detector import lease_detector
 from hotswap.errors import (
     BadRequest,
     DeadlineExceeded,
+    InsufficientMemory,
     ModelNotFound,
     ModelNotLoaded,
     ModelNotReady,
@@ -35,7 +36,7 @@ from hotswap.predictions import (
 )
 from hotswap.repository import Artifact
 from hotswap.runner import CropStep, Stop
-from hotswap.schedule import Schedule
+from hotswap.schedule import HasLooked, Schedule
 from hotswap.slot import NotSwitched
 from hotswap.status import StateView
 from hotswap.tags import ModelTag, as_version
@@ -78,6 +79,14 @@ class DeadlineBoundImages(Sequence[Picture]):
         return picture
 
 
+class NotResident(ModelNotReady):
+    """`model` is not in memory; it comes when it is asked for, so waiting helps."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} is not in memory; it is loaded when it is asked for")
+        self.model = model
+
+
 class ModelRouter:
     """Which generation answers a request: found by model and version, and leased."""
 
@@ -95,8 +104,8 @@ class ModelRouter:
     def lease(self, name: str, version: str | None) -> Lease:
         """Borrow the generation that answers for a model, or a certain version of it.
 
-        Raises `ModelNotFound`, `VersionNotFound`, `VersionNotLoaded`, `ModelNotReady`, and `NotSwitched`
-        where waiting for the reconciler helps.
+        Raises `ModelNotFound`, `VersionNotFound`, `VersionNotLoaded`, `ModelNotReady`, and `NotSwitched` or
+        `NotResident` where waiting for the reconciler helps.
         """
         slot = self._view.slot(name)
         if not self._view.is_current(name):
@@ -104,11 +113,24 @@ class ModelRouter:
         if version is not None:
             version = self._known_version(name, version)
         if slot is not None and (slot.current is not None or slot.behind):
-            return slot.lease(version)
+            try:
+                return slot.lease(version)
+            except (ModelNotReady, VersionNotLoaded) as missing:
+                # It may have left memory since it was looked at.
+                if isinstance(missing, NotSwitched) or not self._is_brought(name, version):
+                    raise
+                raise NotResident(name) from None
+        if self._is_brought(name, version):
+            raise NotResident(name)
         if self._wanted(name):
             raise ModelNotReady(self._why_none_serves(name))
         kind = ModelNotLoaded if version is None else VersionNotLoaded
         raise kind(f"{name} is not loaded; GET /models lists what is")
+
+    def _is_brought(self, name: str, version: str | None) -> bool:
+        """Whether a request brings a version, or that version, into memory."""
+        brought = self._view.version_to_bring(name)
+        return brought is not None and version in (None, brought)
 
     def _why_none_serves(self, name: str) -> str:
         desired = self._view.desired.model(name)
@@ -138,9 +160,12 @@ class ModelRouter:
         return name in required or desired is not None
 
     async def when_current(self, deadline: float, take: Callable[[], T]) -> T:
-        """What `take` gives, at once; wait only where the other workers went on without this one.
+        """What `take` gives, at once.
 
-        `deadline` is a moment of `time.monotonic()`. Raises what `take` raises.
+        Wait only for a model that is not in memory, and where the other workers went on without this one.
+
+        `deadline` is a moment of `time.monotonic()`. Raises what `take` raises, and `InsufficientMemory` and
+        `DeadlineExceeded` for a model that could not be brought into memory in time.
         """
         while True:
             try:
@@ -148,6 +173,31 @@ class ModelRouter:
             except NotSwitched as behind:
                 if not await self._caught_up(behind.model, deadline):
                     raise
+            except NotResident as away:
+                await self.bring(away.model, deadline)
+
+    async def bring(self, name: str, deadline: float) -> None:
+        """Ask for a model that is not in memory, and wait until that has an outcome.
+
+        Raises `InsufficientMemory`, `DeadlineExceeded`; the load goes on for others.
+        """
+        view = self._view
+        with self._schedule.demand(name):
+            has_looked = self._schedule.look()
+
+            def decided() -> bool:
+                if view.version_to_bring(name) is None:
+                    return True
+                refusal = view.memory_refusal(name)
+                return has_looked() and refusal is not None and refusal.hopeless
+
+            await view.wait_until(decided, deadline - time.monotonic())
+        if view.version_to_bring(name) is None:
+            return
+        refusal = view.memory_refusal(name)
+        if refusal is not None and not refusal.coming:
+            raise InsufficientMemory(refusal.reason)
+        raise DeadlineExceeded(f"{name} was not loaded within the request's time; it is still loading")
 
     async def _caught_up(self, name: str, deadline: float) -> bool:
         """Wait until this worker can answer as the others do; False when it cannot, or not in time."""
@@ -370,6 +420,8 @@ class ModelWait:
             self._router.lease(name, version).release()
         except NotSwitched:
             self._schedule.wake()
+        except NotResident:
+            return False
         except ModelNotReady:
             if not self._view.may_come(name):
                 raise
@@ -384,12 +436,23 @@ class ModelWait:
     async def wait_until_servable(self, model: str | None, version: str | None, deadline: float) -> None:
         """Return when a model can be asked. `deadline` is a moment of `time.monotonic()`.
 
-        Raises what `serves` raises, `DeadlineExceeded`, and `Overloaded` when too many wait already.
+        Raises what `serves` raises, `InsufficientMemory`, `DeadlineExceeded`, and `Overloaded` when too many
+        wait already.
         """
         permit = self._room.enter()
         try:
-            seconds = deadline - time.monotonic()
-            if not await self._view.wait_until(lambda: self.serves(model, version), seconds):
-                raise DeadlineExceeded("the model does not serve within the request's time; try again later")
+            name = self._router.model_name(model)
+            with self._schedule.demand(name):
+                looked, seconds = self._schedule.look(), deadline - time.monotonic()
+                if not await self._view.wait_until(lambda: self._holds(name, version, looked), seconds):
+                    raise DeadlineExceeded("the model does not serve within the request's time; retry later")
         finally:
             permit.release()
+
+    def _holds(self, name: str, version: str | None, has_looked: HasLooked) -> bool:
+        refusal = self._view.memory_refusal(name)
+        if self.serves(name, version):
+            return True
+        if refusal is not None and refusal.hopeless and has_looked():
+            raise InsufficientMemory(refusal.reason)
+        return False

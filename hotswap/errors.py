@@ -11,6 +11,7 @@ ServingError
 ├── VersionNotLoaded          the version exists and does not answer
 │   └── ModelNotLoaded        no version of the model is wanted to answer
 ├── ModelNotReady             the model is known and nothing serves yet
+├── InsufficientMemory        the model does not fit into the memory of the service
 ├── Overloaded                no room for one more request right now
 ├── DeadlineExceeded          the answer did not come in time
 ├── ModelFailed               the model ran and its outputs cannot be used
@@ -98,6 +99,13 @@ class ModelNotReady(ServingError):
     """The model is known and nothing serves it yet."""
 
     code = "model_not_ready"
+    transient = True
+
+
+class InsufficientMemory(ServingError):
+    """The memory of the service has no room for the model; the message has the arithmetic."""
+
+    code = "insufficient_memory"
     transient = True
 
 

@@ -83,6 +83,9 @@ class Observer:
     def closed(self, tag: ModelTag) -> None:
         """A retired version was freed. In the loader's thread."""
 
+    def evicted(self, tag: ModelTag, freed_bytes: int) -> None:
+        """A version left memory to make room, in each worker. In the reconciler's thread."""
+
     def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
         """A graph of a version runs on the CPU instead of its device. In the thread that noticed it."""
 
@@ -118,6 +121,11 @@ class Observers(Observer):
         """Tell all."""
         for observer in self._observers:
             notify(observer.closed, tag)
+
+    def evicted(self, tag: ModelTag, freed_bytes: int) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.evicted, tag, freed_bytes)
 
     def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
         """Pass it on."""

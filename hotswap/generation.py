@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import TracebackType
 
 from hotswap.repository import Artifact
+from hotswap.residency_table import LocalUse, ModelUse
 from hotswap.runner import Placement, Runner
 from hotswap.tags import ModelTag
 
@@ -38,6 +39,7 @@ class Generation:
         self._runner: Runner | None = runner
         self._on_drained = on_drained
         self._leases = 0
+        self._use: ModelUse = LocalUse()
         self._lock = threading.Lock()
 
     @property
@@ -63,11 +65,13 @@ class Generation:
         runner = self._runner
         return runner.placement if runner is not None else None
 
-    def open(self, number: int) -> None:
-        """From now on it can be borrowed, as generation `number` of its model."""
+    def open(self, number: int, use: ModelUse | None = None) -> None:
+        """From now on it can be borrowed, as generation `number` of its model, and tells its `use`."""
         with self._lock:
             self.number = number
             self.state = State.SERVING
+            self._use = use or self._use
+            self._use.opened()
 
     def borrow(self) -> bool:
         """Count one user more; False when it no longer serves."""
@@ -75,12 +79,15 @@ class Generation:
             if self.state is not State.SERVING:
                 return False
             self._leases += 1
+            self._use.borrowed(self._leases)
             return True
 
     def give_back(self) -> None:
         """Count one user less."""
         with self._lock:
             self._leases -= 1
+            if self.state is State.SERVING:  # else the next version tells its own
+                self._use.returned(self._leases)
             drained = self.state is State.DRAINING and self._leases == 0
         if drained:
             self._on_drained(self)

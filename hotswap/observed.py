@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from hotswap.backoff import Backoff, Clock
 from hotswap.coordination import Coordinator, Decision
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, settle_default
 from hotswap.errors import ModelNotReady
 from hotswap.generation import Lease, State
-from hotswap.plan import Actual
+from hotswap.plan import Actual, Want, next_version
 from hotswap.repository import ModelInfo, ModelRepository, VersionInfo, resolve
+from hotswap.residency_table import LocalTable, ResidencyTable
 from hotswap.slot import Slot
 from hotswap.tags import ModelTag
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRefusal:
+    """Why a version is not in memory yet; see `hotswap.residency.Admission`."""
+
+    reason: str
+    hopeless: bool = False
+    coming: bool = False
 
 
 class ObservedState:
@@ -23,7 +34,7 @@ class ObservedState:
 
     `models` is what the store held when it was last there, `desired` the desired state as it was read last.
     `refusals` says why other workers refuse what is prepared here, by model. `trouble` is what went wrong
-    in the last look.
+    in the last look. `wants` is what was wanted of each model then, `memory_refusals` say who found no room.
     """
 
     def __init__(
@@ -33,8 +44,13 @@ class ObservedState:
         coordinator: Coordinator,
         clock: Clock,
         wake: Callable[[], None],
+        *,
+        table: ResidencyTable | None = None,
     ) -> None:
         self.coordinator = coordinator
+        self.table = table or LocalTable()
+        self.wants: Mapping[str, Want] = {}
+        self.memory_refusals: Mapping[str, MemoryRefusal] = {}
         self.backoff = Backoff(clock)
         self.loading: dict[ModelTag, State] = {}
         self.slots: dict[str, Slot] = {}
@@ -88,6 +104,25 @@ class ObservedState:
             ),
         )
 
+    def version_to_bring(self, name: str) -> str | None:
+        """The version that a request would bring into memory; None where it would bring none."""
+        want, slot = self.wants.get(name), self.slots.get(name)
+        model = self.desired.model(name)
+        if want is None or model is None or model.unloaded or (slot is not None and slot.current is not None):
+            return None
+        if not self._is_away(name):
+            return None
+        waiting = {version for version in (want.version, want.last_good) if version is not None}
+        failed = frozenset(each for each in waiting if self.waiting(ModelTag(name, each)))
+        return next_version(want, Actual(waiting=failed))
+
+    def _is_away(self, name: str) -> bool:
+        """Whether memory is why no version answers: what fails to load is not away."""
+        residents = self.table.residents()
+        if name in residents.evictions or name in self.memory_refusals:
+            return True
+        return any(one.leaving or not one.eager for one in residents.of(name))
+
     def unfollowed(self, name: str) -> Decision | None:
         """The decision of the workers that this process has yet to load a version for; None when it has."""
         slot = self.slots.get(name)
@@ -113,7 +148,8 @@ class ObservedState:
         """The slot of a model, made if absent."""
         known = self.slots.get(name)
         if known is None:
-            self.slots[name] = known = Slot(name, self.coordinator, self._wake)
+            use = self.table.use(name)
+            self.slots[name] = known = Slot(name, self.coordinator, self._wake, use)
         return known
 
     def refresh(self) -> str | None:

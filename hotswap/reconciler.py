@@ -16,6 +16,8 @@ from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
 from hotswap.observed import ObservedState
 from hotswap.plan import Load, Unload, Want, plan, want
 from hotswap.repository import ModelRepository, resolve
+from hotswap.residency_table import ResidencyTable
+from hotswap.resident_models import MemoryRules, ResidentModels
 from hotswap.rollout import Rollout
 from hotswap.runner import Loader
 from hotswap.schedule import Schedule
@@ -28,6 +30,8 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 
 #: Seconds between two looks at what the other workers have prepared, while this one waits for them.
 _OTHERS = 0.01
+#: Seconds after which it is stored that an evicted version is back.
+_SOON = 5.0
 
 
 class Reconciler:
@@ -48,13 +52,23 @@ class Reconciler:
         coordinator: Coordinator | None = None,
         checks: Sequence[Check] = (),
         patience: float = 30.0,
+        table: ResidencyTable | None = None,
+        memory: MemoryRules | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        """Without `memory` rules every wanted version is loaded, whatever it takes."""
         observer = observer or Observer()
         self.schedule = Schedule()
         wake = self.schedule.wake
-        self.observed = ObservedState(repository, desired, coordinator or LocalCoordinator(), clock, wake)
-        self.view = StateView(self.observed, self.schedule)
+        self.observed = ObservedState(
+            repository, desired, coordinator or LocalCoordinator(), clock, wake, table=table
+        )
+        self.view = StateView(
+            self.observed,
+            self.schedule,
+            workers=memory.workers if memory else 1,
+            pinned=memory.policy.pinned if memory else (),
+        )
         closer = GenerationCloser(self.observed, background, observer, wake)
         self._rollout = Rollout(self.observed, closer, patience, clock)
         self._queue = LoadQueue(
@@ -68,7 +82,8 @@ class Reconciler:
             observer=observer,
             wake=wake,
         )
-        self._publications = PublicationLog(desired, observer)
+        self._residents = ResidentModels(self.observed, self.schedule, self._rollout, memory)
+        self._publications = PublicationLog(desired, observer, self.view.memory_of, clock)
         self._reasons: dict[str, str | None] = {}
         self._crop_troubles: dict[str, str | None] = {}
         self.on_step: list[Callable[[], None]] = [self.view.changed]
@@ -81,9 +96,9 @@ class Reconciler:
         """Sleep until woken or until the other workers have moved, at most `timeout` seconds."""
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
-            expecting = self._rollout.expecting()
-            woken = self.schedule.wait(min(left, _OTHERS) if expecting else left)
-            if woken or any(map(self._rollout.has_moved, expecting)):
+            expecting, waiting = self._rollout.expecting(), self._residents.waiting
+            woken = self.schedule.wait(min(left, _OTHERS) if expecting or waiting else left)
+            if woken or waiting or any(map(self._rollout.has_moved, expecting)):
                 break
         self.schedule.reset()
 
@@ -115,19 +130,23 @@ class Reconciler:
             self._queue.forgive(tag)
         unread = observed.refresh()
         self._rollout.follow()
-        wants = self._wants()
+        observed.wants = wants = self._wants()
         self._queue.take_in(wants)
         for slot in observed.slots.values():
             self._rollout.advance(slot, wants.get(slot.name))
+        self._residents.turn(wants)
         actual = {name: observed.actual(name) for name in {*observed.slots, *wants}}
         for action in plan(wants.values(), actual):
             self._do(action)
         for slot in observed.slots.values():
             observed.desired = self._publications.record(slot, observed.desired)
+        self._residents.tell()
         return unread
 
     def _do(self, action: Load | Unload) -> None:
         if isinstance(action, Load):
+            if not self._residents.may_load(action.name, action.version):
+                return
             self._queue.load(ModelTag(action.name, action.version))
         else:
             self._rollout.unload(self.observed.slots[action.name])
@@ -192,9 +211,19 @@ class PublicationLog:
     Called by the reconciler's thread; the publications themselves may have been made by requests.
     """
 
-    def __init__(self, store: DesiredStore, observer: Observer) -> None:
+    def __init__(
+        self,
+        store: DesiredStore,
+        observer: Observer,
+        memory_of: Callable[[ModelTag], int] = lambda _tag: 0,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """`memory_of` says what a version takes in all workers, in bytes."""
         self._store = store
         self._observer = observer
+        self._memory_of = memory_of
+        self._clock = clock
+        self._due: dict[str, float] = {}
         self._unwritten: dict[str, Publication] = {}
         self._trouble: str | None = None
 
@@ -204,11 +233,13 @@ class PublicationLog:
             return self._store_serving(slot.name, desired)
         while slot.publications:
             publication = slot.publications[0]
+            known = desired.models.get(slot.name) or DesiredModel()
             if publication.after is not None:
                 self._unwritten[slot.name] = publication
+                self._postpone(slot.name, publication, known)
             if len(slot.publications) == 1:
                 desired = self._store_serving(slot.name, desired)
-            self._notify(slot.name, publication, desired.models.get(slot.name) or DesiredModel())
+            self._notify(slot.name, publication, known)
             # Only now: until then the process is not idle.
             slot.publications.popleft()
         return desired
@@ -216,7 +247,7 @@ class PublicationLog:
     def _store_serving(self, name: str, desired: DesiredState) -> DesiredState:
         """Store what serves, or try again at the next look: a state that can't be written stops no swap."""
         publication = self._unwritten.get(name)
-        if publication is None or publication.after is None:
+        if publication is None or publication.after is None or self._clock() < self._due.get(name, 0.0):
             return desired
         tag, digest = publication.after.tag, publication.after.artifact.digest
         try:
@@ -228,6 +259,13 @@ class PublicationLog:
         self._trouble = None
         return desired
 
+    def _postpone(self, name: str, publication: Publication, model: DesiredModel) -> None:
+        """Store soon, not at once, that a version is back: with many models that is often."""
+        if not _is_back(publication, model):
+            self._due.pop(name, None)
+        elif name not in self._due or self._due[name] <= self._clock():
+            self._due[name] = self._clock() + _SOON
+
     def _warn(self, trouble: str) -> None:
         """Once for each trouble, however often it is met again."""
         if trouble != self._trouble:
@@ -236,9 +274,17 @@ class PublicationLog:
 
     def _notify(self, name: str, publication: Publication, model: DesiredModel) -> None:
         before, after = publication.before, publication.after
+        if before is not None and publication.evicted:
+            logger.info("%s left memory, idle", before.tag)
+            notify(self._observer.evicted, before.tag, self._memory_of(before.tag))
+            return
+        if _is_back(publication, model):
+            logger.info("%s is back in memory, generation %d", after and after.tag, publication.number)
+            return
+        answered = before.tag.version if before else model.last_good if publication.returned else None
         swap = Swap(
             name=name,
-            before=before.tag.version if before else None,
+            before=answered,
             after=after.tag.version if after else None,
             number=publication.number,
             digest=after.artifact.digest if after else None,
@@ -248,3 +294,11 @@ class PublicationLog:
         )
         logger.info("%s: %s -> %s, generation %d", swap.name, swap.before, swap.after, swap.generation)
         notify(self._observer.published, swap)
+
+
+def _is_back(publication: Publication, model: DesiredModel) -> bool:
+    """Whether the version that was evicted answers again: nothing has been switched."""
+    after = publication.after
+    if after is None or not publication.returned:
+        return False
+    return (model.last_good, model.last_digest) == (after.tag.version, after.artifact.digest)

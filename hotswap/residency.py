@@ -1,8 +1,20 @@
-"""Residency: which models are in memory, within a budget of bytes for the whole service. Pure."""
+"""Residency: which versions are in memory, within a budget of bytes for the whole service. Pure.
+
+Who was used least recently leaves first, weighed by what bringing it back costs. A version that is borrowed,
+loads, is pinned or has just come never leaves. What has been told to leave counts until it is freed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+#: Seconds of loading that every version is taken to need at least, in the choice of who leaves.
+_LEAST_LOAD = 0.1
+#: Seconds for which a version that nobody holds and one process does not want keeps its place.
+_GRACE = 2.0
+_MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +52,276 @@ class Residence:
     last_used: float | None = None
     evictable: bool = False
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A version that may be in memory. `since` is a moment of `time.monotonic()`.
+
+    `eager`: it came without having been asked for. `leaving`: it is to be freed by all workers.
+    """
+
+    name: str
+    version: str
+    footprint: Footprint
+    since: float
+    eager: bool = False
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """Why a model is not in memory: it was told to leave, or left out. `at` is in seconds since the epoch."""
+
+    version: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentSet:
+    """The decision of the service about its memory; the workers load nothing else."""
+
+    residents: tuple[Resident, ...] = ()
+    evictions: Mapping[str, Eviction] = field(default_factory=dict)
+
+    def find(self, name: str, version: str) -> Resident | None:
+        """The entry of a version."""
+        return next((one for one in self.residents if (one.name, one.version) == (name, version)), None)
+
+    def of(self, name: str) -> tuple[Resident, ...]:
+        """The entries of a model."""
+        return tuple(one for one in self.residents if one.name == name)
+
+    def allows(self, name: str, version: str) -> bool:
+        """Whether a worker may load the version."""
+        entry = self.find(name, version)
+        return entry is not None and not entry.leaving
+
+
+def mark_of(version: str) -> int:
+    """64 bits that stand for a version; never 0."""
+    return int.from_bytes(hashlib.blake2b(version.encode(), digest_size=8).digest()) | 1
+
+
+#: In place of the mark of a version: a worker holds more versions than it has room to name.
+MANY = 2**64 - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The use of a model in all living workers. Moments are of `time.monotonic()`, 0 for never.
+
+    `opened` is when a version of it last came to answer. `held` are the marks of the versions that each
+    worker loads or has in memory.
+    """
+
+    last_used: float = 0.0
+    opened: float = 0.0
+    leases: int = 0
+    held: tuple[frozenset[int], ...] = ()
+
+    def is_held(self, version: str) -> bool:
+        """Whether a worker has the version in memory, or loads it."""
+        mark = mark_of(version)
+        return any(mark in marks or MANY in marks for marks in self.held)
+
+    def is_held_by_all(self, version: str) -> bool:
+        """Whether each worker has it."""
+        mark = mark_of(version)
+        return bool(self.held) and all(mark in marks or MANY in marks for marks in self.held)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What there is. `base` is what the workers take beside their models, all of them together."""
+
+    budget: int
+    workers: int = 1
+    base: int = 0
+
+    @property
+    def room(self) -> int:
+        """Bytes for models."""
+        return self.budget - self.base
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who may leave: nobody who is `pinned`, and nobody before `minimum_stay` seconds."""
+
+    pinned: frozenset[str] = frozenset()
+    minimum_stay: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version that is to come into memory.
+
+    An eager one comes without having been asked for: nobody leaves for it, and without room it is left out.
+    """
+
+    name: str
+    version: str
+    footprint: Footprint
+    eager: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What came of a candidate: `residents` is the set after it.
+
+    `reason` None: it may be loaded. Otherwise why it may not; `hopeless`: waiting does not help; `coming`:
+    room is being made.
+    """
+
+    residents: ResidentSet
+    reason: str | None = None
+    hopeless: bool = False
+    coming: bool = False
+
+
+class Planner:
+    """One look at the memory: what is counted, who may leave. `now` is a moment of `time.monotonic()`."""
+
+    def __init__(
+        self, uses: Mapping[str, Use], memory: Memory, policy: Policy, now: float, wall: float
+    ) -> None:
+        self._uses = uses
+        self._memory = memory
+        self._policy = policy
+        self._now = now
+        self._wall = wall
+
+    def bytes_of(self, one: Resident) -> int:
+        """What an entry counts: its peak until all workers have loaded it."""
+        use, workers = self._use(one.name), self._memory.workers
+        loaded = one.leaving or use.is_held_by_all(one.version)
+        return one.footprint.resident(workers) if loaded else one.footprint.loading(workers)
+
+    def is_evictable(self, one: Resident) -> bool:
+        """Whether an entry may be told to leave."""
+        return not one.leaving and self._may_ever_leave(one) and self._may_leave_now(one)
+
+    def admit(self, residents: ResidentSet, candidate: Candidate) -> Admission:
+        """Let a candidate in, or tell others to leave for it, or say why not."""
+        known = residents.find(candidate.name, candidate.version)
+        if known is not None and not known.leaving:
+            return Admission(residents)
+        need = candidate.footprint.loading(self._memory.workers)
+        free = self._memory.room - sum(map(self.bytes_of, residents.residents))
+        if known is not None:
+            reason = f"{candidate.name}:{candidate.version} is being freed"
+            return Admission(residents, reason, coming=True)
+        if need <= free:
+            return Admission(self._with(residents, candidate))
+        reason = self._arithmetic(residents, candidate, need)
+        if candidate.eager:
+            left_out = Eviction(candidate.version, f"loads when it is asked for: {reason}", self._wall)
+            evictions = {**residents.evictions, candidate.name: left_out}
+            return Admission(replace(residents, evictions=evictions), reason)
+        return self._make_room(residents, candidate, need - free, reason)
+
+    def _make_room(
+        self, residents: ResidentSet, candidate: Candidate, missing: int, reason: str
+    ) -> Admission:
+        coming = sum(self.bytes_of(one) for one in residents.residents if one.leaving)
+        if missing <= coming:
+            return Admission(residents, reason, coming=True)
+        others = [one for one in residents.residents if one.name != candidate.name and not one.leaving]
+        leaving = self._victims([one for one in others if self.is_evictable(one)], missing - coming)
+        if leaving:
+            return Admission(self._told_to_leave(residents, leaving, candidate), reason, coming=True)
+        most = coming + sum(self.bytes_of(one) for one in others if self._may_ever_leave(one))
+        return Admission(residents, reason, hopeless=most < missing)
+
+    def _victims(self, evictable: list[Resident], missing: int) -> list[Resident]:
+        """Who leaves so that so many bytes become free; nobody where that is not enough."""
+        chosen: list[Resident] = []
+        freed = 0
+        for one in sorted(evictable, key=self._idle, reverse=True):
+            if freed >= missing:
+                break
+            chosen.append(one)
+            freed += self.bytes_of(one)
+        if freed < missing:
+            return []
+        for one in list(chosen):  # a large one that came last may make others needless
+            if freed - self.bytes_of(one) >= missing:
+                chosen.remove(one)
+                freed -= self.bytes_of(one)
+        return chosen
+
+    def _idle(self, one: Resident) -> float:
+        """Seconds since it was last used, over the seconds that bringing it back takes."""
+        use = self._use(one.name)
+        idle = self._now - max(use.last_used, use.opened, one.since)
+        return idle / (one.footprint.load_seconds + _LEAST_LOAD)
+
+    def _may_ever_leave(self, one: Resident) -> bool:
+        return one.name not in self._policy.pinned
+
+    def _may_leave_now(self, one: Resident) -> bool:
+        use = self._use(one.name)
+        # Who waited for it needs a moment to borrow it, or it would leave unused, again and again.
+        stayed = self._now - max(use.opened, one.since) >= self._policy.minimum_stay
+        return stayed and use.leases == 0 and use.is_held_by_all(one.version)
+
+    def _with(self, residents: ResidentSet, candidate: Candidate) -> ResidentSet:
+        fresh = Resident(
+            candidate.name, candidate.version, candidate.footprint, self._now, eager=candidate.eager
+        )
+        evictions = {name: one for name, one in residents.evictions.items() if name != candidate.name}
+        return ResidentSet((*residents.residents, fresh), evictions)
+
+    def _told_to_leave(
+        self, residents: ResidentSet, leaving: list[Resident], candidate: Candidate
+    ) -> ResidentSet:
+        entries = tuple(replace(one, leaving=one.leaving or one in leaving) for one in residents.residents)
+        reason = f"evicted to make room for {candidate.name}:{candidate.version}"
+        gone = {one.name: Eviction(one.version, reason, self._wall) for one in leaving}
+        return ResidentSet(entries, {**residents.evictions, **gone})
+
+    def _arithmetic(self, residents: ResidentSet, candidate: Candidate, need: int) -> str:
+        present = residents.residents
+        fixed = [one for one in present if not one.leaving and not self.is_evictable(one)]
+        return (
+            f"{candidate.name}:{candidate.version} needs {_mb(need)} MB at its peak; "
+            f"budget {_mb(self._memory.budget)}, workers {_mb(self._memory.base)}, "
+            f"resident {_mb(sum(map(self.bytes_of, present)))}, "
+            f"of which {_mb(sum(map(self.bytes_of, fixed)))} leased, pinned or just loaded"
+        )
+
+    def _use(self, name: str) -> Use:
+        return self._uses.get(name, Use())
+
+
+def _mb(count: int) -> str:
+    return f"{-(-max(0, count) // _MB):,}"
+
+
+def freed(
+    residents: ResidentSet,
+    uses: Mapping[str, Use],
+    now: float,
+    *,
+    wanted: Iterable[tuple[str, str]] = (),
+    failed: Iterable[tuple[str, str]] = (),
+) -> ResidentSet:
+    """The set without what no worker holds any more and was to leave, or is not wanted, or has failed."""
+    kept, bad = set(wanted), set(failed)
+
+    def is_held(one: Resident) -> bool:
+        return uses.get(one.name, Use()).is_held(one.version)
+
+    def is_fresh(one: Resident) -> bool:
+        # Another worker may have let it in for a target that this one has yet to read.
+        replaced = any(other.since > one.since and is_held(other) for other in residents.of(one.name))
+        return not replaced and now - one.since < _GRACE
+
+    def stays(one: Resident) -> bool:
+        key = one.name, one.version
+        return is_held(one) or (not one.leaving and key not in bad and (key in kept or is_fresh(one)))
+
+    entries = tuple(filter(stays, residents.residents))
+    return residents if len(entries) == len(residents.residents) else replace(residents, residents=entries)

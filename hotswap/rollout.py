@@ -69,6 +69,26 @@ class Rollout:
         except OSError as error:
             self._cannot_agree(slot.name, error)
 
+    def evict(self, slot: Slot, version: str) -> None:
+        """Let no version answer, in any worker, if that version does; it is brought back when asked for."""
+        try:
+            self._evict(slot, version)
+        except OSError as error:
+            self._cannot_agree(slot.name, error)
+
+    def _evict(self, slot: Slot, version: str) -> None:
+        slot.catch_up()
+        current, number = slot.current, slot.number
+        if current is None or current.tag.version != version or slot.behind:
+            return
+        decided = Decision(number, void=True)
+        while decided.void:
+            # The next number, and no later one: what was decided meanwhile wins.
+            number += 1
+            decided = self._coordinator.decide(slot.name, Decision(number, evicted=True))
+        self._coordinator.reach(slot.name, number)
+        slot.catch_up()
+
     def expecting(self) -> list[Slot]:
         """The slots whose prepared version the other workers may be ready for at any moment."""
         refusals = self._observed.refusals

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hotswap.tags import ModelTag
 
@@ -21,6 +22,8 @@ class Schedule:
     def __init__(self) -> None:
         self._woken = threading.Event()
         self._retries: deque[ModelTag | None] = deque()
+        self._demands: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self.begun = 0
         self.ended = 0
 
@@ -44,6 +47,26 @@ class Schedule:
         """Look again soon, and retry what failed (None: everything) without waiting."""
         self._retries.append(tag)
         return self.look()
+
+    @contextmanager
+    def demand(self, name: str) -> Iterator[None]:
+        """Somebody waits in this block for a model that is not in memory."""
+        with self._counting:
+            self._demands[name] += 1
+        self.wake()
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._demands[name] -= 1
+                if not self._demands[name]:
+                    del self._demands[name]
+
+    @property
+    def demanded(self) -> tuple[str, ...]:
+        """The models that somebody waits for, the first one first."""
+        with self._counting:
+            return tuple(self._demands)
 
     # --- the reconciler's side -----------------------------------------------------------------
 

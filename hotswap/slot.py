@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from hotswap.coordination import Coordinator, Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, Lease, State
+from hotswap.residency_table import ModelUse
+
+#: Void decisions that are skipped when the last eviction is looked for.
+_LOOK_BACK = 8
 
 
 class NotSwitched(ModelNotReady):
@@ -54,13 +58,16 @@ class Routing:
 class Publication:
     """One publication, as the slot keeps it for the log and the observers.
 
-    `pause_seconds` is how long requests could not begin while it was made.
+    `pause_seconds` is how long requests could not begin while it was made. `evicted`: what answered before
+    left memory; `returned`: what answers now comes after such an eviction.
     """
 
     before: Generation | None
     after: Generation | None
     number: int
     pause_seconds: float
+    evicted: bool = False
+    returned: bool = False
 
 
 class Slot:
@@ -70,13 +77,18 @@ class Slot:
     """
 
     def __init__(
-        self, name: str, coordinator: Coordinator | None = None, on_switch: Callable[[], None] | None = None
+        self,
+        name: str,
+        coordinator: Coordinator | None = None,
+        on_switch: Callable[[], None] | None = None,
+        use: ModelUse | None = None,
     ) -> None:
         self.name = name
         self.prepared: Generation | None = None
         self.publications: deque[Publication] = deque()
         self._coordinator = coordinator or LocalCoordinator()
         self._on_switch = on_switch or (lambda: None)
+        self._use = use
         self._routing = Routing()
         self._draining: tuple[Generation, ...] = ()
         self._list = threading.Lock()  # the list of those that drain; leasing never takes it
@@ -172,13 +184,14 @@ class Slot:
 
     def _follow(self, decided: Decision, begun: float) -> bool:
         if decided.version is None:
-            self._publish(Routing(number=decided.number), begun)
+            self._publish(Routing(number=decided.number), begun, evicted=decided.evicted)
             return True
         current, prepared = self.current, self.prepared
         if prepared is not None and prepared.tag.version == decided.version:
             self.prepared = None
-            prepared.open(decided.number)
-            self._publish(Routing.to(prepared), begun)
+            returned = current is None and self._was_evicted(decided.number)
+            prepared.open(decided.number, self._use)
+            self._publish(Routing.to(prepared), begun, returned=returned)
             return True
         if current is not None and current.tag.version == decided.version:
             current.number = decided.number
@@ -199,7 +212,20 @@ class Slot:
             self.prepared = None
             return True
 
-    def _publish(self, routing: Routing, begun: float) -> None:
+    def _was_evicted(self, number: int) -> bool:
+        """Whether the decision before this one was an eviction."""
+        for earlier in range(number - 1, max(0, number - 1 - _LOOK_BACK), -1):
+            try:
+                decided = self._coordinator.decision(self.name, earlier)
+            except OSError:
+                return False
+            if decided is None or not decided.void:
+                return decided is not None and decided.evicted
+        return False
+
+    def _publish(
+        self, routing: Routing, begun: float, *, evicted: bool = False, returned: bool = False
+    ) -> None:
         """Let another generation answer, or none: the swap itself. What answered before is retired."""
         before = self._routing
         retired = tuple(each for each, _ in before.shares)
@@ -209,7 +235,9 @@ class Slot:
         pause = time.perf_counter() - begun
         for generation in retired:
             generation.retire()
-        self.publications.append(Publication(before.pick(), routing.pick(), routing.number, pause))
+        self.publications.append(
+            Publication(before.pick(), routing.pick(), routing.number, pause, evicted, returned)
+        )
         self._on_switch()
 
     def forget(self, generation: Generation) -> None:

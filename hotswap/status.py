@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,9 +13,9 @@ from hotswap.backoff import Failure
 from hotswap.crop_detector import absence, misfit
 from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import Generation, State
-from hotswap.observed import ObservedState
+from hotswap.observed import MemoryRefusal, ObservedState
 from hotswap.repository import Artifact, ModelInfo, VersionInfo, resolve
-from hotswap.residency import Residence
+from hotswap.residency import Eviction, Residence
 from hotswap.schedule import Schedule
 from hotswap.slot import Routing, Slot
 from hotswap.tags import ModelTag, natural_key
@@ -59,7 +60,16 @@ class StateView:
     Any thread may ask. `wait_until` is for coroutines.
     """
 
-    def __init__(self, observed: ObservedState, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        observed: ObservedState,
+        schedule: Schedule,
+        *,
+        workers: int = 1,
+        pinned: Collection[str] = (),
+    ) -> None:
+        self.workers = workers
+        self.pinned = pinned
         self._observed = observed
         self._schedule = schedule
         self._waiters: set[Callable[[], None]] = set()
@@ -141,25 +151,69 @@ class StateView:
 
     def residence(self, name: str) -> Residence:
         """Whether a model is in memory, and what it takes there."""
-        slot = self._observed.slots.get(name)
+        table = self._observed.table
+        slot, residents = self._observed.slots.get(name), table.residents()
         loaded = [one for one in slot or () if one.state is not State.CLOSED]
-        measured = [one.artifact.measured for one in loaded]
-        return Residence(bool(loaded), sum(each.resident_bytes for each in measured if each is not None))
+        use = table.uses([name]).get(name)
+        used = use.last_used if use is not None else 0.0
+        refusal, eviction = self.memory_refusal(name), residents.evictions.get(name)
+        return Residence(
+            bool(loaded),
+            sum(self.memory_of(one.tag) for one in loaded),
+            time.time() - (time.monotonic() - used) if used else None,
+            bool(loaded) and self._is_evictable(name),
+            None if loaded else _reason_not_resident(refusal, eviction),
+        )
+
+    def _is_evictable(self, name: str) -> bool:
+        residents = self._observed.table.residents().of(name)
+        return bool(residents) and name not in self.pinned
+
+    def memory_of(self, tag: ModelTag) -> int:
+        """What a version takes in all workers, in bytes; 0 where that is not known."""
+        entry = self._observed.table.residents().find(tag.name, tag.version)
+        if entry is not None:
+            return entry.footprint.resident(self.workers)
+        info = self._observed.version(tag)
+        return info.measured.resident_bytes * self.workers if info and info.measured else 0
+
+    def memory_refusal(self, name: str) -> MemoryRefusal | None:
+        """Why a model finds no room in memory now; None where it has not been refused."""
+        return self._observed.memory_refusals.get(name)
+
+    def version_to_bring(self, name: str) -> str | None:
+        """The version that a request would bring into memory; None where it would bring none."""
+        return self._observed.version_to_bring(name)
+
+    def servable(self, name: str) -> bool:
+        """Whether a request for a model is answered: a version serves, or is brought into memory for it."""
+        return self.serving(name) is not None or self.version_to_bring(name) is not None
 
     def known(self, name: str) -> bool:
         """Whether there is, was or should be a model of that name."""
         return name in self._observed.models or name in self._observed.slots or name in (self.required or ())
 
     def ready(self) -> bool:
-        """Every required model has a serving version; where none is required, at least one model has."""
-        names = list(self._observed.slots)  # the reconciler's thread may add one meanwhile
-        serving = {name for name in names if self.serving(name) is not None}
-        return bool(serving) if self.required is None else serving.issuperset(self.required)
+        """Every required model has a version that serves or is brought when asked for.
+
+        Where none is required, at least one model has.
+        """
+        if self.required is not None:
+            return all(map(self.servable, self.required))
+        # The reconciler's thread may add one meanwhile.
+        return any(map(self.servable, list(self._observed.slots))) or any(
+            map(self.servable, list(self._observed.wants))
+        )
 
     def not_serving(self, names: Iterable[str]) -> list[str]:
         """Those of the models that have no version in their slot to answer with."""
         slots = self._observed.slots
-        return [name for name in names if (slot := slots.get(name)) is None or slot.current is None]
+        return [
+            name
+            for name in names
+            if ((slot := slots.get(name)) is None or slot.current is None)
+            and self.version_to_bring(name) is None
+        ]
 
     def reason(self, name: str) -> str | None:
         """Why the target of a model means no version, or what is wrong in the store; None if nothing is."""
@@ -216,9 +270,14 @@ class StateView:
         """Whether nothing is loaded, waits for other workers or is to be recorded; and no look goes on."""
         ended = self._schedule.ended
         observed = self._observed
-        busy = bool(observed.loading) or any(
-            slot.publications or (slot.prepared is not None and slot.name not in observed.refusals)
-            for slot in list(observed.slots.values())
+        waits = any(not one.hopeless for one in observed.memory_refusals.values())
+        busy = (
+            waits
+            or bool(observed.loading)
+            or any(
+                slot.publications or (slot.prepared is not None and slot.name not in observed.refusals)
+                for slot in list(observed.slots.values())
+            )
         )
         # A look that is half done has taken an outcome in and not yet acted on it.
         return not busy and self._schedule.begun == ended
@@ -297,6 +356,12 @@ def _loaded(artifact: Artifact) -> VersionInfo:
         config=artifact.config,
         measured=artifact.measured,
     )
+
+
+def _reason_not_resident(refusal: MemoryRefusal | None, eviction: Eviction | None) -> str | None:
+    if refusal is not None:
+        return refusal.reason
+    return eviction.reason if eviction is not None else None
 
 
 def _reason(info: ModelInfo | None, desired: DesiredModel | None) -> str | None:

@@ -21,6 +21,7 @@ from hotswap.manifest import (
     digest_of,
     parse_config,
 )
+from hotswap.repository import Artifact
 from hotswap.tags import BadTag, ModelTag, check_word
 from models_import import archives, candidates, model_yaml
 from models_import.candidates import Candidate, Opened
@@ -55,6 +56,8 @@ def copy_hashed(source: Path, target: Path) -> Iterator[tuple[int, FileEntry | N
 _SPARE_BYTES = 10_000_000
 
 Hook = Callable[[str], None]
+#: Compiles a version that has come in as far as its files; never raises.
+Compile = Callable[[Artifact], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Importer:
         *,
         report: ImportProgress = SILENT,
         probe: Probe = probe,
+        compile_version: Compile = lambda _artifact: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         free_bytes: Callable[[], int] | None = None,
         at: Hook = lambda _step: None,
@@ -89,11 +93,13 @@ class Importer:
     ) -> None:
         """`at` is called with the name of each step before it begins, and with `done` at the end.
 
-        `imported` is called with each version that has come in.
+        `compile_version` is called with each version before it is published, `imported` with each that has
+        come in.
         """
         self.home = home
         self.report = report
         self.probe = probe
+        self.compile_version = compile_version
         self.now = now
         self.at = at
         self.imported = imported
@@ -225,6 +231,20 @@ class _Import:
             raise ImportRefused(f"{self.candidate.path}: {refused}") from None
         self.manifest = self.manifest.model_copy(update={"measured": measured})
 
+    def compile(self) -> None:
+        # Before it is published: who serves it then loads what was compiled.
+        self.importer.compile_version(
+            Artifact(
+                tag=self.tag,
+                path=self.staged,
+                weights=self.staged / self.manifest.weights,
+                digest=self.manifest.digest,
+                config=self.config,
+                created=self.importer.now(),
+                size_bytes=self.manifest.size_bytes,
+            )
+        )
+
     def describe(self) -> None:
         created = self.opened.created or self.config.created or self.importer.now()
         text = model_yaml.render(self.tag.name, self.tag.version, created, self.manifest, self.opened.base)
@@ -285,6 +305,7 @@ STEPS: tuple[tuple[str, Callable[[_Import], None], bool], ...] = (
     ("copy", _Import.copy, True),
     ("compare", _Import.compare, True),
     ("try", _Import.try_out, False),
+    ("compile", _Import.compile, False),
     ("describe", _Import.describe, False),
     ("modes", _Import.modes, False),
     ("sync", _Import.sync, False),

@@ -10,6 +10,7 @@ from hotswap.manifest import BadManifest
 from hotswap.repository import Artifact
 from hotswap.runner import Fallback
 from hotswap.tags import ModelTag
+from runners.compiled_graphs import CompiledGraphs
 from runners.devices import DeviceRules
 from runners.families.generic import Generic
 from runners.families.index import check_config, family_of
@@ -33,15 +34,17 @@ class OnnxLoader:
         devices: DeviceRules | None = None,
         fell_back: Callable[[ModelTag, Fallback], None] = lambda _tag, _fallback: None,
         open_graph: OpenSession = open_session,
+        compiled: CompiledGraphs | None = None,
     ) -> None:
         """Refuse pictures of more than `max_pixels`; give no model more than `thread_cap` threads.
 
-        By default all run on the CPU.
+        By default all run on the CPU. Graphs are opened from their `compiled` form where there is one.
         """
         self._max_pixels = max_pixels
         self._devices = devices or DeviceRules()
         self._fell_back = fell_back
         self._open_graph = open_graph
+        self._compiled = compiled
         self._thread_cap = max(1, thread_cap)
 
     def load(self, artifact: Artifact) -> OnnxRunner | TensorRunner:
@@ -67,6 +70,7 @@ class OnnxLoader:
             )
             self._fell_back(artifact.tag, fallback)
 
-        return GraphPlacer(
-            self._devices.device_of(artifact), fell_back, self._open_graph, self._devices.available
-        )
+        open_graph = self._open_graph
+        if self._compiled is not None:
+            open_graph = self._compiled.opener(artifact, open_graph)
+        return GraphPlacer(self._devices.device_of(artifact), fell_back, open_graph, self._devices.available)

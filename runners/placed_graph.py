@@ -37,7 +37,7 @@ def open_session(weights: Path, threads: int, providers: Sequence[Provider]) -> 
     check_external_data(weights)
     return ort.InferenceSession(
         str(weights),
-        sess_options=_options(threads),
+        sess_options=session_options(threads),
         providers=[*((each.name, dict(each.options)) for each in providers), CPU_PROVIDER],
         enable_fallback=0,
     )
@@ -141,7 +141,8 @@ class PlacedGraph:
             raise VersionFailed(f"{self._weights.name} cannot be loaded: {reason}") from None
 
 
-def _options(threads: int) -> ort.SessionOptions:
+def session_options(threads: int) -> ort.SessionOptions:
+    """The options of every session."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

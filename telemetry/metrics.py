@@ -84,6 +84,9 @@ class MetricDefinitions:
         moved = "Graphs that run on the CPU instead of their device"
         self.device_fallbacks = counter("device_fallbacks_total", moved, ("model", "device", "cause"))
 
+        opened = "Graphs that were opened, by whether their compiled form served"
+        self.compiled_loads = counter("compiled_loads_total", opened, ("model", "outcome"))
+
         self._declare_pictures(counter, gauge_last)
 
         # Registry

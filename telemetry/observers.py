@@ -103,6 +103,10 @@ class Metrics(MetricDefinitions, Observer):
         """A graph runs on the CPU instead of its device."""
         self.device_fallbacks.labels(tag.name, fallback.device, fallback.cause).inc()
 
+    def opened_graph(self, model: str, outcome: str) -> None:
+        """A graph was opened: compiled (`hit`), or plainly. In the thread that opened it."""
+        self.compiled_loads.labels(model, outcome).inc()
+
     # --- the data plane --------------------------------------------------------------------------
 
     def count_answer(self, answer: BaseAnswer) -> None:

@@ -137,6 +137,8 @@ def _text(decision: Decision) -> str:
     """Short, so that the link needs no room of its own."""
     if decision.void:
         return "void"
+    if decision.evicted:
+        return "evict"
     digest = (decision.digest or "")[-16:]
     return "none" if decision.version is None else f"serve {decision.version} {digest}"
 
@@ -144,4 +146,4 @@ def _text(decision: Decision) -> str:
 def _parsed(number: int, text: str) -> Decision:
     kind, _, rest = text.partition(" ")
     version, _, digest = rest.partition(" ")
-    return Decision(number, version or None, digest or None, void=kind == "void")
+    return Decision(number, version or None, digest or None, void=kind == "void", evicted=kind == "evict")

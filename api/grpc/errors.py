@@ -26,6 +26,7 @@ GRPC: tuple[tuple[type[ServingError], grpc.StatusCode], ...] = (
     (errors.Superseded, _Code.ABORTED),
     (errors.VersionFailed, _Code.UNAVAILABLE),
     (errors.Overloaded, _Code.RESOURCE_EXHAUSTED),
+    (errors.InsufficientMemory, _Code.RESOURCE_EXHAUSTED),
     (errors.ModelNotReady, _Code.UNAVAILABLE),
     (errors.ShuttingDown, _Code.UNAVAILABLE),
     (errors.StateUnavailable, _Code.UNAVAILABLE),

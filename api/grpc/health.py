@@ -61,7 +61,7 @@ class Health:
             return int(_NOT)
         if own:
             return int(_SERVING if self._view.ready() else _NOT)
-        return int(_SERVING if self._view.serving(name) is not None else _NOT)
+        return int(_SERVING if self._view.servable(name) else _NOT)
 
     async def _send(self, call: Any, name: str, sent: int | None) -> int:
         found = self.state(name)

@@ -98,7 +98,7 @@ def _change_routes(parts: GetParts) -> APIRouter:
     @router.put(
         "/models/{name}/target",
         operation_id="set_target",
-        responses={202: {"model": ModelBody}, **_refusals(400, 401, 403, 404, 409, 413, 415, 503)},
+        responses={202: {"model": ModelBody}, **_refusals(400, 401, 403, 404, 409, 413, 415, 503, 507)},
     )
     async def set_target(name: str, change: TargetBody, request: Request, response: Response) -> ModelBody:
         """Set a model's target: `latest` or an exact version; 202 if the swap is still running."""
@@ -129,7 +129,7 @@ def _residency_routes(parts: GetParts) -> APIRouter:
         route_class=admin_route(lambda: parts().auth),
         dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
     )
-    refusals = _refusals(401, 403, 404, 409, 503)
+    refusals = _refusals(401, 403, 404, 409, 503, 507)
     later: dict[int | str, dict[str, Any]] = {202: {"model": ModelBody}}
 
     @router.post("/models/{name}/load", operation_id="load", responses={**later, **refusals})

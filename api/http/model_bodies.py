@@ -13,7 +13,7 @@ from hotswap.repository import VersionInfo
 from hotswap.status import ModelStatus, StateView
 from registry.model_types import model_type
 
-_MEBIBYTE = 1_048_576
+_MEGA = 1_000_000
 
 
 class VersionBody(BaseModel):
@@ -33,7 +33,7 @@ class ResourcesBody(BaseModel):
     """What the version that serves, or that the target means, asks of the machine."""
 
     memory_mb: float | None = Field(
-        description="MiB that it keeps in each worker: measured at import, else as declared; null: not known"
+        description="MB that it keeps in each worker: measured at import, else as declared; null: not known"
     )
     gpu_required: bool
     cpu_threads: int | None = Field(
@@ -56,7 +56,7 @@ class ModelBody(BaseModel):
     provider: str | None = Field(description="what answers: the name of the model's family")
     resources: ResourcesBody
     loaded: bool = Field(description="whether a version of it is in memory")
-    memory_mb: float = Field(description="MiB of memory that its loaded versions take, in all workers")
+    memory_mb: float = Field(description="MB of memory that its loaded versions take, in all workers")
     last_used: datetime | None = Field(description="when it was asked last; null: not since the start")
     evictable: bool = Field(description="whether it may leave memory to make room for another")
     residency_reason: str | None = Field(
@@ -110,7 +110,7 @@ class ModelBodies:
             provider=profile.provider or (self._provider_name(config.family) if config is not None else None),
             resources=_resources(version, profile),
             loaded=residence.loaded,
-            memory_mb=mebibytes(residence.memory_bytes),
+            memory_mb=megabytes(residence.memory_bytes),
             last_used=None if used is None else datetime.fromtimestamp(used, UTC),
             evictable=residence.evictable,
             residency_reason=residence.reason,
@@ -118,9 +118,9 @@ class ModelBodies:
         )
 
 
-def mebibytes(size: float) -> float:
-    """Bytes as MiB, for people."""
-    return round(size / _MEBIBYTE, 1)
+def megabytes(size: float) -> float:
+    """Bytes as MB, for people."""
+    return round(size / _MEGA, 1)
 
 
 def _resources(version: VersionInfo | None, profile: ModelProfile) -> ResourcesBody:
@@ -131,7 +131,7 @@ def _resources(version: VersionInfo | None, profile: ModelProfile) -> ResourcesB
     threads = [config.resources.threads] if config is not None else []
     threads += [] if profile.cpu_threads is None else [profile.cpu_threads]
     return ResourcesBody(
-        memory_mb=None if size is None else mebibytes(size),
+        memory_mb=None if size is None else megabytes(size),
         gpu_required=profile.gpu_required,
         cpu_threads=min(threads, default=None),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api.open_inference import images
-from hotswap.dataplane import DataPlane
+from hotswap.dataplane import DataPlane, NotResident
 from hotswap.errors import ModelNotFound, ServingError, VersionNotFound
 from hotswap.manifest import ModelConfig
 from hotswap.predictions import BaseRequest, TensorSpec
@@ -82,12 +82,16 @@ class Models:
     def not_ready(self, name: str, version: str | None) -> str | None:
         """Why a model, or a version of it, is not ready; None when it is.
 
+        One that is not in memory is ready: it is brought when it is asked for.
+
         Raises `ModelNotFound`, `VersionNotFound`.
         """
         try:
             self._data_plane.router.lease(name, version).release()
         except (ModelNotFound, VersionNotFound):
             raise
+        except NotResident:
+            return None
         except ServingError as reason:
             return reason.message
         return None

@@ -74,7 +74,13 @@ class Repository:
         idle = "unloaded" if desired is not None and desired.unloaded else "not loaded"
         if not model.versions:
             return [RepositoryEntry(model.name, None, UNAVAILABLE, model.reason or "it has no versions")]
-        return [_entry(model.name, version, idle) for version in model.versions]
+        brought = self._view.version_to_bring(model.name)
+        return [
+            RepositoryEntry(model.name, brought, READY, "not in memory: it is loaded when it is asked for")
+            if version.version == brought
+            else _entry(model.name, version, idle)
+            for version in model.versions
+        ]
 
 
 def _entry(name: str, version: VersionStatus, idle: str) -> RepositoryEntry:

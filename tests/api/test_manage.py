@@ -22,7 +22,7 @@ from tests.api.test_routes import Wire, _served
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.fakes import artifact
 
-_MIB = 1_048_576
+_MB = 1_000_000
 
 
 @pytest.fixture
@@ -131,14 +131,14 @@ def test_residence_is_shown(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None
     told = wire("GET", "/models/m").json()
     assert (told["loaded"], told["last_used"]) == (False, "2026-01-02T03:04:05Z")
     assert told["residency_reason"] == "evicted for n: least recently used"
-    here = Residence(True, 310 * _MIB, used.timestamp(), evictable=True)
+    here = Residence(True, 310 * _MB, used.timestamp(), evictable=True)
     monkeypatch.setattr(StateView, "residence", lambda *_: here)
     told = wire("GET", "/models/m").json()
     assert (told["loaded"], told["memory_mb"], told["evictable"]) == (True, 310.0, True)
 
 
 @pytest.mark.parametrize(
-    ("measured", "memory"), [(None, 512.0), (0, 512.0), (300 * _MIB, 300.0)], ids=["unknown", "zero", "known"]
+    ("measured", "memory"), [(None, 512.0), (0, 512.0), (300 * _MB, 300.0)], ids=["unknown", "zero", "known"]
 )
 def test_what_is_declared_lies_over_the_config_and_below_what_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: int | None, memory: float
@@ -148,7 +148,7 @@ def test_what_is_declared_lies_over_the_config_and_below_what_was_measured(
     cost = Measured(load_seconds=1, peak_bytes=9, resident_bytes=measured or 0, onnxruntime="1")
     version = VersionInfo("v2", config=threads, measured=None if measured is None else cost)
     monkeypatch.setattr(StateView, "meant", lambda *_: version)
-    profile = ModelProfile("m", "embedding", "ClipProvider", 512 * _MIB, gpu_required=True, cpu_threads=2)
+    profile = ModelProfile("m", "embedding", "ClipProvider", 512 * _MB, gpu_required=True, cpu_threads=2)
     declared: Mapping[str, ModelProfile] = {"m": profile, "absent": ModelProfile("absent", type="detection")}
     with _served(tmp_path, profiles=lambda: declared, provider_name=str.upper) as wire:
         absent, told = wire("GET", "/models").json()["models"]

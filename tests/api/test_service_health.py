@@ -24,7 +24,7 @@ from tests.api.test_routes import _served
 from tests.hotswap.fakes import FakeClock, Hold
 from tests.hotswap.world import World
 
-_MIB = 1_048_576
+_MB = 1_000_000
 
 
 def _sources(world: World, **changes: Any) -> HealthSources:
@@ -53,9 +53,9 @@ def _serving(*tags: str, serve: str = "*") -> World:
 
 def test_a_healthy_service_says_what_is_loaded_and_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     world = _serving("m:v1", "n:v1", "o:v1", serve="m,n")
-    loaded = {"m": Residence(True, 300 * _MIB), "n": Residence(True, 200 * _MIB)}
+    loaded = {"m": Residence(True, 300 * _MB), "n": Residence(True, 200 * _MB)}
     monkeypatch.setattr(StateView, "residence", lambda _, name: loaded.get(name, Residence(False)))
-    told = _report(world, memory_budget=lambda: 2048 * _MIB)
+    told = _report(world, memory_budget=lambda: 2048 * _MB)
     assert (told["status"], told["reason"], told["dependencies"]) == ("healthy", None, {})
     assert told["models_loaded"] == ["m", "n"]
     assert told["models"] == {"loaded": 2, "count": 3, "memory_used_mb": 500.0, "memory_max_mb": 2048.0}

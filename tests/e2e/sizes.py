@@ -30,6 +30,7 @@ class Sizes:
     fuzz: int = _size(300, 3_000)
     worker_swaps: int = _size(12, 100)
     new_models: int = _size(2, 10)
+    many_models: int = _size(300, 10_000)
     stops: int = _size(1, 10)
     many_hand_ins: int = _size(2_000, 50_000)
     hand_ins: int = _size(400, 10_000)

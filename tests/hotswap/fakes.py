@@ -169,3 +169,7 @@ class FakeObserver(Observer):
     def closed(self, tag: ModelTag) -> None:
         """Write it down."""
         self.events.append(f"closed {tag}")
+
+    def evicted(self, tag: ModelTag, freed_bytes: int) -> None:
+        """Write it down."""
+        self.events.append(f"evicted {tag} {freed_bytes}")

@@ -19,8 +19,8 @@ from tests.hotswap.world import World, asked
 class Served(World):
     """A world with a data plane; the reconciler still moves only when told."""
 
-    def __init__(self, *tags: str, capacity: int = 4, threads: int = 1) -> None:
-        super().__init__(*tags)
+    def __init__(self, *tags: str, capacity: int = 4, threads: int = 1, **more: Any) -> None:
+        super().__init__(*tags, **more)
         self.hold = Hold()
         self.loader.holds["held"] = self.hold
         self.pool = InferencePool(threads)

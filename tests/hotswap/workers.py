@@ -8,12 +8,14 @@ from pathlib import Path
 from hotswap.coordination import Decision
 from hotswap.desired import set_target
 from hotswap.errors import ServingError
+from hotswap.resident_models import MemoryRules
 from hotswap.slot import NotSwitched
 from tests.hotswap.fakes import FakeSource
 from tests.hotswap.world import World
 from tests.support.desired_memory import DesiredMemory
 from workers.coordinator import SharedCoordinator
 from workers.membership import WorkerTable
+from workers.shared_residency import SharedTable
 
 
 class Living(WorkerTable):
@@ -76,8 +78,9 @@ PLACES = ("before propose", "after propose", "before decide", "after decide", "a
 class Workers:
     """`count` workers on one store, one desired state, one board."""
 
-    def __init__(self, folder: Path, count: int, *tags: str) -> None:
+    def __init__(self, folder: Path, count: int, *tags: str, memory: MemoryRules | None = None) -> None:
         self.folder = folder
+        self.memory = memory
         self.source = FakeSource()
         for tag in tags:
             self.source.add(tag)
@@ -88,7 +91,14 @@ class Workers:
     def join(self, seat: int) -> World:
         """A worker that has just started."""
         self.seats.alive.add(seat)
-        return World(source=self.source, store=self.store, coordinator=self.view(seat))
+        table = SharedTable(self.folder / "residency", self.seats, seat)
+        return World(
+            source=self.source,
+            store=self.store,
+            coordinator=self.view(seat),
+            table=table,
+            memory=self.memory,
+        )
 
     def view(self, seat: int) -> Board:
         """What a worker on that seat sees of the board."""

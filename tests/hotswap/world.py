@@ -15,6 +15,8 @@ from hotswap.dataplane import DataPlane
 from hotswap.desired import DesiredStore, set_target
 from hotswap.predictions import Picture, PredictRequest
 from hotswap.reconciler import Reconciler
+from hotswap.residency_table import ResidencyTable
+from hotswap.resident_models import MemoryRules
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
 from tests.hotswap.fake_models import FakeLoader
 from tests.hotswap.fakes import FakeClock, FakeObserver, FakeSource, StepBackground
@@ -38,6 +40,8 @@ class World:
         source: FakeSource | None = None,
         coordinator: Coordinator | None = None,
         checks: Sequence[Check] = (),
+        table: ResidencyTable | None = None,
+        memory: MemoryRules | None = None,
     ) -> None:
         self.source = source or FakeSource()
         for tag in tags:
@@ -55,6 +59,8 @@ class World:
             observer=self.observer,
             coordinator=coordinator,
             checks=checks,
+            table=table,
+            memory=memory,
             clock=self.clock,
         )
 
@@ -106,6 +112,8 @@ class LiveWorld(World):
             observer=self.observer,
             coordinator=shared.get("coordinator"),
             checks=shared.get("checks", ()),
+            table=shared.get("table"),
+            memory=shared.get("memory"),
             clock=self.clock,
         )
         # Only a call of `wake` makes it look: a forgotten one shows as a test that hangs.

@@ -1,0 +1,244 @@
+"""One worker's side of residency: lets versions into memory, and lets others leave it for them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from hotswap.backoff import Clock
+from hotswap.observed import MemoryRefusal, ObservedState
+from hotswap.plan import Want, next_version
+from hotswap.repository import VersionInfo
+from hotswap.residency import (
+    Candidate,
+    Footprint,
+    Memory,
+    Planner,
+    Policy,
+    Resident,
+    ResidentSet,
+    freed,
+)
+from hotswap.rollout import Rollout
+from hotswap.schedule import Schedule
+from hotswap.slot import Slot
+from hotswap.tags import ModelTag
+
+logger = logging.getLogger("bentoml.okawari.hotswap")
+
+#: What a version takes in memory, by its tag and what the store says of it.
+FootprintOf = Callable[[ModelTag, VersionInfo | None], Footprint]
+
+
+def nobody() -> Collection[str]:
+    """No model comes before the others at the start."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRules:
+    """How the memory is shared out. `budget` is in bytes, for all `workers` together.
+
+    `first` are the models that come into memory before the others at the start.
+    """
+
+    budget: int
+    footprint: FootprintOf
+    workers: int = 1
+    policy: Policy = field(default_factory=Policy)
+    first: Callable[[], Collection[str]] = nobody
+
+
+def _nothing(_tag: ModelTag, _info: VersionInfo | None) -> Footprint:
+    return Footprint(0, 0, 0)
+
+
+class ResidentModels:
+    """Called by the reconciler's thread. Without rules every version may be loaded.
+
+    What it decides holds for all workers: each loads what the table allows, and frees what is to leave.
+    """
+
+    def __init__(
+        self,
+        observed: ObservedState,
+        schedule: Schedule,
+        rollout: Rollout,
+        rules: MemoryRules | None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._observed = observed
+        self._table = observed.table
+        self._schedule = schedule
+        self._rollout = rollout
+        self._rules = rules
+        self._footprint_of: FootprintOf = rules.footprint if rules else _nothing
+        self._first = rules.first if rules else nobody
+        self._clock = clock
+        self._holding: set[str] = set()
+        #: Somebody waits for room: what others do about it may be seen at any moment.
+        self.waiting = False
+
+    def turn(self, wants: Mapping[str, Want]) -> None:
+        """Free what is to leave, and let in what is wanted."""
+        if self._rules is None:
+            return
+        self.tell()
+        residents = self._table.residents()
+        for one in residents.residents:
+            if one.leaving:
+                self._leave(one)
+        candidates = self._candidates(wants, residents)
+        names = {one.name for one in residents.residents} | {one.name for one in candidates}
+        uses, now = self._table.uses(names), self._clock()
+        memory = Memory(self._rules.budget, self._rules.workers, self._table.base())
+        planner = Planner(uses, memory, self._rules.policy, now, time.time())
+        kept, failed = self._kept(wants), self._failed(residents)
+        refusals: dict[str, MemoryRefusal] = {}
+
+        def change(before: ResidentSet) -> ResidentSet:
+            refusals.clear()
+            held = freed(before, uses, now, wanted=kept, failed=failed)
+            after = self._with_serving(held, now)
+            for candidate in candidates:
+                admission = planner.admit(after, candidate)
+                after = admission.residents
+                if admission.reason is None or candidate.eager:
+                    continue
+                refusals[candidate.name] = MemoryRefusal(
+                    admission.reason, hopeless=admission.hopeless, coming=admission.coming
+                )
+                if not admission.hopeless:
+                    break  # who came first is not passed by those who need less
+            return after
+
+        if change(residents) is not residents:
+            after = self._edited(change, residents)
+            for name in after.evictions.keys() - residents.evictions.keys():
+                logger.info("%s is not in memory: %s", name, after.evictions[name].reason)
+            residents = after
+        self._note(refusals, residents)
+
+    def may_load(self, name: str, version: str) -> bool:
+        """Whether a version may be loaded here; it counts as held from then on."""
+        if self._rules is None:
+            return True
+        if not self._table.residents().allows(name, version):
+            return False
+        self._tell(name, {version})
+        return True
+
+    def tell(self) -> None:
+        """Say what is in memory here, and what loads."""
+        if self._rules is not None:
+            for name in {*self._observed.slots, *self._holding}:
+                self._tell(name)
+
+    def _tell(self, name: str, more: Collection[str] = ()) -> None:
+        slot = self._observed.slots.get(name)
+        loaded = {one.tag.version for one in slot or ()}
+        loading = {tag.version for tag in tuple(self._observed.loading) if tag.name == name}
+        held = {*loaded, *loading, *more}
+        self._table.use(name).holds(held)
+        (self._holding.add if held else self._holding.discard)(name)
+
+    def _edited(self, change: Callable[[ResidentSet], ResidentSet], before: ResidentSet) -> ResidentSet:
+        try:
+            after = self._table.edit(change)
+        except OSError as error:
+            self.waiting = True
+            logger.debug("the resident set cannot be changed now: %s", error)
+            return before
+        # Those that were told to leave a moment ago leave in this turn.
+        for one in after.residents:
+            if one.leaving:
+                self._leave(one)
+        return after
+
+    def _note(self, refusals: Mapping[str, MemoryRefusal], residents: ResidentSet) -> None:
+        for name, refusal in refusals.items():
+            known = self._observed.memory_refusals.get(name)
+            if refusal.hopeless and (known is None or not known.hopeless):
+                logger.warning("%s is refused: %s", name, refusal.reason)
+        self._observed.memory_refusals = dict(refusals)
+        leaving = any(one.leaving for one in residents.residents)
+        self.waiting = leaving or any(not one.hopeless for one in refusals.values())
+
+    def _leave(self, one: Resident) -> None:
+        slot = self._observed.slots.get(one.name)
+        if slot is None:
+            return
+        prepared = slot.prepared
+        if prepared is not None and prepared.tag.version == one.version:
+            self._rollout.withdraw(slot)
+        self._rollout.evict(slot, one.version)
+
+    # --- who is to come ------------------------------------------------------------------------
+
+    def _candidates(self, wants: Mapping[str, Want], residents: ResidentSet) -> list[Candidate]:
+        """What is to be loaded and may not yet be: what is asked for, then what comes without."""
+        missing: dict[str, str] = {}
+        for name, want in wants.items():
+            version = next_version(want, self._observed.actual(name))
+            if version is not None and not residents.allows(name, version):
+                missing[name] = version
+        asked = [name for name in (*self._switching(missing), *self._schedule.demanded) if name in missing]
+        others = [name for name in self._in_order(missing) if name not in residents.evictions]
+        eager = {name: name not in asked for name in (*asked, *others)}
+        return [self._candidate(name, missing[name], eager=eager[name]) for name in eager]
+
+    def _switching(self, missing: Mapping[str, str]) -> list[str]:
+        """The models that answer with another version, here or in other workers."""
+        slots = self._observed.slots
+        return [
+            name
+            for name, version in missing.items()
+            if ((slot := slots.get(name)) is not None and slot.current is not None)
+            or self._observed.version_to_follow(name) == version
+        ]
+
+    def _in_order(self, names: Collection[str]) -> list[str]:
+        first = [name for name in self._first() if name in names]
+        required = [name for name in self._observed.desired.required or () if name in names]
+        return list(dict.fromkeys((*first, *required, *sorted(names))))
+
+    def _candidate(self, name: str, version: str, *, eager: bool) -> Candidate:
+        return Candidate(name, version, self._footprint(name, version), eager)
+
+    def _footprint(self, name: str, version: str) -> Footprint:
+        tag = ModelTag(name, version)
+        return self._footprint_of(tag, self._observed.version(tag))
+
+    def _kept(self, wants: Mapping[str, Want]) -> list[tuple[str, str]]:
+        """The versions whose place is kept though nobody holds them yet."""
+        kept = []
+        for name, want in wants.items():
+            for version in (want.version, want.last_good):
+                if version is not None and not self._observed.waiting(ModelTag(name, version)):
+                    kept.append((name, version))
+                    break
+        return kept
+
+    def _failed(self, residents: ResidentSet) -> list[tuple[str, str]]:
+        """The versions that cannot be loaded here."""
+        return [
+            (one.name, one.version)
+            for one in residents.residents
+            if self._observed.waiting(ModelTag(one.name, one.version))
+        ]
+
+    def _with_serving(self, residents: ResidentSet, now: float) -> ResidentSet:
+        """The set with what answers here: it is in memory, whatever the set says."""
+        lost = [
+            Resident(slot.name, version, self._footprint(slot.name, version), now)
+            for slot in list(self._observed.slots.values())
+            if (version := _serving(slot)) is not None and residents.find(slot.name, version) is None
+        ]
+        return replace(residents, residents=(*residents.residents, *lost)) if lost else residents
+
+
+def _serving(slot: Slot) -> str | None:
+    current = slot.current
+    return current.tag.version if current is not None else None

@@ -1,0 +1,61 @@
+"""Weights of a compiled version are in memory once for all processes that have loaded it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from hotswap.repository import Artifact
+from runners.process_memory import ProcessMemory
+from tests.support.compiled import Cache, settled
+from tests.support.weighty_model import write_weighty
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+
+SIZE = 100_000_000
+
+
+def _load_and_wait(cache: Cache, artifact: Artifact, told: Connection) -> None:
+    before = ProcessMemory.now()
+    runner = cache.load(artifact)
+    told.send((ProcessMemory.now().grown_since(before), cache.outcomes))
+    told.recv()
+    runner.close()
+
+
+def _proportional(pid: int | None, folder: Path) -> int:
+    """Bytes of the files below a folder in a process, each page divided by those that have it (PSS)."""
+    total, counts = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            counts = str(folder) in line
+        elif counts and line.startswith("Pss:"):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def test_a_second_process_adds_less_than_a_quarter_of_the_weights(tmp_path: Path) -> None:
+    artifact = settled(write_weighty(tmp_path / "code" / "v1", SIZE))
+    cache = Cache(tmp_path / "compiled")
+    assert cache.compile(artifact) == "compiled"
+    context = multiprocessing.get_context("spawn")
+    pipes = [context.Pipe() for _ in range(2)]
+    loads = [context.Process(target=_load_and_wait, args=(cache, artifact, there)) for _, there in pipes]
+    for process in loads:
+        process.start()
+    grown = [here.recv() for here, _ in pipes]
+    mapped = [_proportional(process.pid, cache.folder) for process in loads]
+    for (here, _), process in zip(pipes, loads, strict=True):
+        here.send("end")
+        process.join()
+    assert [outcomes for _, outcomes in grown] == [["hit"], ["hit"]]
+    own = max(memory.own for memory, _ in grown)
+    assert 0.9 * SIZE < sum(mapped) < 1.1 * SIZE
+    assert own < 0.25 * SIZE
+    footprint = cache.graphs.footprint(artifact.digest)
+    assert footprint is not None
+    assert 0.9 * SIZE < footprint.shared < 1.1 * SIZE
+    assert footprint.own < 0.25 * SIZE

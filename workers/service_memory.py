@@ -1,0 +1,124 @@
+"""The memory of the service as one worker shares it: the budget, the table, what each worker takes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from hotswap.repository import VersionInfo
+from hotswap.residency import Footprint, Policy
+from hotswap.residency_table import LocalTable, ResidencyTable
+from hotswap.resident_models import FootprintOf, MemoryRules
+from hotswap.status import StateView
+from hotswap.tags import ModelTag
+from workers.bell import Bells
+from workers.membership import WorkerTable
+from workers.memory import proportional_size
+from workers.run_folder import RunFolder
+from workers.shared_residency import SharedTable
+
+#: Seconds between two looks at what this process takes, and how many of them are compared.
+_SAMPLE_SECONDS = 1.0
+_SAMPLES = 5
+#: What a version without measurements is taken to need, times the bytes of its files.
+_RESIDENT, _PEAK = 2, 3
+
+
+class Footprints:
+    """What versions take in memory, by the best that is known of each."""
+
+    def __init__(self, compiled: Callable[[str], Footprint | None] = lambda _digest: None) -> None:
+        """`compiled` knows what is loaded from a compiled form, by digest."""
+        self._compiled = compiled
+
+    def __call__(self, tag: ModelTag, info: VersionInfo | None) -> Footprint:
+        """As measured when it was compiled, or imported; else by the size of its files."""
+        if info is None:
+            return Footprint(0, 0, 0)
+        compiled = self._compiled(info.digest) if info.digest is not None else None
+        return compiled or _estimated(info)
+
+
+def _estimated(info: VersionInfo) -> Footprint:
+    measured = info.measured
+    if measured is None or not measured.resident_bytes:
+        return Footprint(0, _RESIDENT * info.size_bytes, _PEAK * info.size_bytes)
+    return Footprint(0, measured.resident_bytes, measured.peak_bytes, measured.load_seconds)
+
+
+class ServiceMemory:
+    """One worker's part. `start` and `stop` own its thread."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        seats: WorkerTable,
+        seat: int,
+        *,
+        workers: int,
+        budget: int,
+        policy: Policy,
+        footprint: FootprintOf,
+        size: Callable[[], int | None] = proportional_size,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`budget` is in bytes; the one that the first worker gives holds for all."""
+        self._bells = Bells(run.board, seats.count, seat) if workers > 1 else None
+        self.table: ResidencyTable
+        if self._bells is not None:
+            shared = SharedTable(run.commits / ".residency", seats, seat, self._bells.ring)
+            budget = shared.agreed(budget)
+            self.table = shared
+        else:
+            self.table = LocalTable()
+        self.rules = MemoryRules(budget=budget, footprint=footprint, workers=workers, policy=policy)
+        self._workers = workers
+        self._size = size
+        self._clock = clock
+        self._samples: deque[int] = deque(maxlen=_SAMPLES)
+        self._due = 0.0
+        self._least = 0
+        self._note(0)
+
+    @property
+    def budget(self) -> int:
+        """Bytes for all workers together."""
+        return self.rules.budget
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Hear what the other workers change."""
+        if self._bells is not None:
+            self._bells.listen(wake)
+
+    def stop(self) -> None:
+        """End the thread."""
+        if self._bells is not None:
+            self._bells.stop()
+
+    def sample(self, view: StateView) -> None:
+        """Note what this process takes beside its models, at a moment when nothing loads or is freed.
+
+        So what was measured at import is corrected: a model that takes more leaves less room for others.
+        """
+        if self._clock() < self._due or not view.idle:
+            return
+        slots = view.slots().values()
+        if any(slot.draining for slot in slots):
+            return
+        self._due = self._clock() + _SAMPLE_SECONDS
+        self._note(sum(self._part(one.tag) for slot in slots for one in slot))
+
+    def _note(self, models: int) -> None:
+        size = self._size()
+        if size is None:
+            return
+        self._least = self._least or size
+        self._samples.append(size - models)
+        # Pictures come and go; what stays is in every sample.
+        self.table.tell_base(max(self._least, min(self._samples)))
+
+    def _part(self, tag: ModelTag) -> int:
+        """What a version takes here, its part of what the workers share."""
+        entry = self.table.residents().find(tag.name, tag.version)
+        return 0 if entry is None else entry.footprint.own + entry.footprint.shared // self._workers
