@@ -102,7 +102,7 @@ def test_an_unloaded_model_is_refused_on_every_wire_by_every_worker_until_it_is_
     for name in ("m", "embed"):
         assert _fresh(service, "DELETE", f"/models/{name}").status_code == 200
     # A worker that has not read the desired state since says for a moment that the model is not ready.
-    until(lambda: _statuses(service) == {409}, "every worker knows")
+    until(lambda: _answers(service, "embed") == {409}, "every worker knows")
     for _ in range(8):
         _check_refused(service)
     told = service.model("m")
@@ -114,10 +114,6 @@ def test_an_unloaded_model_is_refused_on_every_wire_by_every_worker_until_it_is_
     for _ in range(8):
         assert _fresh(service, "POST", "/predict?model=m", **_jpeg()).status_code == 200
     assert service.model("embed")["type"] == "embedding"
-
-
-def _statuses(service: Service) -> set[int]:
-    return {_fresh(service, "POST", "/predict?model=embed", **_jpeg()).status_code for _ in range(8)}
 
 
 def _jpeg() -> dict[str, Any]:
@@ -216,6 +212,38 @@ def test_a_database_that_says_nothing_degrades_and_is_told_within_a_second(
             assert "secret" not in answer.text
         assert sorted(seconds)[2] < 1.0, "the machine may be busy now and then"
         assert service.version() == "v1"
+
+
+def test_models_that_leave_memory_say_why_and_a_warm_up_brings_them_back(
+    make_service: Start, store: Store
+) -> None:
+    names = ("a", "b", "c", "d")
+    for number, name in enumerate(names):
+        store.add("v1", number, name, bytes_of_ballast=80_000_000)
+    service = _two(make_service, store, OKAWARI_MEMORY_BUDGET="800MB", OKAWARI_DEFAULT_MODEL="a")
+    for name in names:
+        report = _fresh(service, "POST", f"/models/{name}/warmup?samples=2").json()
+        assert (report["model"], report["samples"]) == (name, 2), report
+    models = {each["name"]: each for each in service.get("/models?format=list").json()}
+    away = [each for each in models.values() if not each["loaded"]]
+    assert away, "four models do not fit"
+    for each in away:
+        assert (each["serving"], each["memory_mb"], each["evictable"]) == (None, 0.0, False)
+        assert each["residency_reason"].startswith("evicted to make room for ")
+        assert each["last_used"] is not None
+        assert each["type"] == "classification", "what is not in memory is described, too"
+    assert models["d"]["loaded"]
+    assert models["d"]["memory_mb"] >= 80
+    told = _fresh(service, "GET", "/health").json()
+    assert (told["status"], told["models"]["memory_max_mb"]) == ("healthy", 800.0)
+    assert 0 < told["models"]["memory_used_mb"] < 800
+    gone = _fresh(service, "DELETE", f"/models/{away[0]['name']}").json()
+    assert "unloaded" in gone["reason"]
+    until(lambda: _answers(service, away[0]["name"]) == {409}, "no request brings it back")
+
+
+def _answers(service: Service, name: str) -> set[int]:
+    return {_fresh(service, "POST", f"/predict?model={name}", **_jpeg()).status_code for _ in range(8)}
 
 
 def test_a_model_that_takes_tensors_alone_is_warmed_up_too(make_service: Start, store: Store) -> None:
