@@ -27,7 +27,6 @@ from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
 from api.parts import ServiceParts
 from api.service_health import Dependency, HealthSources, ServiceHealth
-from common.sizes import MemoryAmount
 from detection import DetectionServer, Host, check_tokens
 from hotswap import lifecycle
 from hotswap.admission import Admission
@@ -36,37 +35,33 @@ from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
-from hotswap.events import Observers, Recorder, notify
+from hotswap.events import Observers, Recorder
 from hotswap.reconciler import Reconciler
-from hotswap.repository import Artifact
-from hotswap.residency import Policy
+from hotswap.runner import CPU
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
-from models_import.background_compiler import BackgroundCompiler
+from model_memory import ModelMemory
 from models_import.candidates import Candidate, Wanted
-from models_import.compiler import Compiler
 from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx
 from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
 from registry.audit_trail import AuditedDesired
-from registry.device_file import DeviceFile
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
+from registry.model_list_file import ModelListFile
 from registry.model_registry import ModelRegistry
 from registry.promotion import Promotions, finish_promotions
 from registry.registered_models import RegisteredModels, RegistryUpkeep, StoreRegistrar
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
-from runners.compiled_graphs import CompiledGraphs
 from runners.crops import Cropper
-from runners.devices import DeviceRules
+from runners.devices import can_use_gpus
 from runners.families.index import OUTSIDE
-from runners.loader import OnnxLoader
 from settings import Settings
-from telemetry import gpus, logs
+from telemetry import logs
 from telemetry.machine_usage import disk_percent
 from telemetry.metrics_port import MetricsPort
 from telemetry.observers import InferenceObserver, Metrics
@@ -75,15 +70,12 @@ from workers.connections import OpenConnections
 from workers.coordinator import SharedCoordinator
 from workers.listener import Listener, spread
 from workers.membership import WorkerTable
-from workers.memory import usable_memory
 from workers.run_folder import RunFolder
-from workers.service_memory import Footprints, ServiceMemory
 from workers.worker_status import WorkerStatus
 
 logger = logging.getLogger(f"{logs.ROOT}.service")
 
 _GRACE = 10.0
-_DEFAULT_BUDGET = MemoryAmount(share=0.6)
 #: Bytes of bodies held at once that are worth a heap trim afterwards.
 _FLOOD = 64_000_000
 
@@ -123,8 +115,14 @@ class Worker:
     """Everything one process needs to answer; `start` and `stop` own every thread."""
 
     def __init__(
-        self, settings: Settings, run: RunFolder, bodies: ByteBudget, connections: OpenConnections
+        self,
+        settings: Settings,
+        run: RunFolder,
+        bodies: ByteBudget,
+        connections: OpenConnections,
+        model_list: ModelListFile | None = None,
     ) -> None:
+        """`model_list` has what the master read, which holds where the file cannot be used any more."""
         run.prepare()
         text = settings.detection.observability.logging.format == "text"
         logs.configure(settings.home / "logs", process.worker_number(), settings.log_level, text=text)
@@ -133,46 +131,40 @@ class Worker:
         self.seat = self.seats.take()
         self._connections = connections
         self._listening = Listener(self.seat, self.seats, connections)
-        self.metrics = Metrics(run.metrics, _info(), self.seat.index, self.seats.is_held)
+        self.metrics = Metrics(
+            run.metrics,
+            _info(),
+            self.seat.index,
+            self.seats.is_held,
+            gpu_enabled=settings.device != CPU and can_use_gpus(),
+        )
         place = open_audit(settings.registry_location, settings.home)
         # Several services may record in one database.
         run_name = f"{_service_name(settings)}/{run.run_id()}" if place.is_remote else run.run_id()
         self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
-        self.compiled = CompiledGraphs(
-            settings.compiled, settings.compiled_limit, told=partial(notify, self.metrics.opened_graph)
+        self._memory = ModelMemory(
+            settings, run, self.seats, self.seat.index, metrics=self.metrics, model_list=model_list
         )
-        self._compiler = Compiler(self.compiled)
-        self._compiling = BackgroundCompiler(self._compiler)
-        self.compiled.wanted = self._compiling.add
-        loader = _loader(settings, self.seat.index, self.metrics, self.compiled)
         self._background = LoaderThread()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
         desired = AuditedDesired(DesiredFile(settings.home), self._audit.add, models.production)
         switches = SwitchRecorder(registry, _service_name(settings), run.started())
         several = settings.workers > 1
-        self._memory = ServiceMemory(
-            run,
-            self.seats,
-            self.seat.index,
-            workers=settings.workers,
-            budget=_memory_budget(settings),
-            policy=Policy(pinned=frozenset(settings.pinned), minimum_stay=settings.minimum_stay),
-            footprint=Footprints(self.compiled.footprint),
-        )
         self.reconciler = Reconciler(
             models,
             desired,
-            loader,
+            self._memory.loader,
             self._background,
-            table=self._memory.table,
-            memory=self._memory.rules,
+            table=self._memory.service.table,
+            memory=self._memory.service.rules,
             observer=Observers(self.metrics, self._audit, switches),
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
             else LocalCoordinator(),
             patience=settings.swap_timeout,
+            profiles=self._memory.model_list,
         )
         view, schedule = self.reconciler.view, self.reconciler.schedule
         self._turning = ReconcilerThread(self.reconciler, settings.poll_interval)
@@ -212,7 +204,7 @@ class Worker:
                 promotions.look,
                 base=settings.store_home,
                 roots=settings.import_roots or (settings.models,),
-                bring=partial(_import, Importer(settings.store_home, compile_version=self._compile)),
+                bring=partial(_import, Importer(settings.store_home, compile_version=self._memory.compile)),
             ),
             data_plane=data_plane,
             recorder=recorder,
@@ -261,7 +253,7 @@ class Worker:
                 degraded=self.degraded,
                 disk_percent=partial(disk_percent, self._settings.home),
                 dependencies={"registry": asked, **self._detection.dependencies},
-                memory_budget=lambda: self._memory.budget,
+                memory_budget=lambda: self._memory.service.budget,
             )
         )
 
@@ -273,7 +265,9 @@ class Worker:
         process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
-        self._memory.start(self.parts.schedule.wake)
+        self._memory.service.start(self.parts.schedule.wake)
+        # Before those are woken who wait for a look, such as a reload.
+        self.reconciler.on_step.insert(0, self._memory.model_list.refresh)
         self.reconciler.on_step += [
             self._report.write,
             self._sample,
@@ -282,7 +276,7 @@ class Worker:
         ]
         self._turning.start()
         self._watcher.start()
-        self._compiling.start()
+        self._memory.compiling.start()
         if self._hints is not None:
             self._hints.start()
         await self.parts.view.wait_until(self.parts.view.settled, self._settings.start_timeout)
@@ -322,12 +316,8 @@ class Worker:
             self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
 
-    def _compile(self, artifact: Artifact) -> None:
-        """Compile a version that is being imported; a reason why not is told when it is loaded."""
-        self._compiler.compile(artifact, self._settings.swap_timeout)
-
     def _sample(self) -> None:
-        self._memory.sample(self.reconciler.view)
+        self._memory.service.sample(self.reconciler.view)
         self.metrics.sample(self.reconciler.view)
         self.metrics.registry_unavailable.set(self._models.problem is not None)
 
@@ -353,11 +343,11 @@ class Worker:
         if self._rpc is not None:
             await self._rpc.stop()
         self._watcher.stop()
-        await asyncio.to_thread(self._compiling.stop, _GRACE)
+        await asyncio.to_thread(self._memory.compiling.stop, _GRACE)
         if self._hints is not None:
             await asyncio.to_thread(self._hints.stop, _GRACE)
         await asyncio.to_thread(self._turning.stop, _GRACE)
-        await asyncio.to_thread(self._memory.stop)
+        await asyncio.to_thread(self._memory.service.stop)
         await asyncio.to_thread(self._detection.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
@@ -380,7 +370,9 @@ class Worker:
     def degraded(self) -> str | None:
         """What does not work, though models answer; None where all does."""
         problem = self._models.problem
-        return f"the registry's last content holds: {problem}" if problem else self._detection.problem
+        if problem:
+            return f"the registry's last content holds: {problem}"
+        return self._memory.model_list.problem or self._detection.problem
 
     def _check_room(self) -> None:
         """Raise `Overloaded` when a request would be refused anyway."""
@@ -394,28 +386,6 @@ class Worker:
     def _drain_rpc(self) -> None:
         if self._rpc is not None:
             self._rpc.drain()
-
-
-def _loader(settings: Settings, seat: int, metrics: Metrics, compiled: CompiledGraphs) -> OnnxLoader:
-    """The loader of the worker on a seat: each has a GPU of its own, as far as there are some."""
-    devices = DeviceFile(settings.home)
-    rules = DeviceRules(
-        settings.device,
-        gpu=seat % max(1, gpus.count()),
-        chosen=lambda model: devices.read().get(model),
-    )
-    return OnnxLoader(
-        max_pixels=settings.max_pixels,
-        thread_cap=settings.model_threads,
-        devices=rules,
-        fell_back=partial(notify, metrics.fell_back),
-        compiled=compiled,
-    )
-
-
-def _memory_budget(settings: Settings) -> int:
-    """Bytes for all workers together: a share is one of what there is now."""
-    return (settings.memory_budget or _DEFAULT_BUDGET).of(usable_memory())
 
 
 def metrics_port(settings: Settings) -> int:

@@ -44,13 +44,17 @@ from detection import route_limits
 from hotswap.desired import BadServe
 from hotswap.errors import ServingError, StateUnavailable
 from hotswap.predictions import Picture, PredictRequest
+from model_memory import open_model_list
 from registry.audit_key import BadKey
+from registry.model_list import BadModelList
 from runners.drawing import draw
 from workers import supervisor
 from workers.connections import OpenConnections
 
 BODIES = ByteBudget(SETTINGS.max_buffered_bytes)
 CONNECTIONS = OpenConnections(SETTINGS.header_timeout)
+#: Read by the master; workers inherit its content.
+MODEL_LIST = open_model_list(SETTINGS)
 ANNOTATOR = Annotator(
     partial(draw.annotated, max_pixels=SETTINGS.max_pixels),
     ByteBudget(SETTINGS.max_buffered_bytes),
@@ -133,6 +137,7 @@ class Okawari:
             _check_http()
             _check_grpc()
             _check_metrics()
+            MODEL_LIST.read()
             begin(SETTINGS)
         except (
             HomeInUse,
@@ -141,6 +146,7 @@ class Okawari:
             CannotListen,
             BadCertificate,
             BadKey,
+            BadModelList,
             OSError,
         ) as error:
             raise SystemExit(f"okawari: {error}") from None
@@ -151,7 +157,7 @@ class Okawari:
         global _worker  # noqa: PLW0603 - one worker, one process
         # A worker's environment is the process manager's, with BentoML's folder in it.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(RUN.metrics)
-        _worker = Worker(SETTINGS, RUN, BODIES, CONNECTIONS)
+        _worker = Worker(SETTINGS, RUN, BODIES, CONNECTIONS, MODEL_LIST)
         PredictInput.parts = _worker.parts
         # Cached, since BentoML would inspect and wrap the methods for every request.
         vars(self).update(predict=self.predict, predict_annotated=self.predict_annotated)

@@ -182,16 +182,6 @@ def _env_file() -> dict[str, str | None]:
         raise BadVariables([f"{_ENV_FILE} cannot be read: {reason}"]) from None
 
 
-def _ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Those that name a setting: others in `.env` are meant for others, such as compose."""
-    known = {_variable((name,)) for name in Settings.model_fields}
-    return {
-        name: value
-        for name, value in variables.items()
-        if name.upper() in known or name.upper().startswith(MODELMORA_PREFIX)
-    }
-
-
 class _TomlSource(TomlConfigSettingsSource):
     """The keys of `okawari.toml` that no variable without a prefix, such as `PORT`, has set."""
 
@@ -275,7 +265,7 @@ class Settings(BaseSettings):
     model_registry: _File | None = None
     memory_budget: Annotated[MemoryAmount | None, NoDecode, BeforeValidator(_amount)] = None
     metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = None
-    pinned: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    pinned: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     minimum_stay: Annotated[float, Field(ge=0, le=3600)] = 0.2
     batch_size: Annotated[int | None, Field(ge=1, le=1024)] = None
     warm_up: bool = True
@@ -308,7 +298,7 @@ class Settings(BaseSettings):
         return (
             init_settings,
             _VariableSource(settings_cls, os.environ),
-            _VariableSource(settings_cls, _ours(_env_file())),
+            _VariableSource(settings_cls, _env_file()),
             _TomlSource(settings_cls),
             _ConfigFileSource(settings_cls),
         )

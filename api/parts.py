@@ -17,7 +17,6 @@ from api.service_health import ServiceHealth
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane
 from hotswap.events import Recorder
-from hotswap.profiles import Profiles, no_profiles
 from hotswap.schedule import Schedule
 from hotswap.status import StateView
 from registry.audit import AuditStore
@@ -44,8 +43,7 @@ class ServiceParts:
 
     `recorder` records the outcome of each inference. `check_room` raises `Overloaded` before a body is
     read. `not_ready` returns why a required model has no serving version, None when all have one. `bodies`
-    bounds the bytes of requests in memory. `profiles` are what an operator declares of models, and
-    `provider_name` gives a family the name that operators know.
+    bounds the bytes of requests in memory.
     """
 
     view: StateView
@@ -72,8 +70,6 @@ class ServiceParts:
     max_stream_message_bytes: int
     request_timeout: float
     swap_timeout: float
-    profiles: Profiles = no_profiles
-    provider_name: Callable[[str], str] = str
 
 
 #: Routes are built before the worker starts, so each request calls it.

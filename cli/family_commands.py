@@ -30,13 +30,16 @@ def families_command() -> None:
 
 
 @click.command("schema")
-def schema_command() -> None:
+@click.option("--models", is_flag=True, help="That of ModelRegistry.yaml.")
+def schema_command(models: bool) -> None:
     """Print the JSON Schema of config.json.
 
     \b
-    Example:
+    Examples:
       okawari schema > config.schema.json
+      okawari schema --models > model-registry.schema.json
     """
-    from runners.families.index import json_schema
+    from registry import model_list
+    from runners.families import index
 
-    say_json(json_schema())
+    say_json(model_list.json_schema() if models else index.json_schema())

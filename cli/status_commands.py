@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,13 @@ import click
 
 from cli import addresses
 from cli.errors import Refused
-from cli.output import mega, say, say_json, settings, short
+from cli.output import mega, note, say, say_json, settings, short
 from cli.view import ModelView, VersionView, views
 from hotswap.desired import DesiredState
 from models_import.store import ModelStore
 from registry.file_store import DesiredFile
+from registry.model_list import BadModelList
+from registry.model_list_file import ModelListFile
 from settings import Settings
 from workers.run_folder import RunFolder, WorkerState
 
@@ -39,7 +42,18 @@ def look(configured: Settings) -> Overview:
     run = RunFolder(configured.home)
     stored = ModelStore(configured.models).look()
     desired, workers, up = DesiredFile(configured.home).read(), run.worker_states(), run.is_up()
-    return Overview(stored is not None, up, desired, workers, views(stored or {}, desired, workers, up))
+    models = views(stored or {}, desired, workers, up, _declared(configured))
+    return Overview(stored is not None, up, desired, workers, models)
+
+
+def _declared(configured: Settings) -> Collection[str]:
+    """The models of the list of models; none, with a note, where it cannot be used."""
+    file = ModelListFile(configured.model_registry)
+    try:
+        file.read()
+    except BadModelList as error:
+        note(f"okawari: warning: {error}")
+    return file()
 
 
 @click.command("models")
@@ -76,6 +90,7 @@ def _document(overview: Overview, models: list[ModelView]) -> dict[str, Any]:
 
 
 def _table(models: list[ModelView]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
@@ -84,6 +99,10 @@ def _table(models: list[ModelView]) -> Table:
             name, no_wrap=name != "NOTE", overflow="fold", justify="right" if name == "SIZE" else "left"
         )
     for model in models:
+        if model.missing:
+            table.add_row(
+                model.name, "-", "missing", "-", "-", "-", escape(model.reason or ""), style="yellow"
+            )
         for version in model.versions:
             table.add_row(*_row(model, version), style=_COLOURS.get(version.state, "cyan"))
     return table
@@ -107,7 +126,7 @@ def _print(table: Table, models: list[ModelView]) -> None:
     else:
         say(_plain(table))
     for model in models:
-        if model.reason is not None:
+        if model.reason is not None and not model.missing:
             say(f"{model.name}: {model.reason}")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hotswap.desired import DesiredState
+from hotswap.profiles import MISSING
 from hotswap.repository import ModelInfo, VersionInfo, resolve
 from hotswap.tags import LATEST, alias_of, natural_key
 from workers.run_folder import GenerationState, ModelState, WorkerState
@@ -37,7 +38,10 @@ class VersionView:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """One model. `serving` is None when no version is serving, or when workers differ."""
+    """One model. `serving` is None when no version is serving, or when workers differ.
+
+    `missing`: the list of models declares it, and the store lacks it.
+    """
 
     name: str
     target: str | None
@@ -46,15 +50,26 @@ class ModelView:
     revision: int
     reason: str | None
     versions: tuple[VersionView, ...]
+    missing: bool = False
 
 
 def views(
-    stored: Mapping[str, ModelInfo], desired: DesiredState, workers: Sequence[WorkerState], up: bool
+    stored: Mapping[str, ModelInfo],
+    desired: DesiredState,
+    workers: Sequence[WorkerState],
+    up: bool,
+    declared: Collection[str] = (),
 ) -> list[ModelView]:
-    """Every model of the store, the desired state and the workers, by name."""
+    """Every model of the store, the desired state, the workers and the list of models, by name."""
     live = {name for worker in workers for name, state in worker.models.items() if state.generations}
-    names = {*stored, *(desired.required or ()), *live}
-    return [_model(name, stored.get(name), desired, workers, up) for name in sorted(names)]
+    names = {*stored, *(desired.required or ()), *live, *declared}
+    models = [_model(name, stored.get(name), desired, workers, up) for name in sorted(names)]
+    return [
+        replace(each, missing=True, reason=MISSING)
+        if each.name in declared and each.name not in stored
+        else each
+        for each in models
+    ]
 
 
 def _model(

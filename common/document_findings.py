@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -37,10 +37,17 @@ def finding(item: Mapping[str, Any], document: Any, model: type[BaseModel]) -> s
 def paths(model: type[BaseModel], above: str = "") -> Iterator[str]:
     """The path of every key, such as `server.host`, in their order."""
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from paths(field.annotation, f"{above}{name}.")
+        if (section := _section(field.annotation)) is not None:
+            yield from paths(section, f"{above}{name}.")
         else:
             yield f"{above}{name}"
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The model of the keys below a field, also of each of several in a list; None: it holds a value."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section(part))), None)
 
 
 def path_text(place: Place) -> str:
@@ -60,13 +67,13 @@ def _found(place: Place, item: Mapping[str, Any], document: Any, model: type[Bas
 
 def _is_secret(place: Place, model: type[BaseModel]) -> bool:
     """Whether the key at a place, or one above it, holds secrets."""
-    fields = model.model_fields
-    for part in place:
-        field = fields.get(str(part))
+    section: type[BaseModel] | None = model
+    for part in _keys(place):
+        field = section.model_fields.get(part) if section is not None else None
         if field is None or not field.repr:
             return True
-        fields = getattr(field.annotation, "model_fields", {})
-        if not fields:
+        section = _section(field.annotation)
+        if section is None:
             return False
     return False
 
@@ -82,7 +89,12 @@ def _nearest(place: Place, model: type[BaseModel]) -> str:
 
 
 def _keys_of(place: Place, model: type[BaseModel]) -> Iterator[str]:
-    fields = model.model_fields
-    for part in place:
-        fields = getattr(fields[str(part)].annotation, "model_fields", {})
-    yield from fields
+    section: type[BaseModel] | None = model
+    for part in _keys(place):
+        section = _section(section.model_fields[part].annotation) if section is not None else None
+    yield from section.model_fields if section is not None else ()
+
+
+def _keys(place: Place) -> list[str]:
+    """The keys of a place, without the numbers of items."""
+    return [part for part in place if isinstance(part, str)]

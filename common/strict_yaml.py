@@ -5,7 +5,7 @@ No message shows a value, which may be a secret: only the line, and the name of 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import yaml
@@ -60,12 +60,40 @@ class _Loader(yaml.SafeLoader):
 
 def load(text: str) -> Any:
     """The document, of plain values: mappings with text as keys, lists, text, numbers. Raises `BadYaml`."""
+    return _read(text, lambda loader: loader.get_single_data())
+
+
+def line_of(text: str, place: Sequence[int | str]) -> int:
+    """The line, counted from 1, of the key or item at a place, or of the last part of it that is there.
+
+    Raises `BadYaml`.
+    """
+    node: yaml.Node | None = _read(text, lambda loader: loader.get_single_node())
+    mark = node.start_mark if node is not None else None
+    for part in place:
+        found = _element(node, part)
+        if found is None:
+            break
+        mark, node = found
+    return 1 if mark is None else int(mark.line) + 1
+
+
+def _element(node: yaml.Node | None, part: int | str) -> tuple[Any, yaml.Node] | None:
+    """Where the element of a node begins, with its key, and its value."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part].start_mark, node.value[part]
+    if isinstance(node, yaml.MappingNode):
+        return next(((key.start_mark, value) for key, value in node.value if key.value == part), None)
+    return None
+
+
+def _read(text: str, read: Callable[[_Loader], Any]) -> Any:
     if len(text) > LONGEST:
         raise BadYaml(f"{len(text)} characters, at most {LONGEST} are read")
     loader: _Loader | None = None
     try:
         loader = _Loader(text)
-        return loader.get_single_data()
+        return read(loader)
     except BadYaml:
         raise
     except yaml.MarkedYAMLError as error:

@@ -83,11 +83,11 @@ class Observer:
     def closed(self, tag: ModelTag) -> None:
         """A retired version was freed. In the loader's thread."""
 
-    def evicted(self, tag: ModelTag, freed_bytes: int) -> None:
-        """A version left memory to make room, in each worker. In the reconciler's thread."""
-
     def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
         """A graph of a version runs on the CPU instead of its device. In the thread that noticed it."""
+
+    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:
+        """A version leaves memory, in the worker that decided it. In the reconciler's thread."""
 
     def predicted(self, answer: Answer | TensorAnswer) -> None:
         """An inference was answered. On the event loop."""
@@ -122,15 +122,15 @@ class Observers(Observer):
         for observer in self._observers:
             notify(observer.closed, tag)
 
-    def evicted(self, tag: ModelTag, freed_bytes: int) -> None:
-        """Tell all."""
-        for observer in self._observers:
-            notify(observer.evicted, tag, freed_bytes)
-
     def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
         """Pass it on."""
         for observer in self._observers:
             notify(observer.fell_back, tag, fallback)
+
+    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.evicted, tag, reason, bytes_freed)
 
     def predicted(self, answer: Answer | TensorAnswer) -> None:
         """Tell all."""

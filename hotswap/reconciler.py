@@ -15,6 +15,7 @@ from hotswap.events import Observer, Swap, notify
 from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
 from hotswap.observed import ObservedState
 from hotswap.plan import Load, Unload, Want, plan, want
+from hotswap.profiles import Profiles, no_profiles
 from hotswap.repository import ModelRepository, resolve
 from hotswap.residency_table import ResidencyTable
 from hotswap.resident_models import MemoryRules, ResidentModels
@@ -55,6 +56,7 @@ class Reconciler:
         table: ResidencyTable | None = None,
         memory: MemoryRules | None = None,
         clock: Clock = time.monotonic,
+        profiles: Profiles = no_profiles,
     ) -> None:
         """Without `memory` rules every wanted version is loaded, whatever it takes."""
         observer = observer or Observer()
@@ -66,6 +68,7 @@ class Reconciler:
         self.view = StateView(
             self.observed,
             self.schedule,
+            profiles,
             workers=memory.workers if memory else 1,
             pinned=memory.policy.pinned if memory else (),
         )
@@ -82,8 +85,8 @@ class Reconciler:
             observer=observer,
             wake=wake,
         )
-        self._residents = ResidentModels(self.observed, self.schedule, self._rollout, memory)
-        self._publications = PublicationLog(desired, observer, self.view.memory_of, clock)
+        self._residents = ResidentModels(self.observed, self.schedule, self._rollout, memory, observer)
+        self._publications = PublicationLog(desired, observer, clock)
         self._reasons: dict[str, str | None] = {}
         self._crop_troubles: dict[str, str | None] = {}
         self.on_step: list[Callable[[], None]] = [self.view.changed]
@@ -215,13 +218,10 @@ class PublicationLog:
         self,
         store: DesiredStore,
         observer: Observer,
-        memory_of: Callable[[ModelTag], int] = lambda _tag: 0,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`memory_of` says what a version takes in all workers, in bytes."""
         self._store = store
         self._observer = observer
-        self._memory_of = memory_of
         self._clock = clock
         self._due: dict[str, float] = {}
         self._unwritten: dict[str, Publication] = {}
@@ -275,8 +275,7 @@ class PublicationLog:
     def _notify(self, name: str, publication: Publication, model: DesiredModel) -> None:
         before, after = publication.before, publication.after
         if before is not None and publication.evicted:
-            logger.info("%s left memory, idle", before.tag)
-            notify(self._observer.evicted, before.tag, self._memory_of(before.tag))
+            logger.info("%s has left memory", before.tag)
             return
         if _is_back(publication, model):
             logger.info("%s is back in memory, generation %d", after and after.tag, publication.number)

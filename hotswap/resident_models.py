@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from hotswap.backoff import Clock
+from hotswap.events import Observer, notify
 from hotswap.observed import MemoryRefusal, ObservedState
 from hotswap.plan import Want, next_version
 from hotswap.repository import VersionInfo
@@ -67,7 +67,7 @@ class ResidentModels:
         schedule: Schedule,
         rollout: Rollout,
         rules: MemoryRules | None,
-        clock: Clock = time.monotonic,
+        observer: Observer | None = None,
     ) -> None:
         self._observed = observed
         self._table = observed.table
@@ -76,7 +76,8 @@ class ResidentModels:
         self._rules = rules
         self._footprint_of: FootprintOf = rules.footprint if rules else _nothing
         self._first = rules.first if rules else nobody
-        self._clock = clock
+        self._observer = observer or Observer()
+        self._workers = rules.workers if rules else 1
         self._holding: set[str] = set()
         #: Somebody waits for room: what others do about it may be seen at any moment.
         self.waiting = False
@@ -92,7 +93,7 @@ class ResidentModels:
                 self._leave(one)
         candidates = self._candidates(wants, residents)
         names = {one.name for one in residents.residents} | {one.name for one in candidates}
-        uses, now = self._table.uses(names), self._clock()
+        uses, now = self._table.uses(names), time.monotonic()
         memory = Memory(self._rules.budget, self._rules.workers, self._table.base())
         planner = Planner(uses, memory, self._rules.policy, now, time.time())
         kept, failed = self._kept(wants), self._failed(residents)
@@ -116,8 +117,7 @@ class ResidentModels:
 
         if change(residents) is not residents:
             after = self._edited(change, residents)
-            for name in after.evictions.keys() - residents.evictions.keys():
-                logger.info("%s is not in memory: %s", name, after.evictions[name].reason)
+            self._tell_evictions(residents, after)
             residents = after
         self._note(refusals, residents)
 
@@ -156,6 +156,16 @@ class ResidentModels:
             if one.leaving:
                 self._leave(one)
         return after
+
+    def _tell_evictions(self, before: ResidentSet, after: ResidentSet) -> None:
+        for name, eviction in after.evictions.items():
+            if before.evictions.get(name) == eviction:
+                continue
+            logger.info("%s:%s: %s", name, eviction.version, eviction.reason)
+            left = before.find(name, eviction.version)
+            if left is not None:
+                tag, size = ModelTag(name, eviction.version), left.footprint.resident(self._workers)
+                notify(self._observer.evicted, tag, eviction.reason, size)
 
     def _note(self, refusals: Mapping[str, MemoryRefusal], residents: ResidentSet) -> None:
         for name, refusal in refusals.items():

@@ -14,6 +14,7 @@ from hotswap.crop_detector import absence, misfit
 from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import Generation, State
 from hotswap.observed import MemoryRefusal, ObservedState
+from hotswap.profiles import MISSING, Profiles, no_profiles
 from hotswap.repository import Artifact, ModelInfo, VersionInfo, resolve
 from hotswap.residency import Eviction, Residence
 from hotswap.schedule import Schedule
@@ -43,7 +44,10 @@ class VersionStatus:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One model: what is wanted, what serves, what there is. `revision` is that of its desired state."""
+    """One model: what is wanted, what serves, what there is. `revision` is that of its desired state.
+
+    `missing` means that a profile declares it and the store lacks it.
+    """
 
     name: str
     target: str | None
@@ -52,6 +56,7 @@ class ModelStatus:
     revision: int
     reason: str | None
     versions: tuple[VersionStatus, ...]
+    missing: bool = False
 
 
 class StateView:
@@ -64,6 +69,7 @@ class StateView:
         self,
         observed: ObservedState,
         schedule: Schedule,
+        profiles: Profiles = no_profiles,
         *,
         workers: int = 1,
         pinned: Collection[str] = (),
@@ -72,6 +78,7 @@ class StateView:
         self.pinned = pinned
         self._observed = observed
         self._schedule = schedule
+        self.profiles = profiles
         self._waiters: set[Callable[[], None]] = set()
 
     @property
@@ -110,17 +117,19 @@ class StateView:
         return self._observed.resolved(name, target)
 
     def names(self) -> list[str]:
-        """The name of every model in the store, in a slot or required."""
-        return sorted({*self._observed.models, *list(self._observed.slots), *(self.required or ())})
+        """The name of every model in the store, in a slot, required or declared."""
+        known = self._observed.models, self._observed.slots, self.required or (), self.profiles()
+        return sorted({name for names in known for name in tuple(names)})
 
     def models(self) -> list[ModelStatus]:
-        """Every model in the store, in a slot or required, by name."""
+        """Every model in the store, in a slot, required or declared, by name."""
         return [self.model(name) for name in self.names()]
 
     def model(self, name: str) -> ModelStatus:
         """One model; it may be one that is not known."""
         info = self._observed.models.get(name)
         desired = self.desired.model(name)
+        missing = info is None and name in self.profiles()
         routing = self._routing(name)
         current = routing.pick() if routing else None
         return ModelStatus(
@@ -129,8 +138,9 @@ class StateView:
             serving=current.tag.version if current else None,
             generation=routing.number if routing and current else None,
             revision=desired.revision if desired else 0,
-            reason=_reason(info, desired),
+            reason=MISSING if missing else _reason(info, desired),
             versions=tuple(self._versions(name, info)),
+            missing=missing,
         )
 
     def serving(self, name: str) -> str | None:
@@ -159,7 +169,7 @@ class StateView:
         refusal, eviction = self.memory_refusal(name), residents.evictions.get(name)
         return Residence(
             bool(loaded),
-            sum(self.memory_of(one.tag) for one in loaded),
+            sum(self._memory_of(one.artifact) for one in loaded),
             time.time() - (time.monotonic() - used) if used else None,
             bool(loaded) and self._is_evictable(name),
             None if loaded else _reason_not_resident(refusal, eviction),
@@ -169,13 +179,12 @@ class StateView:
         residents = self._observed.table.residents().of(name)
         return bool(residents) and name not in self.pinned
 
-    def memory_of(self, tag: ModelTag) -> int:
+    def _memory_of(self, artifact: Artifact) -> int:
         """What a version takes in all workers, in bytes; 0 where that is not known."""
-        entry = self._observed.table.residents().find(tag.name, tag.version)
+        entry = self._observed.table.residents().find(artifact.tag.name, artifact.tag.version)
         if entry is not None:
             return entry.footprint.resident(self.workers)
-        info = self._observed.version(tag)
-        return info.measured.resident_bytes * self.workers if info and info.measured else 0
+        return artifact.measured.resident_bytes * self.workers if artifact.measured else 0
 
     def memory_refusal(self, name: str) -> MemoryRefusal | None:
         """Why a model finds no room in memory now; None where it has not been refused."""
@@ -191,7 +200,8 @@ class StateView:
 
     def known(self, name: str) -> bool:
         """Whether there is, was or should be a model of that name."""
-        return name in self._observed.models or name in self._observed.slots or name in (self.required or ())
+        places = self._observed.models, self._observed.slots, self.required or (), self.profiles()
+        return any(name in place for place in places)
 
     def ready(self) -> bool:
         """Every required model has a version that serves or is brought when asked for.
@@ -231,6 +241,12 @@ class StateView:
         if detector is None:
             return absence(crop, known=self.known(crop.model))
         return misfit(crop, name, detector.tag, detector.artifact.config)
+
+    def misfit(self, name: str) -> str | None:
+        """What the version that answers is other than declared; None if nothing, or if none answers."""
+        routing = self._routing(name)
+        current, profile = routing.pick() if routing else None, self.profiles().get(name)
+        return profile.misfit(current.artifact.config) if current and profile else None
 
     def is_current(self, name: str) -> bool:
         """Whether this process can answer for a model as all workers have decided."""
@@ -337,7 +353,7 @@ class StateView:
             )
             for version in sorted({*stored, *live, *loading}, key=natural_key)
         ]
-        trouble = self.crop_trouble(name)
+        trouble = self.crop_trouble(name) or self.misfit(name)
         if trouble is None:
             return versions
         serving = self.serving(name)

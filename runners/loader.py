@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from hotswap.errors import VersionFailed
 from hotswap.manifest import BadManifest
+from hotswap.profiles import ModelProfile, Profiles, no_profiles
 from hotswap.repository import Artifact
 from hotswap.runner import Fallback
 from hotswap.tags import ModelTag
@@ -32,6 +34,8 @@ class OnnxLoader:
         max_pixels: int,
         thread_cap: int,
         devices: DeviceRules | None = None,
+        profiles: Profiles = no_profiles,
+        warm_up: bool = True,
         fell_back: Callable[[ModelTag, Fallback], None] = lambda _tag, _fallback: None,
         open_graph: OpenSession = open_session,
         compiled: CompiledGraphs | None = None,
@@ -39,16 +43,20 @@ class OnnxLoader:
         """Refuse pictures of more than `max_pixels`; give no model more than `thread_cap` threads.
 
         By default all run on the CPU. Graphs are opened from their `compiled` form where there is one.
+        Without `warm_up` only those are warmed whose profile says so.
         """
         self._max_pixels = max_pixels
         self._devices = devices or DeviceRules()
+        self._profiles = profiles
+        self._warm_up = warm_up
         self._fell_back = fell_back
         self._open_graph = open_graph
         self._compiled = compiled
         self._thread_cap = max(1, thread_cap)
 
     def load(self, artifact: Artifact) -> OnnxRunner | TensorRunner:
-        """See `Loader.load`."""
+        """See `Loader.load`. What the model's profile declares lies over the config."""
+        artifact = self._declared(artifact)
         try:
             config = with_labels(artifact.config, artifact.path)
             check_config(config)
@@ -62,6 +70,14 @@ class OnnxLoader:
             return TensorRunner(artifact, load_graph(artifact, threads, placer), family)
         graphs = load_graphs(artifact, threads, family.fed, family.other_graphs, placer)
         return OnnxRunner(artifact, graphs, family, self._max_pixels)
+
+    def _declared(self, artifact: Artifact) -> Artifact:
+        profile = self._profiles().get(artifact.tag.name, ModelProfile(artifact.tag.name))
+        if (misfit := profile.misfit(artifact.config)) is not None:
+            logger.warning("%s is %s", artifact.tag, misfit)
+        if not self._warm_up and not profile.warms_up:
+            profile = replace(profile, warm_up_samples=0)
+        return replace(artifact, config=profile.laid_over(artifact.config))
 
     def _placer(self, artifact: Artifact) -> GraphPlacer:
         def fell_back(fallback: Fallback) -> None:

@@ -103,6 +103,7 @@ class PlacedGraph:
     def _opened(self) -> Any:
         wanted, available = self._placer.device.providers, self._placer.available()
         if not wanted:
+            self._check_required("it is for the CPU")
             return self._open(())
         usable = [each for each in wanted if each.name in available]
         if not usable:
@@ -124,7 +125,17 @@ class PlacedGraph:
         self.placement = Placement(first.device, self.placement.reason)
         return session
 
+    def _check_required(self, why: str) -> None:
+        """Raise `VersionFailed` if the CPU is no place for the graph."""
+        device = self._placer.device
+        if device.required:
+            raise VersionFailed(
+                f"a GPU is required (gpu_required in the list of models): asked for {device.asked_by}; {why}"
+            )
+
     def _on_cpu(self, cause: str, why: str) -> Any:
+        if cause != "run":  # what has answered goes on answering
+            self._check_required(why)
         session = self._open(())
         device = self._placer.device
         self.placement = Placement(CPU, f"asked for {device.asked_by}; {why}")

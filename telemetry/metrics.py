@@ -13,9 +13,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from telemetry import gpus
+from telemetry.modelmora_metrics import BUCKETS
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LOADS = (*_FAST, 60.0, 120.0)
+#: With those of ModelMora, whose figures are made of ours.
+_INFERENCES = tuple(sorted({*_FAST, *BUCKETS}))
 _PAUSES = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _COUNTS = (0, 1, 2, 5, 10, 20, 50, 100)
 _VERSION = ("model", "version")
@@ -57,7 +60,7 @@ class MetricDefinitions:
         answers = "Predictions by the version that served"
         self.inferences = counter("inference_requests_total", answers, (*_VERSION, "status"))
         runs = "Model runs, without decoding and queueing"
-        self.inference_seconds = histogram("inference_duration_seconds", runs, _VERSION, buckets=_FAST)
+        self.inference_seconds = histogram("inference_duration_seconds", runs, _VERSION, buckets=_INFERENCES)
         where = "Where the time of predictions went"
         self.stages = counter("inference_stage_seconds_total", where, (*_VERSION, "stage"))
         self.last = gauge_max("inference_last_timestamp_seconds", "When a version last answered", _VERSION)
@@ -80,6 +83,11 @@ class MetricDefinitions:
         self.generations = gauge_sum("model_generations", states, ("model", "state"))
         leases = "Requests that hold a generation, sampled at every look"
         self.leases = gauge_sum("model_leases", leases, ("model",))
+
+        left = "Versions that left memory to make room"
+        self.evictions = counter("model_evictions_total", left, ("model",))
+        held = "Memory of the loaded versions of a model, in all workers"
+        self.model_memory = gauge_max("model_memory_bytes", held, ("model",))
 
         moved = "Graphs that run on the CPU instead of their device"
         self.device_fallbacks = counter("device_fallbacks_total", moved, ("model", "device", "cause"))

@@ -20,6 +20,7 @@ from lineage.records import ImageRecord
 from lineage.storage_figures import StorageFigures
 from telemetry import logs, worker_metrics
 from telemetry.metrics import Machine, MetricDefinitions
+from telemetry.modelmora_metrics import ModelMoraFigures
 from telemetry.routes import OTHER, route_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -42,10 +43,12 @@ class Metrics(MetricDefinitions, Observer):
         info: dict[str, str],
         worker: int = 0,
         lives: Callable[[int], bool] = lambda _worker: True,
+        gpu_enabled: bool = False,
     ) -> None:
         self._all_workers = worker_metrics.AllWorkers(folder, lives)
         self._worker = str(worker)
         self._info = info
+        self._gpu_enabled = gpu_enabled
         self._versions: set[tuple[str, str]] = set()
         self._devices: set[str] = set()
         self._children: dict[tuple[object, ...], Any] = {}
@@ -106,6 +109,10 @@ class Metrics(MetricDefinitions, Observer):
     def opened_graph(self, model: str, outcome: str) -> None:
         """A graph was opened: compiled (`hit`), or plainly. In the thread that opened it."""
         self.compiled_loads.labels(model, outcome).inc()
+
+    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:  # noqa: ARG002
+        """A version has left memory."""
+        self.evictions.labels(tag.name).inc()
 
     # --- the data plane --------------------------------------------------------------------------
 
@@ -170,6 +177,7 @@ class Metrics(MetricDefinitions, Observer):
         for name, slot in view.slots().items():
             generations = list(slot)
             self.leases.labels(name).set(sum(each.leases for each in generations))
+            self.model_memory.labels(name).set(view.residence(name).memory_bytes)
             for state in ("prepared", "serving", "draining"):
                 count = sum(1 for each in generations if each.state == state)
                 self.generations.labels(name, state).set(count)
@@ -178,12 +186,10 @@ class Metrics(MetricDefinitions, Observer):
 
     def exposition(self) -> bytes:
         """All workers' figures in Prometheus' text format."""
-        machine = CollectorRegistry()
-        machine.register(Machine(self._info))
-        if not self._shared:
-            return generate_latest(self._registry) + generate_latest(machine)
-        machine.register(self._all_workers)
-        return generate_latest(machine)
+        ours = [*self.families(), *Machine(self._info).collect()]
+        gathered = CollectorRegistry()
+        gathered.register(ModelMoraFigures(ours, self._info, gpu_enabled=self._gpu_enabled))
+        return generate_latest(gathered)
 
     def families(self) -> list[Metric]:
         """All workers' figures, as data."""

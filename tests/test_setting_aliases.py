@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def _variable(setting: str) -> str:
 
 def test_every_alias_is_tried_here() -> None:
     assert SET.keys() == ALIASES.keys()
+
+
+def test_the_guide_has_each_alias_with_our_name() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "guides" / "modelmora.md").read_text()
+    rows = dict(re.findall(r"^\| `(MODEMORA_\w+)` \| `(\w+)` \|", text, re.MULTILINE))
+    assert rows == {variable: _variable(setting) for variable, setting in ALIASES.items()}
+    assert all(name in text for name in LATER)
 
 
 @pytest.mark.parametrize("source", ["environment", "file"])
@@ -214,7 +222,7 @@ def test_what_is_meant_for_others_is_left_alone(capsys: pytest.CaptureFixture[st
 
 
 def test_a_misspelt_name_in_env_is_told_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
-    Path(".env").write_text("OKAWARI_ADMIN_TOKN=geheim\nMODEMORA_LOGLEVEL=geheim\n")
+    Path(".env").write_text("okawari_admin_tokn=geheim\nMODEMORA_LOGLEVEL=geheim\n")
     load()
     err = capsys.readouterr().err
     assert "did you mean OKAWARI_ADMIN_TOKEN?" in err

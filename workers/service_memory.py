@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from hotswap.profiles import Profiles, no_profiles
 from hotswap.repository import VersionInfo
 from hotswap.residency import Footprint, Policy
 from hotswap.residency_table import LocalTable, ResidencyTable
-from hotswap.resident_models import FootprintOf, MemoryRules
+from hotswap.resident_models import FootprintOf, MemoryRules, nobody
 from hotswap.status import StateView
 from hotswap.tags import ModelTag
 from workers.bell import Bells
@@ -28,22 +29,33 @@ _RESIDENT, _PEAK = 2, 3
 class Footprints:
     """What versions take in memory, by the best that is known of each."""
 
-    def __init__(self, compiled: Callable[[str], Footprint | None] = lambda _digest: None) -> None:
+    def __init__(
+        self,
+        compiled: Callable[[str], Footprint | None] = lambda _digest: None,
+        profiles: Profiles = no_profiles,
+    ) -> None:
         """`compiled` knows what is loaded from a compiled form, by digest."""
         self._compiled = compiled
+        self._profiles = profiles
 
     def __call__(self, tag: ModelTag, info: VersionInfo | None) -> Footprint:
-        """As measured when it was compiled, or imported; else by the size of its files."""
+        """As measured when it was compiled, or imported; else as declared, or by the size of its files."""
         if info is None:
             return Footprint(0, 0, 0)
         compiled = self._compiled(info.digest) if info.digest is not None else None
-        return compiled or _estimated(info)
+        return compiled or _measured(info) or self._guessed(tag, info)
+
+    def _guessed(self, tag: ModelTag, info: VersionInfo) -> Footprint:
+        profile = self._profiles().get(tag.name)
+        if profile is not None and profile.memory_bytes:
+            return Footprint(0, profile.memory_bytes, profile.memory_bytes)
+        return Footprint(0, _RESIDENT * info.size_bytes, _PEAK * info.size_bytes)
 
 
-def _estimated(info: VersionInfo) -> Footprint:
+def _measured(info: VersionInfo) -> Footprint | None:
     measured = info.measured
     if measured is None or not measured.resident_bytes:
-        return Footprint(0, _RESIDENT * info.size_bytes, _PEAK * info.size_bytes)
+        return None
     return Footprint(0, measured.resident_bytes, measured.peak_bytes, measured.load_seconds)
 
 
@@ -60,6 +72,7 @@ class ServiceMemory:
         budget: int,
         policy: Policy,
         footprint: FootprintOf,
+        first: Callable[[], Collection[str]] = nobody,
         size: Callable[[], int | None] = proportional_size,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,7 +85,9 @@ class ServiceMemory:
             self.table = shared
         else:
             self.table = LocalTable()
-        self.rules = MemoryRules(budget=budget, footprint=footprint, workers=workers, policy=policy)
+        self.rules = MemoryRules(
+            budget=budget, footprint=footprint, workers=workers, policy=policy, first=first
+        )
         self._workers = workers
         self._size = size
         self._clock = clock

@@ -211,7 +211,7 @@ def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> API
 
 
 def _bodies(parts: ServiceParts) -> ModelBodies:
-    return ModelBodies(parts.view, parts.profiles, parts.provider_name)
+    return ModelBodies(parts.view)
 
 
 async def _all_models(parts: ServiceParts) -> ModelsBody:

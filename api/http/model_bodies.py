@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
 from hotswap.errors import ModelNotFound
-from hotswap.profiles import ModelProfile, Profiles
+from hotswap.profiles import ModelProfile
 from hotswap.repository import VersionInfo
 from hotswap.status import ModelStatus, StateView
 from registry.model_types import model_type
+from registry.providers import provider_of
 
 _MEGA = 1_000_000
 
@@ -53,7 +53,7 @@ class ModelBody(BaseModel):
     type: str | None = Field(
         description="embedding, segmentation, detection, classification, or the task's word, such as tensors"
     )
-    provider: str | None = Field(description="what answers: the name of the model's family")
+    provider: str | None = Field(description="as declared, else the name of the family's provider")
     resources: ResourcesBody
     loaded: bool = Field(description="whether a version of it is in memory")
     memory_mb: float = Field(description="MB of memory that its loaded versions take, in all workers")
@@ -63,6 +63,7 @@ class ModelBody(BaseModel):
         description="why it is not in memory: not used yet, evicted, or refused for want of memory"
     )
     versions: list[VersionBody]
+    missing: bool = Field(description="the list of models declares it, and the store lacks it")
 
 
 class ModelsBody(BaseModel):
@@ -75,27 +76,22 @@ class ModelsBody(BaseModel):
 class ModelBodies:
     """Builds what is shown of models from the state, their configs, and what an operator declares of them."""
 
-    def __init__(self, view: StateView, profiles: Profiles, provider_name: Callable[[str], str]) -> None:
-        """`provider_name` gives a family the name that operators know."""
+    def __init__(self, view: StateView) -> None:
         self._view = view
-        self._profiles = profiles
-        self._provider_name = provider_name
 
     def all(self) -> list[ModelBody]:
-        """Every model, by name, those that are only declared too."""
-        declared = [self._view.model(name) for name in self._profiles() if not self._view.known(name)]
-        models = sorted([*self._view.models(), *declared], key=lambda each: each.name)
-        return [self._body(each) for each in models]
+        """Every model, by name."""
+        return [self._body(each) for each in self._view.models()]
 
     def one(self, name: str) -> ModelBody:
         """One model. Raises `ModelNotFound`."""
-        if not (self._view.known(name) or name in self._profiles()):
+        if not self._view.known(name):
             raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
         return self._body(self._view.model(name))
 
     def _body(self, status: ModelStatus) -> ModelBody:
         version = self._view.meant(status.name)
-        profile = self._profiles().get(status.name) or ModelProfile(status.name)
+        profile = self._view.profiles().get(status.name) or ModelProfile(status.name)
         residence = self._view.residence(status.name)
         used = residence.last_used
         config = version.config if version is not None else None
@@ -107,7 +103,7 @@ class ModelBodies:
             revision=status.revision,
             reason=status.reason,
             type=profile.type or (model_type(config.task) if config is not None else None),
-            provider=profile.provider or (self._provider_name(config.family) if config is not None else None),
+            provider=profile.provider or (provider_of(config.family) if config is not None else None),
             resources=_resources(version, profile),
             loaded=residence.loaded,
             memory_mb=megabytes(residence.memory_bytes),
@@ -115,6 +111,7 @@ class ModelBodies:
             evictable=residence.evictable,
             residency_reason=residence.reason,
             versions=[VersionBody.model_validate(each, from_attributes=True) for each in status.versions],
+            missing=status.missing,
         )
 
 

@@ -109,7 +109,7 @@ def test_models_are_listed_plainly(wire: Wire) -> None:
 
 def test_a_model_says_what_it_is_and_whether_it_is_loaded(wire: Wire) -> None:
     told = wire("GET", "/models/m").json()
-    assert (told["type"], told["provider"]) == ("detection", "fake")
+    assert (told["type"], told["provider"]) == ("detection", "FakeProvider")
     assert told["resources"] == {"memory_mb": None, "gpu_required": False, "cpu_threads": 1}
     assert (told["loaded"], told["memory_mb"], told["last_used"], told["evictable"]) == (
         True,
@@ -150,13 +150,12 @@ def test_what_is_declared_lies_over_the_config_and_below_what_was_measured(
     monkeypatch.setattr(StateView, "meant", lambda *_: version)
     profile = ModelProfile("m", "embedding", "ClipProvider", 512 * _MB, gpu_required=True, cpu_threads=2)
     declared: Mapping[str, ModelProfile] = {"m": profile, "absent": ModelProfile("absent", type="detection")}
-    with _served(tmp_path, profiles=lambda: declared, provider_name=str.upper) as wire:
+    with _served(tmp_path) as wire:
+        wire.parts.view.profiles = lambda: declared
         absent, told = wire("GET", "/models").json()["models"]
         assert (told["type"], told["provider"]) == ("embedding", "ClipProvider")
         assert told["resources"] == {"memory_mb": memory, "gpu_required": True, "cpu_threads": 2}
         assert (absent["name"], absent["type"], absent["versions"]) == ("absent", "detection", [])
-        assert absent["reason"] == "not in the store"
+        assert (absent["missing"], told["missing"]) == (True, False)
         assert wire("GET", "/models/absent").status_code == 200
         refused(wire("GET", "/models/other"), 404, "model_not_found")
-    with _served(tmp_path / "other", profiles=dict, provider_name=str.upper) as wire:
-        assert wire("GET", "/models/m").json()["provider"] == "FAKE"

@@ -68,6 +68,13 @@ class TestView:
         assert (code.target, code.versions[0].note) == (None, "the model is not selected by OKAWARI_SERVE")
         assert (other.name, other.reason, other.versions) == ("other", "not in the store", ())
 
+    def test_a_model_that_is_declared_and_not_stored_is_missing(self) -> None:
+        stored = {"code": ModelInfo("code", "v1", {"v1": VersionInfo("v1")})}
+        absent, code = views(stored, DesiredState(), [], False, {"code", "absent"})
+        assert (absent.name, absent.missing, absent.versions) == ("absent", True, ())
+        assert (absent.reason or "").startswith("missing: ")
+        assert (code.missing, code.reason) == (False, None)
+
     def test_a_version_whose_files_are_gone_serves_on(self) -> None:
         workers = [self.worker(1, "serving")]
         (model,) = views({}, DesiredState(), workers, True)

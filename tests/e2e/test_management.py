@@ -108,7 +108,7 @@ def test_an_unloaded_model_is_refused_on_every_wire_by_every_worker_until_it_is_
     told = service.model("m")
     assert (told["serving"], told["loaded"]) == (None, False)
     assert "unloaded" in told["reason"]
-    assert (told["type"], told["provider"]) == ("classification", "classifier")
+    assert (told["type"], told["provider"]) == ("classification", "ClassifierProvider")
     for name in ("m", "embed"):
         assert _fresh(service, "POST", f"/models/{name}/load").status_code == 200
     for _ in range(8):

@@ -170,6 +170,6 @@ class FakeObserver(Observer):
         """Write it down."""
         self.events.append(f"closed {tag}")
 
-    def evicted(self, tag: ModelTag, freed_bytes: int) -> None:
+    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:
         """Write it down."""
-        self.events.append(f"evicted {tag} {freed_bytes}")
+        self.events.append(f"{reason}: {tag} {bytes_freed}")

@@ -49,7 +49,7 @@ async def test_models_come_in_while_there_is_room_and_the_others_when_asked_for(
     answered = await answer(world, "c")
     assert (answered.model, answered.version) == ("c", "v1")
     assert world.loaded() == ["a", "c"]  # b was used least recently
-    assert f"evicted b:v1 {100 * MB}" in world.observer.events
+    assert f"evicted to make room for c:v1: b:v1 {100 * MB}" in world.observer.events
     await world.end()
 
 

@@ -7,6 +7,7 @@ import pytest
 from hotswap.desired import seed
 from hotswap.errors import VersionFailed
 from hotswap.generation import Generation
+from hotswap.profiles import ModelProfile
 from hotswap.reconciler import Reconciler
 from hotswap.repository import Incomplete
 from hotswap.slot import Slot
@@ -91,6 +92,29 @@ def test_a_required_model_that_is_nowhere_is_listed_and_known() -> None:
     assert [each.name for each in world.reconciler.view.models()] == ["absent", "m"]
     assert world.reconciler.view.known("absent")
     assert not world.reconciler.view.known("nobody")
+
+
+def test_a_model_that_is_declared_and_nowhere_is_missing_until_it_is_stored() -> None:
+    world = World("m:v1", profiles={"m": ModelProfile("m"), "absent": ModelProfile("absent")})
+    world.settle()
+    view = world.reconciler.view
+    assert [(each.name, each.missing) for each in view.models()] == [("absent", True), ("m", False)]
+    assert (view.model("absent").reason or "").startswith("missing: ")
+    assert view.ready()
+    world.source.add("absent:v1")
+    world.settle()
+    assert [(each.name, each.missing, each.reason) for each in view.models()] == [
+        ("absent", False, None),
+        ("m", False, None),
+    ]
+
+
+def test_a_version_that_is_other_than_declared_serves_and_says_so() -> None:
+    world = World("m:v1", profiles={"m": ModelProfile("m", provider="SAMProvider", families=("sam",))})
+    world.settle()
+    (version,) = world.reconciler.view.model("m").versions
+    assert version.state == "serving"
+    assert (version.reason or "").startswith("declared with SAMProvider, but its family is ")
 
 
 @pytest.mark.parametrize(

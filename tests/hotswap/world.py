@@ -14,6 +14,7 @@ from hotswap.coordination import Coordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import DesiredStore, set_target
 from hotswap.predictions import Picture, PredictRequest
+from hotswap.profiles import ModelProfile
 from hotswap.reconciler import Reconciler
 from hotswap.residency_table import ResidencyTable
 from hotswap.resident_models import MemoryRules
@@ -42,6 +43,7 @@ class World:
         checks: Sequence[Check] = (),
         table: ResidencyTable | None = None,
         memory: MemoryRules | None = None,
+        profiles: Mapping[str, ModelProfile] | None = None,
     ) -> None:
         self.source = source or FakeSource()
         for tag in tags:
@@ -62,6 +64,7 @@ class World:
             table=table,
             memory=memory,
             clock=self.clock,
+            profiles=lambda: profiles or {},
         )
 
     def step(self) -> None:

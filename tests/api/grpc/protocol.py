@@ -14,7 +14,6 @@ from api.open_inference.statistics import Statistics
 from api.parts import ServiceParts
 from hotswap.errors import ServingError
 from hotswap.events import Observer, Recorder
-from hotswap.profiles import no_profiles
 from tests.hotswap.world import LiveWorld
 
 Refuse = Callable[[str, str | None, ServingError, float], None]
@@ -78,7 +77,5 @@ def service_parts(**parts: Any) -> ServiceParts:
         "max_stream_message_bytes": 2_000_000,
         "request_timeout": 30.0,
         "swap_timeout": 30.0,
-        "profiles": no_profiles,
-        "provider_name": str,
     }
     return ServiceParts(**{**dict.fromkeys(names), **others, **parts})

@@ -1,0 +1,101 @@
+"""How models come into the memory of a worker: list of models, compiled graphs, loader, budget."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from common.sizes import MemoryAmount
+from hotswap.events import notify
+from hotswap.profiles import Profiles
+from hotswap.repository import Artifact
+from hotswap.residency import Policy
+from models_import.background_compiler import BackgroundCompiler
+from models_import.compiler import Compiler
+from registry.device_file import DeviceFile
+from registry.model_list_file import ModelListFile
+from registry.providers import Providers
+from runners.compiled_graphs import CompiledGraphs
+from runners.devices import DeviceRules
+from runners.families.index import FAMILIES
+from runners.loader import OnnxLoader
+from settings import Settings
+from telemetry import gpus
+from telemetry.observers import Metrics
+from workers.membership import WorkerTable
+from workers.memory import usable_memory
+from workers.run_folder import RunFolder
+from workers.service_memory import Footprints, ServiceMemory
+
+_DEFAULT_BUDGET = MemoryAmount(share=0.6)
+
+
+def open_model_list(settings: Settings) -> ModelListFile:
+    """The list of models, unread."""
+    tasks = {name: family.task for name, family in FAMILIES.items()}
+    return ModelListFile(settings.model_registry, Providers(tasks))
+
+
+class ModelMemory:
+    """The parts of one worker on a seat."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        run: RunFolder,
+        seats: WorkerTable,
+        seat: int,
+        *,
+        metrics: Metrics,
+        model_list: ModelListFile | None = None,
+    ) -> None:
+        """`model_list` has what the master read, which holds where the file cannot be used any more."""
+        self._settings = settings
+        self.model_list = model_list or open_model_list(settings)
+        self.model_list.refresh()
+        self.compiled = CompiledGraphs(
+            settings.compiled, settings.compiled_limit, told=partial(notify, metrics.opened_graph)
+        )
+        self._compiler = Compiler(self.compiled)
+        self.compiling = BackgroundCompiler(self._compiler)
+        self.compiled.wanted = self.compiling.add
+        self.loader = _loader(settings, seat, metrics, self.model_list, self.compiled)
+        self.service = ServiceMemory(
+            run,
+            seats,
+            seat,
+            workers=settings.workers,
+            budget=(settings.memory_budget or _DEFAULT_BUDGET).of(usable_memory()),
+            policy=Policy(pinned=frozenset(settings.pinned or ()), minimum_stay=settings.minimum_stay),
+            footprint=Footprints(self.compiled.footprint, self.model_list),
+            first=partial(_preloaded, self.model_list),
+        )
+
+    def compile(self, artifact: Artifact) -> None:
+        """Compile a version that is being imported; a reason why not is told when it is loaded."""
+        self._compiler.compile(artifact, self._settings.swap_timeout)
+
+
+def _loader(
+    settings: Settings, seat: int, metrics: Metrics, profiles: Profiles, compiled: CompiledGraphs
+) -> OnnxLoader:
+    """The loader of the worker on a seat: each has a GPU of its own, as far as there are some."""
+    devices = DeviceFile(settings.home)
+    rules = DeviceRules(
+        settings.device,
+        gpu=seat % max(1, gpus.count()),
+        chosen=lambda model: devices.read().get(model),
+        profiles=profiles,
+    )
+    return OnnxLoader(
+        max_pixels=settings.max_pixels,
+        thread_cap=settings.model_threads,
+        devices=rules,
+        profiles=profiles,
+        warm_up=settings.warm_up,
+        fell_back=partial(notify, metrics.fell_back),
+        compiled=compiled,
+    )
+
+
+def _preloaded(profiles: Profiles) -> list[str]:
+    return [name for name, profile in profiles().items() if profile.preload]
