@@ -43,7 +43,7 @@ run: setup ## seed the demo models and serve on 127.0.0.1:3000, or PORT, or as c
 	BENTOML_HOME="$$($(BIN)/python -c "from settings import Settings; print(Settings().store_home)")" exec $(BIN)/bentoml serve service:Okawari $$at
 
 unit: dev ## tests that start no process and no server, in a minute
-	@$(PYTEST) -m "not process and not e2e and not full" --ignore tests/e2e --ignore tests/clients --ignore tests/api/grpc
+	@$(PYTEST) -n logical -m "not process and not e2e and not full and not slow" --ignore tests/e2e --ignore tests/clients --ignore tests/api/grpc
 
 test: dev ## all but the end-to-end tests and those with clients of others, in minutes
 	@$(PYTEST) -m "not full" --ignore tests/e2e --ignore tests/clients

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.builders import write_heavy_version
+from tests.builders import HEAVY, write_version
+from tests.support.heavy_graph import heavy_graph
 
 VARIABLE = "OKAWARI_TEST_DATA"
 _CATALOGUE = Path(__file__).resolve().parent.parent / "models_import" / "catalogue"
 _SIDE = 352
+_DENSE_SIDE = 64
 #: Channels after each 3x3 convolution and its stride: about as much arithmetic as a small detector's.
 _LAYERS = ((16, 2), (32, 2), (64, 2), (64, 1), (128, 2))
 
@@ -57,9 +60,20 @@ def subject(folder: Path, data: Path | None) -> Subject:
     return Subject("generated", f"generated graph {_SIDE}x{_SIDE}", weights, _config())
 
 
+def dense(folder: Path, name: str, wide: int, seed: int = 0) -> Subject:
+    """Three dense layers of `wide` columns: much to load and to read in each run, little arithmetic."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / f"{name}-{seed}.onnx"
+    weights.write_bytes(_dense_graph(wide, seed).SerializeToString())
+    return Subject(name, f"dense layers, {weights.stat().st_size / 1e6:.0f} MB", weights, _dense_config())
+
+
 def heavy(folder: Path) -> list[Path]:
-    """Two versions of a model of about 96 MB."""
-    return [write_heavy_version(folder, "heavy", f"v{code}", code) for code in (1, 2)]
+    """Two versions of a model of about 96 MB in many tensors, which lie on the heap."""
+    versions = [write_version(folder, "heavy", f"v{code}", code) for code in (1, 2)]
+    for code, version in enumerate(versions, 1):
+        (version / "weights.onnx").write_bytes(heavy_graph(code, HEAVY).SerializeToString())
+    return versions
 
 
 def _config() -> dict[str, Any]:
@@ -74,6 +88,41 @@ def _config() -> dict[str, Any]:
         "labels": ["one", "other"],
         "thresholds": {"score": 0.1},
     }
+
+
+def _dense_config() -> dict[str, Any]:
+    picture = {"name": "image", "width": _DENSE_SIDE, "height": _DENSE_SIDE}
+    return {
+        "format": 1,
+        "task": "image-embedding",
+        "family": "embedder",
+        "description": "random weights: only its cost is meant",
+        "licence": "Apache-2.0",
+        "input": {**picture, "scale": 1 / 255, "mean": [0.5] * 3},
+        "output": {"names": ["embedding"]},
+    }
+
+
+def _dense_graph(wide: int, seed: int) -> onnx.ModelProto:
+    rng = np.random.default_rng(seed)
+    nodes, weights = [helper.make_node("Flatten", ["image"], ["layer0"])], []
+    sides = [3 * _DENSE_SIDE**2, wide, wide, wide]
+    for index, (rows, columns) in enumerate(pairwise(sides)):
+        values = rng.standard_normal((rows, columns), np.float32) / np.float32(rows**0.5)
+        weights.append(numpy_helper.from_array(values, f"mix{index}"))
+        nodes += [
+            helper.make_node("MatMul", [f"layer{index}", f"mix{index}"], [f"sum{index}"]),
+            helper.make_node("Tanh", [f"sum{index}"], [f"layer{index + 1}"]),
+        ]
+    nodes.append(helper.make_node("Identity", [f"layer{len(sides) - 1}"], ["embedding"]))
+    body = helper.make_graph(
+        nodes,
+        "dense",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, _DENSE_SIDE, _DENSE_SIDE])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", wide])],
+        weights,
+    )
+    return helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def _graph() -> onnx.ModelProto:

@@ -8,10 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PARTS: Final = ("start", "load", "steady", "swap", "memory", "wires", "families", "cameras")
+PARTS: Final = (
+    "start",
+    "cold",
+    "load",
+    "steady",
+    "swap",
+    "churn",
+    "memory",
+    "wires",
+    "families",
+    "batching",
+    "cameras",
+)
 _EXAMPLES = """
 examples:
-  python -m benchmarks.run                            everything; about eight minutes
+  python -m benchmarks.run                            everything; about twelve minutes
   python -m benchmarks.run --quick                    one short round of everything, to see that it works
   python -m benchmarks.run --only steady --rounds 9   a narrower spread of the throughput
   OKAWARI_TEST_DATA=/data python -m benchmarks.run    real weights (/data/models) and photographs

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.batching import BatchingResult
 from benchmarks.cameras import CameraResult
+from benchmarks.churn import ChurnResult
 from benchmarks.families import FamilyResult
 from benchmarks.figures import Spread
 from benchmarks.loading import LoadResult
@@ -99,6 +101,42 @@ def swaps(results: Iterable[SwapResult]) -> list[dict[str, Any]]:
             "after_import_s": [round(swap.after_import, 3) for swap in result.swaps],
         }
         for result in results
+    ]
+
+
+def churn(results: Iterable[ChurnResult]) -> list[dict[str, Any]]:
+    """One model beside the loads of another."""
+    return [
+        {
+            "workers": result.workers,
+            "model_mb": round(result.size_mb, 1),
+            "load_seconds": [round(each, 3) for each in result.loads],
+            "quiet_ms": {name: result.latency(result.quiet, at).as_json() for name, at in _SHARES.items()},
+            "storm_of_quiet": {name: result.ratio(at).as_json() for name, at in _SHARES.items()},
+            "throughput_of_quiet": result.throughput.as_json(),
+            "failed": result.failed,
+        }
+        for result in results
+    ]
+
+
+def batching(results: Iterable[BatchingResult]) -> list[dict[str, Any]]:
+    """Requests that share runs, against the same requests alone."""
+    return [
+        {
+            "model": result.name,
+            "runs": variant,
+            "answers_per_second": Spread.of([run.load.rate for run in runs]).as_json(),
+            "throughput_of_alone": result.of_alone(variant, lambda run: run.load.rate).as_json(),
+            "cpu_of_alone": result.of_alone(variant, lambda run: run.cpu_ms).as_json(),
+            "latency_of_alone": {
+                "p50": result.of_alone(variant, lambda run: run.latency(0.5)).as_json(),
+                "p95": result.of_alone(variant, lambda run: run.latency(0.95)).as_json(),
+            },
+            "failed": sum(run.load.failed for run in runs),
+        }
+        for result in results
+        for variant, runs in result.runs.items()
     ]
 
 

@@ -15,6 +15,13 @@ from benchmarks.machine import memory
 from benchmarks.serving import Service
 
 NAME = "heavy"
+#: Workers that do not hand freed heap back to the system: what is lost without that shows.
+UNTRIMMED = """
+import os, sys
+sys.path.insert(0, os.getcwd())
+from hotswap import lifecycle
+lifecycle.trim_memory = lambda: None
+"""
 _PATIENCE = 60.0
 _BUSY_SECONDS = 0.1
 
@@ -24,6 +31,7 @@ class MemoryResult:
     """Resident and proportional memory of the one worker after each swap, in MB."""
 
     size_mb: float
+    trimmed: bool = True
     resident: list[float] = field(default_factory=list)
     proportional: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -52,10 +60,12 @@ def measure(
     pictures: Sequence[bytes],
     swaps: int,
     tell: Callable[[str], None],
+    *,
+    trimmed: bool = True,
 ) -> MemoryResult:
     """Flip between the versions, with some requests between."""
     weights = versions[0] / "weights.onnx"
-    result = MemoryResult(size_mb=weights.stat().st_size / 1e6)
+    result = MemoryResult(weights.stat().st_size / 1e6, trimmed)
     (pid,) = service.pids
     with httpx.Client(base_url=service.url, timeout=_PATIENCE) as client:
         for number in range(swaps):

@@ -9,7 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.aims import Aim
+from benchmarks.batching import CONCURRENCY as AT_ONCE
+from benchmarks.batching import BatchingResult
 from benchmarks.cameras import DEVICES, SIDE, CameraResult
+from benchmarks.churn import CONCURRENCY as CHURNING
+from benchmarks.churn import ChurnResult
 from benchmarks.families import FamilyResult
 from benchmarks.figures import Spread, percentile
 from benchmarks.loading import LoadResult
@@ -28,6 +32,16 @@ _ENOUGH = 0.9
 def show_starts(console: Console, results: Iterable[StartResult]) -> None:
     """Start and memory."""
     console.print("\n[bold]Start[/] (beside one plain Python that loads the model and runs it once)")
+    console.print(_starts_table(results))
+
+
+def show_cold(console: Console, results: Iterable[StartResult], count: int) -> None:
+    """Start and memory with several models, by the number of workers."""
+    console.print(f"\n[bold]Cold start of {count} models[/] (beside one plain Python that loads them)")
+    console.print(_starts_table(results))
+
+
+def _starts_table(results: Iterable[StartResult]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("workers", "first answer s", "x plain", "PSS of all MB", "x plain"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -39,7 +53,7 @@ def show_starts(console: Console, results: Iterable[StartResult]) -> None:
             Spread.of(result.proportional).text(0),
             result.memory_ratio.text(2),
         )
-    console.print(table)
+    return table
 
 
 def show_loads(console: Console, results: Iterable[LoadResult]) -> None:
@@ -143,12 +157,62 @@ def show_swaps(console: Console, results: Iterable[SwapResult]) -> None:
     console.print(table)
 
 
+def show_churn(console: Console, results: Iterable[ChurnResult]) -> None:
+    """What the callers of one model notice of loads of another."""
+    console.print(f"\n[bold]Churn[/] (another model loads every second beside {CHURNING} requests at once)")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    names = ("workers", "loads", "MB", "a load s", "quiet p50", "p99 ms", "storm p50 x", "p99 x", "/s x")
+    for name in (*names, "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            str(result.workers),
+            str(len(result.loads)),
+            f"{result.size_mb:.0f}",
+            f"{median(result.loads):.2f}",
+            f"{result.latency(result.quiet, 0.5).median:.1f}",
+            f"{result.latency(result.quiet, 0.99).median:.1f}",
+            result.ratio(0.5).text(2),
+            result.ratio(0.99).text(2),
+            result.throughput.text(2),
+            str(result.failed),
+        )
+    console.print(table)
+
+
+def show_batching(console: Console, results: Iterable[BatchingResult]) -> None:
+    """Requests that share runs, against the same requests alone."""
+    console.print(
+        f"\n[bold]Batching[/] ({AT_ONCE} at once, 1 worker per core; x: of the same requests alone)"
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("model", "runs"):
+        table.add_column(name, no_wrap=True)
+    for name in ("/s", "x", "CPU ms", "x", "p50 x", "p95 x", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        for variant, runs in result.runs.items():
+            table.add_row(
+                result.name,
+                variant,
+                f"{median(run.load.rate for run in runs):.0f}",
+                result.of_alone(variant, lambda run: run.load.rate).text(2),
+                f"{median(run.cpu_ms for run in runs):.2f}",
+                result.of_alone(variant, lambda run: run.cpu_ms).text(2),
+                result.of_alone(variant, lambda run: run.latency(0.5)).text(2),
+                result.of_alone(variant, lambda run: run.latency(0.95)).text(2),
+                str(sum(run.load.failed for run in runs)),
+            )
+    console.print(table)
+
+
 def show_memory(console: Console, result: MemoryResult) -> None:
     """Memory over swaps."""
     resident = result.resident
     proportional = f", PSS {result.proportional[-1]:.0f} MB" if result.proportional else ""
     took = f"{median(result.seconds):.2f} s each"
-    console.print(f"\n[bold]Memory[/]: {len(resident)} swaps of {result.size_mb:.0f} MB, {took}")
+    how = "" if result.trimmed else " without malloc_trim"
+    console.print(f"\n[bold]Memory[/]{how}: {len(resident)} swaps of {result.size_mb:.0f} MB, {took}")
     console.print(
         f"RSS {resident[0]:.0f} MB after the first, {resident[-1]:.0f} after the last{proportional}; "
         f"{result.growth_per_swap:+.2f} MB a swap, {result.growth_share:+.1%} of a model in all"

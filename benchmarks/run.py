@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks import (
+    batching,
     cameras,
+    churn,
     families,
     loading,
     machine,
@@ -26,8 +28,10 @@ from benchmarks import (
     swapping,
 )
 from benchmarks.aims import Aim, steady_aims, swap_aims
+from benchmarks.batching import BatchingResult
 from benchmarks.bring import bring
 from benchmarks.cameras import CameraResult
+from benchmarks.churn import ChurnResult
 from benchmarks.families import SUBJECTS, FamilyResult
 from benchmarks.limit import Limit
 from benchmarks.loading import KINDS, WAYS, LoadResult
@@ -44,6 +48,8 @@ from hotswap.tags import ModelTag
 
 _SMALL, _LARGE = "640x480", "12 megapixels"
 _WIDTH = 120
+#: Models that are loaded together at a cold start, and the columns of their layers: 59 MB each.
+_COLD, _COLD_WIDE = 4, 1024
 
 
 class Bench:
@@ -70,22 +76,21 @@ class Bench:
         at = self.document["machine"]
         self.console.print(f"{at['cores']} cores of {at['processor']}, load {at['load_before']}")
         self.console.print(f"{self.subject.about}, commit {at['commit']}")
-        if "start" in self.options.parts:
-            self._take_starts()
-        if "load" in self.options.parts:
-            self._take_loads()
-        if "steady" in self.options.parts:
-            self._take_steady()
-        if "swap" in self.options.parts:
-            self._take_swaps()
-        if "memory" in self.options.parts:
-            self._take_memory()
-        if "wires" in self.options.parts:
-            self._take_wires()
-        if "families" in self.options.parts:
-            self._take_families()
-        if "cameras" in self.options.parts:
-            self._take_cameras()
+        takes: dict[str, Callable[[], None]] = {
+            "start": self._take_starts,
+            "cold": self._take_cold,
+            "load": self._take_loads,
+            "steady": self._take_steady,
+            "swap": self._take_swaps,
+            "churn": self._take_churn,
+            "memory": self._take_memory,
+            "wires": self._take_wires,
+            "families": self._take_families,
+            "batching": self._take_batching,
+            "cameras": self._take_cameras,
+        }
+        for part in self.options.parts:
+            takes[part]()
         if self.aims:
             report.show_aims(self.console, self.aims)
         self.console.print(f"\n{record.write(self.options.results, self.document)}")
@@ -105,6 +110,11 @@ class Bench:
         with self._progress("load", rounds * len(KINDS) * len(WAYS)) as tell:
             return loading.measure(room, rounds, tell)
 
+    def _take_cold(self) -> None:
+        results = self._cold()
+        report.show_cold(self.console, results, _COLD)
+        self.document["cold"] = record.starts(results)
+
     def _take_steady(self) -> None:
         results = self._steady()
         report.show_steady(self.console, results)
@@ -117,10 +127,17 @@ class Bench:
         self.document["swaps"] = record.swaps(results)
         self.aims += swap_aims(results)
 
+    def _take_churn(self) -> None:
+        results = self._churn()
+        report.show_churn(self.console, results)
+        self.document["churn"] = record.churn(results)
+
     def _take_memory(self) -> None:
-        result = self._memory()
-        report.show_memory(self.console, result)
-        self.document["memory"] = record.memory(result)
+        trimmed, untrimmed = self._memory()
+        report.show_memory(self.console, trimmed)
+        report.show_memory(self.console, untrimmed)
+        self.document["memory"] = record.memory(trimmed)
+        self.document["memory_untrimmed"] = record.memory(untrimmed)
 
     def _take_wires(self) -> None:
         wires = self._wires()
@@ -135,6 +152,11 @@ class Bench:
         results, points = self._families(data)
         report.show_families(self.console, results, points)
         self.document["families"] = record.families(results, points)
+
+    def _take_batching(self) -> None:
+        results = self._batching()
+        report.show_batching(self.console, results)
+        self.document["batching"] = record.batching(results)
 
     def _take_cameras(self) -> None:
         result = self._cameras()
@@ -210,13 +232,29 @@ class Bench:
                 starting.measure(
                     home,
                     count,
-                    weights=self.subject.weights,
-                    model=self.subject.name,
+                    models={self.subject.name: self.subject.weights},
                     picture=self.small[0],
                     rounds=rounds,
                     tell=tell,
                 )
                 for count in self.workers
+            ]
+
+    def _cold(self) -> list[StartResult]:
+        subjects = [models.dense(self.room, f"dense{number}", _COLD_WIDE, number) for number in range(_COLD)]
+        home = self._home("cold", [subject.version(self.room / "cold", "v1") for subject in subjects])
+        counts, rounds = (1, 2, 4), -(-self.options.rounds // 2)
+        with self._progress("cold", rounds * len(counts)) as tell:
+            return [
+                starting.measure(
+                    home,
+                    count,
+                    models={subject.name: subject.weights for subject in subjects},
+                    picture=self.small[0],
+                    rounds=rounds,
+                    tell=tell,
+                )
+                for count in counts
             ]
 
     def _steady(self) -> list[SizeResult]:
@@ -251,12 +289,59 @@ class Bench:
                     results.append(swapping.measure(service, later, self.small, self.options.steady_seconds))
         return results
 
-    def _memory(self) -> MemoryResult:
+    def _memory(self) -> list[MemoryResult]:
+        """With the heap handed back after each swap, as the service does, and without."""
         versions = models.heavy(self.room / "memory")
         swaps = self.options.memory_swaps
-        home = self._home("memory", versions)
-        with self._progress("memory", swaps) as tell, Service(home, 1) as service:
-            return remembering.measure(service, versions, self.small, swaps, tell)
+        results = []
+        with self._progress("memory", 2 * swaps) as tell:
+            for prelude in ("", remembering.UNTRIMMED):
+                home = self._home(f"memory-{bool(prelude)}", versions)
+                with Service(home, 1, prelude=prelude) as service:
+                    results.append(
+                        remembering.measure(service, versions, self.small, swaps, tell, trimmed=not prelude)
+                    )
+        return results
+
+    def _churn(self) -> list[ChurnResult]:
+        versions = churn.restless(self.room / "churn")
+        steady = self.subject.version(self.room / "churn", "v1")
+        name, rounds = self.subject.name, self.options.rounds
+        serve = f"{name}:latest,{churn.NAME}:latest"
+        results = []
+        with self._progress("churn", 2 * rounds * len(self.workers)) as tell:
+            for count in self.workers:
+                home = self._home(f"churn-{count}", [steady, *versions])
+                with Service(home, count, OKAWARI_SERVE=serve) as service:
+                    results.append(
+                        churn.measure(
+                            service,
+                            name,
+                            versions,
+                            self.small,
+                            rounds=rounds,
+                            seconds=2 * self.options.seconds,
+                            tell=tell,
+                        )
+                    )
+        return results
+
+    def _batching(self) -> list[BatchingResult]:
+        room = self.room / "batching"
+        subjects = batching.subjects(room, self.subject, models.test_data())
+        folders = [folder for subject in subjects for folder in subject.versions(room / "versions")]
+        serve = ",".join(f"{folder.parent.name}:latest" for folder in folders)
+        rounds, steps = self.options.rounds, self.options.rounds * len(folders)
+        with (
+            Service(self._home("batching", folders), machine.cores(), OKAWARI_SERVE=serve) as service,
+            self._progress("batching", steps) as tell,
+        ):
+            return [
+                batching.measure(
+                    service, subject, self.small, rounds=rounds, seconds=self.options.seconds, tell=tell
+                )
+                for subject in subjects
+            ]
 
     def _home(self, name: str, folders: list[Path]) -> Path:
         home = self.room / "homes" / name

@@ -22,14 +22,18 @@ HOST = "127.0.0.1"
 _ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_PYTHON = [sys.executable, "-m", "bentoml"]
+_AFTER = "{}\nimport runpy\nrunpy.run_module('bentoml', run_name='__main__', alter_sys=True)"
 
 
 class Service:
     """One running service; leaving the `with` block ends it."""
 
-    def __init__(self, home: Path, workers: int, **settings: str) -> None:
+    def __init__(self, home: Path, workers: int, *, prelude: str = "", **settings: str) -> None:
+        """`prelude` is Python that runs in the master before all else; the workers are its forks."""
         self.home = home
         self.workers = workers
+        self._prelude = prelude
         self._settings = settings
         self.port = _free_port()
         self.grpc_port = _free_port()
@@ -63,7 +67,8 @@ class Service:
         return cpu_seconds(self.pids)
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "bentoml", "serve", "service:Okawari", "--host", HOST]
+        python = [sys.executable, "-c", _AFTER.format(self._prelude)] if self._prelude else _PYTHON
+        command = [*python, "serve", "service:Okawari", "--host", HOST]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [*command, "--port", str(self.port)],

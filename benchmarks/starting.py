@@ -1,7 +1,7 @@
 """How soon a service answers after its start, and what its processes hold then.
 
 Beside it, in the same round: one plain Python that imports numpy, Pillow and onnxruntime, loads the same
-model and runs it once. No server can start earlier, or hold less.
+models and runs each once. No server can start earlier, or hold less.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from benchmarks.serving import Service
 
 _PLAIN = """
 import sys, numpy, onnxruntime, PIL.Image
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-shape = [side if isinstance(side, int) else 1 for side in session.get_inputs()[0].shape]
-session.run(None, {session.get_inputs()[0].name: numpy.zeros(shape, numpy.float32)})
+sessions = [onnxruntime.InferenceSession(each, providers=["CPUExecutionProvider"]) for each in sys.argv[1:]]
+for session in sessions:
+    shape = [side if isinstance(side, int) else 1 for side in session.get_inputs()[0].shape]
+    session.run(None, {session.get_inputs()[0].name: numpy.zeros(shape, numpy.float32)})
 print("ran", flush=True)
 sys.stdin.read()
 """
@@ -32,7 +33,7 @@ sys.stdin.read()
 
 @dataclass(slots=True)
 class StartResult:
-    """One start a round: seconds to the first answer, and the memory (PSS) of all processes in MB."""
+    """One start a round: seconds until each model answered, and the memory (PSS) of all processes in MB."""
 
     workers: int
     seconds: list[float] = field(default_factory=list)
@@ -59,32 +60,33 @@ def measure(
     home: Path,
     workers: int,
     *,
-    weights: Path,
-    model: str,
+    models: Mapping[str, Path],
     picture: bytes,
     rounds: int,
     tell: Callable[[str], None],
 ) -> StartResult:
-    """Start and end the service `rounds` times; the home has the model already."""
+    """Start and end the service `rounds` times; its home has the models. `models`: weights by name."""
     result = StartResult(workers)
+    serve = ",".join(f"{model}:latest" for model in models)
     for number in range(rounds):
-        seconds, held = _plain(weights)
+        seconds, held = _plain(models.values())
         result.plain_seconds.append(seconds)
         result.plain_proportional.append(held)
         begun = time.monotonic()
-        with Service(home, workers) as service:
-            url = f"{service.url}/predict?model={model}"
-            httpx.post(url, content=picture, headers={"Content-Type": "image/jpeg"}).raise_for_status()
+        with Service(home, workers, OKAWARI_SERVE=serve) as service:
+            for model in models:
+                url = f"{service.url}/predict?model={model}"
+                httpx.post(url, content=picture, headers={"Content-Type": "image/jpeg"}).raise_for_status()
             result.seconds.append(time.monotonic() - begun)
             result.proportional.append(_held(service.master))
         tell(f"start {number + 1} of {rounds}, workers: {workers}")
     return result
 
 
-def _plain(weights: Path) -> tuple[float, float]:
+def _plain(weights: Iterable[Path]) -> tuple[float, float]:
     begun = time.monotonic()
     with subprocess.Popen(
-        [sys.executable, "-c", _PLAIN, str(weights)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", _PLAIN, *map(str, weights)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         if process.stdout is None or process.stdout.readline() != b"ran\n":
             raise RuntimeError("the plain Python does not run the model")

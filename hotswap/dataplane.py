@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from hotswap.admission import Admission, Permit
+from hotswap.batcher import BatchMember, batch_key
 from hotswap.crop_detector import lease_detector
 from hotswap.errors import (
     BadRequest,
     DeadlineExceeded,
     InsufficientMemory,
-    ModelNotFound,
-    ModelNotLoaded,
     ModelNotReady,
-    ModelRequired,
     VersionFailed,
-    VersionNotFound,
     VersionNotLoaded,
 )
 from hotswap.generation import Generation, Lease
 from hotswap.predictions import (
     Answer,
     BaseRequest,
+    Options,
     Picture,
     Predictions,
     PredictRequest,
@@ -35,11 +33,12 @@ from hotswap.predictions import (
     Timings,
 )
 from hotswap.repository import Artifact
-from hotswap.runner import CropStep, Stop
+from hotswap.router import ModelRouter, NotResident
+from hotswap.runner import BatchRunner, CropStep, Stop
 from hotswap.schedule import HasLooked, Schedule
 from hotswap.slot import NotSwitched
 from hotswap.status import StateView
-from hotswap.tags import ModelTag, as_version
+from hotswap.tags import as_version
 from hotswap.threads import InferencePool
 
 T = TypeVar("T")
@@ -79,142 +78,6 @@ class DeadlineBoundImages(Sequence[Picture]):
         return picture
 
 
-class NotResident(ModelNotReady):
-    """`model` is not in memory; it comes when it is asked for, so waiting helps."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__(f"{model} is not in memory; it is loaded when it is asked for")
-        self.model = model
-
-
-class ModelRouter:
-    """Which generation answers a request: found by model and version, and leased."""
-
-    def __init__(self, view: StateView, schedule: Schedule) -> None:
-        self._view = view
-        self._schedule = schedule
-
-    def model_name(self, asked: str | None) -> str:
-        """The model that is meant; raise `ModelRequired` when none is named and none is default."""
-        name = asked or self._view.default
-        if name is None:
-            raise ModelRequired("several models and no default: name one in the field 'model'")
-        return name
-
-    def lease(self, name: str, version: str | None) -> Lease:
-        """Borrow the generation that answers for a model, or a certain version of it.
-
-        Raises `ModelNotFound`, `VersionNotFound`, `VersionNotLoaded`, `ModelNotReady`, and `NotSwitched` or
-        `NotResident` where waiting for the reconciler helps.
-        """
-        slot = self._view.slot(name)
-        if not self._view.is_current(name):
-            raise NotSwitched(name)
-        if version is not None:
-            version = self._known_version(name, version)
-        if slot is not None and (slot.current is not None or slot.behind):
-            try:
-                return slot.lease(version)
-            except (ModelNotReady, VersionNotLoaded) as missing:
-                # It may have left memory since it was looked at.
-                if isinstance(missing, NotSwitched) or not self._is_brought(name, version):
-                    raise
-                raise NotResident(name) from None
-        if self._is_brought(name, version):
-            raise NotResident(name)
-        if self._wanted(name):
-            raise ModelNotReady(self._why_none_serves(name))
-        kind = ModelNotLoaded if version is None else VersionNotLoaded
-        raise kind(f"{name} is not loaded; GET /models lists what is")
-
-    def _is_brought(self, name: str, version: str | None) -> bool:
-        """Whether a request brings a version, or that version, into memory."""
-        brought = self._view.version_to_bring(name)
-        return brought is not None and version in (None, brought)
-
-    def _why_none_serves(self, name: str) -> str:
-        desired = self._view.desired.model(name)
-        version = self._view.resolved(name, desired.target) if desired is not None else None
-        failure = self._view.failure(ModelTag(name, version)) if version is not None else None
-        if failure is None or failure.settling or self._view.coming(name):
-            return f"no version of {name} is serving yet; retry shortly"
-        return f"no version of {name} is serving: {name}:{version} failed; GET /models and the log say why"
-
-    def _known_version(self, name: str, asked: str) -> str:
-        info, slot = self._view.info(name), self._view.slot(name)
-        known = {*(info.versions if info else ()), *(one.tag.version for one in slot or ())}
-        if not known and slot is None:
-            self._wanted(name)
-        version = as_version(asked, known)
-        if version not in known:
-            raise VersionNotFound(f"there is no version {version[:64]!r} of {name}")
-        return version
-
-    def _wanted(self, name: str) -> bool:
-        required = self._view.required or ()
-        if self._view.info(name) is None and name not in required:
-            raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
-        desired = self._view.desired.model(name)
-        if desired is not None and desired.unloaded:
-            return False  # also where it is required: waiting does not help
-        return name in required or desired is not None
-
-    async def when_current(self, deadline: float, take: Callable[[], T]) -> T:
-        """What `take` gives, at once.
-
-        Wait only for a model that is not in memory, and where the other workers went on without this one.
-
-        `deadline` is a moment of `time.monotonic()`. Raises what `take` raises, and `InsufficientMemory` and
-        `DeadlineExceeded` for a model that could not be brought into memory in time.
-        """
-        while True:
-            try:
-                return take()
-            except NotSwitched as behind:
-                if not await self._caught_up(behind.model, deadline):
-                    raise
-            except NotResident as away:
-                await self.bring(away.model, deadline)
-
-    async def bring(self, name: str, deadline: float) -> None:
-        """Ask for a model that is not in memory, and wait until that has an outcome.
-
-        Raises `InsufficientMemory`, `DeadlineExceeded`; the load goes on for others.
-        """
-        view = self._view
-        with self._schedule.demand(name):
-            has_looked = self._schedule.look()
-
-            def decided() -> bool:
-                if view.version_to_bring(name) is None:
-                    return True
-                refusal = view.memory_refusal(name)
-                return has_looked() and refusal is not None and refusal.hopeless
-
-            await view.wait_until(decided, deadline - time.monotonic())
-        if view.version_to_bring(name) is None:
-            return
-        refusal = view.memory_refusal(name)
-        if refusal is not None and not refusal.coming:
-            raise InsufficientMemory(refusal.reason)
-        raise DeadlineExceeded(f"{name} was not loaded within the request's time; it is still loading")
-
-    async def _caught_up(self, name: str, deadline: float) -> bool:
-        """Wait until this worker can answer as the others do; False when it cannot, or not in time."""
-        view = self._view
-        has_looked = self._schedule.look()
-
-        def answers() -> bool:
-            return view.slot(name) is not None and view.is_current(name)
-
-        def in_vain() -> bool:
-            # Before a look that began after now it may not even have seen what there is to load.
-            return has_looked() and view.cannot_follow(name)
-
-        await view.wait_until(lambda: answers() or in_vain(), deadline - time.monotonic())
-        return answers()
-
-
 class DataPlane:
     """Serves requests from the slots of one process."""
 
@@ -225,12 +88,18 @@ class DataPlane:
         admission: Admission,
         pool: InferencePool,
         crop_step: CropStep | None = None,
+        *,
+        batch_size: int | None = None,
     ) -> None:
-        """`crop_step` serves models whose config has `crop_with`; without it they are refused."""
+        """`crop_step` serves models whose config has `crop_with`; without it they are refused.
+
+        `batch_size` bounds the batches that configs ask for (`batching`); 1: no requests share a run.
+        """
         self.router = ModelRouter(view, schedule)
         self.admission = admission
         self.pool = pool
         self._crop_step = crop_step
+        self._batch_size = batch_size
 
     async def predict(self, request: PredictRequest) -> Answer:
         """Answer with the version that serves now.
@@ -241,17 +110,12 @@ class DataPlane:
         """
 
         def work(generation: Generation, detector: Generation | None) -> Predictions:
-            _check_task(request.task, generation.artifact)
-            if request.begun is not None:
-                request.begun()
-            found = self._found(generation, detector, request)
-            if request.then is not None:
-                if time.monotonic() >= request.deadline:
-                    raise deadline_exceeded()
-                request.then(found)
-            return found
+            _begin(request, generation)
+            return _end(request, self._found(generation, detector, request))
 
-        result, detector, served = await self._serve(request, work, crops=True)
+        result, detector, served = await self._serve(
+            request, work, crops=True, member=lambda generation: self._member(generation, request)
+        )
         size = sum(len(picture.encoded or b"") for picture in request.pictures)
         return Answer(
             predictions=result.items,
@@ -264,15 +128,32 @@ class DataPlane:
         self, generation: Generation, detector: Generation | None, request: PredictRequest
     ) -> Predictions:
         pictures = DeadlineBoundImages(request.pictures, request.deadline)
-        crop, options = generation.artifact.config.crop_with, request.options
-        if request.usual is not None:
-            options = options.completed(request.usual, generation.runner.takes)
+        crop, options = generation.artifact.config.crop_with, _options(request, generation)
         if crop is None:
             return generation.runner.predict(pictures, options)
         if detector is None or self._crop_step is None:
             raise VersionFailed(f"{generation.tag}: crop_with is not served here")
         return self._crop_step(
             detector.runner, generation.runner, generation.artifact, crop, pictures=pictures, options=options
+        )
+
+    def _member(self, generation: Generation, request: PredictRequest) -> BatchMember | None:
+        """How the request takes part in a batch; None where it runs alone."""
+        options = _options(request, generation)
+        key = batch_key(generation, options, len(request.pictures), self._batch_size)
+        if key is None:
+            return None
+        runner = cast(BatchRunner, generation.runner)
+
+        def begin() -> Sequence[Picture]:
+            _begin(request, generation)
+            return DeadlineBoundImages(request.pictures, request.deadline)
+
+        return BatchMember(
+            key,
+            begin,
+            end=lambda found: _end(request, found),
+            together=lambda pictures: runner.predict_each(pictures, options),
         )
 
     async def infer(self, request: TensorRequest) -> TensorAnswer:
@@ -313,15 +194,22 @@ class DataPlane:
             raise DeadlineExceeded("the request was not read within its time") from None
 
     async def _serve(
-        self, request: BaseRequest, work: Callable[[Generation, Generation | None], T], *, crops: bool
+        self,
+        request: BaseRequest,
+        work: Callable[[Generation, Generation | None], T],
+        *,
+        crops: bool,
+        member: Callable[[Generation], BatchMember | None] = lambda _: None,
     ) -> tuple[T, Generation | None, Callable[[Timings], dict[str, Any]]]:
         """Admission, leases, thread. The second result is the detector of a model that crops, the third
         makes the answer's fields from the timings."""
         name = self.router.model_name(request.model)
-        borrowed = await self.router.when_current(request.deadline, lambda: self._enter(name, request, crops))
+        borrowed = await self.router.when_current(
+            request.deadline, lambda: self._enter(name, request, crops, member)
+        )
         generation = borrowed.leases[0].generation
         detector = borrowed.leases[1].generation if len(borrowed.leases) > 1 else None
-        result, waited = await self._run(request, lambda: work(generation, detector), borrowed.give_back)
+        result, waited = await self._run(request, lambda: work(generation, detector), borrowed)
 
         def served(stages: Timings) -> dict[str, Any]:
             artifact = generation.artifact
@@ -339,7 +227,13 @@ class DataPlane:
 
         return result, detector, served
 
-    def _enter(self, name: str, request: BaseRequest, crops: bool) -> _Borrowed:
+    def _enter(
+        self,
+        name: str,
+        request: BaseRequest,
+        crops: bool,
+        member: Callable[[Generation], BatchMember | None],
+    ) -> _Borrowed:
         """A place, a lease, and another on the detector of a model that crops; all of them, or none.
 
         Who waits for one of the models holds nothing: others are answered meanwhile.
@@ -351,18 +245,18 @@ class DataPlane:
             if crop is not None:
                 tag = lease.generation.tag
                 borrowed.add(lease_detector(crop, tag, lambda model: self.router.lease(model, None)))
+            else:
+                borrowed.member = member(lease.generation)
         except BaseException:
             borrowed.give_back()
             raise
         return borrowed
 
-    async def _run(
-        self, request: BaseRequest, work: Callable[[], T], give_back: Callable[[], None]
-    ) -> tuple[T, float]:
+    async def _run(self, request: BaseRequest, work: Callable[[], T], borrowed: _Borrowed) -> tuple[T, float]:
         limit = asyncio.timeout(request.deadline - time.monotonic())
         try:
             async with limit:
-                return await self.pool.run(work, give_back)
+                return await self.pool.run(work, borrowed.give_back, borrowed.member)
         except TimeoutError:
             if not limit.expired():
                 raise  # the runner's own
@@ -374,6 +268,8 @@ class _Borrowed:
 
     def __init__(self, permit: Permit) -> None:
         self._permit = permit
+        #: How it may run with others.
+        self.member: BatchMember | None = None
         self.leases: list[Lease] = []
 
     def add(self, lease: Lease) -> Lease:
@@ -389,6 +285,26 @@ class _Borrowed:
 def _named(generation: Generation) -> ServedVersion:
     artifact = generation.artifact
     return ServedVersion(artifact.tag.name, artifact.tag.version, artifact.digest, generation.number)
+
+
+def _options(request: PredictRequest, generation: Generation) -> Options:
+    if request.usual is None:
+        return request.options
+    return request.options.completed(request.usual, generation.runner.takes)
+
+
+def _begin(request: PredictRequest, generation: Generation) -> None:
+    _check_task(request.task, generation.artifact)
+    if request.begun is not None:
+        request.begun()
+
+
+def _end(request: PredictRequest, found: Predictions) -> Predictions:
+    if request.then is not None:
+        if time.monotonic() >= request.deadline:
+            raise deadline_exceeded()
+        request.then(found)
+    return found
 
 
 def _check_task(wanted: str | None, artifact: Artifact) -> None:

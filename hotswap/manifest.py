@@ -185,6 +185,18 @@ class Resources(ConfigPart):
     threads: int = Field(default=1, ge=1, le=64, description="onnxruntime threads in one call")
 
 
+class BatchingConfig(ConfigPart):
+    """Requests that wait at the same time share a run of the graph."""
+
+    max_size: int = Field(ge=1, le=32, description="most pictures in one run; 1: none share")
+    max_wait_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="how long a request waits for others; 0: only those that wait already",
+    )
+
+
 class WarmUp(ConfigPart):
     """What runs before a version may answer."""
 
@@ -239,6 +251,10 @@ class ModelConfig(ConfigPart):
     labels: Labels = Field(default=[])
     thresholds: Thresholds = Thresholds()
     resources: Resources = Resources()
+    batching: BatchingConfig | None = Field(
+        default=None,
+        description="left out: each request runs alone. Measure first: many graphs become slower",
+    )
     device: DeviceName | None = Field(
         default=None,
         description="auto, cpu, cuda or cuda:n: where it runs; left out: as OKAWARI_DEVICE says",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -112,6 +112,25 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Free what the model holds. `predict` is not called after it."""
+        ...
+
+
+@runtime_checkable
+class BatchRunner(Protocol):
+    """A runner whose graph takes pictures of several requests in one run."""
+
+    @property
+    def batches(self) -> bool:
+        """Whether it does; False also where the answer for one picture would depend on the others."""
+        ...
+
+    def predict_each(
+        self, requests: Sequence[Sequence[Picture]], options: Options
+    ) -> Sequence[Predictions | Exception]:
+        """Answer requests of one picture each; in the place of one that fails stands what `predict` raises.
+
+        Raises what concerns all of them.
+        """
         ...
 
 

@@ -9,11 +9,14 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Generic, Protocol, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
 
+from hotswap.batcher import BatchMember, Outcome, companions, seconds_to_wait
 from hotswap.errors import ShuttingDown
+from hotswap.predictions import Picture
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 
@@ -110,21 +113,33 @@ T = TypeVar("T")
 class _Job(Generic[T]):
     """One piece of work. `give_back` runs exactly once: after the work, or when it is withdrawn."""
 
-    __slots__ = ("future", "give_back", "loop", "queued_at", "waited", "work")
+    __slots__ = ("future", "give_back", "loop", "member", "queued_at", "waited", "work")
 
-    def __init__(self, work: Callable[[], T], give_back: Callable[[], None]) -> None:
+    def __init__(
+        self, work: Callable[[], T], give_back: Callable[[], None], member: BatchMember | None = None
+    ) -> None:
         self.work = work
         self.give_back = give_back
+        self.member = member
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[tuple[T, float]] = self.loop.create_future()
         self.queued_at = time.perf_counter()
+        self.waited = 0.0
+
+    def begin(self) -> None:
+        """It waits no longer for a thread."""
+        self.waited = time.perf_counter() - self.queued_at
 
     def run(self) -> None:
-        waited = time.perf_counter() - self.queued_at
+        self.begin()
+        self.settle(self.work)
+
+    def settle(self, work: Callable[[], T]) -> None:
+        """Do `work`, give back, and tell the caller what came of it."""
         result: T | None = None
         error: BaseException | None = None
         try:
-            result = self.work()
+            result = work()
         except BaseException as caught:  # noqa: BLE001 - it belongs to the caller, not to the thread
             error = caught
         if isinstance(error, StopIteration):
@@ -134,7 +149,7 @@ class _Job(Generic[T]):
         # The loop is closed when the process ends under running work: there is no waiter left.
         with suppress(RuntimeError):
             if error is None:
-                self.loop.call_soon_threadsafe(self._finish, cast(T, result), waited)
+                self.loop.call_soon_threadsafe(self._finish, cast(T, result), self.waited)
             else:
                 self.loop.call_soon_threadsafe(self._fail, error)
         # The traceback holds this frame: without this line both live until the next collection.
@@ -149,6 +164,76 @@ class _Job(Generic[T]):
             self.future.set_exception(error)
 
 
+class _Batch:
+    """Work that one thread has taken, and that may grow while the thread waits for more."""
+
+    def __init__(self, first: _Job[object]) -> None:
+        self.jobs = [first]
+        self.key = None if first.member is None else first.member.key
+
+    @property
+    def room(self) -> int:
+        """How many more may join."""
+        return 0 if self.key is None else self.key.size - len(self.jobs)
+
+    def add_from(self, queue: deque[_Job[object]]) -> None:
+        """Take those out of the queue who may join."""
+        if self.key is None or not queue:
+            return
+        keys = [None if job.member is None else job.member.key for job in queue]
+        places = companions(self.key, keys, self.room)
+        self.jobs += [queue[place] for place in places]
+        for place in reversed(places):
+            del queue[place]
+
+    def takes(self, job: _Job[object]) -> bool:
+        """Whether it may join."""
+        return self.room > 0 and job.member is not None and job.member.key == self.key
+
+    def seconds_left(self) -> float:
+        """How much longer it waits for more."""
+        if self.key is None:
+            return 0.0
+        since, now = self.jobs[0].queued_at, time.perf_counter()
+        return seconds_to_wait(self.key, len(self.jobs), since=since, now=now)
+
+    def run(self) -> None:
+        """Do the work; each caller gets what came of his own."""
+        if len(self.jobs) == 1:
+            self.jobs[0].run()
+            return
+        begun: list[tuple[_Job[object], BatchMember, Sequence[Picture]]] = []
+        for job in self.jobs:
+            job.begin()
+            member = cast(BatchMember, job.member)
+            try:
+                begun.append((job, member, member.begin()))
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller, not to the thread
+                job.settle(partial(_raise, error))
+        outcomes = _outcomes(begun)
+        for (job, member, _), outcome in zip(begun, outcomes, strict=True):
+            job.settle(
+                partial(_raise, outcome) if isinstance(outcome, Exception) else partial(member.end, outcome)
+            )
+
+
+def _outcomes(begun: Sequence[tuple[object, BatchMember, Sequence[Picture]]]) -> Sequence[Outcome]:
+    if not begun:
+        return []
+    try:
+        return begun[0][1].together([pictures for _, _, pictures in begun])
+    except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to the thread
+        return [error] * len(begun)
+
+
+def _raise(error: Exception) -> NoReturn:
+    try:
+        raise error
+    finally:
+        # The traceback holds this frame: without this line both live until the next collection.
+        del error
+
+
 class InferencePool:
     """A fixed number of threads. The queue has no bound of its own: admission is its bound."""
 
@@ -156,6 +241,7 @@ class InferencePool:
         self._queue: deque[_Job[object]] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._growing: list[_Batch] = []
         self.running = 0
         self._threads = [
             threading.Thread(target=self._serve, name=f"{name}-{index}", daemon=True)
@@ -169,13 +255,16 @@ class InferencePool:
         """How much work waits for a thread."""
         return len(self._queue)
 
-    async def run(self, work: Callable[[], T], give_back: Callable[[], None]) -> tuple[T, float]:
+    async def run(
+        self, work: Callable[[], T], give_back: Callable[[], None], member: BatchMember | None = None
+    ) -> tuple[T, float]:
         """Run `work` in a thread; return its result and the seconds it waited for the thread.
 
+        Where others with an equal key wait, `member` is run with them, to the same result.
         `give_back` is called exactly once, when the work has ended or never will begin. Raises what
         `work` raises, and `ShuttingDown`.
         """
-        job = _Job(work, give_back)
+        job = _Job(work, give_back, member)
         self._put(job)
         try:
             return await job.future
@@ -183,38 +272,49 @@ class InferencePool:
             self._withdraw(job)
             raise
 
-    def _put(self, job: _Job[T]) -> None:
+    def _put(self, job: _Job[Any]) -> None:
         with self._changed:
             if not self._closing:
-                self._queue.append(job)  # type: ignore[arg-type]
-                self._changed.notify()
+                growing = next((batch for batch in self._growing if batch.takes(job)), None)
+                (self._queue if growing is None else growing.jobs).append(job)
+                # Of the threads that wait, one may only want members of its batch: all must look.
+                self._changed.notify(len(self._growing) + 1)
                 return
         job.give_back()
         raise ShuttingDown("the service is ending; send the request to another one")
 
-    def _withdraw(self, job: _Job[T]) -> None:
+    def _withdraw(self, job: _Job[Any]) -> None:
         with self._changed:
             try:
-                self._queue.remove(job)  # type: ignore[arg-type]
+                self._queue.remove(job)
             except ValueError:
                 return  # its thread has it and gives back by itself
         job.give_back()
 
     def _serve(self) -> None:
-        while (job := self._take()) is not None:
-            job.run()
-            del job  # an idle thread must not keep a picture, or a closed model, alive
+        while (batch := self._take()) is not None:
+            batch.run()
+            del batch  # an idle thread must not keep a picture, or a closed model, alive
             with self._changed:
                 self.running -= 1
 
-    def _take(self) -> _Job[object] | None:
+    def _take(self) -> _Batch | None:
         with self._changed:
             while not self._queue:
                 if self._closing:
                     return None
                 self._changed.wait()
             self.running += 1
-            return self._queue.popleft()
+            return self._grown(_Batch(self._queue.popleft()))
+
+    def _grown(self, batch: _Batch) -> _Batch:
+        """The batch with all who wait and may join; wait for more as long as its key says."""
+        batch.add_from(self._queue)
+        self._growing.append(batch)
+        while not self._closing and (seconds := batch.seconds_left()) > 0:
+            self._changed.wait(seconds)
+        self._growing.remove(batch)
+        return batch
 
     def close(self, timeout: float) -> bool:
         """Take no new work, finish what is queued; False when that took longer than `timeout` s."""

@@ -20,6 +20,7 @@ from runners.label_file import with_labels
 from runners.onnx_runner import OnnxRunner
 from runners.placed_graph import GraphPlacer, OpenSession, open_session
 from runners.session import load_graph, load_graphs
+from runners.session_opener import SessionOpener
 from runners.tensor_runner import TensorRunner
 
 logger = logging.getLogger("bentoml.okawari.runners")
@@ -50,9 +51,10 @@ class OnnxLoader:
         self._profiles = profiles
         self._warm_up = warm_up
         self._fell_back = fell_back
-        self._open_graph = open_graph
         self._compiled = compiled
         self._thread_cap = max(1, thread_cap)
+        # Without threads of its own no session needs the opener, nor the service one more thread.
+        self._open_graph = SessionOpener(open_graph) if self._thread_cap > 1 else open_graph
 
     def load(self, artifact: Artifact) -> OnnxRunner | TensorRunner:
         """See `Loader.load`. What the model's profile declares lies over the config."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -57,9 +58,75 @@ class OnnxRunner:
         timings = Timings()
         items: list[Prediction] = []
         for seen in self._looked_at(pictures, options, timings):
-            results = self._answer(seen, options, timings)
-            items += [self._prediction(*pair) for pair in zip(seen.sizes, results, strict=True)]
+            items += self._read_all(seen, options, timings)
         return Predictions(tuple(items), timings)
+
+    @property
+    def batches(self) -> bool:
+        """See `BatchRunner.batches`: with `keep_aspect` the input is as large as its largest picture asks."""
+        if self._family.remembered or self._artifact.config.input.resize.mode == "keep_aspect":
+            return False
+        return self._batches
+
+    def predict_each(
+        self, requests: Sequence[Sequence[Picture]], options: Options
+    ) -> list[Predictions | Exception]:
+        """See `BatchRunner.predict_each`. A run that fails is done again one by one.
+
+        The timings of a request have its own decoding, and all of the run that it shares.
+        """
+        self._family.accept(options)
+        outcomes: list[Predictions | Exception] = []
+        group: list[tuple[int, Decoded, Timings]] = []
+        pixels_left = self._max_pixels
+        for request in requests:
+            timings = Timings()
+            decoded = self._decoded(request, timings)
+            if isinstance(decoded, Exception):
+                outcomes.append(decoded)
+                continue
+            pixels = decoded.image.width * decoded.image.height
+            if group and pixels > pixels_left:
+                self._answer_group(group, options, outcomes)
+                group, pixels_left = [], self._max_pixels
+            pixels_left -= pixels
+            group.append((len(outcomes), decoded, timings))
+            outcomes.append(ModelFailed("the picture was not answered"))
+        if group:
+            self._answer_group(group, options, outcomes)
+        return outcomes
+
+    def _decoded(self, request: Sequence[Picture], timings: Timings) -> Decoded | Exception:
+        try:
+            with _clock(timings, "decode"):
+                return decode(request[0], self._preprocessor.resized, self._max_pixels)
+        except ServingError as error:
+            # Without the frames that hold the others' pictures.
+            return error.with_traceback(None)
+
+    def _answer_group(
+        self,
+        group: Sequence[tuple[int, Decoded, Timings]],
+        options: Options,
+        outcomes: list[Predictions | Exception],
+    ) -> None:
+        """Run decoded pictures at once, and put the answers in their places."""
+        try:
+            shared = Timings()
+            seen = self._see([decoded for _, decoded, _ in group], options, shared)
+            answers = self._read_all(seen, options, shared)
+            for (place, _, own), answer in zip(group, answers, strict=True):
+                outcomes[place] = Predictions((answer,), replace(shared, decode=own.decode))
+        except ServingError as error:
+            if len(group) == 1:
+                outcomes[group[0][0]] = error.with_traceback(None)
+                return
+            for one in group:
+                self._answer_group([one], options, outcomes)
+
+    def _read_all(self, seen: SeenBatch, options: Options, timings: Timings) -> list[Prediction]:
+        results = self._answer(seen, options, timings)
+        return [self._prediction(*pair) for pair in zip(seen.sizes, results, strict=True)]
 
     def _looked_at(
         self, pictures: Sequence[Picture], options: Options, timings: Timings

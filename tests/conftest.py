@@ -17,6 +17,10 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+# A process that has served with gRPC keeps a thread in it, and its handlers of forks then abort or hang what
+# is forked. Services that tests start have these handlers, as everywhere: see `harness.environment`.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 _STARTS: list[tuple[Any, str]] = [
     (subprocess.Popen, "__init__"),
     (multiprocessing.util, "spawnv_passfds"),
@@ -29,9 +33,10 @@ _STARTS: list[tuple[Any, str]] = [
 _marks = [True]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Twice the cores: a test with a service waits more than it works."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`auto`: twice the cores, as a test with a service waits more than it works. `logical`: the cores."""
+    cores = os.cpu_count() or 1
+    return cores if config.option.numprocesses == "logical" else 2 * cores
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api.open_inference import images
-from hotswap.dataplane import DataPlane, NotResident
+from hotswap.dataplane import DataPlane
 from hotswap.errors import ModelNotFound, ServingError, VersionNotFound
 from hotswap.manifest import ModelConfig
 from hotswap.predictions import BaseRequest, TensorSpec
+from hotswap.router import NotResident
 from hotswap.runner import Runner
 
 NAME = "okawari"

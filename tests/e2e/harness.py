@@ -26,8 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 _OURS = ("OKAWARI_", "BENTOML_", "PROMETHEUS_")
-#: The last: a start that may not keep what it has compiled takes seconds longer.
-_PLAIN = ("PORT", "WORKERS", "GRPC_PORT", "PYTHONDONTWRITEBYTECODE")
+#: PYTHONDONTWRITEBYTECODE: a start that may not keep what it has compiled takes seconds longer; the last is
+#: for the processes of the tests.
+_PLAIN = ("PORT", "WORKERS", "GRPC_PORT", "PYTHONDONTWRITEBYTECODE", "GRPC_ENABLE_FORK_SUPPORT")
 #: BentoML's process manager lets go of its two ports before it takes them; another service may be faster.
 _LOST_PORT = "zmq.error.ZMQError: Address already in use (addr='tcp://127.0.0.1"
 #: How many workers a service has whose test does not say. TEST_WORKERS runs the whole suite with several.

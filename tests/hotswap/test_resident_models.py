@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from hotswap.control import Control, TargetChange
-from hotswap.dataplane import ModelWait, NotResident
+from hotswap.dataplane import ModelWait
 from hotswap.desired import seed, set_loaded
 from hotswap.errors import (
     DeadlineExceeded,
@@ -18,6 +18,7 @@ from hotswap.errors import (
     VersionFailed,
 )
 from hotswap.predictions import Answer
+from hotswap.router import NotResident
 from tests.hotswap.many_models import MB, STAY, Crowded
 from tests.hotswap.world import asked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from hotswap.desired import set_target
 from hotswap.predictions import Answer
+from tests.hotswap.batched import BatchedRunner, batching
 from tests.hotswap.world import LiveWorld, asked, live
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +54,14 @@ async def flip(world: LiveWorld, clients: Clients) -> None:
     clients.stop = True
 
 
-async def test_no_request_fails_and_no_answer_contradicts_the_version_it_claims() -> None:
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "in batches"])
+async def test_no_request_fails_and_no_answer_contradicts_the_version_it_claims(shared: bool) -> None:
+    with batching(max_size=4, max_wait_ms=1) if shared else nullcontext():
+        await swap_under_load(shared)
+
+
+async def swap_under_load(shared: bool) -> None:
+    """Hundreds of swaps under twelve clients."""
     with live("m:v3", "m:v2", "m:v1", codes=CODES) as world:
         assert await world.reconciler.view.wait_until(lambda: world.serving() == "v1", 5.0)
         clients = Clients(world)
@@ -69,6 +78,10 @@ async def test_no_request_fails_and_no_answer_contradicts_the_version_it_claims(
     assert {each.generation for each in answers} == set(range(1, SWAPS + 1))
     assert all(later.generation >= earlier.generation for earlier, later in pairs(clients))
     assert [each.closed for each in world.loader.made] == [1] * (SWAPS - 1) + [0]
+    batches = [
+        size for each in world.loader.made if isinstance(each, BatchedRunner) for size in each.together
+    ]
+    assert (max(batches, default=1) > 1) == shared
 
 
 def pairs(clients: Clients) -> list[tuple[Answer, Answer]]:

@@ -14,11 +14,21 @@ from tests.support.databases import (
     empty_database,
     postgres,
     postgresql_place,
+    postgresql_template,
     sqlite_place,
+    sqlite_template,
 )
 from tests.support.records_memory import RecordsMemory
 
-__all__ = ["database_url", "empty_database", "postgres", "postgresql_place", "sqlite_place"]
+__all__ = [
+    "database_url",
+    "empty_database",
+    "postgres",
+    "postgresql_place",
+    "postgresql_template",
+    "sqlite_place",
+    "sqlite_template",
+]
 
 
 @pytest.fixture(params=["memory", "sqlite", POSTGRESQL])

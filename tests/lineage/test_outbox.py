@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from lineage.errors import PicturesUnavailable, StorageFull
 from lineage.outbox import Outbox
 from tests.lineage.hand_ins import capture, data, record
+from tests.support.stopped_calls import Killed, StopAt
 
 
 @pytest.fixture
@@ -54,10 +56,31 @@ def test_a_removed_one_leaves_nothing(outbox: Outbox, tmp_path: Path) -> None:
     assert left == []
 
 
-def test_entries_come_in_the_order_in_which_they_were_accepted(outbox: Outbox) -> None:
+def test_who_dies_while_it_removes_one_leaves_no_record_without_its_bytes(
+    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.write(record(1), data(1))
+    stop, unlink = StopAt(1, after=True), Path.unlink
+
+    def stopping(path: Path, missing_ok: bool = False) -> None:
+        stop.around(path.suffix, lambda: unlink(path, missing_ok))
+
+    monkeypatch.setattr(Path, "unlink", stopping)
+    with pytest.raises(Killed):
+        outbox.remove(record(1))
+    monkeypatch.undo()
+    assert outbox.read(record(1).image_id) is None
+    outbox.tidy()
+    assert list((tmp_path / "outbox" / "entries").iterdir()) == []
+
+
+def test_entries_come_in_the_order_in_which_they_were_accepted(outbox: Outbox, tmp_path: Path) -> None:
     order = [record(number).image_id for number in (3, 1, 2)]
-    for number in (3, 1, 2):
+    for moment, number in enumerate((3, 1, 2)):
         outbox.write(record(number), data(number))
+        # The clock of a file system may stand still between two writes.
+        note = tmp_path / "outbox" / "entries" / f"{record(number).image_id.hex}.json"
+        os.utime(note, ns=(moment, moment))
     assert outbox.entries() == order
 
 

@@ -76,7 +76,8 @@ def test_what_no_graph_tells_is_marked(data: Path, model: str) -> None:
 
 @pytest.mark.parametrize("model", [model for model in DETECTORS if model not in WRONG])
 def test_detections_are_those_of_the_reference(data: Path, model: str) -> None:
-    match = golden.compare(data, model.removesuffix("_dyn"), load(infer_config(file_of(data, model))))
+    runner = load(infer_config(file_of(data, model)))
+    match = golden.compare(data, model.removesuffix("_dyn"), runner, pictures=12)
     assert match.stable >= 2
     assert match.good, match
 

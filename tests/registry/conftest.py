@@ -14,10 +14,19 @@ from tests.support.databases import (
     empty_database,
     postgres,
     postgresql_place,
+    postgresql_template,
     sqlite_place,
+    sqlite_template,
 )
 
-__all__ = ["empty_database", "postgres", "postgresql_place", "sqlite_place"]
+__all__ = [
+    "empty_database",
+    "postgres",
+    "postgresql_place",
+    "postgresql_template",
+    "sqlite_place",
+    "sqlite_template",
+]
 
 
 @pytest.fixture(params=["file", "sqlite", POSTGRESQL])

@@ -41,14 +41,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite database with its tables."""
-    path = tmp_path_factory.mktemp("template") / "audit.db"
-    schema.upgrade(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="module")
 def postgresql_url(postgres: PostgresServer) -> Iterator[str]:
     """A PostgreSQL database with its tables, for one test after the other."""
     with postgres.database() as url:
@@ -56,17 +48,25 @@ def postgresql_url(postgres: PostgresServer) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def whole_database(whole: Path, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole log in SQLite."""
+    path = Path(shutil.copyfile(sqlite_template, tmp_path_factory.mktemp("whole") / "audit.db"))
+    rewrite(Place(whole, f"sqlite:///{path}"), lines_of(whole))
+    close_all()
+    return path
+
+
 @pytest.fixture(params=["file", "sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
 def log(request: pytest.FixtureRequest, whole: Path, tmp_path: Path) -> Iterator[Place]:
     """A copy of the whole log."""
     folder = Path(shutil.copytree(whole, tmp_path / "state"))
-    url = None
+    log = Place(folder)
     if request.param == "sqlite":
-        url = f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), tmp_path)}"
+        log = Place(folder, f"sqlite:///{shutil.copy(request.getfixturevalue('whole_database'), tmp_path)}")
     elif request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-    log = Place(folder, url)
-    rewrite(log, lines_of(folder))
+        log = Place(folder, request.getfixturevalue("postgresql_url"))
+        rewrite(log, lines_of(folder))
     yield log
     close_all()
 

@@ -22,6 +22,7 @@ from hotswap.tags import ModelTag
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner
 from tests.data import need_data, need_reference
+from tests.support.kept_sessions import kept_session
 
 IMAGENET: Mapping[str, Any] = {
     "scale": 1 / 255,
@@ -73,7 +74,8 @@ class Reference:
             created=datetime.now(UTC),
             size_bytes=1,
         )
-        return OnnxLoader(max_pixels=100_000_000, thread_cap=2).load(artifact)
+        loader = OnnxLoader(max_pixels=100_000_000, thread_cap=2, open_graph=kept_session)
+        return loader.load(artifact)
 
 
 def answer(runner: OnnxRunner, asked: ReferencePicture, options: Options) -> Prediction:

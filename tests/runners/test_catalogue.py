@@ -88,7 +88,7 @@ def test_scores_and_boxes_are_those_of_the_reference(known, entry):
 def test_swapped_colours_are_caught(known, entry):
     """YOLOX fed RGB instead of BGR still finds most: only the scores tell."""
     runner = known.load(entry, golden.recoloured(config_of(entry)))
-    close = closeness(known.data, known.reference(entry)["name"], runner)
+    close = closeness(known.data, known.reference(entry)["name"], runner, pictures=8)
     assert not close.good, close
 
 
@@ -108,6 +108,7 @@ def test_a_mistake_of_preprocessing_is_caught(known, family, mistake):
     assert not close.good, close
 
 
+@pytest.mark.slow
 @every_entry
 def test_the_quality_is_what_is_measured_here(known, entry):
     runner, config = known.load(entry), config_of(entry)

@@ -80,7 +80,10 @@ def test_masks_of_points_are_those_of_the_original(two_graphs: OnnxRunner) -> No
             assert abs(found.score - best["iou_score"]) <= 0.002
 
 
-@pytest.mark.parametrize("config", [ORIGINAL, INSIDE], ids=["prepared", "inside"])
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(ORIGINAL, id="prepared"), pytest.param(INSIDE, id="inside", marks=pytest.mark.slow)],
+)
 def test_masks_of_points_and_boxes_are_those_of_the_original_exporter(config: dict[str, Any]) -> None:
     original = Reference.of("sam_original").load(config, config["graphs"]["encoder"]["file"])
     for asked in Reference.of("sam_original").pictures():
@@ -99,6 +102,7 @@ def test_masks_of_points_and_boxes_are_those_of_the_original_exporter(config: di
         assert abs(found.score - best["iou_prediction"]) <= 0.002
 
 
+@pytest.mark.slow
 def test_an_encoder_that_prepares_pictures_itself_gives_the_same_masks(original: OnnxRunner) -> None:
     """The form of samexporter: one picture [H, W, 3] of 0..255 at its resized size, without fill."""
     inside = {**INPUT, "layout": "HWC", "scale": 1.0, "mean": None, "std": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,19 +31,32 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[s
             yield url
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with its tables, to be copied: the migrations run once for all tests of this process."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    schema.upgrade(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def sqlite_place(tmp_path: Path) -> str:
+def sqlite_place(sqlite_template: Path, tmp_path: Path) -> str:
     """The URL of an SQLite database with its tables."""
-    url = f"sqlite:///{tmp_path}/registry.db"
-    schema.upgrade(url)
-    return url
+    return f"sqlite:///{shutil.copyfile(sqlite_template, tmp_path / 'registry.db')}"
 
 
-@pytest.fixture
-def postgresql_place(postgres: PostgresServer) -> Iterator[str]:
-    """The URL of a PostgreSQL database with its tables."""
+@pytest.fixture(scope="session")
+def postgresql_template(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of a PostgreSQL database with its tables, to be copied; nobody stays connected to it."""
     with postgres.database() as url:
         schema.upgrade(url)
+        yield url
+
+
+@pytest.fixture
+def postgresql_place(postgres: PostgresServer, postgresql_template: str) -> Iterator[str]:
+    """The URL of a PostgreSQL database with its tables."""
+    with postgres.database(postgresql_template) as url:
         yield url
 
 

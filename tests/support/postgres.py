@@ -76,10 +76,11 @@ class PostgresServer:
             shutil.rmtree(self._folder)
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a new, empty database; it is removed afterwards, if the server runs then."""
+    def database(self, template: str | None = None) -> Iterator[str]:
+        """The URL of a new database, empty or a copy of the one at `template`; it is removed afterwards."""
         name = f"okawari_test_{uuid4().hex[:12]}"
-        self._ask(f"CREATE DATABASE {name}")
+        copied = f" TEMPLATE {make_url(template).database}" if template else ""
+        self._ask(f"CREATE DATABASE {name}{copied}")
         yield make_url(self.url).set(database=name).render_as_string(hide_password=False)
         self._ask(f"DROP DATABASE {name} WITH (FORCE)")
 
