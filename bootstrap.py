@@ -26,6 +26,7 @@ from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
 from api.parts import ServiceParts
+from api.service_health import Dependency, HealthSources, ServiceHealth
 from detection import DetectionServer, Host, check_tokens
 from hotswap import lifecycle
 from hotswap.admission import Admission
@@ -50,6 +51,7 @@ from registry.audit_trail import AuditedDesired
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.model_list_file import ModelListFile
+from registry.model_registry import ModelRegistry
 from registry.promotion import Promotions, finish_promotions
 from registry.registered_models import RegisteredModels, RegistryUpkeep, StoreRegistrar
 from registry.registration import Registrations
@@ -60,6 +62,7 @@ from runners.devices import can_use_gpus
 from runners.families.index import OUTSIDE
 from settings import Settings
 from telemetry import logs
+from telemetry.machine_usage import disk_percent
 from telemetry.metrics_port import MetricsPort
 from telemetry.observers import InferenceObserver, Metrics
 from workers import process
@@ -214,6 +217,7 @@ class Worker:
             recorder=recorder,
             metrics=self.metrics,
             auth=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
+            health=self._health(registry),
             bodies=bodies,
             inference=Inference(data_plane),
             detection=self._detection.parts,
@@ -242,6 +246,22 @@ class Worker:
             not_ready=self.not_ready,
             ending=lambda: self.draining,
             metrics=self.metrics,
+        )
+
+    def _health(self, registry: ModelRegistry) -> ServiceHealth:
+        """What `GET /health` asks. The registry is asked for a model that need not be there."""
+        asked = Dependency(lambda: registry.list("okawari"))
+        return ServiceHealth(
+            HealthSources(
+                view=self.reconciler.view,
+                version=version(),
+                started=self._run.started,
+                not_ready=self.not_ready,
+                degraded=self.degraded,
+                disk_percent=partial(disk_percent, self._settings.home),
+                dependencies={"registry": asked, **self._detection.dependencies},
+                memory_budget=lambda: self._memory.service.budget,
+            )
         )
 
     async def start(self) -> None:

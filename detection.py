@@ -24,6 +24,7 @@ from api.errors import DEVICES
 from api.http import detect_routes
 from api.http.middleware import RouteLimits
 from api.http.spooled_form import remove_abandoned
+from api.service_health import Dependency
 from config_file import Config
 from hotswap.dataplane import DataPlane
 from hotswap.errors import BadRequest, ShuttingDown, StateUnavailable
@@ -99,10 +100,28 @@ class DetectionServer:
         problems = {} if opened is None else opened.chores.problems
         return next((f"{task} waits: {reason}" for task, reason in problems.items()), None)
 
+    @property
+    def dependencies(self) -> dict[str, Dependency]:
+        """Database and picture store, where they are used; to ask them opens them."""
+        return {
+            "database": Dependency(self._check_records, self._is_used),
+            "pictures": Dependency(self._check_pictures, self._is_used),
+        }
+
+    def _check_records(self) -> None:
+        self._open().records.uncommitted(1)
+
+    def _check_pictures(self) -> None:
+        self._open().pictures.check()
+
+    def _is_used(self) -> bool:
+        """Whether somebody set the detection server up, or has used it."""
+        used = (self._settings.config is not None, self._settings.database is not None)
+        return any(used) or self._opened is not None
+
     def start(self) -> None:
         """Go on with what an earlier process left; where there is nothing, wait for the first picture."""
-        used = (self._settings.config is not None, self._settings.database is not None, self._outbox.exists())
-        if any(used):
+        if self._is_used() or self._outbox.exists():
             threading.Thread(target=self._begin, name="okawari-detection", daemon=True).start()
 
     def stop(self, seconds: float) -> None:

@@ -36,6 +36,7 @@ from api.http import management, openapi, schemas
 from api.http.cross_origin import CrossOrigin
 from api.http.image_response import Annotator
 from api.http.middleware import MiddlewareOptions, RequestMiddleware
+from api.http.path_prefix import PathPrefix
 from api.http.predict import AnnotatedInput, AnnotatedOutput, PredictInput, PredictOutput
 from api.predict_fields import PredictFields
 from bootstrap import Worker, begin, metrics_port, rpc_listen, version
@@ -282,6 +283,7 @@ SERVICE.add_asgi_middleware(
         draining=_draining,
         observer=_Observer(),
         degraded=_degraded,
+        prefix=PathPrefix(SETTINGS.root_path or "", SETTINGS.trusted_proxies or ()),
         routes=route_limits(SETTINGS.detection),
         cross_origin=CrossOrigin(SETTINGS.cors_origins) if SETTINGS.cors_origins else None,
     ),

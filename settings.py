@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -39,6 +40,7 @@ from pydantic_settings import (
 from common.setting_aliases import PREFIX as MODELMORA_PREFIX
 from common.setting_aliases import AliasedValue, BadAlias, aliased, unknown_alias
 from common.sizes import MemoryAmount, memory_amount
+from common.url_prefix import is_own, url_prefix
 from config_file import BadConfig, Config, load_config
 
 _EMBEDDED_HOME = Path("var")
@@ -93,6 +95,24 @@ def _origin(text: str) -> str:
         )
     scheme, host, port = parts.groups()
     return f"{scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS.get(scheme) else "")
+
+
+def _networks(proxies: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    for proxy in proxies or ():
+        try:
+            ip_network(proxy)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; write addresses and networks such as 10.0.0.7 or 10.0.0.0/24, separated by commas"
+            ) from None
+    return proxies
+
+
+def _root_path(text: str | None) -> str | None:
+    prefix = url_prefix(text or "")
+    if is_own(prefix):
+        raise ValueError(f"the service has paths of its own that begin with {prefix}: choose another prefix")
+    return prefix or None
 
 
 def _plain(name: str) -> AliasChoices:
@@ -238,6 +258,10 @@ class Settings(BaseSettings):
         tuple[str, ...] | None, NoDecode, BeforeValidator(_listed), AfterValidator(_origins)
     ] = None
 
+    root_path: Annotated[str | None, AfterValidator(_root_path)] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...] | None, NoDecode, BeforeValidator(_listed), AfterValidator(_networks)
+    ] = None
     model_registry: _File | None = None
     memory_budget: Annotated[MemoryAmount | None, NoDecode, BeforeValidator(_amount)] = None
     metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = None

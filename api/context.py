@@ -15,6 +15,8 @@ from hotswap.errors import DeadlineExceeded, ServingError
 
 #: Key of a request's scope for the `ServingError` that the transport found in it.
 FAULT = "okawari.fault"
+#: Key of a request's scope for the address of the other end of the connection, whatever its headers say.
+PEER = "okawari.peer"
 
 T = TypeVar("T")
 
@@ -37,6 +39,8 @@ class RequestContext:
     let_go: Callable[[int], None] = lambda _: None
     #: Statuses of errors on this route, where they are not those of all others.
     statuses: Sequence[tuple[type[ServingError], int]] | None = None
+    #: The path prefix under which the caller knows the service; empty for none.
+    prefix: str = ""
     #: Whether errors have the shape and statuses of the Open Inference Protocol (under /v2 and /v1).
     protocol: bool = False
     #: Set when the response already has our error shape.

@@ -13,6 +13,7 @@ from api.open_inference.inference import Inference
 from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
 from api.open_inference.statistics import Statistics
+from api.service_health import ServiceHealth
 from hotswap.control import Control
 from hotswap.dataplane import DataPlane
 from hotswap.events import Recorder
@@ -56,6 +57,7 @@ class ServiceParts:
     recorder: Recorder
     metrics: WireMetrics
     auth: AdminAuth
+    health: ServiceHealth
     bodies: ByteBudget
     inference: Inference
     detection: GetDetection

@@ -1,7 +1,8 @@
-"""A client of the running service: find it, predict, fetch the annotated picture."""
+"""A client of the running service: find it, predict, fetch the annotated picture, manage its models."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,32 @@ def connect(url: str, *, own: bool) -> httpx.Client:
         client.close()
         raise Refused(f"{url} is not an Okawari service (GET /livez: {answer.status_code})")
     return client
+
+
+def manage(
+    client: httpx.Client, method: str, path: str, token: str | None, query: Mapping[str, int]
+) -> tuple[int, Any]:
+    """Status, 200 or 202, and document of a management call. Raises `Refused` with the service's reason."""
+    import httpx
+
+    headers = {b"authorization": b"Bearer " + os.fsencode(token)} if token else {}
+    try:
+        answer = client.request(method, path, params=query, headers=headers)
+        document = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        reason = error or type(error).__name__
+        raise Refused(f"no readable answer from {client.base_url}: {reason}") from None
+    if answer.status_code not in (200, 202):
+        raise Refused(_refusal(answer.status_code, document))
+    return answer.status_code, document
+
+
+def _refusal(status: int, document: Any) -> str:
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict):
+        return f"status {status} without a readable error"
+    hint = "; set OKAWARI_ADMIN_TOKEN to the service's token" if status in (401, 403) else ""
+    return f"{error.get('message')}{hint}"
 
 
 class RequestFailed(Exception):

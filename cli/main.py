@@ -32,6 +32,9 @@ COMMANDS = {
     "predict": ("cli.predict_command", "Run pictures through the service and show the detections."),
     "pin": ("cli.target_commands", "Pin a model to one version."),
     "follow": ("cli.target_commands", "Follow latest, or an alias such as @production."),
+    "load": ("cli.residency_commands", "Load a model into memory, also after an unload."),
+    "unload": ("cli.residency_commands", "Unload a model from memory; its files stay."),
+    "warmup": ("cli.residency_commands", "Run a model on the pictures that it is checked on."),
     "promote": ("cli.promotion_commands", "Make a version production, and serve it."),
     "rollback": ("cli.promotion_commands", "Go back to the version that was production before."),
     "alias": ("cli.promotion_commands", "Let an alias mean a version."),
@@ -105,7 +108,8 @@ def main() -> None:
 
     The models are in $BENTOML_HOME/models; the desired state and the run folder are in $OKAWARI_HOME.
     If only one of the two is set, the other defaults to it; if neither is set, both are ./var.
-    `predict` needs a running service; every other command works with the service up or down.
+    `predict`, `load`, `unload` and `warmup` need a running service; every other command works with the
+    service up or down.
 
     \b
     Examples:

@@ -67,7 +67,7 @@ class SwapWatch:
 
     def _until(self, holds: Callable[[list[WorkerState]], bool], late: Callable[[], str]) -> bool:
         deadline = self._clock() + self._timeout
-        with _spinner():
+        with spinner():
             while self._run.is_up():
                 workers = self._run.worker_states()
                 if workers and holds(workers):
@@ -100,7 +100,8 @@ def _raise_failure(worker: WorkerState, name: str, version: str) -> None:
 
 
 @contextmanager
-def _spinner() -> Iterator[None]:
+def spinner() -> Iterator[None]:
+    """Show that something is awaited, on a terminal alone."""
     if not sys.stderr.isatty():
         yield
         return

@@ -170,6 +170,15 @@ class Tensors:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """Something that a version is tried on: a picture with options, or tensors where it takes no pictures."""
+
+    picture: Picture | None = None
+    options: Options = field(default_factory=Options)
+    tensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
     """One prediction per picture, in order, and where the time went."""
 

@@ -30,7 +30,8 @@ class Artifact:
 class VersionInfo:
     """What a quick look, without hashing, says of one version in the store.
 
-    `reason` is None for a version that may be tried, else why it is unservable and what fixes it.
+    `reason` is None for a version that may be tried, else why it is unservable and what fixes it. `config`
+    and `measured` are what its files say of it, where they can be read.
     """
 
     version: str
@@ -38,7 +39,8 @@ class VersionInfo:
     size_bytes: int = 0
     created: datetime | None = None
     reason: str | None = None
-    measured: Measured | None = None
+    config: ModelConfig | None = field(default=None, hash=False, repr=False)
+    measured: Measured | None = field(default=None, hash=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

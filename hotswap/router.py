@@ -101,7 +101,9 @@ class ModelRouter:
         if self._view.info(name) is None and name not in required:
             raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
         desired = self._view.desired.model(name)
-        return name in required or (desired is not None and not desired.unloaded)
+        if desired is not None and desired.unloaded:
+            return False  # also where it is required: waiting does not help
+        return name in required or desired is not None
 
     async def when_current(self, deadline: float, take: Callable[[], T]) -> T:
         """What `take` gives, at once.

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 from hotswap.crop_config import CropConfig
-from hotswap.predictions import Options, Picture, Predictions, Tensors, TensorSpec
+from hotswap.predictions import Options, Picture, Predictions, Tensors, TensorSpec, Trial
 from hotswap.repository import Artifact
 
 #: The device that every machine has.
@@ -101,6 +101,13 @@ class Runner(Protocol):
 
     def check(self) -> None:
         """Prove on pictures that the version can answer; raise `VersionFailed` with the reason."""
+        ...
+
+    def trials(self) -> Sequence[Trial]:
+        """What the version is checked on, at least one; it may read files, and runs nothing.
+
+        Raises `VersionFailed` where a file is missing.
+        """
         ...
 
     def close(self) -> None:

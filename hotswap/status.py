@@ -116,11 +116,14 @@ class StateView:
         """The version that a target means now; None when it means none."""
         return self._observed.resolved(name, target)
 
+    def names(self) -> list[str]:
+        """The name of every model in the store, in a slot, required or declared."""
+        known = self._observed.models, self._observed.slots, self.required or (), self.profiles()
+        return sorted({name for names in known for name in tuple(names)})
+
     def models(self) -> list[ModelStatus]:
         """Every model in the store, in a slot, required or declared, by name."""
-        known = self._observed.models, self._observed.slots, self.required or (), self.profiles()
-        names = {name for names in known for name in tuple(names)}
-        return [self.model(name) for name in sorted(names)]
+        return [self.model(name) for name in self.names()]
 
     def model(self, name: str) -> ModelStatus:
         """One model; it may be one that is not known."""
@@ -145,6 +148,16 @@ class StateView:
         routing = self._routing(name)
         current = routing.pick() if routing else None
         return current.tag.version if current else None
+
+    def meant(self, name: str) -> VersionInfo | None:
+        """The version that answers for a model, else the one that its target means; None for none."""
+        routing = self._routing(name)
+        current = routing.pick() if routing else None
+        if current is not None:
+            return _loaded(current.artifact)
+        info, desired = self._observed.models.get(name), self.desired.models.get(name) or DesiredModel()
+        version = resolve(desired.target, info).version
+        return info.versions.get(version) if info is not None and version is not None else None
 
     def residence(self, name: str) -> Residence:
         """Whether a model is in memory, and what it takes there."""
@@ -348,6 +361,17 @@ class StateView:
             replace(each, reason=each.reason or trouble) if each.version == serving else each
             for each in versions
         ]
+
+
+def _loaded(artifact: Artifact) -> VersionInfo:
+    return VersionInfo(
+        version=artifact.tag.version,
+        digest=artifact.digest,
+        size_bytes=artifact.size_bytes,
+        created=artifact.created,
+        config=artifact.config,
+        measured=artifact.measured,
+    )
 
 
 def _reason_not_resident(refusal: MemoryRefusal | None, eviction: Eviction | None) -> str | None:

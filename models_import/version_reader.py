@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.text import plain
@@ -91,7 +91,8 @@ class VersionReader:
             return VersionFindings(_info_of(tag, info, str(unfit)), info, None, unfit.waits, unfit.lasting)
         except OSError as error:
             return VersionFindings(_info_of(tag, info, reasons.unreadable(folder, error)), info)
-        return VersionFindings(_info_of(tag, info, None, size), info, config, lasting=True)
+        version = replace(_info_of(tag, info, None, size), config=config)
+        return VersionFindings(version, info, config, lasting=True)
 
     def _info(self, tag: ModelTag, folder: Path) -> ModelYaml:
         try:

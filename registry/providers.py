@@ -90,6 +90,12 @@ class Providers:
         raise ValueError(f"unknown provider; {hint}known are {', '.join(self.names)}")
 
 
+def provider_of(family: str) -> str:
+    """The provider of a family by the rule, as the table spells it."""
+    name = _name(family)
+    return next((known for known in _NAMES if known.casefold() == name.casefold()), name)
+
+
 def tasks_of(kind: str | None) -> tuple[str, ...]:
     """The tasks of models that may be declared as a type; none for no type."""
     return tuple(task for task, types in _TYPES.items() if kind in types)

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hotswap.errors import ModelFailed, ServingError, VersionFailed, for_image
-from hotswap.predictions import Options, Picture, Prediction, Predictions, Tensors, Timings
+from hotswap.predictions import Options, Picture, Prediction, Predictions, Tensors, Timings, Trial
 from hotswap.repository import Artifact
 from hotswap.runner import Placement, Stop
 from runners.check_images import check_pictures
@@ -193,6 +193,11 @@ class OnnxRunner:
             for name, picture in check_pictures(self._artifact):
                 with _refusing(f"self-check on {name}"):
                     self._check(picture)
+
+    def trials(self) -> list[Trial]:
+        """See `Runner.trials`: golden or generated pictures."""
+        options = self._family.check_options()
+        return [Trial(picture, options) for _, picture in check_pictures(self._artifact)]
 
     def close(self) -> None:
         """See `Runner.close`."""

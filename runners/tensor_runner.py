@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hotswap.errors import BadRequest, ModelFailed, VersionFailed
 from hotswap.manifest import CONFIG_FILE
-from hotswap.predictions import Options, Picture, Tensors, TensorSpec, Timings
+from hotswap.predictions import Options, Picture, Tensors, TensorSpec, Timings, Trial
 from hotswap.repository import Artifact
 from hotswap.runner import Placement, Stop
 from runners.families.generic import Generic
@@ -78,6 +78,10 @@ class TensorRunner:
         with limited([self._open_graph()], TRIAL_LIMIT):
             for name, tensors in self._check_tensors():
                 self._try(f"self-check on {name}", tensors)
+
+    def trials(self) -> list[Trial]:
+        """See `Runner.trials`: zeros, and noise."""
+        return [Trial(tensors=tensors) for _, tensors in self._check_tensors()]
 
     def close(self) -> None:
         """See `Runner.close`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 OTHER = "other"
-_HEALTH = ("/livez", "/readyz", "/healthz", "/metrics")
+_HEALTH = ("/livez", "/readyz", "/health", "/healthz", "/metrics")
 _PAGES = ("/", "/redoc", "/docs.json", "/schema.json")
 _PROTOCOL = (
     "/v1/models",
@@ -53,7 +53,10 @@ _ROUTES = (
     (re.compile(r"/v2/repository/models/[^/]+/load"), "/v2/repository/models/{name}/load"),
     (re.compile(r"/v2/repository/models/[^/]+/unload"), "/v2/repository/models/{name}/unload"),
     (re.compile(r"/models/[^/]+"), "/models/{name}"),
-    (re.compile(r"/models/[^/]+/target"), "/models/{name}/target"),
+    *(
+        (re.compile(rf"/models/[^/]+/{what}"), f"/models/{{name}}/{what}")
+        for what in ("target", "load", "warmup")
+    ),
     *(
         (re.compile(f"/api/v1/registry/models{path}"), f"/api/v1/registry/models{name}")
         for path, name in _REGISTRY

@@ -300,3 +300,22 @@ def test_each_finding_in_the_configuration_is_a_line_that_ends_the_program(
     config.unlink()
     with pytest.raises(SystemExit, match=r"config\.yaml: cannot be read"):
         load()
+
+
+def test_a_root_path_has_one_spelling_and_is_none_of_our_own_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OKAWARI_ROOT_PATH", "apps/mora/")
+    assert Settings().root_path == "/apps/mora"
+    for wrong in ("/models", "/v2/x", "/a b", "https://x/y"):
+        monkeypatch.setenv("OKAWARI_ROOT_PATH", wrong)
+        with pytest.raises(SystemExit, match="OKAWARI_ROOT_PATH"):
+            load()
+
+
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().trusted_proxies is None
+    monkeypatch.setenv("OKAWARI_TRUSTED_PROXIES", "10.0.0.7, fd00::/8")
+    assert Settings().trusted_proxies == ("10.0.0.7", "fd00::/8")
+    for wrong in ("proxy.local", "10.0.0.7/8", "*"):
+        monkeypatch.setenv("OKAWARI_TRUSTED_PROXIES", wrong)
+        with pytest.raises(SystemExit, match="OKAWARI_TRUSTED_PROXIES"):
+            load()

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 import fastapi_offline
 import orjson
-from fastapi import APIRouter, FastAPI, Request, Response, Security
+from fastapi import APIRouter, FastAPI, Query, Request, Response, Security
 from fastapi.openapi.docs import get_redoc_html
 from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
-from api import errors
-from api.http import detect_routes, registry_routes, schemas
-from api.http.schemas import ErrorBody, ModelBody, ModelsBody, TargetBody
+from api import context, errors
+from api.http import detect_routes, registry_routes
+from api.http.model_bodies import ModelBodies, ModelBody, ModelsBody
+from api.http.schemas import ErrorBody, TargetBody, WarmUpBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
 from api.kserve_v1 import http_routes as v1_routes
 from api.open_inference import http_routes
 from api.parts import GetParts, ServiceParts
+from api.service_health import ServiceHealthBody
 from hotswap.control import TargetChange
-from hotswap.errors import ModelNotFound, ServingError
-from hotswap.status import StateView
+from hotswap.errors import ServingError
+from hotswap.warm_up import WarmUps
 from telemetry.observers import CONTENT_TYPE
 
 _PAGES = "/documentation"
+#: Samples of one warm-up, at most and by default.
+_MOST_SAMPLES, _SAMPLES = 1_000, 10
 
 
 def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> FastAPI:
@@ -44,6 +48,7 @@ def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     )
     app.include_router(_model_routes(parts))
     app.include_router(_change_routes(parts))
+    app.include_router(_residency_routes(parts))
     app.include_router(registry_routes.router(parts))
     app.include_router(_text_routes(parts, lambda: docs(app.openapi())))
     app.mount(_PAGES, StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
@@ -64,16 +69,21 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _model_routes(parts: GetParts) -> APIRouter:
     router = APIRouter(tags=["models"], route_class=SmallBodyRoute)
 
-    @router.get("/models", operation_id="models")
-    async def models() -> ModelsBody:
+    @router.get("/models", operation_id="models", responses=_refusals(400))
+    async def models(
+        shape: Annotated[
+            Literal["list"] | None, Query(alias="format", description="list: the models alone, as an array")
+        ] = None,
+    ) -> ModelsBody | list[ModelBody]:
         """All models with their versions and states."""
-        return await _all_models(parts())
+        answer = await _all_models(parts())
+        return answer if shape is None else answer.models
 
     @router.get("/models/{name}", operation_id="model", responses=_refusals(404))
     async def model(name: str) -> ModelBody:
         """One model."""
         await parts().control.fresh()
-        return _entry(parts().view, name)
+        return _bodies(parts()).one(name)
 
     return router
 
@@ -88,7 +98,7 @@ def _change_routes(parts: GetParts) -> APIRouter:
     @router.put(
         "/models/{name}/target",
         operation_id="set_target",
-        responses={202: {"model": ModelBody}, **_refusals(400, 401, 403, 404, 409, 413, 415, 503)},
+        responses={202: {"model": ModelBody}, **_refusals(400, 401, 403, 404, 409, 413, 415, 503, 507)},
     )
     async def set_target(name: str, change: TargetBody, request: Request, response: Response) -> ModelBody:
         """Set a model's target: `latest` or an exact version; 202 if the swap is still running."""
@@ -101,9 +111,8 @@ def _change_routes(parts: GetParts) -> APIRouter:
             reason=change.reason,
         )
         if not await parts().control.set_target(wanted, parts().swap_timeout):
-            response.status_code = 202
-            response.headers["Location"] = f"/models/{name}"
-        return _entry(parts().view, name)
+            _goes_on(response, name)
+        return _bodies(parts()).one(name)
 
     @router.post("/api/v1/reload", operation_id="reload", responses=_refusals(401, 403, 503))
     async def reload() -> ModelsBody:
@@ -114,8 +123,66 @@ def _change_routes(parts: GetParts) -> APIRouter:
     return router
 
 
+def _residency_routes(parts: GetParts) -> APIRouter:
+    router = APIRouter(
+        tags=["models"],
+        route_class=admin_route(lambda: parts().auth),
+        dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
+    )
+    refusals = _refusals(401, 403, 404, 409, 503, 507)
+    later: dict[int | str, dict[str, Any]] = {202: {"model": ModelBody}}
+
+    @router.post("/models/{name}/load", operation_id="load", responses={**later, **refusals})
+    async def load(name: str, request: Request, response: Response) -> ModelBody:
+        """Load what a model's target means, also after an unload; 202 if that takes longer."""
+        if not await parts().control.load(name, request.state.actor, parts().swap_timeout):
+            _goes_on(response, name)
+        return _bodies(parts()).one(name)
+
+    @router.delete("/models/{name}", operation_id="unload", responses={**later, **refusals})
+    async def unload(name: str, request: Request, response: Response) -> ModelBody:
+        """Unload a model; its files stay, and no request loads it again. Requests under way are answered."""
+        if not await parts().control.unload(name, request.state.actor, parts().swap_timeout):
+            _goes_on(response, name)
+        return _bodies(parts()).one(name)
+
+    @router.post(
+        "/models/{name}/warmup",
+        operation_id="warm_up",
+        responses={**refusals, **_refusals(400, 422, 429, 500, 504)},
+    )
+    async def warm_up(
+        name: str, samples: Annotated[int, Query(ge=1, le=_MOST_SAMPLES)] = _SAMPLES
+    ) -> WarmUpBody:
+        """Run what the serving version is checked on, in the worker that answers this call."""
+        state = context.current.get()
+        report = await WarmUps(parts().data_plane).run(name, samples, state.request_id, state.deadline)
+        return WarmUpBody(
+            model=report.tag.name,
+            version=report.tag.version,
+            samples=len(report.latencies_ms),
+            warmup_time_ms=round(report.total_ms, 3),
+            latencies_ms=[round(each, 3) for each in report.latencies_ms],
+        )
+
+    return router
+
+
 def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> APIRouter:
-    router = APIRouter(tags=["models"], default_response_class=Response)
+    router = APIRouter(tags=["models"], default_response_class=Response, route_class=SmallBodyRoute)
+
+    @router.get(
+        "/health",
+        operation_id="health",
+        response_model=ServiceHealthBody,
+        responses={503: {"model": ServiceHealthBody}},
+    )
+    async def health() -> Response:
+        """How the service, its models, the machine and its dependencies are, within a second."""
+        report = await parts().health.report()
+        context.current.get().shaped = True
+        status, headers = (503, {"Retry-After": "1"}) if report.status == "unhealthy" else (200, {})
+        return Response(report.model_dump_json(), status, headers, "application/json")
 
     @router.get("/metrics", operation_id="metrics", responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
@@ -126,7 +193,8 @@ def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> API
     @router.get("/docs.json", operation_id="docs", responses={200: {"content": {"application/json": {}}}})
     async def docs() -> Response:
         """This document."""
-        return Response(orjson.dumps(document()), media_type="application/json")
+        servers = [{"url": context.current.get().prefix or "."}]
+        return Response(orjson.dumps({**document(), "servers": servers}), media_type="application/json")
 
     @router.get("/redoc", operation_id="redoc", responses={200: {"content": {"text/html": {}}}})
     async def redoc() -> Response:
@@ -142,13 +210,16 @@ def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> API
     return router
 
 
+def _bodies(parts: ServiceParts) -> ModelBodies:
+    return ModelBodies(parts.view)
+
+
 async def _all_models(parts: ServiceParts) -> ModelsBody:
     await parts.control.fresh()
-    view = parts.view
-    return ModelsBody(default=view.default, models=[schemas.model_entry(each) for each in view.models()])
+    return ModelsBody(default=parts.view.default, models=_bodies(parts).all())
 
 
-def _entry(view: StateView, name: str) -> ModelBody:
-    if not view.known(name):
-        raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
-    return schemas.model_entry(view.model(name))
+def _goes_on(response: Response, name: str) -> None:
+    """What was asked for is under way; the model shows when it is done."""
+    response.status_code = 202
+    response.headers["Location"] = f"{context.current.get().prefix}/models/{name}"

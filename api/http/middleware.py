@@ -18,6 +18,7 @@ from api import budget, context, errors
 from api.context import FAULT, RequestContext
 from api.http import body
 from api.http.cross_origin import CrossOrigin
+from api.http.path_prefix import PathPrefix
 from hotswap.errors import ServingError
 
 logger = logging.getLogger("bentoml.okawari.http")
@@ -51,7 +52,7 @@ class RouteLimits:
 class MiddlewareOptions:
     """The parts of the middleware. `not_ready` returns the reason, None when ready, `degraded` what does not
     work meanwhile, though models answer. Without `cross_origin`
-    no CORS header is sent, so browsers deny pages of other origins the answers.
+    no CORS header is sent, so browsers deny pages of other origins the answers. `prefix` is taken off paths.
     """
 
     max_body_bytes: int
@@ -62,6 +63,7 @@ class MiddlewareOptions:
     observer: HttpObserver
     degraded: Health = lambda: None
     cross_origin: CrossOrigin | None = None
+    prefix: PathPrefix = field(default_factory=PathPrefix)
     routes: Mapping[str, RouteLimits] = field(default_factory=dict)
 
     def limits(self, path: str) -> RouteLimits:
@@ -81,12 +83,14 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        prefix = self._parts.prefix.take_off(scope)
         request = Request(scope)
         limits = self._parts.limits(scope["path"])
         state = RequestContext(
             request_id=context.request_id(request.headers.get("x-request-id")),
             deadline=time.monotonic() + limits.request_timeout,
             statuses=limits.statuses,
+            prefix=prefix,
             protocol=f"{scope['path']}/".startswith(("/v1/", "/v2/")),
         )
         context.current.set(state)
@@ -96,7 +100,7 @@ class RequestMiddleware:
             send = send if preflight else self._parts.cross_origin.with_headers(request, send)
         exchange = _Exchange(self._parts, scope, receive, send, state)
         fault = _refused if FAULT in scope else None
-        await exchange.run(fault or preflight or self._health(scope) or self._app)
+        await exchange.run(fault or preflight or _to_root(scope, prefix) or self._health(scope) or self._app)
 
     def _health(self, scope: Scope) -> ASGIApp | None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -198,6 +202,15 @@ class _Exchange:
             await body.drain(self._receive, LINGER_SECONDS)
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+
+def _to_root(scope: Scope, prefix: str) -> ASGIApp | None:
+    """A redirect from the bare prefix to the page below it, whose links are relative."""
+    if scope["path"]:
+        return None
+    scope["path"] = "/"
+    headers = {"Location": f"{prefix}/"}
+    return Response(status_code=308, headers=headers) if scope["method"] in ("GET", "HEAD") else None
 
 
 async def _refused(scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.context import FAULT
+from api.context import FAULT, PEER
 from api.errors import HeadersTooLarge, MalformedRequest, RequestTimeout
 from hotswap.errors import ServingError
 
@@ -115,6 +115,8 @@ class HttpProtocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise MalformedRequest("CONNECT is not supported: the service is not a proxy")
             self._offered = _framing(headers)
+        # uvicorn exchanges the client for what a proxy on this machine forwards.
+        self.scope[PEER] = self.client[0] if self.client else None  # type: ignore[literal-required]
         super().on_headers_complete()
         self.headers = []  # trailers are not request headers
         self._in_body = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -12,7 +11,6 @@ from starlette.responses import Response
 from api.masks import mask_body
 from api.options import MaskFormat
 from hotswap.predictions import Answer, BaseAnswer, Detection, Prediction, ServedVersion, timings
-from hotswap.status import ModelStatus
 
 
 class MaskBody(BaseModel):
@@ -92,39 +90,6 @@ class PredictBody(BaseModel):
     )
 
 
-class VersionBody(BaseModel):
-    """One version; `state` is a lifecycle state, `available` or `unservable`, with its reason."""
-
-    version: str
-    digest: str | None
-    state: str
-    reason: str | None
-    size_bytes: int
-    created: datetime | None
-    device: str | None = Field(default=None, description="where it runs, such as cpu or cuda:0, if loaded")
-    device_reason: str | None = Field(default=None, description="why there")
-
-
-class ModelBody(BaseModel):
-    """One model; `revision` is that of the desired state at this model's last change."""
-
-    name: str
-    target: str | None
-    serving: str | None
-    generation: int | None
-    revision: int
-    reason: str | None
-    versions: list[VersionBody]
-    missing: bool = Field(default=False, description="the list of models declares it, and the store lacks it")
-
-
-class ModelsBody(BaseModel):
-    """The answer to `GET /models`."""
-
-    default: str | None
-    models: list[ModelBody]
-
-
 class TargetBody(BaseModel, extra="forbid"):
     """The body of `PUT /models/{name}/target`."""
 
@@ -135,6 +100,16 @@ class TargetBody(BaseModel, extra="forbid"):
         default=None, description="refuse if another version is serving"
     )
     reason: str | None = Field(default=None, max_length=500)
+
+
+class WarmUpBody(BaseModel):
+    """The answer to `POST /models/{name}/warmup`: what was run, by which version, and how long it took."""
+
+    model: str
+    version: str
+    samples: int
+    warmup_time_ms: float
+    latencies_ms: list[float] = Field(description="of each inference, waiting for a thread included")
 
 
 class ErrorDetail(BaseModel):
@@ -232,8 +207,3 @@ def _detection(item: Detection, mask_format: MaskFormat) -> dict[str, Any]:
     if item.mask is not None:
         body["mask"] = mask_body(item.mask, mask_format)
     return body
-
-
-def model_entry(status: ModelStatus) -> ModelBody:
-    """One model as in `GET /models`."""
-    return ModelBody.model_validate(status, from_attributes=True)

@@ -21,16 +21,10 @@ def test_models_are_listed_with_every_version(api: Service) -> None:
     assert document["default"] == "m"
     assert [each["name"] for each in document["models"]] == ["bad", "m", "other"]
     found = document["models"][1]
-    assert list(found) == [
-        "name",
-        "target",
-        "serving",
-        "generation",
-        "revision",
-        "reason",
-        "versions",
-        "missing",
-    ]
+    state = ["name", "target", "serving", "generation", "revision", "reason"]
+    nature = ["type", "provider", "resources"]
+    residence = ["loaded", "memory_mb", "last_used", "evictable", "residency_reason"]
+    assert list(found) == [*state, *nature, *residence, "versions", "missing"]
     assert (found["target"], found["serving"], found["generation"]) == ("latest", "v2", 1)
     assert isinstance(found["revision"], int)
     assert found["reason"] is None

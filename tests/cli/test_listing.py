@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.http.schemas import VersionBody
+from api.http.model_bodies import VersionBody
 from cli.view import VersionView, views
 from hotswap.desired import DesiredState, set_target
 from hotswap.repository import ModelInfo, VersionInfo

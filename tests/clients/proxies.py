@@ -40,6 +40,23 @@ http {{
   }}
 }}
 """
+#: Two ways to offer a service below a path: as it came, and with the prefix taken off and told.
+_PREFIXES = _NGINX.replace(
+    """
+    location / {{
+      proxy_pass http://service;
+""",
+    """
+    location /stripped/ {{
+      proxy_pass http://service/;
+      proxy_set_header X-Forwarded-Prefix /stripped;
+      proxy_set_header X-Forwarded-For 203.0.113.9;
+      proxy_http_version 1.1;
+    }}
+    location / {{
+      proxy_pass http://service;
+""",
+)
 _HAPROXY = """
 defaults
   mode http
@@ -63,14 +80,25 @@ NAMES = sorted(_CONFIGURATIONS)
 
 
 @contextmanager
+def prefixing(service: int, folder: Path) -> Iterator[int]:
+    """The port of nginx: below `/stripped/` it takes the prefix off and says so, else it changes nothing."""
+    with _running("nginx", _PREFIXES, service, folder) as port:
+        yield port
+
+
+@contextmanager
 def proxy(name: str, service: int, folder: Path) -> Iterator[int]:
     """The port of a proxy before the service on that port."""
+    with _running(name, _CONFIGURATIONS[name], service, folder) as port:
+        yield port
+
+
+@contextmanager
+def _running(name: str, configuration: str, service: int, folder: Path) -> Iterator[int]:
     program = home_of(name) / "bin" / name
     port = free_port()
     told = folder / f"{name}.conf"
-    told.write_text(
-        _CONFIGURATIONS[name].format(folder=folder, service=service, port=port, patience=_PATIENCE)
-    )
+    told.write_text(configuration.format(folder=folder, service=service, port=port, patience=_PATIENCE))
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen([program, *_COMMANDS[name], told], stdout=log, stderr=log) as process,

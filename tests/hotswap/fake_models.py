@@ -18,6 +18,7 @@ from hotswap.predictions import (
     Tensors,
     TensorSpec,
     Timings,
+    Trial,
 )
 from hotswap.repository import Artifact
 from hotswap.runner import Placement, Stop
@@ -79,6 +80,10 @@ class FakeRunner:
     def check(self) -> None:
         """Fail if told to."""
         self._fail("check")
+
+    def trials(self) -> Sequence[Trial]:
+        """One picture."""
+        return [Trial(Picture(encoded=b"trial"))]
 
     def close(self) -> None:
         """Count; nobody may be inside."""

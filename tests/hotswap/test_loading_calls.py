@@ -149,3 +149,14 @@ def test_a_model_that_was_not_wanted_is_wanted_once_it_is_loaded() -> None:
     wish = set_loaded("m", True, "ann", None)(document).model("m")
     assert wish is not None
     assert (wish.target, wish.unloaded) == ("latest", False)
+
+
+async def test_a_required_model_that_was_unloaded_is_refused_as_any_other() -> None:
+    with live("m:v1") as world:
+        world.store.edit(seed("m", None))
+        world.reconciler.wake()
+        await ready(world, "v1")
+        assert await world.control.unload("m", "ann", 5.0)
+        assert world.reconciler.view.required == ("m",)
+        with pytest.raises(ModelNotLoaded):
+            await world.data_plane.predict(asked())

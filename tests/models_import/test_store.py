@@ -19,9 +19,13 @@ def test_an_imported_version_is_seen_and_settles(home: Path, tmp_path: Path, sto
     settled = store.settle(V1)
     assert (found.latest, found.pointer) == ("v1", None)
     assert isinstance(settled, Artifact)
-    assert settled.measured is not None
     assert found.versions["v1"] == VersionInfo(
-        "v1", settled.digest, settled.size_bytes, day(1), None, settled.measured
+        "v1",
+        settled.digest,
+        settled.size_bytes,
+        day(1),
+        config=settled.config,
+        measured=settled.measured,
     )
     assert (settled.path, settled.weights, settled.created) == (folder, folder / "weights.onnx", day(1))
     assert settled.config.family == "classifier"

@@ -185,3 +185,17 @@ def test_texts_and_outputs_without_a_batch_are_no_answer_for_a_picture(tmp_path)
     mean = one_node("ReduceMean", ["N", 3, 8, 8], keepdims=0)
     with pytest.raises(VersionFailed, match=r"output y should hold 1 picture\(s\), found \[\]"):
         load(tmp_path, mean, PICTURED).check()
+
+
+def test_what_a_version_is_checked_on_can_be_run_again_on_request(tmp_path):
+    runner = checked(tmp_path, mixed(), GENERIC)
+    zeros, noise = runner.trials()
+    assert (zeros.picture, noise.picture) == (None, None)
+    assert zeros.tensors.keys() == {"a", "k", "flag"}
+    for trial in (zeros, noise):
+        assert set(runner.infer(trial.tensors, ()).arrays) == {spec.name for spec in runner.outputs}
+    pictured = checked(tmp_path, constant_graph(SCORES), PICTURED)
+    trials = pictured.trials()
+    assert len(trials) == 4
+    for trial in trials:
+        assert len(pictured.predict([trial.picture], trial.options).items) == 1
