@@ -36,7 +36,6 @@ from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder, notify
 from hotswap.reconciler import Reconciler
-from hotswap.repository import Artifact
 from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
 from models_import.background_compiler import BackgroundCompiler
@@ -132,7 +131,7 @@ class Worker:
         self._audit = place.trail(run_name, at_once=not place.is_remote)
         store = ModelStore(settings.models)
         self.compiled = CompiledGraphs(
-            settings.compiled, settings.compiled_limit, told=partial(notify, self.metrics.opened_graph)
+            settings.compiled, settings.compiled_limit, opened=partial(notify, self.metrics.opened_graph)
         )
         self._compiler = Compiler(self.compiled)
         self._compiling = BackgroundCompiler(self._compiler)
@@ -193,7 +192,7 @@ class Worker:
                 promotions.look,
                 base=settings.store_home,
                 roots=settings.import_roots or (settings.models,),
-                bring=partial(_import, Importer(settings.store_home, compile_version=self._compile)),
+                bring=partial(_import, Importer(settings.store_home, compile_version=self._compiler.compile)),
             ),
             data_plane=data_plane,
             recorder=recorder,
@@ -284,10 +283,6 @@ class Worker:
             self._report.add(grpc=listen.described())
             self.reconciler.wake()
             logger.info("worker %d takes calls over gRPC on %s", os.getpid(), listen.address)
-
-    def _compile(self, artifact: Artifact) -> None:
-        """Compile a version that is being imported; a reason why not is told when it is loaded."""
-        self._compiler.compile(artifact, self._settings.swap_timeout)
 
     def _sample(self) -> None:
         self.metrics.sample(self.reconciler.view)

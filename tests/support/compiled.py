@@ -60,7 +60,7 @@ class Cache:
             self.folder,
             self.limit,
             smallest=self.smallest,
-            told=lambda _model, outcome: self.outcomes.append(outcome),
+            opened=lambda _model, outcome: self.outcomes.append(outcome),
             wanted=lambda artifact: self.wanted.append(artifact.tag),
         )
 
