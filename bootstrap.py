@@ -211,7 +211,9 @@ class Worker:
                 promotions.look,
                 base=settings.store_home,
                 roots=settings.import_roots or (settings.models,),
-                bring=partial(_import, Importer(settings.store_home, compile_version=self._memory.compile)),
+                bring=partial(
+                    _import, Importer(settings.store_home, compile_version=self._memory.compiler.compile)
+                ),
             ),
             data_plane=data_plane,
             recorder=recorder,

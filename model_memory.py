@@ -7,7 +7,6 @@ from functools import partial
 from common.sizes import MemoryAmount
 from hotswap.events import notify
 from hotswap.profiles import Profiles
-from hotswap.repository import Artifact
 from hotswap.residency import Policy
 from models_import.background_compiler import BackgroundCompiler
 from models_import.compiler import Compiler
@@ -49,14 +48,13 @@ class ModelMemory:
         model_list: ModelListFile | None = None,
     ) -> None:
         """`model_list` has what the master read, which holds where the file cannot be used any more."""
-        self._settings = settings
         self.model_list = model_list or open_model_list(settings)
         self.model_list.refresh()
         self.compiled = CompiledGraphs(
-            settings.compiled, settings.compiled_limit, told=partial(notify, metrics.opened_graph)
+            settings.compiled, settings.compiled_limit, opened=partial(notify, metrics.opened_graph)
         )
-        self._compiler = Compiler(self.compiled)
-        self.compiling = BackgroundCompiler(self._compiler)
+        self.compiler = Compiler(self.compiled)
+        self.compiling = BackgroundCompiler(self.compiler)
         self.compiled.wanted = self.compiling.add
         self.loader = _loader(settings, seat, metrics, self.model_list, self.compiled)
         self.service = ServiceMemory(
@@ -69,10 +67,6 @@ class ModelMemory:
             footprint=Footprints(self.compiled.footprint, self.model_list),
             first=partial(_preloaded, self.model_list),
         )
-
-    def compile(self, artifact: Artifact) -> None:
-        """Compile a version that is being imported; a reason why not is told when it is loaded."""
-        self._compiler.compile(artifact, self._settings.swap_timeout)
 
 
 def _loader(

@@ -56,7 +56,7 @@ class BackgroundCompiler:
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         while (artifact := self._next()) is not None:
             try:
-                self._tell(artifact, self._compiler.compile(artifact))
+                self._report(artifact, self._compiler.compile(artifact))
             except Exception:
                 logger.exception("compiling %s", artifact.tag)
 
@@ -66,7 +66,7 @@ class BackgroundCompiler:
             self._changed.wait_for(lambda: self._ending, self._pause)
             return None if self._ending else self._waiting.popleft()
 
-    def _tell(self, artifact: Artifact, outcome: CompileOutcome) -> None:
+    def _report(self, artifact: Artifact, outcome: CompileOutcome) -> None:
         if outcome.kind == "busy":
             self.add(artifact)
         elif outcome.kind == "compiled":

@@ -178,7 +178,7 @@ def _result(child: subprocess.Popen[bytes], task: CompileTask) -> CompileResult:
     with child:
         timer.start()
         try:
-            out, err = _talk(child, task)
+            out, err = _exchange(child, task)
         finally:
             in_time = timer.is_alive()
             timer.cancel()
@@ -189,7 +189,7 @@ def _result(child: subprocess.Popen[bytes], task: CompileTask) -> CompileResult:
     return _read(child, out, err)
 
 
-def _talk(child: subprocess.Popen[bytes], task: CompileTask) -> tuple[bytes, bytes]:
+def _exchange(child: subprocess.Popen[bytes], task: CompileTask) -> tuple[bytes, bytes]:
     """Send the task, take what the child writes until it ends, with stdin open all the time."""
     send, take, hear = child.stdin, child.stdout, child.stderr
     if send is None or take is None or hear is None:  # pragma: no cover - all three are pipes

@@ -57,7 +57,7 @@ _SPARE_BYTES = 10_000_000
 
 Hook = Callable[[str], None]
 #: Compiles a version that has come in as far as its files; never raises.
-Compile = Callable[[Artifact], None]
+Compile = Callable[[Artifact], object]
 
 
 @dataclass(frozen=True, slots=True)

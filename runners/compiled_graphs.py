@@ -39,8 +39,8 @@ _STAGED, _REMOVED = ".staged-", ".removed-"
 class CompiledGraphs:
     """The cache in one folder. Several processes may use it at once; each file is written once.
 
-    `told` gets the outcome of each graph that is opened, with the name of its model; `wanted` each version
-    that has no usable entry, once by digest.
+    `opened` is called with the outcome of each graph that is opened, and its model; `wanted` once with each
+    version, by its digest, that has no usable entry.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class CompiledGraphs:
         limit: int,
         *,
         smallest: int = SMALLEST,
-        told: Callable[[str, LoadOutcome], None] = lambda _model, _outcome: None,
+        opened: Callable[[str, LoadOutcome], None] = lambda _model, _outcome: None,
         wanted: Callable[[Artifact], None] = lambda _artifact: None,
     ) -> None:
         """Keep at most `limit` bytes; compile no version of less than `smallest`."""
         self.folder = folder
         self.limit = limit
-        self.told = told
+        self.opened = opened
         self.wanted = wanted
         self._smallest = smallest
         self._asked: set[str] = set()
@@ -134,7 +134,7 @@ class CompiledGraphs:
             return open_plainly()
         entry = self.entry(artifact.digest)
         if entry is not None and entry.refusal is not None:
-            self.told(artifact.tag.name, "refused")
+            self.opened(artifact.tag.name, "refused")
             return open_plainly()
         graph = None if entry is None else entry.graphs.get(_source(artifact, weights))
         if entry is None or graph is None:
@@ -143,7 +143,7 @@ class CompiledGraphs:
             session = self._mapped(entry, graph, threads)
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common root
             return self._missed(artifact, "bad", open_plainly, str(error))
-        self.told(artifact.tag.name, "hit")
+        self.opened(artifact.tag.name, "hit")
         if threads != graph.threads or not graph.answers:
             return session
         differs = partial(self._bad, artifact, "it answers otherwise than it did when it was compiled")
@@ -170,13 +170,13 @@ class CompiledGraphs:
         if outcome == "bad":
             self._bad(artifact, reason)
         else:
-            self.told(artifact.tag.name, outcome)
+            self.opened(artifact.tag.name, outcome)
         session = open_plainly()
         self._ask(artifact)
         return session
 
     def _bad(self, artifact: Artifact, reason: str) -> None:
-        self.told(artifact.tag.name, "bad")
+        self.opened(artifact.tag.name, "bad")
         logger.warning(
             "%s is loaded the plain way: its compiled form cannot be used and is removed: %s",
             artifact.tag,

@@ -139,7 +139,7 @@ def test_a_model_that_is_not_in_memory_is_ready_and_an_unloaded_one_is_not(
     assert service.client.post(f"/v2/repository/models/{away}/unload").status_code == 200
     until(lambda: service.model(away)["serving"] is None, "it is unloaded")
     assert service.predict(model=away).status_code == 409
-    assert service.get(f"/v2/models/{away}/ready").status_code == 503
+    assert service.get(f"/v2/models/{away}/ready").status_code == 400
     assert service.client.post(f"/v2/repository/models/{away}/load").status_code == 200
     assert service.predict(model=away).status_code == 200
 

@@ -10,7 +10,7 @@ import pytest
 
 from hotswap.repository import Artifact
 from runners.process_memory import ProcessMemory
-from tests.support.compiled import Cache, settled
+from tests.support.compiled import Cache, compilable, settled
 from tests.support.weighty_model import write_weighty
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
@@ -59,3 +59,16 @@ def test_a_second_process_adds_less_than_a_quarter_of_the_weights(tmp_path: Path
     assert footprint is not None
     assert 0.9 * SIZE < footprint.shared < 1.1 * SIZE
     assert footprint.own < 0.25 * SIZE
+
+
+def test_two_hundred_loads_in_turn_leave_no_memory(tmp_path: Path) -> None:
+    """Without returning free heap pages to the system in between."""
+    artifacts = [compilable(tmp_path, number, ballast=SIZE, version=f"v{number}") for number in (1, 2)]
+    cache = Cache(tmp_path / "compiled")
+    assert [cache.compile(each) for each in artifacts] == ["compiled"] * 2
+    own = []
+    for number in range(200):
+        cache.load(artifacts[number % 2]).close()
+        own.append(ProcessMemory.now().own)
+    assert set(cache.outcomes) == {"hit"}
+    assert min(own[-20:]) - min(own[20:40]) < 0.02 * SIZE

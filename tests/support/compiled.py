@@ -28,14 +28,14 @@ def compilable(folder: Path, code: int = 1, *, ballast: int = 1 << 20, version: 
     return settled(write_version(folder, "code", version, code, bytes_of_ballast=ballast))
 
 
-def settled(folder: Path) -> Artifact:
-    """The version in `<name>/<version>`, with weights.onnx and config.json."""
+def settled(folder: Path, weights: str = "weights.onnx") -> Artifact:
+    """The version in `<name>/<version>`, with `weights` as its first graph."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     return Artifact(
         tag=ModelTag(folder.parent.name, folder.name),
         path=folder,
-        weights=folder / "weights.onnx",
+        weights=folder / weights,
         digest=f"sha256:{digest}",
         config=parse_config((folder / CONFIG_FILE).read_bytes()),
         created=datetime(2026, 1, 1, tzinfo=UTC),
@@ -60,7 +60,7 @@ class Cache:
             self.folder,
             self.limit,
             smallest=self.smallest,
-            told=lambda _model, outcome: self.outcomes.append(outcome),
+            opened=lambda _model, outcome: self.outcomes.append(outcome),
             wanted=lambda artifact: self.wanted.append(artifact.tag),
         )
 
@@ -70,7 +70,7 @@ class Cache:
 
     def load(self, artifact: Artifact, threads: int = 1) -> OnnxRunner | TensorRunner:
         """Load, warm and check the version as a worker does."""
-        loader = OnnxLoader(max_pixels=1_000_000, thread_cap=threads, compiled=self.graphs)
+        loader = OnnxLoader(max_pixels=100_000_000, thread_cap=threads, compiled=self.graphs)
         runner = loader.load(artifact)
         runner.warm()
         runner.check()
