@@ -10,6 +10,7 @@ from hotswap.profiles import Profiles
 from hotswap.residency import Policy
 from models_import.background_compiler import BackgroundCompiler
 from models_import.compiler import Compiler
+from models_import.importer import Importer
 from registry.device_file import DeviceFile
 from registry.model_list_file import ModelListFile
 from registry.providers import Providers
@@ -53,8 +54,9 @@ class ModelMemory:
         self.compiled = CompiledGraphs(
             settings.compiled, settings.compiled_limit, opened=partial(notify, metrics.opened_graph)
         )
-        self.compiler = Compiler(self.compiled)
-        self.compiling = BackgroundCompiler(self.compiler)
+        self._store_home = settings.store_home
+        self._compiler = Compiler(self.compiled)
+        self.compiling = BackgroundCompiler(self._compiler)
         self.compiled.wanted = self.compiling.add
         self.loader = _loader(settings, seat, metrics, self.model_list, self.compiled)
         self.service = ServiceMemory(
@@ -67,6 +69,10 @@ class ModelMemory:
             footprint=Footprints(self.compiled.footprint, self.model_list),
             first=partial(_preloaded, self.model_list),
         )
+
+    def importer(self) -> Importer:
+        """Imports into the store of this service; what it imports is compiled."""
+        return Importer(self._store_home, compile_version=self._compiler.compile)
 
 
 def _loader(

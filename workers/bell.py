@@ -51,10 +51,11 @@ class Bells:
             handle = self._opened()
         except OSError:
             return
+        rung = select.poll()  # `select` knows no descriptors from 1024 on
+        rung.register(handle, select.POLLIN)
         try:
             while not self._ending.is_set():
-                ready, _, _ = select.select([handle], [], [], _TICK)
-                if ready:
+                if rung.poll(_TICK * 1000):
                     os.read(handle, 4096)
                     heard()
         finally:
