@@ -211,9 +211,7 @@ class Worker:
                 promotions.look,
                 base=settings.store_home,
                 roots=settings.import_roots or (settings.models,),
-                bring=partial(
-                    _import, Importer(settings.store_home, compile_version=self._memory.compiler.compile)
-                ),
+                bring=partial(_import, self._memory.importer()),
             ),
             data_plane=data_plane,
             recorder=recorder,
