@@ -177,6 +177,7 @@ class Worker:
             self._pool,
             Cropper(settings.max_pixels),
             batch_size=settings.batch_size,
+            observer=self.metrics,
         )
         watched = [settings.models, settings.home / "state", run.asked]
         self._watcher = Watcher(watched, schedule.wake)

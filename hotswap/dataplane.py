@@ -18,6 +18,7 @@ from hotswap.errors import (
     VersionFailed,
     VersionNotLoaded,
 )
+from hotswap.events import Observer
 from hotswap.generation import Generation, Lease
 from hotswap.predictions import (
     Answer,
@@ -90,12 +91,13 @@ class DataPlane:
         crop_step: CropStep | None = None,
         *,
         batch_size: int | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """`crop_step` serves models whose config has `crop_with`; without it they are refused.
 
         `batch_size` bounds the batches that configs ask for (`batching`); 1: no requests share a run.
         """
-        self.router = ModelRouter(view, schedule)
+        self.router = ModelRouter(view, schedule, observer)
         self.admission = admission
         self.pool = pool
         self._crop_step = crop_step

@@ -86,8 +86,14 @@ class Observer:
     def fell_back(self, tag: ModelTag, fallback: Fallback) -> None:
         """A graph of a version runs on the CPU instead of its device. In the thread that noticed it."""
 
-    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:
-        """A version leaves memory, in the worker that decided it. In the reconciler's thread."""
+    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int, idle_seconds: float) -> None:
+        """A version leaves memory unused for so long; once, in the worker that decided it.
+
+        In the reconciler's thread.
+        """
+
+    def awaited(self, model: str, seconds: float) -> None:
+        """A request for a model that was not in memory has waited for its load. On the event loop."""
 
     def predicted(self, answer: Answer | TensorAnswer) -> None:
         """An inference was answered. On the event loop."""
@@ -127,10 +133,15 @@ class Observers(Observer):
         for observer in self._observers:
             notify(observer.fell_back, tag, fallback)
 
-    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:
+    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int, idle_seconds: float) -> None:
         """Tell all."""
         for observer in self._observers:
-            notify(observer.evicted, tag, reason, bytes_freed)
+            notify(observer.evicted, tag, reason, bytes_freed, idle_seconds)
+
+    def awaited(self, model: str, seconds: float) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            notify(observer.awaited, model, seconds)
 
     def predicted(self, answer: Answer | TensorAnswer) -> None:
         """Tell all."""

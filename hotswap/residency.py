@@ -76,6 +76,7 @@ class Eviction:
     version: str
     reason: str
     at: float
+    idle_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +255,11 @@ class Planner:
 
     def _idle(self, one: Resident) -> float:
         """Seconds since it was last used, over the seconds that bringing it back takes."""
+        return self._unused(one) / (one.footprint.load_seconds + _LEAST_LOAD)
+
+    def _unused(self, one: Resident) -> float:
         use = self._use(one.name)
-        idle = self._now - max(use.last_used, use.opened, one.since)
-        return idle / (one.footprint.load_seconds + _LEAST_LOAD)
+        return max(0.0, self._now - max(use.last_used, use.opened, one.since))
 
     def _may_ever_leave(self, one: Resident) -> bool:
         return one.name not in self._policy.pinned
@@ -279,7 +282,7 @@ class Planner:
     ) -> ResidentSet:
         entries = tuple(replace(one, leaving=one.leaving or one in leaving) for one in residents.residents)
         reason = f"evicted to make room for {candidate.name}:{candidate.version}"
-        gone = {one.name: Eviction(one.version, reason, self._wall) for one in leaving}
+        gone = {one.name: Eviction(one.version, reason, self._wall, self._unused(one)) for one in leaving}
         return ResidentSet(entries, {**residents.evictions, **gone})
 
     def _arithmetic(self, residents: ResidentSet, candidate: Candidate, need: int) -> str:

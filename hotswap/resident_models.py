@@ -165,7 +165,7 @@ class ResidentModels:
             left = before.find(name, eviction.version)
             if left is not None:
                 tag, size = ModelTag(name, eviction.version), left.footprint.resident(self._workers)
-                notify(self._observer.evicted, tag, eviction.reason, size)
+                notify(self._observer.evicted, tag, eviction.reason, size, eviction.idle_seconds)
 
     def _note(self, refusals: Mapping[str, MemoryRefusal], residents: ResidentSet) -> None:
         for name, refusal in refusals.items():

@@ -16,6 +16,7 @@ from hotswap.errors import (
     VersionNotFound,
     VersionNotLoaded,
 )
+from hotswap.events import Observer, notify
 from hotswap.generation import Lease
 from hotswap.schedule import Schedule
 from hotswap.slot import NotSwitched
@@ -36,9 +37,10 @@ class NotResident(ModelNotReady):
 class ModelRouter:
     """Which generation answers a request: found by model and version, and leased."""
 
-    def __init__(self, view: StateView, schedule: Schedule) -> None:
+    def __init__(self, view: StateView, schedule: Schedule, observer: Observer | None = None) -> None:
         self._view = view
         self._schedule = schedule
+        self._observer = observer or Observer()
 
     def model_name(self, asked: str | None) -> str:
         """The model that is meant; raise `ModelRequired` when none is named and none is default."""
@@ -127,7 +129,7 @@ class ModelRouter:
 
         Raises `InsufficientMemory`, `DeadlineExceeded`; the load goes on for others.
         """
-        view = self._view
+        view, begun = self._view, time.monotonic()
         with self._schedule.demand(name):
             has_looked = self._schedule.look()
 
@@ -138,6 +140,7 @@ class ModelRouter:
                 return has_looked() and refusal is not None and refusal.hopeless
 
             await view.wait_until(decided, deadline - time.monotonic())
+        notify(self._observer.awaited, name, time.monotonic() - begun)
         if view.version_to_bring(name) is None:
             return
         refusal = view.memory_refusal(name)

@@ -17,6 +17,7 @@ from telemetry.modelmora_metrics import BUCKETS
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LOADS = (*_FAST, 60.0, 120.0)
+_AGES = (0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
 #: With those of ModelMora, whose figures are made of ours.
 _INFERENCES = tuple(sorted({*_FAST, *BUCKETS}))
 _PAUSES = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -84,22 +85,30 @@ class MetricDefinitions:
         leases = "Requests that hold a generation, sampled at every look"
         self.leases = gauge_sum("model_leases", leases, ("model",))
 
-        left = "Versions that left memory to make room"
-        self.evictions = counter("model_evictions_total", left, ("model",))
-        held = "Memory of the loaded versions of a model, in all workers"
-        self.model_memory = gauge_max("model_memory_bytes", held, ("model",))
-
         moved = "Graphs that run on the CPU instead of their device"
         self.device_fallbacks = counter("device_fallbacks_total", moved, ("model", "device", "cause"))
 
-        opened = "Graphs that were opened, by whether their compiled form served"
-        self.compiled_loads = counter("compiled_loads_total", opened, ("model", "outcome"))
-
+        self._declare_memory(counter, histogram, gauge_max)
         self._declare_pictures(counter, gauge_last)
 
         # Registry
         away = "1 while the registry cannot be used and its last content holds"
         self.registry_unavailable = gauge_max("registry_unavailable", away)
+
+    def _declare_memory(
+        self, counter: partial[Counter], histogram: partial[Histogram], gauge_max: partial[Gauge]
+    ) -> None:
+        """Models that come into memory and leave it."""
+        left = "Versions that left memory to make room"
+        self.evictions = counter("model_evictions_total", left, ("model",))
+        idle = "Time for which an evicted version had not been used, in seconds"
+        self.eviction_age = histogram("model_eviction_age_seconds", idle, ("model",), buckets=_AGES)
+        waited = "Time that a request waited for a model that was not in memory, in seconds"
+        self.load_wait = histogram("model_load_wait_seconds", waited, ("model",), buckets=_LOADS)
+        held = "Memory of the loaded versions of a model, in all workers"
+        self.model_memory = gauge_max("model_memory_bytes", held, ("model",))
+        opened = "Graphs that were opened, by whether their compiled form served"
+        self.compiled_loads = counter("compiled_loads_total", opened, ("model", "outcome"))
 
     def _declare_pictures(self, counter: partial[Counter], gauge_last: partial[Gauge]) -> None:
         """Pictures of devices."""

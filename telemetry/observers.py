@@ -110,9 +110,20 @@ class Metrics(MetricDefinitions, Observer):
         """A graph was opened: compiled (`hit`), or plainly. In the thread that opened it."""
         self.compiled_loads.labels(model, outcome).inc()
 
-    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:  # noqa: ARG002
+    def evicted(
+        self,
+        tag: ModelTag,
+        reason: str,  # noqa: ARG002
+        bytes_freed: int,  # noqa: ARG002
+        idle_seconds: float,
+    ) -> None:
         """A version has left memory."""
         self.evictions.labels(tag.name).inc()
+        self.eviction_age.labels(tag.name).observe(idle_seconds)
+
+    def awaited(self, model: str, seconds: float) -> None:
+        """A request has waited for its model."""
+        self._of(self.load_wait, model).observe(seconds)
 
     # --- the data plane --------------------------------------------------------------------------
 

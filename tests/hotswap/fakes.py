@@ -170,6 +170,7 @@ class FakeObserver(Observer):
         """Write it down."""
         self.events.append(f"closed {tag}")
 
-    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int) -> None:
+    def evicted(self, tag: ModelTag, reason: str, bytes_freed: int, idle_seconds: float) -> None:
         """Write it down."""
+        assert idle_seconds >= 0
         self.events.append(f"{reason}: {tag} {bytes_freed}")

@@ -140,8 +140,8 @@ def test_durations_are_in_the_buckets_of_modelmora(workers: tuple[Counting, Coun
 
 def test_evictions_are_counted_for_each_model_and_together(workers: tuple[Counting, Counting]) -> None:
     for worker in workers:
-        Observers(worker).evicted(ModelTag("m", "v1"), "room for n:v1", 310_000_000)
-    Observers(worker).evicted(ModelTag("n", "v1"), "idle", 1)
+        Observers(worker).evicted(ModelTag("m", "v1"), "room for n:v1", 310_000_000, 2.0)
+    Observers(worker).evicted(ModelTag("n", "v1"), "idle", 1, 3.0)
     assert value(worker, "model_evictions_total") == 3
     assert 'model_evictions_total{model="m"} 2.0' in worker.exposition().decode()
 
