@@ -22,9 +22,8 @@ from settings import Settings
 from telemetry import gpus
 from telemetry.observers import Metrics
 from workers.membership import WorkerTable
-from workers.memory import usable_memory
 from workers.run_folder import RunFolder
-from workers.service_memory import Footprints, ServiceMemory
+from workers.service_memory import Footprints, ServiceMemory, usable_memory
 
 _DEFAULT_BUDGET = MemoryAmount(share=0.6)
 

@@ -20,7 +20,7 @@ FRESH = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeResult(Generic[T]):
+class DependencyState(Generic[T]):
     """What came of it: a value, or the `problem`."""
 
     value: T | None = None
@@ -40,11 +40,11 @@ class Probe(Generic[T]):
         self._ask = ask
         self._clock = clock
         self._lock = threading.Lock()
-        self._under_way: Future[ProbeResult[T]] | None = None
+        self._under_way: Future[DependencyState[T]] | None = None
         self._begun = 0.0
-        self._last: tuple[float, ProbeResult[T]] | None = None
+        self._last: tuple[float, DependencyState[T]] | None = None
 
-    async def result(self, seconds: float) -> ProbeResult[T]:
+    async def result(self, seconds: float) -> DependencyState[T]:
         """The answer, at most `seconds` after it was asked for; a fresh one at once.
 
         A question that has hung for that long already is reported without waiting again.
@@ -58,9 +58,9 @@ class Probe(Generic[T]):
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(left, 0.01)):
                     return await asyncio.shield(asyncio.wrap_future(future))
-        return ProbeResult(problem=f"no answer for {self._clock() - begun:.1f} s")
+        return DependencyState(problem=f"no answer for {self._clock() - begun:.1f} s")
 
-    def _asked(self) -> tuple[Future[ProbeResult[T]], float]:
+    def _asked(self) -> tuple[Future[DependencyState[T]], float]:
         """The question under way, begun now if there is none, and when it was begun."""
         with self._lock:
             if self._under_way is None:
@@ -69,16 +69,16 @@ class Probe(Generic[T]):
                 threading.Thread(target=self._run, args=[self._under_way], name=name, daemon=True).start()
             return self._under_way, self._begun
 
-    def _run(self, future: Future[ProbeResult[T]]) -> None:
+    def _run(self, future: Future[DependencyState[T]]) -> None:
         result = self._tried()
         with self._lock:
             self._last, self._under_way = (self._clock(), result), None
         future.set_result(result)
 
-    def _tried(self) -> ProbeResult[T]:
+    def _tried(self) -> DependencyState[T]:
         try:
-            return ProbeResult(self._ask())
+            return DependencyState(self._ask())
         except ServingError as error:
-            return ProbeResult(problem=error.message)
+            return DependencyState(problem=error.message)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, it did not answer
-            return ProbeResult(problem=type(error).__name__)
+            return DependencyState(problem=type(error).__name__)

@@ -19,12 +19,12 @@ from typing import Final
 import numpy as np
 
 from benchmarks.figures import Spread
+from common.process_memory import ProcessMemory
 from hotswap.predictions import Picture
 from models_import.compiler import Compiler
 from runners.compiled_graphs import CompiledGraphs
 from runners.loader import OnnxLoader
 from runners.placed_graph import open_session
-from runners.process_memory import ProcessMemory
 from tests.support.compiled import settled
 from tests.support.weighty_model import Kind, write_weighty
 

@@ -24,7 +24,7 @@ def misfit(crop: CropConfig, classifier: str, detector: ModelTag, config: ModelC
         return f"crop_with.text_prompt: missing; {detector} must be told what to find"
     if not prompted and crop.text_prompt is not None:
         return f"crop_with.text_prompt: {detector} takes none"
-    # A detector with prompts names what it is asked for; of a family without labels nobody knows.
+    # A detector with prompts names what it is asked for; of a family without labels they are unknown.
     unknown = set(crop.labels).difference(config.labels) if config.labels and not prompted else set()
     first = next((label for label in crop.labels if label in unknown), None)
     return None if first is None else f"crop_with.labels: {detector} has no label {first!r}"

@@ -109,22 +109,22 @@ class Observers(Observer):
         self._observers = observers
 
     def loaded(self, version: LoadedVersion) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             notify(observer.loaded, version)
 
     def failed(self, tag: ModelTag, reason: str, retry_in: float) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             notify(observer.failed, tag, reason, retry_in)
 
     def published(self, swap: Swap) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             notify(observer.published, swap)
 
     def closed(self, tag: ModelTag) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             notify(observer.closed, tag)
 
@@ -134,22 +134,22 @@ class Observers(Observer):
             notify(observer.fell_back, tag, fallback)
 
     def evicted(self, tag: ModelTag, reason: str, bytes_freed: int, idle_seconds: float) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             notify(observer.evicted, tag, reason, bytes_freed, idle_seconds)
 
     def awaited(self, model: str, seconds: float) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             notify(observer.awaited, model, seconds)
 
     def predicted(self, answer: Answer | TensorAnswer) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             notify(observer.predicted, answer)
 
     def refused(self, request_id: str, model: str | None, error: ServingError, seconds: float) -> None:
-        """Tell all."""
+        """Pass it on."""
         for observer in self._observers:
             notify(observer.refused, request_id, model, error, seconds)
 

@@ -66,7 +66,7 @@ class Generation:
         return runner.placement if runner is not None else None
 
     def open(self, number: int, use: ModelUse | None = None) -> None:
-        """From now on it can be borrowed, as generation `number` of its model, and tells its `use`."""
+        """From now on it can be borrowed, as generation `number` of its model, and reports its `use`."""
         with self._lock:
             self.number = number
             self.state = State.SERVING
@@ -86,7 +86,7 @@ class Generation:
         """Count one user less."""
         with self._lock:
             self._leases -= 1
-            if self.state is State.SERVING:  # else the next version tells its own
+            if self.state is State.SERVING:  # else the next version reports its own
                 self._use.returned(self._leases)
             drained = self.state is State.DRAINING and self._leases == 0
         if drained:

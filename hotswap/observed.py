@@ -22,7 +22,7 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 
 @dataclass(frozen=True, slots=True)
 class MemoryRefusal:
-    """Why a version is not in memory yet; see `hotswap.residency.Admission`."""
+    """Why a version is not in memory yet; see `hotswap.residency.LoadAdmission`."""
 
     reason: str
     hopeless: bool = False

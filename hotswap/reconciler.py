@@ -143,7 +143,7 @@ class Reconciler:
             self._do(action)
         for slot in observed.slots.values():
             observed.desired = self._publications.record(slot, observed.desired)
-        self._residents.tell()
+        self._residents.report()
         return unread
 
     def _do(self, action: Load | Unload) -> None:

@@ -1,7 +1,7 @@
 """Residency: which versions are in memory, within a budget of bytes for the whole service. Pure.
 
 Who was used least recently leaves first, weighed by what bringing it back costs. A version that is borrowed,
-loads, is pinned or has just come never leaves. What has been told to leave counts until it is freed.
+loads, is pinned or has just come never leaves. What is leaving counts until it is freed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 #: Seconds of loading that every version is taken to need at least, in the choice of who leaves.
 _LEAST_LOAD = 0.1
-#: Seconds for which a version that nobody holds and one process does not want keeps its place.
+#: Seconds for which a version keeps its place though no worker holds it and one does not want it.
 _GRACE = 2.0
 _MB = 1_000_000
 
@@ -71,7 +71,7 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """Why a model is not in memory: it was told to leave, or left out. `at` is in seconds since the epoch."""
+    """Why a model is not in memory: it was evicted, or left out. `at` is in seconds since the epoch."""
 
     version: str
     reason: str
@@ -149,17 +149,17 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Who may leave: nobody who is `pinned`, and nobody before `minimum_stay` seconds."""
+    """Models that are `pinned` never leave, others not before `minimum_stay` seconds."""
 
     pinned: frozenset[str] = frozenset()
     minimum_stay: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LoadCandidate:
     """A version that is to come into memory.
 
-    An eager one comes without having been asked for: nobody leaves for it, and without room it is left out.
+    An eager one comes without a request: no other leaves for it, and without room it is left out.
     """
 
     name: str
@@ -169,7 +169,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class LoadAdmission:
     """What came of a candidate: `residents` is the set after it.
 
     `reason` None: it may be loaded. Otherwise why it may not; `hopeless`: waiting does not help; `coming`:
@@ -201,43 +201,43 @@ class Planner:
         return one.footprint.resident(workers) if loaded else one.footprint.loading(workers)
 
     def is_evictable(self, one: Resident) -> bool:
-        """Whether an entry may be told to leave."""
+        """Whether an entry may be evicted now."""
         return not one.leaving and self._may_ever_leave(one) and self._may_leave_now(one)
 
-    def admit(self, residents: ResidentSet, candidate: Candidate) -> Admission:
-        """Let a candidate in, or tell others to leave for it, or say why not."""
+    def admit(self, residents: ResidentSet, candidate: LoadCandidate) -> LoadAdmission:
+        """Let a candidate in, or evict others for it, or say why not."""
         known = residents.find(candidate.name, candidate.version)
         if known is not None and not known.leaving:
-            return Admission(residents)
+            return LoadAdmission(residents)
         need = candidate.footprint.loading(self._memory.workers)
         free = self._memory.room - sum(map(self.bytes_of, residents.residents))
         if known is not None:
             reason = f"{candidate.name}:{candidate.version} is being freed"
-            return Admission(residents, reason, coming=True)
+            return LoadAdmission(residents, reason, coming=True)
         if need <= free:
-            return Admission(self._with(residents, candidate))
+            return LoadAdmission(self._with(residents, candidate))
         reason = self._arithmetic(residents, candidate, need)
         if candidate.eager:
             left_out = Eviction(candidate.version, f"loads when it is asked for: {reason}", self._wall)
             evictions = {**residents.evictions, candidate.name: left_out}
-            return Admission(replace(residents, evictions=evictions), reason)
+            return LoadAdmission(replace(residents, evictions=evictions), reason)
         return self._make_room(residents, candidate, need - free, reason)
 
     def _make_room(
-        self, residents: ResidentSet, candidate: Candidate, missing: int, reason: str
-    ) -> Admission:
+        self, residents: ResidentSet, candidate: LoadCandidate, missing: int, reason: str
+    ) -> LoadAdmission:
         coming = sum(self.bytes_of(one) for one in residents.residents if one.leaving)
         if missing <= coming:
-            return Admission(residents, reason, coming=True)
+            return LoadAdmission(residents, reason, coming=True)
         others = [one for one in residents.residents if one.name != candidate.name and not one.leaving]
         leaving = self._victims([one for one in others if self.is_evictable(one)], missing - coming)
         if leaving:
-            return Admission(self._told_to_leave(residents, leaving, candidate), reason, coming=True)
+            return LoadAdmission(self._with_evicted(residents, leaving, candidate), reason, coming=True)
         most = coming + sum(self.bytes_of(one) for one in others if self._may_ever_leave(one))
-        return Admission(residents, reason, hopeless=most < missing)
+        return LoadAdmission(residents, reason, hopeless=most < missing)
 
     def _victims(self, evictable: list[Resident], missing: int) -> list[Resident]:
-        """Who leaves so that so many bytes become free; nobody where that is not enough."""
+        """The entries to evict for so many bytes; none where that is not enough."""
         chosen: list[Resident] = []
         freed = 0
         for one in sorted(evictable, key=self._idle, reverse=True):
@@ -270,22 +270,22 @@ class Planner:
         stayed = self._now - max(use.opened, one.since) >= self._policy.minimum_stay
         return stayed and use.leases == 0 and use.is_held_by_all(one.version)
 
-    def _with(self, residents: ResidentSet, candidate: Candidate) -> ResidentSet:
+    def _with(self, residents: ResidentSet, candidate: LoadCandidate) -> ResidentSet:
         fresh = Resident(
             candidate.name, candidate.version, candidate.footprint, self._now, eager=candidate.eager
         )
         evictions = {name: one for name, one in residents.evictions.items() if name != candidate.name}
         return ResidentSet((*residents.residents, fresh), evictions)
 
-    def _told_to_leave(
-        self, residents: ResidentSet, leaving: list[Resident], candidate: Candidate
+    def _with_evicted(
+        self, residents: ResidentSet, leaving: list[Resident], candidate: LoadCandidate
     ) -> ResidentSet:
         entries = tuple(replace(one, leaving=one.leaving or one in leaving) for one in residents.residents)
         reason = f"evicted to make room for {candidate.name}:{candidate.version}"
         gone = {one.name: Eviction(one.version, reason, self._wall, self._unused(one)) for one in leaving}
         return ResidentSet(entries, {**residents.evictions, **gone})
 
-    def _arithmetic(self, residents: ResidentSet, candidate: Candidate, need: int) -> str:
+    def _arithmetic(self, residents: ResidentSet, candidate: LoadCandidate, need: int) -> str:
         present = residents.residents
         fixed = [one for one in present if not one.leaving and not self.is_evictable(one)]
         return (

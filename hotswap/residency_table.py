@@ -13,7 +13,7 @@ Change = Callable[[ResidentSet], ResidentSet]
 
 
 class ModelUse(Protocol):
-    """What one worker tells of one model. Called under the lock of the generation that answers."""
+    """What one worker reports of one model. Called under the lock of the generation that answers."""
 
     def opened(self) -> None:
         """A version has come to answer just now."""
@@ -44,14 +44,14 @@ class ResidencyTable(Protocol):
         ...
 
     def use(self, name: str) -> ModelUse:
-        """Where this worker tells its use of a model."""
+        """Where this worker reports its use of a model."""
         ...
 
     def uses(self, names: Iterable[str]) -> Mapping[str, Use]:
         """The use of models in all living workers."""
         ...
 
-    def tell_base(self, count: int) -> None:
+    def report_base(self, count: int) -> None:
         """Say how many bytes this worker takes beside its models."""
         ...
 
@@ -118,7 +118,7 @@ class LocalTable:
         use = self.use(name)
         return Use(use.last_used, use.opened_at, use.leases, (use.held,))
 
-    def tell_base(self, count: int) -> None:
+    def report_base(self, count: int) -> None:
         """See `ResidencyTable`."""
         self._base = count
 

@@ -12,8 +12,8 @@ from hotswap.observed import MemoryRefusal, ObservedState
 from hotswap.plan import Want, next_version
 from hotswap.repository import VersionInfo
 from hotswap.residency import (
-    Candidate,
     Footprint,
+    LoadCandidate,
     Memory,
     Planner,
     Policy,
@@ -32,7 +32,7 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 FootprintOf = Callable[[ModelTag, VersionInfo | None], Footprint]
 
 
-def nobody() -> Collection[str]:
+def no_models() -> Collection[str]:
     """No model comes before the others at the start."""
     return ()
 
@@ -48,7 +48,7 @@ class MemoryRules:
     footprint: FootprintOf
     workers: int = 1
     policy: Policy = field(default_factory=Policy)
-    first: Callable[[], Collection[str]] = nobody
+    first: Callable[[], Collection[str]] = no_models
 
 
 def _nothing(_tag: ModelTag, _info: VersionInfo | None) -> Footprint:
@@ -75,7 +75,7 @@ class ResidentModels:
         self._rollout = rollout
         self._rules = rules
         self._footprint_of: FootprintOf = rules.footprint if rules else _nothing
-        self._first = rules.first if rules else nobody
+        self._first = rules.first if rules else no_models
         self._observer = observer or Observer()
         self._workers = rules.workers if rules else 1
         self._holding: set[str] = set()
@@ -86,7 +86,7 @@ class ResidentModels:
         """Free what is to leave, and let in what is wanted."""
         if self._rules is None:
             return
-        self.tell()
+        self.report()
         residents = self._table.residents()
         for one in residents.residents:
             if one.leaving:
@@ -117,7 +117,7 @@ class ResidentModels:
 
         if change(residents) is not residents:
             after = self._edited(change, residents)
-            self._tell_evictions(residents, after)
+            self._log_evictions(residents, after)
             residents = after
         self._note(refusals, residents)
 
@@ -127,16 +127,16 @@ class ResidentModels:
             return True
         if not self._table.residents().allows(name, version):
             return False
-        self._tell(name, {version})
+        self._report(name, {version})
         return True
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say what is in memory here, and what loads."""
         if self._rules is not None:
             for name in {*self._observed.slots, *self._holding}:
-                self._tell(name)
+                self._report(name)
 
-    def _tell(self, name: str, more: Collection[str] = ()) -> None:
+    def _report(self, name: str, more: Collection[str] = ()) -> None:
         slot = self._observed.slots.get(name)
         loaded = {one.tag.version for one in slot or ()}
         loading = {tag.version for tag in tuple(self._observed.loading) if tag.name == name}
@@ -151,13 +151,13 @@ class ResidentModels:
             self.waiting = True
             logger.debug("the resident set cannot be changed now: %s", error)
             return before
-        # Those that were told to leave a moment ago leave in this turn.
+        # Those that were evicted a moment ago leave in this turn.
         for one in after.residents:
             if one.leaving:
                 self._leave(one)
         return after
 
-    def _tell_evictions(self, before: ResidentSet, after: ResidentSet) -> None:
+    def _log_evictions(self, before: ResidentSet, after: ResidentSet) -> None:
         for name, eviction in after.evictions.items():
             if before.evictions.get(name) == eviction:
                 continue
@@ -187,7 +187,7 @@ class ResidentModels:
 
     # --- who is to come ------------------------------------------------------------------------
 
-    def _candidates(self, wants: Mapping[str, Want], residents: ResidentSet) -> list[Candidate]:
+    def _candidates(self, wants: Mapping[str, Want], residents: ResidentSet) -> list[LoadCandidate]:
         """What is to be loaded and may not yet be: what is asked for, then what comes without."""
         missing: dict[str, str] = {}
         for name, want in wants.items():
@@ -214,15 +214,15 @@ class ResidentModels:
         required = [name for name in self._observed.desired.required or () if name in names]
         return list(dict.fromkeys((*first, *required, *sorted(names))))
 
-    def _candidate(self, name: str, version: str, *, eager: bool) -> Candidate:
-        return Candidate(name, version, self._footprint(name, version), eager)
+    def _candidate(self, name: str, version: str, *, eager: bool) -> LoadCandidate:
+        return LoadCandidate(name, version, self._footprint(name, version), eager)
 
     def _footprint(self, name: str, version: str) -> Footprint:
         tag = ModelTag(name, version)
         return self._footprint_of(tag, self._observed.version(tag))
 
     def _kept(self, wants: Mapping[str, Want]) -> list[tuple[str, str]]:
-        """The versions whose place is kept though nobody holds them yet."""
+        """The versions whose place is kept though no worker holds them yet."""
         kept = []
         for name, want in wants.items():
             for version in (want.version, want.last_good):

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from hotswap.backoff import Failure
 from hotswap.crop_detector import absence, misfit
 from hotswap.desired import DesiredModel, DesiredState
-from hotswap.generation import Generation, State
+from hotswap.generation import State
 from hotswap.observed import MemoryRefusal, ObservedState
 from hotswap.profiles import MISSING, Profiles, no_profiles
 from hotswap.repository import Artifact, ModelInfo, VersionInfo, resolve
@@ -20,26 +19,7 @@ from hotswap.residency import Eviction, Residence
 from hotswap.schedule import Schedule
 from hotswap.slot import Routing, Slot
 from hotswap.tags import ModelTag, natural_key
-
-AVAILABLE = "available"
-UNSERVABLE = "unservable"
-
-
-@dataclass(frozen=True, slots=True)
-class VersionStatus:
-    """One version: a lifecycle word, `available` or `unservable`, and why.
-
-    `device` is where it runs, if it is loaded, with `device_reason`.
-    """
-
-    version: str
-    digest: str | None
-    state: str
-    reason: str | None
-    size_bytes: int
-    created: datetime | None
-    device: str | None = None
-    device_reason: str | None = None
+from hotswap.version_status import VersionStatus, version_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +325,7 @@ class StateView:
             tag.version: str(state) for tag, state in list(self._observed.loading.items()) if tag.name == name
         }
         versions = [
-            _version(
+            version_status(
                 stored.get(version, VersionInfo(version)),
                 live.get(version),
                 loading.get(version),
@@ -387,43 +367,3 @@ def _reason(info: ModelInfo | None, desired: DesiredModel | None) -> str | None:
         return "unloaded: it answers again when it is loaded or its target is set"
     meant = resolve(desired.target, info) if desired is not None else None
     return (meant and meant.reason) or info.pointer
-
-
-def _version(
-    info: VersionInfo, live: Generation | None, loading: str | None, failure: Failure | None
-) -> VersionStatus:
-    state, reason = _state(info, live, loading, failure)
-    artifact = live.artifact if live else None
-    placement = live.placement if live else None
-    digest = artifact.digest if artifact else info.digest or (failure.digest if failure else None)
-    return VersionStatus(
-        version=info.version,
-        digest=digest,
-        state=state,
-        reason=reason,
-        size_bytes=artifact.size_bytes if artifact else info.size_bytes,
-        created=artifact.created if artifact else info.created,
-        device=placement.device if placement else None,
-        device_reason=placement.reason if placement else None,
-    )
-
-
-def _state(
-    info: VersionInfo, live: Generation | None, loading: str | None, failure: Failure | None
-) -> tuple[str, str | None]:
-    if loading is not None:
-        return loading, None
-    if live is not None:
-        return str(live.state), _drifted(info, live)
-    if failure is not None:
-        return (UNSERVABLE if failure.settling or info.reason else "failed"), failure.reason
-    return (UNSERVABLE, info.reason) if info.reason else (AVAILABLE, None)
-
-
-def _drifted(info: VersionInfo, live: Generation) -> str | None:
-    """What has happened to the files of a loaded version since; it serves on what it loaded."""
-    if info.created is None and info.size_bytes == 0 and info.digest is None:
-        return info.reason or "its files are gone from the store; it serves on what it has loaded"
-    if info.digest is not None and info.digest != live.artifact.digest:
-        return "the store holds other files under this tag; it serves on what it has loaded"
-    return info.reason

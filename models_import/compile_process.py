@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from pydantic import BaseModel, Field
 
+from common.process_memory import ProcessMemory, mapped_bytes
 from hotswap.errors import ServingError
 from hotswap.manifest import CONFIG_FILE, parse_config
 from hotswap.repository import Artifact
@@ -28,7 +29,6 @@ from runners.loader import OnnxLoader
 from runners.optimised_graph import open_optimised, save_optimised
 from runners.ort_errors import reason_of
 from runners.placed_graph import OpenSession, open_session
-from runners.process_memory import ProcessMemory, mapped_bytes
 from runners.recorded_answers import RecordedSession
 
 #: More than any check picture has; the service has its own limit.

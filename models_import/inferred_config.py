@@ -1,6 +1,6 @@
 """Infers a first `config.json` from an ONNX file, and says of each field where its value comes from.
 
-The graph is parsed, never loaded or run. What neither the graph nor its metadata tell is assumed as the
+The graph is parsed, never loaded or run. What neither the graph nor its metadata say is assumed as the
 family's published exports do, and listed under `inferred` in the config for a person to check.
 """
 
@@ -55,7 +55,7 @@ class Given:
 class InferredConfig:
     """A config that fits the graph and its family, with the origin of each field.
 
-    The fields in `assumptions` are guesses: nobody has checked them.
+    The fields in `assumptions` are guesses that are not checked.
     """
 
     path: Path
@@ -79,7 +79,7 @@ def infer_config(path: Path, given: Given = _NOTHING) -> InferredConfig:
     """A first config of an ONNX file, from its graph, its metadata and the files beside it.
 
     Raises `ImportRefused`, saying what was found and what to do, for a file that is not ONNX, missing
-    external data, a graph that fits no family, and what the config needs but nothing tells.
+    external data, a graph that fits no family, and what the config needs but is not found.
     """
     graph, others = _read(path), _others(path)
     check_takes_pictures(graph, path, others)
@@ -226,7 +226,7 @@ def _checked(path: Path, picture: PictureInput, findings: tuple[InferredValue, .
 
 
 def _document(findings: Sequence[InferredValue]) -> dict[str, Any]:
-    """The config as a document: what is None or a default that nobody asked for is left out."""
+    """The config as a document: what is None or a default is left out."""
     document: dict[str, Any] = {"format": 1}
     for finding in findings:
         if finding.value is None:

@@ -29,7 +29,7 @@ def check_family(config: ModelConfig) -> None:
     check_config(config)
 
 
-#: Versions that a look examines though nothing tells of a change.
+#: Versions that a look examines without a sign of change.
 _IN_TURN = 200
 
 
@@ -149,7 +149,7 @@ class ModelStore:
         }
         restless = tuple(version for version in read if not self._reader.rests(f"{folder}/{version}"))
         versions, before = {**resting, **read}, self._versions(name)
-        # The same object where nothing has changed: whoever walks through the versions need not.
+        # The same object where nothing has changed: readers need not walk through the versions.
         self._known[name] = _Known(stamp, before if before == versions else versions, restless)
         return self._known[name].versions
 

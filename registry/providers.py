@@ -96,6 +96,12 @@ def provider_of(family: str) -> str:
     return next((known for known in _NAMES if known.casefold() == name.casefold()), name)
 
 
+def model_type(task: str) -> str:
+    """The type of a task; the task's own word where none fits, such as `tensors`."""
+    types = _TYPES.get(task, ())
+    return task if len(types) == len(get_args(ModelType)) or not types else types[0]
+
+
 def tasks_of(kind: str | None) -> tuple[str, ...]:
     """The tasks of models that may be declared as a type; none for no type."""
     return tuple(task for task, types in _TYPES.items() if kind in types)

@@ -5,25 +5,53 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from pathlib import Path
 
+import psutil
+
+from common.process_memory import proportional_size
 from hotswap.profiles import Profiles, no_profiles
 from hotswap.repository import VersionInfo
 from hotswap.residency import Footprint, Policy
 from hotswap.residency_table import LocalTable, ResidencyTable
-from hotswap.resident_models import FootprintOf, MemoryRules, nobody
+from hotswap.resident_models import FootprintOf, MemoryRules, no_models
 from hotswap.status import StateView
 from hotswap.tags import ModelTag
 from workers.bell import Bells
 from workers.membership import WorkerTable
-from workers.memory import proportional_size
 from workers.run_folder import RunFolder
 from workers.shared_residency import SharedTable
 
+_CGROUP = Path("/sys/fs/cgroup")
+#: Limits of a control group that stand for none.
+_NO_LIMIT = 1 << 60
 #: Seconds between two looks at what this process takes, and how many of them are compared.
 _SAMPLE_SECONDS = 1.0
 _SAMPLES = 5
 #: What a version without measurements is taken to need, times the bytes of its files.
 _RESIDENT, _PEAK = 2, 3
+
+
+def usable_memory() -> int:
+    """Bytes that the service may use now: what is available, within the limit of its container."""
+    available: int = psutil.virtual_memory().available
+    limit = container_limit()
+    return available if limit is None else min(available, limit)
+
+
+def container_limit(root: Path = _CGROUP) -> int | None:
+    """The limit of the control group in bytes; None where there is none.
+
+    Sources: https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.max),
+    https://docs.kernel.org/admin-guide/cgroup-v1/memory.html (memory.limit_in_bytes).
+    """
+    for path in (root / "memory.max", root / "memory" / "memory.limit_in_bytes"):
+        try:
+            limit = int(path.read_text())
+        except (OSError, ValueError):  # "max": no limit
+            continue
+        return limit if limit < _NO_LIMIT else None
+    return None
 
 
 class Footprints:
@@ -72,7 +100,7 @@ class ServiceMemory:
         budget: int,
         policy: Policy,
         footprint: FootprintOf,
-        first: Callable[[], Collection[str]] = nobody,
+        first: Callable[[], Collection[str]] = no_models,
         size: Callable[[], int | None] = proportional_size,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -131,7 +159,7 @@ class ServiceMemory:
         self._least = self._least or size
         self._samples.append(size - models)
         # Pictures come and go; what stays is in every sample.
-        self.table.tell_base(max(self._least, min(self._samples)))
+        self.table.report_base(max(self._least, min(self._samples)))
 
     def _part(self, tag: ModelTag) -> int:
         """What a version takes here, its part of what the workers share."""

@@ -146,7 +146,7 @@ class SharedTable:
         return _HEADER + (number % 2) * (_WORDS - _HEADER)
 
     def use(self, name: str) -> ModelUse:
-        """See `ResidencyTable`. On a full disk nobody is told of the use of a model that has just come."""
+        """See `ResidencyTable`. On a full disk the use of a model that has just come is not shared."""
         use = self._uses.get(name)
         if use is None:
             try:
@@ -168,7 +168,7 @@ class SharedTable:
                 found[name] = _seen(self._row(name), seats)
         return found
 
-    def tell_base(self, count: int) -> None:
+    def report_base(self, count: int) -> None:
         """See `ResidencyTable`."""
         self._bases[self._seat] = count
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from hotswap import status
 from hotswap.schedule import Schedule
+from hotswap.version_status import AVAILABLE
 from workers.run_folder import RunFolder
 
 
@@ -71,7 +72,7 @@ def _model(found: status.ModelStatus) -> dict[str, Any]:
                 "device_reason": each.device_reason,
             }
             for each in found.versions
-            if each.state != status.AVAILABLE
+            if each.state != AVAILABLE
         ],
     }
 

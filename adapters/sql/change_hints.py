@@ -19,7 +19,7 @@ _LOOK_UP = 1.0
 
 
 def give_hint(connection: Connection) -> None:
-    """Tell all that listen when this transaction commits; SQLite has no way to."""
+    """Notify all listeners when this transaction commits; SQLite has no way to."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"NOTIFY {_CHANNEL}"))
 
@@ -58,7 +58,7 @@ class ChangeHints:
         with connection:
             connection.autocommit = True
             connection.execute(f"LISTEN {_CHANNEL}")
-            self._wake()  # nobody has listened until now
+            self._wake()  # there was no listener until now
             while not self._stopping.is_set():
                 for _ in connection.notifies(timeout=_LOOK_UP, stop_after=1):
                     self._wake()

@@ -21,7 +21,8 @@ from hotswap import predictions
 from hotswap.control import Control
 from hotswap.errors import ServingError
 from hotswap.predictions import Answer, Detection, Mask, Picture, PredictRequest, ServedVersion
-from hotswap.status import ModelStatus, StateView, VersionStatus
+from hotswap.status import ModelStatus, StateView
+from hotswap.version_status import VersionStatus
 
 _OPTIONAL = (
     "threshold",

@@ -10,8 +10,7 @@ from hotswap.errors import ModelNotFound
 from hotswap.profiles import ModelProfile
 from hotswap.repository import VersionInfo
 from hotswap.status import ModelStatus, StateView
-from registry.model_types import model_type
-from registry.providers import provider_of
+from registry.providers import model_type, provider_of
 
 _MEGA = 1_000_000
 

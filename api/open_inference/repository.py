@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from hotswap.control import Control
 from hotswap.errors import BadRequest, DeadlineExceeded
 from hotswap.generation import State
-from hotswap.status import ModelStatus, StateView, VersionStatus
+from hotswap.status import ModelStatus, StateView
+from hotswap.version_status import VersionStatus
 
 READY, UNAVAILABLE, LOADING, UNLOADING = "READY", "UNAVAILABLE", "LOADING", "UNLOADING"
 _STATES: Mapping[str, str] = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from adapters.registries import open_registry
-from api.probe import FRESH, Probe, ProbeResult
+from api.probe import FRESH, DependencyState, Probe
 from api.service_health import PATIENCE, Dependency, HealthSources, ServiceHealth
 from hotswap.desired import seed
 from hotswap.errors import StateUnavailable
@@ -159,7 +159,7 @@ def test_a_disk_that_hangs_keeps_nobody_waiting() -> None:
     hold.let_go()
 
 
-async def _result(probe: Probe[int], seconds: float = PATIENCE) -> ProbeResult[int]:
+async def _result(probe: Probe[int], seconds: float = PATIENCE) -> DependencyState[int]:
     return await probe.result(seconds)
 
 
@@ -173,16 +173,16 @@ def test_a_probe_is_asked_once_at_a_time_and_again_when_its_answer_is_old() -> N
 
     probe = Probe("test", ask, clock)
 
-    async def several() -> list[ProbeResult[int]]:
+    async def several() -> list[DependencyState[int]]:
         waiting = [asyncio.create_task(probe.result(5)) for _ in range(50)]
         await asyncio.to_thread(hold.reached)
         hold.let_go()
         return list(await asyncio.gather(*waiting))
 
-    assert asyncio.run(several()) == [ProbeResult(1)] * 50
-    assert asyncio.run(_result(probe)) == ProbeResult(1)
+    assert asyncio.run(several()) == [DependencyState(1)] * 50
+    assert asyncio.run(_result(probe)) == DependencyState(1)
     clock.now += FRESH
-    assert asyncio.run(_result(probe)) == ProbeResult(2)
+    assert asyncio.run(_result(probe)) == DependencyState(2)
 
 
 def test_who_comes_to_a_question_that_hangs_is_not_kept_waiting_and_leaves_nothing_behind() -> None:
@@ -194,14 +194,14 @@ def test_who_comes_to_a_question_that_hangs_is_not_kept_waiting_and_leaves_nothi
         assert first.problem is not None
         clock.now += 60
         for _ in range(100):
-            assert await probe.result(30) == ProbeResult(problem="no answer for 60.0 s")
+            assert await probe.result(30) == DependencyState(problem="no answer for 60.0 s")
         future, _ = probe._asked()
         assert len(future._done_callbacks) <= 1  # type: ignore[attr-defined]
         hold.let_go()
         assert (await asyncio.wrap_future(future)).value == 7
 
     asyncio.run(ask())
-    assert asyncio.run(_result(probe)) == ProbeResult(7)
+    assert asyncio.run(_result(probe)) == DependencyState(7)
 
 
 # --- over HTTP -------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from hotswap.residency import (
     MANY,
-    Admission,
-    Candidate,
     Footprint,
+    LoadAdmission,
+    LoadCandidate,
     Memory,
     Planner,
     Policy,
@@ -45,12 +45,12 @@ def used(last: float = 0.0, leases: int = 0, opened: float = 0.0) -> Use:
 
 def admit(
     present: list[Resident],
-    candidate: Candidate,
+    candidate: LoadCandidate,
     uses: dict[str, Use] | None = None,
     *,
     budget: int = 300,
     **policy: object,
-) -> Admission:
+) -> LoadAdmission:
     """Ask for a candidate in a memory of so many megabytes."""
     known = {one.name: used() for one in present} | (uses or {})
     rules = Policy(**{"minimum_stay": 0.5, **policy})  # type: ignore[arg-type]
@@ -58,17 +58,17 @@ def admit(
     return planner.admit(ResidentSet(tuple(present)), candidate)
 
 
-def leaving(admission: Admission) -> list[str]:
+def leaving(admission: LoadAdmission) -> list[str]:
     """The names of those that are told to leave."""
     return [one.name for one in admission.residents.residents if one.leaving]
 
 
-NEW = Candidate("new", "v1", sized(100))
+NEW = LoadCandidate("new", "v1", sized(100))
 
 
 def test_what_fits_comes_in_and_counts_its_peak_until_all_workers_hold_it() -> None:
     peak = Footprint(shared=50 * MB, own=10 * MB, peak=90 * MB)
-    admission = admit([], Candidate("new", "v1", peak))
+    admission = admit([], LoadCandidate("new", "v1", peak))
     (entry,) = admission.residents.residents
     assert (admission.reason, entry.since, entry.leaving) == (None, NOW, False)
     memory = Memory(1000 * MB, workers=2)
@@ -80,7 +80,7 @@ def test_what_fits_comes_in_and_counts_its_peak_until_all_workers_hold_it() -> N
 
 
 def test_the_peak_is_compared_with_the_budget_before_anything_is_loaded() -> None:
-    large = Candidate("new", "v1", Footprint(0, own=100 * MB, peak=310 * MB))
+    large = LoadCandidate("new", "v1", Footprint(0, own=100 * MB, peak=310 * MB))
     admission = admit([], large)
     assert admission.hopeless
     assert admission.reason == (
@@ -126,9 +126,9 @@ def test_who_never_leaves(uses: dict[str, Use], policy: dict[str, object], since
 
 def test_nobody_leaves_where_that_is_not_enough_and_pinned_ones_make_it_hopeless() -> None:
     present = [resident("a"), resident("b", 200)]
-    borrowed = admit(present, Candidate("new", "v1", sized(300)), {"b": used(0, leases=1)})
+    borrowed = admit(present, LoadCandidate("new", "v1", sized(300)), {"b": used(0, leases=1)})
     assert (leaving(borrowed), borrowed.hopeless) == ([], False)
-    pinned = admit(present, Candidate("new", "v1", sized(300)), pinned=frozenset({"b"}))
+    pinned = admit(present, LoadCandidate("new", "v1", sized(300)), pinned=frozenset({"b"}))
     assert (leaving(pinned), pinned.hopeless) == ([], True)
     assert pinned.reason is not None
     assert "resident 300, of which 200 leased, pinned or just loaded" in pinned.reason
@@ -202,7 +202,7 @@ def test_whoever_comes_fits(sizes: list[int], ages: list[float], leases: list[in
     names = [f"m{place}" for place in range(len(sizes))]
     uses = {name: used(ages[place], leases[place]) for place, name in enumerate(names)}
     present = ResidentSet(tuple(resident(name, size) for name, size in zip(names, sizes, strict=True)))
-    candidate = Candidate("new", "v1", sized(wanted))
+    candidate = LoadCandidate("new", "v1", sized(wanted))
     for _ in range(3):
         planner = Planner(uses, Memory(budget * MB), Policy(minimum_stay=0), NOW, 0.0)
         admission = planner.admit(present, candidate)

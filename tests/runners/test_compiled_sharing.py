@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from common.process_memory import ProcessMemory
 from hotswap.repository import Artifact
-from runners.process_memory import ProcessMemory
 from tests.support.compiled import Cache, compilable, settled
 from tests.support.weighty_model import write_weighty
 

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from common.process_memory import mapped_bytes
 from runners.optimised_graph import open_optimised, save_optimised
 from runners.placed_graph import open_session
-from runners.process_memory import mapped_bytes
 from runners.recorded_answers import answer_digest
 from tests import data
 from tests.builders import graph

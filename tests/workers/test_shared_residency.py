@@ -164,8 +164,8 @@ def test_the_first_budget_holds_for_all_and_what_workers_take_is_added_up(
 ) -> None:
     one, other = tables
     assert (one.agreed(500), other.agreed(300)) == (500, 500)
-    one.tell_base(10)
-    other.tell_base(20)
+    one.report_base(10)
+    other.report_base(20)
     assert one.base() == 30
     seats.alive = (0,)
     assert one.base() == 10

@@ -20,7 +20,7 @@ class ProcessMemory:
 
     @classmethod
     def now(cls) -> ProcessMemory:
-        """Read it. Where the system does not tell, all three are the most that was ever resident."""
+        """Read it. Where they are not known, all three are the most that was ever resident."""
         try:
             own = _kilobytes(_PROC / "smaps_rollup")["Anonymous"]
             status = _kilobytes(_PROC / "status")
@@ -38,8 +38,16 @@ class ProcessMemory:
         )
 
 
+def proportional_size() -> int | None:
+    """Bytes of this process, its part of what it shares with others (PSS); None where that is not known."""
+    try:
+        return _kilobytes(_PROC / "smaps_rollup").get("Pss")
+    except OSError:
+        return None
+
+
 def mapped_bytes(folder: Path) -> int | None:
-    """Bytes of the files below a folder that this process has mapped; None where the system does not tell."""
+    """Bytes of the files below a folder that this process has mapped; None where that is not known."""
     try:
         lines = (_PROC / "maps").read_text().splitlines()
     except OSError:
