@@ -44,6 +44,7 @@ def environment(store: Path, home: Path, **changes: str) -> dict[str, str]:
     }
     ours = {"BENTOML_HOME": str(store), "OKAWARI_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
     ours["GRPC_PORT"] = "0"  # whoever wants one chooses it: services of other tests run beside
+    ours["OKAWARI_COMPILED_LIMIT"] = "0"  # whoever wants them sets it: compiles take time from other tests
     return kept | ours | changes
 
 

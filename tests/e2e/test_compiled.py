@@ -18,6 +18,7 @@ from tests.support.weighty_model import write_weighty
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
 SIZE = 100_000_000
+COMPILED = {"OKAWARI_COMPILED_LIMIT": "4000000000"}
 
 
 def _loads(service: Service, outcome: str) -> float:
@@ -38,14 +39,14 @@ def test_the_second_start_loads_what_the_first_has_compiled(make_service: Start,
     folder = store.source("v1", 1)
     write_weighty(folder, SIZE, 1)
     store.take(folder)
-    first = make_service(store.home, WORKERS="2").ready()
+    first = make_service(store.home, WORKERS="2", **COMPILED).ready()
     assert first.predict().status_code == 200
     until(lambda: _data(store.home), "the version is compiled")
     plain = _own(first)
     assert (_loads(first, "miss"), _loads(first, "hit")) == (2, 0)
     assert first.stop() == 0
 
-    second = make_service(store.home, WORKERS="2").ready()
+    second = make_service(store.home, WORKERS="2", **COMPILED).ready()
     assert [second.predict().status_code for _ in range(20)] == [200] * 20
     assert (_loads(second, "miss"), _loads(second, "hit")) == (0, 2)
     # Plainly each worker has the weights, and what their optimisation has left, for itself.
@@ -56,7 +57,7 @@ def test_the_second_start_loads_what_the_first_has_compiled(make_service: Start,
     (data,) = _data(store.home)
     data.chmod(0o644)
     os.truncate(data, 4096)
-    third = make_service(store.home, WORKERS="1").ready()
+    third = make_service(store.home, WORKERS="1", **COMPILED).ready()
     assert third.predict().status_code == 200
     assert (_loads(third, "bad"), _loads(third, "hit")) == (1, 0)
     until(lambda: any(file.stat().st_size > SIZE / 2 for file in _data(store.home)), "it is compiled anew")
@@ -66,7 +67,7 @@ def test_a_service_that_ends_while_it_compiles_leaves_no_process(make_service: S
     folder = store.source("v1", 1)
     write_weighty(folder, SIZE, 1)
     store.take(folder)
-    service = make_service(store.home, WORKERS="1").ready()
+    service = make_service(store.home, WORKERS="1", **COMPILED).ready()
     compiling = until(lambda: _compiles(service), "a compile runs")
     assert service.stop() == 0
     assert psutil.wait_procs(compiling, timeout=10)[1] == []

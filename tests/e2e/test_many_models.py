@@ -103,7 +103,13 @@ def test_models_that_do_not_fit_take_turns(make_service: Start, store: Store, wo
     # Without measurements a version counts twice the size of its files, and three times as its peak.
     base = 110 * workers
     budget = base + 3 * workers * ROOM
-    service = make_service(store.home, WORKERS=str(workers), OKAWARI_MEMORY_BUDGET=f"{budget}MB").ready()
+    limit = "4000000000" if FULL_SIZE else "0"
+    service = make_service(
+        store.home,
+        WORKERS=str(workers),
+        OKAWARI_MEMORY_BUDGET=f"{budget}MB",
+        OKAWARI_COMPILED_LIMIT=limit,
+    ).ready()
     names = random.Random(7).choices(
         _names(), weights=[1 / (1 + place) for place in range(COUNT)], k=SIZES.many_models
     )
