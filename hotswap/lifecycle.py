@@ -79,6 +79,8 @@ class VersionLoader:
         self._on_drained = on_drained
         self._checks = checks
         self._borrow = borrow
+        #: What has been warmed here before: coming back into memory it is checked, and answers sooner.
+        self._warmed: set[str] = set()
 
     def load(self, tag: ModelTag, progress: Progress) -> Outcome:
         """Do all of it in the calling thread; `progress` gets each state."""
@@ -96,10 +98,12 @@ class VersionLoader:
         try:
             runner = self._loader.load(artifact)
             loaded = time.perf_counter()
-            progress(State.WARMING)
-            runner.warm()
+            if artifact.digest not in self._warmed:
+                progress(State.WARMING)
+                runner.warm()
             progress(State.CHECKING)
             runner.check()
+            self._warmed.add(artifact.digest)
             seconds = loaded - begun, time.perf_counter() - loaded
             verdicts = self._judge(Version(artifact, runner))
         except Exception as error:  # noqa: BLE001 - whatever a bad version raises, it is refused

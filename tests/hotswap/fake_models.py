@@ -38,7 +38,7 @@ class FakeRunner:
         self.tag = tag
         self.code = code
         self.hold = hold
-        self.closed = 0
+        self.closed = self.warms = self.checks = 0
         self.running = 0
         self.most_running = 0
         self.served = 0
@@ -75,10 +75,12 @@ class FakeRunner:
 
     def warm(self) -> None:
         """Fail if told to."""
+        self.warms += 1
         self._fail("warm")
 
     def check(self) -> None:
         """Fail if told to."""
+        self.checks += 1
         self._fail("check")
 
     def trials(self) -> Sequence[Trial]:

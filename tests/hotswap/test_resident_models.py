@@ -209,6 +209,16 @@ async def test_a_model_that_left_and_is_back_has_not_been_switched() -> None:
     await world.end()
 
 
+async def test_what_comes_back_is_checked_and_not_warmed_once_more() -> None:
+    world = Crowded("a:v1", "c:v1", room=1)
+    world.settle()
+    await answer(world, "c")
+    await answer(world, "a")
+    first, again = (runner for runner in world.loader.made if runner.tag.name == "a")
+    assert (first.warms, first.checks, again.warms, again.checks) == (1, 1, 0, 1)
+    await world.end()
+
+
 async def test_a_new_version_of_a_model_that_left_is_loaded_when_asked_for_and_is_a_switch() -> None:
     world = Crowded("a:v1", "c:v1", room=1)
     world.settle()
