@@ -204,13 +204,16 @@ class Planner:
         """Whether an entry may be evicted now."""
         return not one.leaving and self._may_ever_leave(one) and self._may_leave_now(one)
 
-    def admit(self, residents: ResidentSet, candidate: LoadCandidate) -> LoadAdmission:
-        """Let a candidate in, or evict others for it, or say why not."""
+    def admit(self, residents: ResidentSet, candidate: LoadCandidate, reserved: int = 0) -> LoadAdmission:
+        """Let a candidate in, or evict others for it, or say why not.
+
+        `reserved` bytes are for candidates before it, for whom room is being made.
+        """
         known = residents.find(candidate.name, candidate.version)
         if known is not None and not known.leaving:
             return LoadAdmission(residents)
-        need = candidate.footprint.loading(self._memory.workers)
-        free = self._memory.room - sum(map(self.bytes_of, residents.residents))
+        need = self.needed(candidate)
+        free = self._memory.room - reserved - sum(map(self.bytes_of, residents.residents))
         if known is not None:
             reason = f"{candidate.name}:{candidate.version} is being freed"
             return LoadAdmission(residents, reason, coming=True)
@@ -223,6 +226,10 @@ class Planner:
             return LoadAdmission(replace(residents, evictions=evictions), reason)
         return self._make_room(residents, candidate, need - free, reason)
 
+    def needed(self, candidate: LoadCandidate) -> int:
+        """Bytes that a candidate takes while it loads."""
+        return candidate.footprint.loading(self._memory.workers)
+
     def _make_room(
         self, residents: ResidentSet, candidate: LoadCandidate, missing: int, reason: str
     ) -> LoadAdmission:
@@ -233,8 +240,16 @@ class Planner:
         leaving = self._victims([one for one in others if self.is_evictable(one)], missing - coming)
         if leaving:
             return LoadAdmission(self._with_evicted(residents, leaving, candidate), reason, coming=True)
-        most = coming + sum(self.bytes_of(one) for one in others if self._may_ever_leave(one))
-        return LoadAdmission(residents, reason, hopeless=most < missing)
+        return LoadAdmission(residents, reason, hopeless=self._is_hopeless(residents, candidate))
+
+    def _is_hopeless(self, residents: ResidentSet, candidate: LoadCandidate) -> bool:
+        """Whether a candidate would find no room if everything left that ever may."""
+        stays = [
+            one
+            for one in residents.residents
+            if one.name == candidate.name or not (one.leaving or self._may_ever_leave(one))
+        ]
+        return self.needed(candidate) > self._memory.room - sum(map(self.bytes_of, stays))
 
     def _victims(self, evictable: list[Resident], missing: int) -> list[Resident]:
         """The entries to evict for so many bytes; none where that is not enough."""

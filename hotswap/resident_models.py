@@ -103,15 +103,18 @@ class ResidentModels:
             refusals.clear()
             held = freed(before, uses, now, wanted=kept, failed=failed)
             after = self._with_serving(held, now)
+            reserved = 0
             for candidate in candidates:
-                admission = planner.admit(after, candidate)
+                admission = planner.admit(after, candidate, reserved)
                 after = admission.residents
                 if admission.reason is None or candidate.eager:
                     continue
                 refusals[candidate.name] = MemoryRefusal(
                     admission.reason, hopeless=admission.hopeless, coming=admission.coming
                 )
-                if not admission.hopeless:
+                if admission.coming:
+                    reserved += planner.needed(candidate)
+                elif not admission.hopeless:
                     break  # who came first is not passed by those who need less
             return after
 

@@ -52,6 +52,7 @@ class OnnxLoader:
         self._fell_back = fell_back
         self._compiled = compiled
         self._thread_cap = max(1, thread_cap)
+        self._proven: dict[str, bool] = {}
         # Without threads of its own no session needs the opener, nor the service one more thread.
         self._open_graph = SessionOpener(open_graph) if self._thread_cap > 1 else open_graph
 
@@ -70,7 +71,7 @@ class OnnxLoader:
         if isinstance(family, Generic) and config.picture is None:
             return TensorRunner(artifact, load_graph(artifact, threads, placer), family)
         graphs = load_graphs(artifact, threads, family.fed, family.other_graphs, placer)
-        return OnnxRunner(artifact, graphs, family, self._max_pixels)
+        return OnnxRunner(artifact, graphs, family, self._max_pixels, self._proven)
 
     def _declared(self, artifact: Artifact) -> Artifact:
         profile = self._profiles().get(artifact.tag.name, ModelProfile(artifact.tag.name))

@@ -143,6 +143,16 @@ def test_what_is_to_leave_counts_until_it_is_freed_and_nobody_more_leaves_for_th
     assert admit(list(gone.residents), NEW).reason is None
 
 
+def test_room_is_made_for_several_at_once() -> None:
+    present = [resident("a"), resident("b"), resident("c")]
+    uses = {"a": used(1), "b": used(2), "c": used(3)}
+    known = {one.name: used() for one in present} | uses
+    planner = Planner(known, Memory(300 * MB), Policy(minimum_stay=0), NOW, 0.0)
+    first = planner.admit(ResidentSet(tuple(present)), NEW)
+    second = planner.admit(first.residents, replace(NEW, name="newer"), planner.needed(NEW))
+    assert (leaving(first), leaving(second)) == (["a"], ["a", "b"])
+
+
 def test_a_large_one_that_leaves_spares_the_small_ones() -> None:
     present = [resident("a", 10), resident("b", 190), resident("c")]
     uses = {"a": used(1), "b": used(2), "c": used(999)}
