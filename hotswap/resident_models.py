@@ -172,6 +172,8 @@ class ResidentModels:
             known = self._observed.memory_refusals.get(name)
             if refusal.hopeless and (known is None or not known.hopeless):
                 logger.warning("%s is refused: %s", name, refusal.reason)
+            if refusal.hopeless:
+                self._observed.edited.discard(name)
         self._observed.memory_refusals = dict(refusals)
         leaving = any(one.leaving for one in residents.residents)
         self.waiting = leaving or any(not one.hopeless for one in refusals.values())
@@ -194,7 +196,9 @@ class ResidentModels:
             version = next_version(want, self._observed.actual(name))
             if version is not None and not residents.allows(name, version):
                 missing[name] = version
-        asked = [name for name in (*self._switching(missing), *self._schedule.demanded) if name in missing]
+        self._observed.edited &= missing.keys()
+        wished = (*self._switching(missing), *self._schedule.demanded, *sorted(self._observed.edited))
+        asked = [name for name in wished if name in missing]
         others = [name for name in self._in_order(missing) if name not in residents.evictions]
         eager = {name: name not in asked for name in (*asked, *others)}
         return [self._candidate(name, missing[name], eager=eager[name]) for name in eager]

@@ -74,8 +74,8 @@ class ModelRouter:
         raise kind(f"{name} is not loaded; GET /models lists what is")
 
     def _is_brought(self, name: str, version: str | None) -> bool:
-        """Whether a request brings a version, or that version, into memory."""
-        brought = self._view.version_to_bring(name)
+        """Whether a request brings a version, or that version, into memory, or it has come just now."""
+        brought = self._view.version_to_bring(name) or self._view.serving(name)
         return brought is not None and version in (None, brought)
 
     def _why_none_serves(self, name: str) -> str:
