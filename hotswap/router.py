@@ -18,19 +18,11 @@ from hotswap.errors import (
 )
 from hotswap.generation import Lease
 from hotswap.schedule import Schedule
-from hotswap.slot import NotSwitched
+from hotswap.slot import NotResident, NotSwitched
 from hotswap.status import StateView
 from hotswap.tags import ModelTag, as_version
 
 T = TypeVar("T")
-
-
-class NotResident(ModelNotReady):
-    """`model` is not in memory; it comes when it is asked for, so waiting helps."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__(f"{model} is not in memory; it is loaded when it is asked for")
-        self.model = model
 
 
 class ModelRouter:

@@ -25,6 +25,14 @@ class NotSwitched(ModelNotReady):
         self.model = model
 
 
+class NotResident(ModelNotReady):
+    """`model` is not in memory; it comes when it is asked for, so waiting helps."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} is not in memory; it is loaded when it is asked for")
+        self.model = model
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
     """Who answers: generations with their shares of the requests, which sum to 1.

@@ -239,6 +239,8 @@ class StateView:
         routing = self._routing(crop.model)
         detector = routing.pick() if routing else None
         if detector is None:
+            if self.version_to_bring(crop.model) is not None:
+                return None
             return absence(crop, known=self.known(crop.model))
         return misfit(crop, name, detector.tag, detector.artifact.config)
 

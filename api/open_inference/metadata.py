@@ -10,8 +10,8 @@ from hotswap.dataplane import DataPlane
 from hotswap.errors import ModelNotFound, ServingError, VersionNotFound
 from hotswap.manifest import ModelConfig
 from hotswap.predictions import BaseRequest, TensorSpec
-from hotswap.router import NotResident
 from hotswap.runner import Runner
+from hotswap.slot import NotResident
 
 NAME = "okawari"
 PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"

@@ -20,7 +20,7 @@ from hotswap.errors import (
     VersionFailed,
 )
 from hotswap.predictions import Answer
-from hotswap.router import NotResident
+from hotswap.slot import NotResident
 from hotswap.tags import ModelTag
 from tests.hotswap.many_models import MB, STAY, Crowded
 from tests.hotswap.world import asked
