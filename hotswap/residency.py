@@ -71,11 +71,15 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """Why a model is not in memory: it was told to leave, or left out. `at` is in seconds since the epoch."""
+    """Why a model is not in memory: it was told to leave, or left out. `at` is in seconds since the epoch.
+
+    `hopeless`: it needs more than there is, whoever leaves.
+    """
 
     version: str
     reason: str
     at: float
+    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +221,9 @@ class Planner:
             return Admission(self._with(residents, candidate))
         reason = self._arithmetic(residents, candidate, need)
         if candidate.eager:
-            left_out = Eviction(candidate.version, f"loads when it is asked for: {reason}", self._wall)
+            hopeless = need > self._memory.room
+            told = reason if hopeless else f"loads when it is asked for: {reason}"
+            left_out = Eviction(candidate.version, told, self._wall, hopeless)
             evictions = {**residents.evictions, candidate.name: left_out}
             return Admission(replace(residents, evictions=evictions), reason)
         return self._make_room(residents, candidate, need - free, reason)

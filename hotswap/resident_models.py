@@ -161,7 +161,8 @@ class ResidentModels:
         for name, eviction in after.evictions.items():
             if before.evictions.get(name) == eviction:
                 continue
-            logger.info("%s:%s: %s", name, eviction.version, eviction.reason)
+            level = logging.WARNING if eviction.hopeless else logging.INFO
+            logger.log(level, "%s:%s: %s", name, eviction.version, eviction.reason)
             left = before.find(name, eviction.version)
             if left is not None:
                 tag, size = ModelTag(name, eviction.version), left.footprint.resident(self._workers)

@@ -39,6 +39,10 @@ class ModelRouter:
             raise ModelRequired("several models and no default: name one in the field 'model'")
         return name
 
+    def servable(self, name: str) -> bool:
+        """Whether a request for a model is answered, after a load or at once."""
+        return self._view.servable(name)
+
     def lease(self, name: str, version: str | None) -> Lease:
         """Borrow the generation that answers for a model, or a certain version of it.
 

@@ -196,7 +196,15 @@ class StateView:
 
     def servable(self, name: str) -> bool:
         """Whether a request for a model is answered: a version serves, or is brought into memory for it."""
-        return self.serving(name) is not None or self.version_to_bring(name) is not None
+        return self.serving(name) is not None or self._fits(name)
+
+    def _fits(self, name: str) -> bool:
+        """Whether a request brings a version into memory, and there could be room for it."""
+        version = self.version_to_bring(name)
+        left_out = self._observed.table.residents().evictions.get(name)
+        return version is not None and (
+            left_out is None or not left_out.hopeless or left_out.version != version
+        )
 
     def known(self, name: str) -> bool:
         """Whether there is, was or should be a model of that name."""
@@ -221,8 +229,7 @@ class StateView:
         return [
             name
             for name in names
-            if ((slot := slots.get(name)) is None or slot.current is None)
-            and self.version_to_bring(name) is None
+            if ((slot := slots.get(name)) is None or slot.current is None) and not self._fits(name)
         ]
 
     def reason(self, name: str) -> str | None:

@@ -148,6 +148,18 @@ async def test_what_can_never_fit_is_refused_at_once_with_the_arithmetic() -> No
     await world.end()
 
 
+async def test_what_can_never_fit_is_not_ready() -> None:
+    world = Crowded("a:large", "b:v1")
+    world.settle()
+    view = world.reconciler.view
+    assert (view.servable("a"), view.not_serving(["a", "b"]), view.ready()) == (False, ["a"], True)
+    assert (view.residence("a").reason or "").startswith("a:large needs 900 MB")
+    world.source.add("a:v2", "sha256:2")
+    world.settle()
+    assert view.servable("a")
+    await world.end()
+
+
 async def test_who_is_pinned_stays_and_others_are_refused_for_it() -> None:
     world = Crowded("a:v1", "b:v1", "c:v1", pinned=["a", "b"])
     world.settle()
