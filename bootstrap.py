@@ -365,12 +365,14 @@ class Worker:
 
     def not_ready(self) -> str | None:
         """Why the worker is not ready; None when every required model serves."""
-        if self.reconciler.view.ready():
-            return None
-        required = self.reconciler.view.required
-        if required is None:
-            return "no model serves yet: import one with `okawari import` or `bentoml models import`"
         view = self.reconciler.view
+        if view.ready():
+            return None
+        required = view.required
+        if required is None:
+            if left_out := next(filter(None, (view.residence(name).reason for name in view.names())), None):
+                return f"no model serves: {left_out}"
+            return "no model serves yet: import one with `okawari import` or `bentoml models import`"
         missing = {name: view.reason(name) for name in view.not_serving(required)}
         reasons = [f"{name} ({reason})" if reason else name for name, reason in missing.items()]
         return f"nothing serves yet for {', '.join(reasons)}; GET /models shows why"

@@ -39,8 +39,8 @@ def export_command(name: str, version: str, target: Path | None) -> None:
 def remove_command(name: str, version: str) -> None:
     """Delete a version from the store.
 
-    Refused while a worker serves or loads it, and while the model is pinned to it. Broken and
-    half-copied versions can be removed too.
+    Refused while a worker serves or loads it or would load it for a request, and while the model is pinned
+    to it. Broken and half-copied versions can be removed too.
 
     \b
     Example:
@@ -70,6 +70,8 @@ def _refuse_in_use(configured: Settings, tag: ModelTag) -> None:
         )
     for worker in RunFolder(configured.home).worker_states():
         model = worker.models.get(tag.name)
+        if model is not None and model.away == tag.version:
+            raise Refused(f"{tag} is loaded when it is asked for: pin another version")
         for generation in model.generations if model else ():
             if generation.version == tag.version and generation.state not in ASLEEP:
                 raise Refused(

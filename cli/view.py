@@ -79,6 +79,7 @@ def _model(
     wanted = desired.model(name)
     target = wanted.target if wanted is not None and not wanted.unloaded else None
     serving = _same([state.serving for state in states])
+    away = _same([state.away for state in states])
     return ModelView(
         name=name,
         target=target,
@@ -86,7 +87,7 @@ def _model(
         generation=max((state.generation or 0 for state in states), default=0) or None,
         revision=wanted.revision if wanted else 0,
         reason=stored.pointer if stored else "not in the store",
-        versions=tuple(_versions(stored, states, _Target(target, _meant(target, stored), up))),
+        versions=tuple(_versions(stored, states, _Target(target, _meant(target, stored), away, up))),
     )
 
 
@@ -100,16 +101,19 @@ def _same(versions: Sequence[str | None]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A model's target, and the version that it resolves to."""
+    """A model's target, the version that it resolves to, and the one that a request brings into memory."""
 
     target: str | None
     meant: str | None
+    away: str | None
     up: bool
 
     def why_not(self, version: str) -> str:
         """Why an available version is not serving."""
         if self.target is None:
             return "the model is not selected by OKAWARI_SERVE"
+        if version == self.away:
+            return "not in memory: it is loaded when it is asked for"
         if version != self.meant:
             moves = self.target == LATEST or alias_of(self.target) is not None
             return f"the target is {self.target}" + (f" ({self.meant})" if moves else "")

@@ -232,7 +232,8 @@ class Control:
         return before[-1], after
 
     def _expect(self, change: TargetChange) -> None:
-        serving = self._view.serving(change.name)
+        # What is not in memory answers when it is asked.
+        serving = self._view.serving(change.name) or self._view.version_to_bring(change.name)
         if change.expected_current is None:
             return
         if as_version(change.expected_current, (serving,) if serving else ()) != serving:

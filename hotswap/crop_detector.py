@@ -8,7 +8,7 @@ from hotswap.crop_config import FINDS_BOXES, CropConfig
 from hotswap.errors import ModelNotReady, ServingError, VersionFailed
 from hotswap.generation import Lease
 from hotswap.manifest import ModelConfig
-from hotswap.slot import NotSwitched
+from hotswap.slot import NotResident, NotSwitched
 from hotswap.tags import ModelTag
 
 
@@ -41,11 +41,11 @@ def lease_detector(crop: CropConfig, classifier: ModelTag, lease: Callable[[str]
     """Lease the detector that serves, by `lease`.
 
     Raises `ModelNotReady`, or `VersionFailed` for one that does not fit, since it is not the caller who named
-    it; and `NotSwitched`.
+    it; and `NotSwitched` and `NotResident`, for which waiting helps.
     """
     try:
         borrowed = lease(crop.model)
-    except NotSwitched:
+    except (NotSwitched, NotResident):
         raise
     except ServingError as error:
         raise ModelNotReady(f"{classifier} crops with {crop.model}: {error.message}") from None

@@ -34,10 +34,10 @@ from hotswap.predictions import (
     Timings,
 )
 from hotswap.repository import Artifact
-from hotswap.router import ModelRouter, NotResident
+from hotswap.router import ModelRouter
 from hotswap.runner import BatchRunner, CropStep, Stop
 from hotswap.schedule import HasLooked, Schedule
-from hotswap.slot import NotSwitched
+from hotswap.slot import NotResident, NotSwitched
 from hotswap.status import StateView
 from hotswap.tags import as_version
 from hotswap.threads import InferencePool

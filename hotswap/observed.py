@@ -35,6 +35,7 @@ class ObservedState:
     `models` is what the store held when it was last there, `desired` the desired state as it was read last.
     `refusals` says why other workers refuse what is prepared here, by model. `trouble` is what went wrong
     in the last look. `wants` is what was wanted of each model then, `memory_refusals` say who found no room.
+    `edited` are the models of which something else is desired since, by name: that comes unasked.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class ObservedState:
         self.desired = DesiredState()
         self.refusals: dict[str, tuple[str, ...]] = {}
         self.trouble: str | None = None
+        self.edited: set[str] = set()
         self._repository = repository
         self._store = store
-        self._read_once = False
+        self._read_once = self._looked = False
         self._wake = wake
 
     # --- what is asked -------------------------------------------------------------------------
@@ -118,8 +120,8 @@ class ObservedState:
 
     def _is_away(self, name: str) -> bool:
         """Whether memory is why no version answers: what fails to load is not away."""
-        residents = self.table.residents()
-        if name in residents.evictions or name in self.memory_refusals:
+        residents, slot = self.table.residents(), self.slots.get(name)
+        if name in residents.evictions or name in self.memory_refusals or (slot is not None and slot.evicted):
             return True
         return any(one.leaving or not one.eager for one in residents.of(name))
 
@@ -167,6 +169,9 @@ class ObservedState:
         if models is not None:
             self.backoff.keep(lambda tag: self.version(tag) is not None)
         self._forgive_changed(desired)
+        if self._looked:
+            self.edited.update(name for name in desired.models if self._is_edited(name, desired))
+        self._looked = True
         self.desired = desired
         return trouble
 
@@ -195,8 +200,12 @@ class ObservedState:
     def _forgive_changed(self, desired: DesiredState) -> None:
         """What is desired anew, maybe through another worker, may be tried at once."""
         for tag in list(self.backoff.failures):
-            before, now = self.desired.models.get(tag.name), desired.models.get(tag.name)
-            if now is None or now.revision == (before.revision if before else 0):
+            if not self._is_edited(tag.name, desired):
                 continue
-            if tag.version == self.resolved(tag.name, now.target):
+            if tag.version == self.resolved(tag.name, desired.models[tag.name].target):
                 self.backoff.forgive(tag)
+
+    def _is_edited(self, name: str, desired: DesiredState) -> bool:
+        """Whether something else is desired of a model than at the last look."""
+        before, now = self.desired.models.get(name), desired.models.get(name)
+        return now is not None and now.revision != (before.revision if before else 0)

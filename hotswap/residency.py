@@ -71,12 +71,16 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """Why a model is not in memory: it was evicted, or left out. `at` is in seconds since the epoch."""
+    """Why a model is not in memory: it was evicted, or left out. `at` is in seconds since the epoch.
+
+    `hopeless`: it needs more than there is, whatever else leaves.
+    """
 
     version: str
     reason: str
     at: float
     idle_seconds: float = 0.0
+    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +139,15 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What there is. `base` is what the workers take beside their models, all of them together."""
+    """What there is. `base` is what the workers take beside their models, all of them together.
+
+    `least` is the least that they took: what a model takes beyond its footprint is in `base` until it leaves.
+    """
 
     budget: int
     workers: int = 1
     base: int = 0
+    least: int = 0
 
     @property
     def room(self) -> int:
@@ -221,7 +229,9 @@ class Planner:
             return LoadAdmission(self._with(residents, candidate))
         reason = self._arithmetic(residents, candidate, need)
         if candidate.eager:
-            left_out = Eviction(candidate.version, f"loads when it is asked for: {reason}", self._wall)
+            hopeless = self._is_hopeless(residents, candidate)
+            text = reason if hopeless else f"loads when it is asked for: {reason}"
+            left_out = Eviction(candidate.version, text, self._wall, hopeless=hopeless)
             evictions = {**residents.evictions, candidate.name: left_out}
             return LoadAdmission(replace(residents, evictions=evictions), reason)
         return self._make_room(residents, candidate, need - free, reason)
@@ -237,10 +247,16 @@ class Planner:
         if missing <= coming:
             return LoadAdmission(residents, reason, coming=True)
         others = [one for one in residents.residents if one.name != candidate.name and not one.leaving]
-        leaving = self._victims([one for one in others if self.is_evictable(one)], missing - coming)
+        evictable = [one for one in others if self.is_evictable(one)]
+        leaving = self._victims(evictable, missing - coming)
+        if not leaving and self._is_hopeless(residents, candidate):
+            return LoadAdmission(residents, reason, hopeless=True)
+        if not leaving and len(evictable) == sum(map(self._may_ever_leave, others)):
+            # Nothing else can be waited for: some of them take more than their footprints say.
+            leaving = evictable
         if leaving:
             return LoadAdmission(self._with_evicted(residents, leaving, candidate), reason, coming=True)
-        return LoadAdmission(residents, reason, hopeless=self._is_hopeless(residents, candidate))
+        return LoadAdmission(residents, reason)
 
     def _is_hopeless(self, residents: ResidentSet, candidate: LoadCandidate) -> bool:
         """Whether a candidate would find no room if everything left that ever may."""
@@ -249,7 +265,8 @@ class Planner:
             for one in residents.residents
             if one.name == candidate.name or not (one.leaving or self._may_ever_leave(one))
         ]
-        return self.needed(candidate) > self._memory.room - sum(map(self.bytes_of, stays))
+        most = self._memory.budget - self._memory.least
+        return self.needed(candidate) > most - sum(map(self.bytes_of, stays))
 
     def _victims(self, evictable: list[Resident], missing: int) -> list[Resident]:
         """The entries to evict for so many bytes; none where that is not enough."""

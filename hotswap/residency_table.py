@@ -51,12 +51,12 @@ class ResidencyTable(Protocol):
         """The use of models in all living workers."""
         ...
 
-    def report_base(self, count: int) -> None:
-        """Say how many bytes this worker takes beside its models."""
+    def report_base(self, count: int, least: int) -> None:
+        """Say how many bytes this worker takes beside its models, now and at the least."""
         ...
 
-    def base(self) -> int:
-        """What all workers take beside their models."""
+    def base(self) -> tuple[int, int]:
+        """What all workers take beside their models, now and at the least."""
         ...
 
 
@@ -93,7 +93,7 @@ class LocalTable:
     def __init__(self) -> None:
         self._residents = ResidentSet()
         self._uses: dict[str, LocalUse] = {}
-        self._base = 0
+        self._base = (0, 0)
         self._lock = threading.Lock()
 
     def residents(self) -> ResidentSet:
@@ -118,10 +118,10 @@ class LocalTable:
         use = self.use(name)
         return Use(use.last_used, use.opened_at, use.leases, (use.held,))
 
-    def report_base(self, count: int) -> None:
+    def report_base(self, count: int, least: int) -> None:
         """See `ResidencyTable`."""
-        self._base = count
+        self._base = (count, least)
 
-    def base(self) -> int:
+    def base(self) -> tuple[int, int]:
         """See `ResidencyTable`."""
         return self._base

@@ -94,7 +94,7 @@ class ResidentModels:
         candidates = self._candidates(wants, residents)
         names = {one.name for one in residents.residents} | {one.name for one in candidates}
         uses, now = self._table.uses(names), time.monotonic()
-        memory = Memory(self._rules.budget, self._rules.workers, self._table.base())
+        memory = Memory(self._rules.budget, self._rules.workers, *self._table.base())
         planner = Planner(uses, memory, self._rules.policy, now, time.time())
         kept, failed = self._kept(wants), self._failed(residents)
         refusals: dict[str, MemoryRefusal] = {}
@@ -164,7 +164,8 @@ class ResidentModels:
         for name, eviction in after.evictions.items():
             if before.evictions.get(name) == eviction:
                 continue
-            logger.info("%s:%s: %s", name, eviction.version, eviction.reason)
+            level = logging.WARNING if eviction.hopeless else logging.INFO
+            logger.log(level, "%s:%s: %s", name, eviction.version, eviction.reason)
             left = before.find(name, eviction.version)
             if left is not None:
                 tag, size = ModelTag(name, eviction.version), left.footprint.resident(self._workers)
@@ -175,6 +176,8 @@ class ResidentModels:
             known = self._observed.memory_refusals.get(name)
             if refusal.hopeless and (known is None or not known.hopeless):
                 logger.warning("%s is refused: %s", name, refusal.reason)
+            if refusal.hopeless:
+                self._observed.edited.discard(name)
         self._observed.memory_refusals = dict(refusals)
         leaving = any(one.leaving for one in residents.residents)
         self.waiting = leaving or any(not one.hopeless for one in refusals.values())
@@ -197,7 +200,9 @@ class ResidentModels:
             version = next_version(want, self._observed.actual(name))
             if version is not None and not residents.allows(name, version):
                 missing[name] = version
-        asked = [name for name in (*self._switching(missing), *self._schedule.demanded) if name in missing]
+        self._observed.edited &= missing.keys()
+        wished = (*self._switching(missing), *self._schedule.demanded, *sorted(self._observed.edited))
+        asked = [name for name in wished if name in missing]
         others = [name for name in self._in_order(missing) if name not in residents.evictions]
         eager = {name: name not in asked for name in (*asked, *others)}
         return [self._candidate(name, missing[name], eager=eager[name]) for name in eager]

@@ -19,19 +19,11 @@ from hotswap.errors import (
 from hotswap.events import Observer, notify
 from hotswap.generation import Lease
 from hotswap.schedule import Schedule
-from hotswap.slot import NotSwitched
+from hotswap.slot import NotResident, NotSwitched
 from hotswap.status import StateView
 from hotswap.tags import ModelTag, as_version
 
 T = TypeVar("T")
-
-
-class NotResident(ModelNotReady):
-    """`model` is not in memory; it comes when it is asked for, so waiting helps."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__(f"{model} is not in memory; it is loaded when it is asked for")
-        self.model = model
 
 
 class ModelRouter:
@@ -48,6 +40,10 @@ class ModelRouter:
         if name is None:
             raise ModelRequired("several models and no default: name one in the field 'model'")
         return name
+
+    def servable(self, name: str) -> bool:
+        """Whether a request for a model is answered, after a load or at once."""
+        return self._view.servable(name)
 
     def lease(self, name: str, version: str | None) -> Lease:
         """Borrow the generation that answers for a model, or a certain version of it.
@@ -76,8 +72,8 @@ class ModelRouter:
         raise kind(f"{name} is not loaded; GET /models lists what is")
 
     def _is_brought(self, name: str, version: str | None) -> bool:
-        """Whether a request brings a version, or that version, into memory."""
-        brought = self._view.version_to_bring(name)
+        """Whether a request brings a version, or that version, into memory, or it has come just now."""
+        brought = self._view.version_to_bring(name) or self._view.serving(name)
         return brought is not None and version in (None, brought)
 
     def _why_none_serves(self, name: str) -> str:

@@ -25,16 +25,25 @@ class NotSwitched(ModelNotReady):
         self.model = model
 
 
+class NotResident(ModelNotReady):
+    """`model` is not in memory; it comes when it is asked for, so waiting helps."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} is not in memory; it is loaded when it is asked for")
+        self.model = model
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
     """Who answers: generations with their shares of the requests, which sum to 1.
 
     It is never changed, only replaced as a whole. Today there is one entry, with share 1. `number` is
-    that of the decision behind it.
+    that of the decision behind it. `evicted`: none answers, since it has left memory.
     """
 
     shares: tuple[tuple[Generation, float], ...] = ()
     number: int = 0
+    evicted: bool = False
 
     @classmethod
     def to(cls, generation: Generation) -> Routing:
@@ -103,6 +112,11 @@ class Slot:
     def number(self) -> int:
         """The number of the decision that this process answers by."""
         return self._routing.number
+
+    @property
+    def evicted(self) -> bool:
+        """Whether what answered last has left memory, and nothing has come since."""
+        return self._routing.evicted
 
     @property
     def behind(self) -> bool:
@@ -184,7 +198,7 @@ class Slot:
 
     def _follow(self, decided: Decision, begun: float) -> bool:
         if decided.version is None:
-            self._publish(Routing(number=decided.number), begun, evicted=decided.evicted)
+            self._publish(Routing(number=decided.number, evicted=decided.evicted), begun)
             return True
         current, prepared = self.current, self.prepared
         if prepared is not None and prepared.tag.version == decided.version:
@@ -223,9 +237,7 @@ class Slot:
                 return decided is not None and decided.evicted
         return False
 
-    def _publish(
-        self, routing: Routing, begun: float, *, evicted: bool = False, returned: bool = False
-    ) -> None:
+    def _publish(self, routing: Routing, begun: float, *, returned: bool = False) -> None:
         """Let another generation answer, or none: the swap itself. What answered before is retired."""
         before = self._routing
         retired = tuple(each for each, _ in before.shares)
@@ -236,7 +248,7 @@ class Slot:
         for generation in retired:
             generation.retire()
         self.publications.append(
-            Publication(before.pick(), routing.pick(), routing.number, pause, evicted, returned)
+            Publication(before.pick(), routing.pick(), routing.number, pause, routing.evicted, returned)
         )
         self._on_switch()
 

@@ -176,7 +176,15 @@ class StateView:
 
     def servable(self, name: str) -> bool:
         """Whether a request for a model is answered: a version serves, or is brought into memory for it."""
-        return self.serving(name) is not None or self.version_to_bring(name) is not None
+        return self.serving(name) is not None or self._fits(name)
+
+    def _fits(self, name: str) -> bool:
+        """Whether a request brings a version into memory, and there could be room for it."""
+        version = self.version_to_bring(name)
+        left_out = self._observed.table.residents().evictions.get(name)
+        return version is not None and (
+            left_out is None or not left_out.hopeless or left_out.version != version
+        )
 
     def known(self, name: str) -> bool:
         """Whether there is, was or should be a model of that name."""
@@ -201,8 +209,7 @@ class StateView:
         return [
             name
             for name in names
-            if ((slot := slots.get(name)) is None or slot.current is None)
-            and self.version_to_bring(name) is None
+            if ((slot := slots.get(name)) is None or slot.current is None) and not self._fits(name)
         ]
 
     def reason(self, name: str) -> str | None:
@@ -219,6 +226,8 @@ class StateView:
         routing = self._routing(crop.model)
         detector = routing.pick() if routing else None
         if detector is None:
+            if self.version_to_bring(crop.model) is not None:
+                return None
             return absence(crop, known=self.known(crop.model))
         return misfit(crop, name, detector.tag, detector.artifact.config)
 
@@ -260,6 +269,12 @@ class StateView:
         return bool(
             self.coming(name) or self._schedule.under_way or any(tag.name == name for tag in incomplete)
         )
+
+    @property
+    def loads(self) -> bool:
+        """Whether a version is loaded, or is loaded and waits for other workers."""
+        slots = list(self._observed.slots.values())
+        return bool(self._observed.loading) or any(slot.prepared is not None for slot in slots)
 
     @property
     def idle(self) -> bool:

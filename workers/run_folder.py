@@ -40,7 +40,7 @@ class GenerationState(BaseModel):
 
 
 class ModelState(BaseModel):
-    """One model in one worker."""
+    """One model in one worker. `away` is the version that a request brings into memory."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -48,6 +48,7 @@ class ModelState(BaseModel):
     serving: str | None = None
     generation: int | None = None
     revision: int = 0
+    away: str | None = None
     generations: list[GenerationState] = []
 
 

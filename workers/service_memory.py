@@ -144,10 +144,8 @@ class ServiceMemory:
 
         So what was measured at import is corrected: a model that takes more leaves less room for others.
         """
-        if self._clock() < self._due or not view.idle:
-            return
         slots = view.slots().values()
-        if any(slot.draining for slot in slots):
+        if self._clock() < self._due or any(slot.draining for slot in slots) or view.loads:
             return
         self._due = self._clock() + _SAMPLE_SECONDS
         self._note(sum(self._part(one.tag) for slot in slots for one in slot))
@@ -159,7 +157,7 @@ class ServiceMemory:
         self._least = self._least or size
         self._samples.append(size - models)
         # Pictures come and go; what stays is in every sample.
-        self.table.report_base(max(self._least, min(self._samples)))
+        self.table.report_base(max(self._least, min(self._samples)), self._least)
 
     def _part(self, tag: ModelTag) -> int:
         """What a version takes here, its part of what the workers share."""

@@ -84,7 +84,7 @@ class SharedTable:
         self._ring = ring
         self._words = registers(folder / "residents", 2 * _WORDS)
         self._bytes = self._words.cast("B")
-        self._bases = registers(folder / "bases", seats.count)
+        self._bases = registers(folder / "bases", 2 * seats.count)
         self._known: tuple[int, ResidentSet] = (0, ResidentSet())
         self._uses: dict[str, SharedUse] = {}
         self._rows: dict[str, memoryview] = {}
@@ -168,13 +168,14 @@ class SharedTable:
                 found[name] = _seen(self._row(name), seats)
         return found
 
-    def report_base(self, count: int) -> None:
+    def report_base(self, count: int, least: int) -> None:
         """See `ResidencyTable`."""
-        self._bases[self._seat] = count
+        self._bases[2 * self._seat], self._bases[2 * self._seat + 1] = count, least
 
-    def base(self) -> int:
+    def base(self) -> tuple[int, int]:
         """See `ResidencyTable`."""
-        return sum(self._bases[seat] for seat in self._seats.living())
+        seats = self._seats.living()
+        return sum(self._bases[2 * seat] for seat in seats), sum(self._bases[2 * seat + 1] for seat in seats)
 
     def _row(self, name: str) -> memoryview:
         row = self._rows.get(name)

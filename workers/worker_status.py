@@ -52,7 +52,10 @@ class WorkerStatus:
         return {
             "ready": self._view.ready(),
             "reload_seen": self._reload_seen,
-            "models": {each.name: _model(each) for each in self._view.models()},
+            "models": {
+                each.name: {**_model(each), "away": self._view.version_to_bring(each.name)}
+                for each in self._view.models()
+            },
         }
 
 

@@ -10,8 +10,8 @@ from hotswap.dataplane import DataPlane
 from hotswap.errors import ModelNotFound, ServingError, VersionNotFound
 from hotswap.manifest import ModelConfig
 from hotswap.predictions import BaseRequest, TensorSpec
-from hotswap.router import NotResident
 from hotswap.runner import Runner
+from hotswap.slot import NotResident
 
 NAME = "okawari"
 PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
@@ -83,7 +83,7 @@ class Models:
     def not_ready(self, name: str, version: str | None) -> str | None:
         """Why a model, or a version of it, is not ready; None when it is.
 
-        One that is not in memory is ready: it is brought when it is asked for.
+        One that is not in memory is ready if it can fit: it is brought when it is asked for.
 
         Raises `ModelNotFound`, `VersionNotFound`.
         """
@@ -91,8 +91,8 @@ class Models:
             self._data_plane.router.lease(name, version).release()
         except (ModelNotFound, VersionNotFound):
             raise
-        except NotResident:
-            return None
+        except NotResident as away:
+            return None if self._data_plane.router.servable(name) else away.message
         except ServingError as reason:
             return reason.message
         return None

@@ -75,7 +75,7 @@ class Repository:
         idle = "unloaded" if desired is not None and desired.unloaded else "not loaded"
         if not model.versions:
             return [RepositoryEntry(model.name, None, UNAVAILABLE, model.reason or "it has no versions")]
-        brought = self._view.version_to_bring(model.name)
+        brought = self._view.version_to_bring(model.name) if self._view.servable(model.name) else None
         return [
             RepositoryEntry(model.name, brought, READY, "not in memory: it is loaded when it is asked for")
             if version.version == brought

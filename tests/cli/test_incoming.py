@@ -241,6 +241,15 @@ class TestRemove:
         assert f"code:v2 is {state} in the service" in okawari("remove", "code", "2", exit_code=1).stderr
         assert (home / "models/code/v2").is_dir()
 
+    def test_one_that_the_service_loads_when_it_is_asked_for_is_refused(
+        self, okawari: Okawari, service: Service, home: Path
+    ) -> None:
+        service.models["code"] = {"away": "v2"}
+        service.write()
+        assert "code:v2 is loaded when it is asked for" in okawari("remove", "code", "2", exit_code=1).stderr
+        assert (home / "models/code/v2").is_dir()
+        okawari("remove", "code", "10")
+
     @pytest.mark.parametrize("state", ["failed", "unservable", "closed"])
     def test_one_that_it_does_not_hold_may_go(
         self, okawari: Okawari, service: Service, home: Path, state: str

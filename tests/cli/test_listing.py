@@ -61,6 +61,13 @@ class TestView:
         assert self.one(VersionInfo("v1"), desired=pinned).note == "the service is down"
         assert self.one(VersionInfo("v1"), None, desired=pinned).note == "about to be loaded"
 
+    def test_a_version_that_is_not_in_memory_says_so(self) -> None:
+        state = ModelState(away="v1")
+        sights = {"code": ModelInfo("code", "v1", {"v1": VersionInfo("v1")})}
+        workers = [WorkerState(pid=pid, started=0, models={"code": state}) for pid in (1, 2)]
+        (model,) = views(sights, DesiredState(), workers, True)
+        assert model.versions[0].note == "not in memory: it is loaded when it is asked for"
+
     def test_a_model_that_is_not_wanted_says_so(self) -> None:
         unwanted = DesiredState(required=("other",))
         sights = {"code": ModelInfo("code", "v1", {"v1": VersionInfo("v1")})}

@@ -16,10 +16,10 @@ from adapters.sql.sql_devices import SqlDevices
 from lineage.device_tokens import DeviceTokens
 from lineage.devices import token_hash
 from tests.cli.conftest import Okawari
-from tests.support.databases import POSTGRESQL, postgres, postgresql_place
+from tests.support.databases import POSTGRESQL, postgres, postgresql_place, postgresql_template
 from tests.support.postgres import PostgresServer
 
-__all__ = ["postgres", "postgresql_place"]
+__all__ = ["postgres", "postgresql_place", "postgresql_template"]
 
 
 @pytest.fixture

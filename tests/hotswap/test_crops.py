@@ -18,6 +18,8 @@ from hotswap.predictions import Answer, Options, Picture, Predictions
 from hotswap.repository import Artifact
 from hotswap.runner import Runner
 from tests.hotswap import fakes
+from tests.hotswap import test_resident_models as resident_models
+from tests.hotswap.many_models import Crowded
 from tests.hotswap.served import Served, tensors
 from tests.hotswap.world import LiveWorld, asked, live
 
@@ -69,6 +71,23 @@ def _served(*tags: str) -> Served:
     world.loader.codes.update(CODES)
     world.settle()
     return world
+
+
+async def test_a_detector_that_is_not_in_memory_is_brought() -> None:
+    world = Crowded("d:d1", "m:v1", "n:v1")
+    world.plane._crop_step = crop_step
+    world.loader.codes.update(CODES)
+    world.settle()
+    await world.plane.predict(asked("m"))
+    for name in "dm":  # d was used least recently
+        world.reconciler.observed.slots[name].lease().release()
+    await resident_models.answer(world, "n")
+    assert world.loaded() == ["m", "n"]
+    assert world.reconciler.view.crop_trouble("m") is None
+    answer = await resident_models.answer(world, "m")
+    assert answer.detector is not None
+    assert (answer.version, answer.detector.version, world.loaded()) == ("v1", "d1", ["d", "m"])
+    await world.end()
 
 
 async def test_an_answer_names_both_versions_and_has_boxes() -> None:

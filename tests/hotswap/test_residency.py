@@ -175,8 +175,19 @@ def test_the_version_that_answers_does_not_leave_for_its_successor() -> None:
 
 
 def test_what_workers_take_beside_their_models_is_no_room_for_models() -> None:
-    planner = Planner({}, Memory(300 * MB, base=250 * MB), Policy(), NOW, 0.0)
+    planner = Planner({}, Memory(300 * MB, base=250 * MB, least=250 * MB), Policy(), NOW, 0.0)
     assert planner.admit(ResidentSet(), NEW).hopeless
+
+
+def test_models_that_take_more_than_their_footprints_leave_before_others_are_refused() -> None:
+    present = ResidentSet((resident("a", 10), resident("b", 10)))
+    uses = {"a": used(1), "b": used(2)}
+    memory = Memory(300 * MB, base=250 * MB, least=100 * MB)  # 150 of it are theirs
+    admission = Planner(uses, memory, Policy(minimum_stay=0), NOW, 0.0).admit(present, NEW)
+    assert (leaving(admission), admission.coming) == (["a", "b"], True)
+    uses["a"] = used(1, leases=1)
+    waiting = Planner(uses, memory, Policy(minimum_stay=0), NOW, 0.0).admit(present, NEW)
+    assert (leaving(waiting), waiting.hopeless, waiting.coming) == ([], False, False)
 
 
 def test_an_entry_stays_while_a_worker_holds_it_or_it_is_wanted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from hotswap.control import Control, TargetChange
 from hotswap.dataplane import ModelWait
 from hotswap.desired import seed, set_loaded
 from hotswap.errors import (
+    Conflict,
     DeadlineExceeded,
     InsufficientMemory,
     ModelNotLoaded,
@@ -18,7 +20,8 @@ from hotswap.errors import (
     VersionFailed,
 )
 from hotswap.predictions import Answer
-from hotswap.router import NotResident
+from hotswap.slot import NotResident
+from hotswap.tags import ModelTag
 from tests.hotswap.many_models import MB, STAY, Crowded
 from tests.hotswap.world import asked
 
@@ -142,6 +145,18 @@ async def test_what_can_never_fit_is_refused_at_once_with_the_arithmetic() -> No
     asks = asyncio.create_task(waiting.wait_until_servable("c", None, asked("c").deadline))
     with pytest.raises(InsufficientMemory, match="needs 900 MB"):
         await driven(world, asks)  # type: ignore[arg-type]
+    await world.end()
+
+
+async def test_what_can_never_fit_is_not_ready() -> None:
+    world = Crowded("a:large", "b:v1")
+    world.settle()
+    view = world.reconciler.view
+    assert (view.servable("a"), view.not_serving(["a", "b"]), view.ready()) == (False, ["a"], True)
+    assert (view.residence("a").reason or "").startswith("a:large needs 900 MB")
+    world.source.add("a:v2", "sha256:2")
+    world.settle()
+    assert view.servable("a")
     await world.end()
 
 
@@ -274,6 +289,51 @@ async def test_management_brings_a_model_into_memory_and_puts_back_what_does_not
     with pytest.raises(InsufficientMemory, match=r"needs 900 MB.*the target is latest"):
         await managed(world, lambda control: control.set_target(TargetChange("c", "large", "me"), 5.0))
     assert world.serving("c") == "v1"
+    await world.end()
+
+
+async def test_a_target_is_brought_when_it_is_set_whoever_sets_it() -> None:
+    world = Crowded("a:v1", "c:v1", room=1)
+    world.settle()
+    await answer(world, "c")
+    world.source.add("a:v2", "sha256:2", latest=False)
+    world.swap("a", "v2")  # as the command line does
+    assert (world.serving("a"), world.loaded()) == ("v2", ["a"])
+    world.source.add("c:large", "sha256:2", latest=False)
+    world.swap("c", "large")
+    refusal = world.reconciler.view.memory_refusal("c")
+    assert refusal is not None
+    assert refusal.hopeless
+    assert world.loaded() == ["a"]
+    await world.end()
+
+
+async def test_what_would_answer_is_current_for_who_expects_it_though_it_is_not_in_memory() -> None:
+    world = Crowded("a:v1", "c:v1", room=1)
+    world.settle()
+    await answer(world, "c")
+    change = TargetChange("a", "v1", "me", expected_current="v1")
+    assert await managed(world, lambda control: control.set_target(change, 5.0)) is True
+    await answer(world, "c")
+    with pytest.raises(Conflict, match="a is served by v1, not by v9"):
+        await managed(world, lambda control: control.set_target(replace(change, expected_current="v9"), 5.0))
+    await world.end()
+
+
+async def test_after_a_version_that_fails_a_request_waits_for_the_one_that_was_evicted() -> None:
+    world = Crowded("a:v1", "c:v1", room=1)
+    world.settle()
+    await answer(world, "c")
+    world.source.add("a:v2", "sha256:2", latest=False)
+    world.loader.fails["v2"] = {"check": VersionFailed("scores are NaN")}
+    world.aim("a", "v2")
+    world.step()
+    while world.reconciler.view.failure(ModelTag("a", "v2")) is None:
+        world.background.run_all()
+        world.step()
+    assert world.loaded() == []  # v1 is on its way back
+    assert world.reconciler.view.servable("a")
+    assert (await answer(world, "a")).version == "v1"
     await world.end()
 
 

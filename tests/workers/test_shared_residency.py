@@ -164,11 +164,11 @@ def test_the_first_budget_holds_for_all_and_what_workers_take_is_added_up(
 ) -> None:
     one, other = tables
     assert (one.agreed(500), other.agreed(300)) == (500, 500)
-    one.report_base(10)
-    other.report_base(20)
-    assert one.base() == 30
+    one.report_base(10, 1)
+    other.report_base(20, 2)
+    assert one.base() == (30, 3)
     seats.alive = (0,)
-    assert one.base() == 10
+    assert one.base() == (10, 1)
 
 
 def test_without_room_for_its_registers_the_use_of_a_model_is_told_to_nobody(
