@@ -157,7 +157,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Models that are `pinned` never leave, others not before `minimum_stay` seconds."""
+    """Models that are `pinned` never leave, unused ones not before `minimum_stay` seconds."""
 
     pinned: frozenset[str] = frozenset()
     minimum_stay: float = 0.2
@@ -299,7 +299,8 @@ class Planner:
     def _may_leave_now(self, one: Resident) -> bool:
         use = self._use(one.name)
         # Who waited for it needs a moment to borrow it, or it would leave unused, again and again.
-        stayed = self._now - max(use.opened, one.since) >= self._policy.minimum_stay
+        came = max(use.opened, one.since)
+        stayed = use.last_used > came or self._now - came >= self._policy.minimum_stay
         return stayed and use.leases == 0 and use.is_held_by_all(one.version)
 
     def _with(self, residents: ResidentSet, candidate: LoadCandidate) -> ResidentSet:

@@ -124,6 +124,12 @@ def test_who_never_leaves(uses: dict[str, Use], policy: dict[str, object], since
     assert leaving(admit(present, NEW, uses, **policy)) == ["c"]
 
 
+def test_who_was_used_since_it_came_needs_to_stay_no_longer() -> None:
+    present = [resident("a", since=NOW - 0.4), resident("b"), resident("c")]
+    uses = {"a": used(NOW - 0.3, opened=NOW - 0.4), "b": used(0, leases=1), "c": used(0, leases=1)}
+    assert leaving(admit(present, NEW, uses)) == ["a"]
+
+
 def test_nobody_leaves_where_that_is_not_enough_and_pinned_ones_make_it_hopeless() -> None:
     present = [resident("a"), resident("b", 200)]
     borrowed = admit(present, LoadCandidate("new", "v1", sized(300)), {"b": used(0, leases=1)})
