@@ -21,6 +21,9 @@ from hotswap.slot import Routing, Slot
 from hotswap.tags import ModelTag, natural_key
 from hotswap.version_status import VersionStatus, version_status
 
+#: What makes a moment of `time.monotonic()` one of the calendar; the same at every look.
+_EPOCH = time.time() - time.monotonic()
+
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
@@ -150,7 +153,7 @@ class StateView:
         return Residence(
             bool(loaded),
             sum(self._memory_of(one.artifact) for one in loaded),
-            time.time() - (time.monotonic() - used) if used else None,
+            used + _EPOCH if used else None,
             bool(loaded) and self._is_evictable(name),
             None if loaded else _reason_not_resident(refusal, eviction),
         )
