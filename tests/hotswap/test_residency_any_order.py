@@ -145,6 +145,7 @@ class AnyOrder(RuleBasedStateMachine):
         for name in (*NAMES, *NAMES):
             with workers.worlds[0].reconciler.schedule.demand(name):
                 self._brought(name)
+        workers.close()
         self.folder.cleanup()
         gc.unfreeze()
 

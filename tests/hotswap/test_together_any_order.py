@@ -167,6 +167,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert len(workers.numbers()) == 1
         for world in workers.worlds:
             assert [each.tag.version for each in world.loader.made if not each.closed] == ["v2"]
+        workers.close()
         self.folder.cleanup()
         gc.unfreeze()
 

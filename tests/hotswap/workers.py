@@ -81,6 +81,7 @@ class Workers:
     def __init__(self, folder: Path, count: int, *tags: str, memory: MemoryRules | None = None) -> None:
         self.folder = folder
         self.memory = memory
+        self.joined: list[World] = []
         self.source = FakeSource()
         for tag in tags:
             self.source.add(tag)
@@ -92,17 +93,30 @@ class Workers:
         """A worker that has just started."""
         self.seats.alive.add(seat)
         table = SharedTable(self.folder / "residency", self.seats, seat)
-        return World(
+        world = World(
             source=self.source,
             store=self.store,
             coordinator=self.view(seat),
             table=table,
             memory=self.memory,
         )
+        self.joined.append(world)
+        return world
 
     def view(self, seat: int) -> Board:
         """What a worker on that seat sees of the board."""
         return Board(self.folder / "commits", self.seats, seat)
+
+    def close(self) -> None:
+        """Give back the descriptors of what is mapped, which would stay until the next whole collection."""
+        shared: list[object] = [self.seats]
+        for world in self.joined:
+            shared += [world.reconciler.observed.coordinator, world.reconciler.observed.table]
+        for each in shared:
+            for value in list(vars(each).values()):
+                for view in value.values() if isinstance(value, dict) else [value]:
+                    if isinstance(view, memoryview):
+                        view.release()
 
     def board(self, index: int) -> Board:
         """The board of one worker."""
