@@ -13,8 +13,8 @@ METADATA_NAME = "metadata.json"
 
 def day_metadata(folder: str, images: Iterable[ImageRecord]) -> bytes:
     """The document, with one picture a line; the same pictures give the same bytes."""
-    lines = ",\n".join(json.dumps(_picture(image), sort_keys=True) for image in images)
-    return f'{{"folder": {json.dumps(folder)}, "pictures": [\n{lines}\n]}}\n'.encode()
+    lines = (json.dumps(_picture(image), sort_keys=True).encode() for image in images)
+    return b'{"folder": %b, "pictures": [\n%b\n]}\n' % (json.dumps(folder).encode(), b",\n".join(lines))
 
 
 def _picture(image: ImageRecord) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -66,8 +66,11 @@ class ImageRecordStore(Protocol):
         """Completed pictures without commit, the oldest first."""
         ...
 
-    def folder(self, folder: str) -> Sequence[ImageRecord]:
-        """The pictures of a device's day that are still stored, in the order of their paths."""
+    def folder(self, folder: str) -> Iterator[ImageRecord]:
+        """The pictures of a device's day that are still stored, in the order of their paths.
+
+        Some are read at a time: a day may have many.
+        """
         ...
 
     def committed(self, image_ids: Sequence[UUID], commit_id: str) -> None:

@@ -20,10 +20,13 @@ def bilinear(array: Floats, height: int, width: int) -> Floats:
     """An array [K, h, w] as [K, height, width].
 
     Pixel centres lie at halves, nothing is smoothed and edges are repeated: `interpolate` of PyTorch with
-    mode bilinear and align_corners false.
+    mode bilinear and align_corners false. Columns lie as those of `above_zero`.
     """
     rows, columns = places_of(array.shape[1], height), places_of(array.shape[2], width)
-    return np.stack([_between(_between(plane, rows).T, columns).T for plane in array])
+    found = np.empty((len(array), width, height), array.dtype)
+    for plane, whole in zip(array, found, strict=True):
+        _between(_between(plane, rows).T, columns, whole)
+    return found.transpose(0, 2, 1)
 
 
 def sampled(plane: Floats, rows: Floats, columns: Floats) -> Floats:
@@ -80,11 +83,12 @@ def _greatest(array: Floats, rows: Places, columns: Places, best: NDArray[np.uin
         np.copyto(best, place, where=greater)
 
 
-def _between(plane: Floats, places: Places) -> Floats:
-    """The rows of a plane at some places."""
+def _between(plane: Floats, places: Places, values: Floats | None = None) -> Floats:
+    """The rows of a plane at some places, in `values` where it is given."""
     low, high, weight = places
-    below = plane[low]
-    values = plane[high]
+    plane = np.ascontiguousarray(plane)
+    below = plane.take(low, axis=0)
+    values = plane.take(high, axis=0, out=values, mode="clip")
     values -= below
     values *= weight[:, None]
     values += below

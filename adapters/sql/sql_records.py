@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, case, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, insert, literal, select, true, update
 
 from adapters.sql.database import RECORDS, Database, PoolSize
 from adapters.sql.dialects import Clock, allow_seconds, database_time, insertion
@@ -20,8 +20,10 @@ from lineage.record_store import METRIC_DAYS, Uncommitted
 from lineage.records import Capture, ImageRecord, ProcessingStatus
 from lineage.stored_form import as_stored, check_key, number, plain_json, plain_text
 
-#: Seconds that reading a whole day of a device may take.
+#: Seconds that reading a page of a device's day may take.
 _DAY_SECONDS = 60.0
+#: Records of a day that are in memory at once; at most as many ids as may stand in one statement.
+_PAGE = 250
 #: So many ids stand in one statement.
 _MOST_IDS = 500
 _METRIC_NAME = 100
@@ -101,11 +103,11 @@ class SqlRecords:
             rows = connection.execute(query.order_by(IMAGES.c.uploaded_at, IMAGES.c.id).limit(limit)).all()
         return [Uncommitted(*row) for row in rows]
 
-    def folder(self, folder: str) -> Sequence[ImageRecord]:
+    def folder(self, folder: str) -> Iterator[ImageRecord]:
         """See `ImageRecordStore`."""
         device, day = _device_and_day(folder)
         if day is None:
-            return []
+            return
         # By the day, not by the beginning of the path: a database's language may ignore the slashes.
         begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
         condition = (
@@ -114,10 +116,30 @@ class SqlRecords:
             & (IMAGES.c.captured_at < begin + timedelta(days=1))
             & IMAGES.c.deleted_at.is_(None)
         )
-        with self._database.reading() as connection:
-            allow_seconds(connection, _DAY_SECONDS)
-            records = read_images(connection, condition)
-        return [record for record in records if record.path.startswith(f"{folder}/")]
+        waiting: list[ImageRecord] = []
+        for page in self._pages(condition):
+            inside = [*waiting, *(record for record in page if record.path.startswith(f"{folder}/"))]
+            # Paths begin with the second, so only those of the last one may come after the next page's.
+            last = max((_second(record) for record in inside), default=None)
+            waiting = [record for record in inside if _second(record) == last]
+            yield from _by_path(record for record in inside if _second(record) != last)
+        yield from _by_path(waiting)
+
+    def _pages(self, condition: ColumnElement[bool]) -> Iterator[Sequence[ImageRecord]]:
+        """The records of the pictures that fit, some at a time, in the order of their moments."""
+        place = IMAGES.c.captured_at, IMAGES.c.id
+        beyond: ColumnElement[bool] = true()
+        while True:
+            query = select(*place).join(DEVICES).where(condition, beyond).order_by(*place).limit(_PAGE)
+            with self._database.reading() as connection:
+                allow_seconds(connection, _DAY_SECONDS)
+                rows = connection.execute(query).all()
+                page = read_images(connection, IMAGES.c.id.in_([row.id for row in rows]))
+            yield page
+            if len(rows) < _PAGE:
+                return
+            moment, number = rows[-1]
+            beyond = (place[0] > moment) | (place[0] == moment) & (place[1] > number)
 
     def committed(self, image_ids: Sequence[UUID], commit_id: str) -> None:
         """See `ImageRecordStore`."""
@@ -205,6 +227,14 @@ def _device_and_day(folder: str) -> tuple[str, date | None]:
         return device, date.fromisoformat(day) if root == "images" and device else None
     except ValueError:
         return device, None
+
+
+def _second(record: ImageRecord) -> datetime:
+    return record.capture.captured_at.replace(microsecond=0)
+
+
+def _by_path(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+    return sorted(records, key=lambda record: record.path)
 
 
 def _parts(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:

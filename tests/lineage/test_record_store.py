@@ -218,6 +218,17 @@ def test_a_folder_has_the_pictures_of_one_device_and_day(records: ImageRecordSto
         assert list(records.folder(none)) == []
 
 
+@pytest.mark.parametrize("seconds", [1, 7])
+def test_a_day_of_many_pictures_is_in_the_order_of_its_paths(records: ImageRecordStore, seconds: int) -> None:
+    captures = [
+        a_capture(number, captured_at=NOON + timedelta(seconds=number % seconds, microseconds=number))
+        for number in range(520)
+    ]
+    saved = [records.save(a_record(capture, found=())) for capture in captures]
+    folder = folder_of(captures[0])
+    assert [one.path for one in records.folder(folder)] == sorted(one.path for one in saved)
+
+
 def test_a_task_has_one_holder_at_a_time(records: ImageRecordStore, again: Again) -> None:
     other = again()
     assert records.hold("retention", "a", 60)

@@ -131,7 +131,7 @@ def test_a_record_of_another_program_s_run_stays_out_of_the_first_answer(records
 def test_a_removed_picture_is_in_no_folder_and_waits_for_no_commit(records: SqlRecords) -> None:
     saved = records.save(a_record())
     _do(records, text("UPDATE images SET deleted_at = uploaded_at, deletion_reason = 'age'"))
-    assert records.folder(saved.path.rpartition("/")[0]) == []
+    assert list(records.folder(saved.path.rpartition("/")[0])) == []
     assert records.uncommitted(9) == []
     assert records.find(saved.capture) == saved, "a retry is answered all the same"
     assert records.path_holder(saved.path) == saved.image_id
@@ -305,7 +305,7 @@ def test_each_question_of_a_request_is_answered_by_an_index(records: SqlRecords)
     for ask, index in (
         (lambda: records.path_holder("x"), "images_lakefs_path"),
         (lambda: records.uncommitted(10), "images_uncommitted"),
-        (lambda: records.folder("images/cam-1/2026-11-29"), "images_"),
+        (lambda: list(records.folder("images/cam-1/2026-11-29")), "images_"),
         (lambda: records.find(capture), "images_"),
         (lambda: records.image(capture.image_id), "images"),
         (lambda: records.committed([capture.image_id], "c"), "images"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -70,10 +70,10 @@ class RecordsMemory:
             ]
         return sorted(waiting, key=lambda one: (one.uploaded_at, one.image_id))[:limit]
 
-    def folder(self, folder: str) -> Sequence[ImageRecord]:
+    def folder(self, folder: str) -> Iterator[ImageRecord]:
         with self._lock:
             inside = [one for one in self.images.values() if one.path.rpartition("/")[0] == folder]
-        return sorted(inside, key=lambda one: one.path)
+        yield from sorted(inside, key=lambda one: one.path)
 
     def committed(self, image_ids: Sequence[UUID], commit_id: str) -> None:
         with self._lock:
