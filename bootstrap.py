@@ -38,8 +38,8 @@ from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder
 from hotswap.reconciler import Reconciler
 from hotswap.runner import CPU
-from hotswap.tags import ModelTag
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
+from manifest.tags import ModelTag
 from model_memory import ModelMemory
 from models_import.candidates import Candidate, Wanted
 from models_import.errors import ImportRefused, ImportUnavailable

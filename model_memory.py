@@ -6,14 +6,14 @@ from functools import partial
 
 from common.sizes import MemoryAmount
 from hotswap.events import notify
-from hotswap.profiles import Profiles
-from hotswap.residency import Policy
+from manifest.profiles import Profiles
 from models_import.background_compiler import BackgroundCompiler
 from models_import.compiler import Compiler
 from models_import.importer import Importer
 from registry.device_file import DeviceFile
 from registry.model_list_file import ModelListFile
 from registry.providers import Providers
+from residency.planner import Policy
 from runners.compiled_graphs import CompiledGraphs
 from runners.devices import DeviceRules
 from runners.families.index import FAMILIES

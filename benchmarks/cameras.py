@@ -20,10 +20,10 @@ from benchmarks.figures import Spread, percentile
 from benchmarks.limit import Limit
 from benchmarks.machine import cores
 from benchmarks.serving import HOST, Service
-from hotswap.tags import ModelTag
 from lineage.acceptance import Acceptance
 from lineage.outbox import Outbox
 from lineage.records import Capture, ImageRecord, ProcessingStatus
+from manifest.tags import ModelTag
 
 SIDE = 1024
 DEVICES = 10

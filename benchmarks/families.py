@@ -20,7 +20,7 @@ from benchmarks.limit import Limit
 from benchmarks.machine import cores
 from benchmarks.serving import HOST, Service
 from hotswap.predictions import Options
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.inferred_config import Given, infer_config
 
 #: Pictures in one `GenerateBatch`.

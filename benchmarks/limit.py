@@ -14,7 +14,7 @@ from typing import Self
 
 from hotswap.predictions import Options, Picture
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.store import ModelStore
 from runners.loader import OnnxLoader
 

@@ -16,7 +16,7 @@ from benchmarks.limit import artifact
 from benchmarks.machine import cores
 from benchmarks.serving import Service
 from hotswap.predictions import Options, Picture
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from runners.loader import OnnxLoader
 
 POINTS = tuple((0.1 + 0.08 * at, 0.5, 1) for at in range(10))

@@ -44,7 +44,7 @@ from benchmarks.starting import StartResult
 from benchmarks.steady import CONCURRENCY, SizeResult, Steady
 from benchmarks.swapping import SwapResult
 from benchmarks.wires import Wire, Wires
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 
 _SMALL, _LARGE = "640x480", "12 megapixels"
 _WIDTH = 120

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from hotswap.errors import ServingError
-from hotswap.manifest import CONFIG_FILE
-from hotswap.tags import ModelTag, natural_key
+from manifest.tags import ModelTag, natural_key
+from manifest.version_manifest import CONFIG_FILE
 from models_import.candidates import Candidate, Wanted
 from models_import.errors import ImportRefused
 from models_import.importer import Importer

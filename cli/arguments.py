@@ -10,7 +10,7 @@ import click
 
 from cli.errors import Refused
 from hotswap.repository import ModelInfo, ModelRepository
-from hotswap.tags import ModelTag, as_version, natural_key
+from manifest.tags import ModelTag, as_version, natural_key
 from models_import.store import ModelStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])

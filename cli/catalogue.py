@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.output import mega, say, say_json, settings
-from hotswap.manifest import ModelConfig
 from hotswap.repository import ModelInfo, VersionInfo
+from manifest.version_manifest import ModelConfig
 from models_import.store import ModelStore
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from cli.errors import Refused
 from cli.output import note, say
 from common.files import write_atomically
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE
+from manifest.version_manifest import CONFIG_FILE
 
 if TYPE_CHECKING:
     from models_import.export_metadata import InferredValue

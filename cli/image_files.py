@@ -11,7 +11,7 @@ from pathlib import Path
 from click import format_filename
 
 from hotswap.errors import BadPicture, UnsupportedPicture
-from hotswap.tags import natural_key
+from manifest.tags import natural_key
 from runners.image_header import sniff
 
 #: Files of a folder with one of these suffixes are pictures; others only if their content is one.

@@ -17,9 +17,9 @@ from cli.errors import Refused, complain
 from cli.output import note, say, settings
 from cli.progress import TerminalReport
 from config_file import ModelSection
-from hotswap.manifest import CONFIG_FILE
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import CONFIG_FILE
 from models_import.candidates import Candidate, Wanted, candidates, without_version
 from models_import.errors import ImportRefused
 from models_import.file_kinds import is_onnx

@@ -93,8 +93,8 @@ def _is_refusal(error: Exception) -> bool:
 
     from hotswap.desired import BadServe
     from hotswap.errors import ServingError
-    from hotswap.manifest import BadManifest
-    from hotswap.tags import BadTag
+    from manifest.tags import BadTag
+    from manifest.version_manifest import BadManifest
     from models_import.errors import ImportRefused
 
     refusals = (ImportRefused, ServingError, BadManifest, BadTag, BadServe, ValidationError, OSError)

@@ -10,7 +10,7 @@ from cli.audit_records import actor
 from cli.errors import Refused
 from cli.output import settings
 from cli.target_edit import TargetEdit, TargetRestored
-from hotswap.tags import LATEST
+from manifest.tags import LATEST
 from models_import.store import ModelStore
 from registry.entries import By, RegistryEntry
 from registry.errors import RegistryUnavailable

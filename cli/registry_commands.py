@@ -14,7 +14,7 @@ from cli.audit_records import actor
 from cli.compiled_imports import compile_for
 from cli.errors import Refused, complain
 from cli.output import say, say_json, settings, short
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from registry.entries import By, ChangeRecord, RegistryEntry, Status
 from registry.registry_document import parse
 

@@ -9,7 +9,7 @@ import click
 from cli.arguments import VERSION_ARGUMENTS, one_version
 from cli.errors import Refused
 from cli.output import note, say, settings
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.store import ModelStore
 from settings import Settings
 

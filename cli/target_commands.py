@@ -11,7 +11,7 @@ from cli.output import note, say, settings
 from cli.swap_wait import SwapWatch
 from cli.target_edit import TargetEdit
 from hotswap.repository import resolve
-from hotswap.tags import LATEST, alias_of, as_target
+from manifest.tags import LATEST, alias_of, as_target
 from models_import.store import ModelStore
 from registry.registered_models import RegisteredModels
 from workers.run_folder import RunFolder

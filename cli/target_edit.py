@@ -11,7 +11,7 @@ from cli.swap_wait import SwapFailed, SwapWatch
 from hotswap.control import check_not_superseded
 from hotswap.desired import DesiredModel, DesiredState, Edit, put_back, set_target
 from hotswap.errors import StateUnavailable, Superseded
-from hotswap.tags import LATEST, alias_of
+from manifest.tags import LATEST, alias_of
 from registry.audit_trail import AuditedDesired
 from registry.file_store import DesiredFile
 from settings import Settings

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hotswap.desired import DesiredState
-from hotswap.profiles import MISSING
 from hotswap.repository import ModelInfo, VersionInfo, resolve
-from hotswap.tags import LATEST, alias_of, natural_key
+from manifest.profiles import MISSING
+from manifest.tags import LATEST, alias_of, natural_key
 from workers.run_folder import GenerationState, ModelState, WorkerState
 
 AVAILABLE = "available"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hotswap.repository import VersionInfo
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 
 
 @dataclass(frozen=True, slots=True)

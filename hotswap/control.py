@@ -21,7 +21,7 @@ from hotswap.errors import (
 from hotswap.repository import ModelInfo, ModelRepository, resolve
 from hotswap.schedule import Schedule
 from hotswap.status import StateView
-from hotswap.tags import LATEST, BadTag, ModelTag, alias_of, as_target, as_version
+from manifest.tags import LATEST, BadTag, ModelTag, alias_of, as_target, as_version
 
 
 def check_not_superseded(name: str, made: DesiredModel, now: DesiredModel | None) -> None:

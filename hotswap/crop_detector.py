@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hotswap.crop_config import FINDS_BOXES, CropConfig
 from hotswap.errors import ModelNotReady, ServingError, VersionFailed
 from hotswap.generation import Lease
-from hotswap.manifest import ModelConfig
 from hotswap.slot import NotResident, NotSwitched
-from hotswap.tags import ModelTag
+from manifest.crop_config import FINDS_BOXES, CropConfig
+from manifest.tags import ModelTag
+from manifest.version_manifest import ModelConfig
 
 
 def misfit(crop: CropConfig, classifier: str, detector: ModelTag, config: ModelConfig) -> str | None:

@@ -39,8 +39,8 @@ from hotswap.runner import BatchRunner, CropStep, Stop
 from hotswap.schedule import HasLooked, Schedule
 from hotswap.slot import NotResident, NotSwitched
 from hotswap.status import StateView
-from hotswap.tags import as_version
 from hotswap.threads import InferencePool
+from manifest.tags import as_version
 
 T = TypeVar("T")
 

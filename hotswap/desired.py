@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from hotswap.tags import LATEST, as_target, check_word
+from manifest.tags import LATEST, as_target, check_word
 
 
 class _Part(BaseModel):

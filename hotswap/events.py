@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotswap.errors import ServingError
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 
 if TYPE_CHECKING:
     from hotswap.checks import Verdict

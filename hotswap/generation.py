@@ -8,9 +8,9 @@ from enum import StrEnum
 from types import TracebackType
 
 from hotswap.repository import Artifact
-from hotswap.residency_table import LocalUse, ModelUse
 from hotswap.runner import Placement, Runner
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from residency.table import LocalUse, ModelUse
 
 
 class State(StrEnum):

@@ -21,8 +21,8 @@ from hotswap.plan import Want, may_publish
 from hotswap.repository import Artifact, Incomplete, ModelRepository, VersionInfo
 from hotswap.runner import Loader, Runner
 from hotswap.slot import Slot
-from hotswap.tags import ModelTag
 from hotswap.threads import Background
+from manifest.tags import ModelTag
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 

@@ -13,16 +13,16 @@ from hotswap.errors import ModelNotReady
 from hotswap.generation import Lease, State
 from hotswap.plan import Actual, Want, next_version
 from hotswap.repository import ModelInfo, ModelRepository, VersionInfo, resolve
-from hotswap.residency_table import LocalTable, ResidencyTable
 from hotswap.slot import Slot
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from residency.table import LocalTable, ResidencyTable
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryRefusal:
-    """Why a version is not in memory yet; see `hotswap.residency.LoadAdmission`."""
+    """Why a version is not in memory yet; see `residency.planner.LoadAdmission`."""
 
     reason: str
     hopeless: bool = False

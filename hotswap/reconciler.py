@@ -15,17 +15,17 @@ from hotswap.events import Observer, Swap, notify
 from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
 from hotswap.observed import ObservedState
 from hotswap.plan import Load, Unload, Want, plan, want
-from hotswap.profiles import Profiles, no_profiles
 from hotswap.repository import ModelRepository, resolve
-from hotswap.residency_table import ResidencyTable
 from hotswap.resident_models import MemoryRules, ResidentModels
 from hotswap.rollout import Rollout
 from hotswap.runner import Loader
 from hotswap.schedule import Schedule
 from hotswap.slot import Publication, Slot
 from hotswap.status import StateView
-from hotswap.tags import ModelTag
 from hotswap.threads import Background
+from manifest.profiles import Profiles, no_profiles
+from manifest.tags import ModelTag
+from residency.table import ResidencyTable
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 

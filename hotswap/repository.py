@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from hotswap.manifest import Measured, ModelConfig
-from hotswap.tags import ALIAS_SIGN, LATEST, PRODUCTION, ModelTag, alias_of
+from manifest.tags import ALIAS_SIGN, LATEST, PRODUCTION, ModelTag, alias_of
+from manifest.version_manifest import Measured, ModelConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,11 @@ from hotswap.events import Observer, notify
 from hotswap.observed import MemoryRefusal, ObservedState
 from hotswap.plan import Want, next_version
 from hotswap.repository import VersionInfo
-from hotswap.residency import (
+from hotswap.rollout import Rollout
+from hotswap.schedule import Schedule
+from hotswap.slot import Slot
+from manifest.tags import ModelTag
+from residency.planner import (
     Footprint,
     LoadCandidate,
     Memory,
@@ -21,10 +25,6 @@ from hotswap.residency import (
     ResidentSet,
     freed,
 )
-from hotswap.rollout import Rollout
-from hotswap.schedule import Schedule
-from hotswap.slot import Slot
-from hotswap.tags import ModelTag
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 

@@ -21,7 +21,7 @@ from hotswap.generation import Lease
 from hotswap.schedule import Schedule
 from hotswap.slot import NotResident, NotSwitched
 from hotswap.status import StateView
-from hotswap.tags import ModelTag, as_version
+from manifest.tags import ModelTag, as_version
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from hotswap.crop_config import CropConfig
 from hotswap.predictions import Options, Picture, Predictions, Tensors, TensorSpec, Trial
 from hotswap.repository import Artifact
+from manifest.crop_config import CropConfig
 
 #: The device that every machine has.
 CPU = "cpu"

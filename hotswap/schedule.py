@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 
 #: Whether a look that began after the call that returned this has ended.
 HasLooked = Callable[[], bool]

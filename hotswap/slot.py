@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hotswap.coordination import Coordinator, Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, Lease, State
-from hotswap.residency_table import ModelUse
+from residency.table import ModelUse
 
 #: Void decisions that are skipped when the last eviction is looked for.
 _LOOK_BACK = 8

@@ -13,13 +13,13 @@ from hotswap.crop_detector import absence, misfit
 from hotswap.desired import DesiredModel, DesiredState
 from hotswap.generation import State
 from hotswap.observed import MemoryRefusal, ObservedState
-from hotswap.profiles import MISSING, Profiles, no_profiles
 from hotswap.repository import Artifact, ModelInfo, VersionInfo, resolve
-from hotswap.residency import Eviction, Residence
 from hotswap.schedule import Schedule
 from hotswap.slot import Routing, Slot
-from hotswap.tags import ModelTag, natural_key
 from hotswap.version_status import VersionStatus, version_status
+from manifest.profiles import MISSING, Profiles, no_profiles
+from manifest.tags import ModelTag, natural_key
+from residency.planner import Eviction, Residence
 
 #: What makes a moment of `time.monotonic()` one of the calendar; the same at every look.
 _EPOCH = time.time() - time.monotonic()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hotswap.dataplane import DataPlane
 from hotswap.errors import DeadlineExceeded, VersionNotLoaded
 from hotswap.predictions import BaseAnswer, BaseRequest, PredictRequest, TensorRequest, Trial
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 
 
 @dataclass(frozen=True, slots=True)

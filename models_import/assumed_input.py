@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hotswap.manifest import CONFIG_FILE, ModelConfig, parse_config
+from manifest.version_manifest import CONFIG_FILE, ModelConfig, parse_config
 from models_import.catalogue import choose, config_of, entries
 from models_import.demo_models import DEMO
 from models_import.export_metadata import ExportMetadata, InferredValue

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, parse_config
-from hotswap.tags import BadTag, ModelTag, as_version, natural_key
+from manifest.tags import BadTag, ModelTag, as_version, natural_key
+from manifest.version_manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, parse_config
 from models_import import model_yaml
 from models_import.errors import ImportRefused
 from models_import.external_data import beside

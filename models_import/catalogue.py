@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl
 
-from hotswap.manifest import CONFIG_FILE, FileEntry, ModelConfig, VersionPath, digest_of, parse_config
-from hotswap.tags import ModelTag, as_version, natural_key
+from manifest.tags import ModelTag, as_version, natural_key
+from manifest.version_manifest import (
+    CONFIG_FILE,
+    FileEntry,
+    ModelConfig,
+    VersionPath,
+    digest_of,
+    parse_config,
+)
 from models_import.errors import ImportRefused
 from models_import.fingerprints import sha256_of
 from models_import.layout import WEIGHTS_FILE

@@ -20,9 +20,9 @@ from pydantic import BaseModel, Field
 
 from common.process_memory import ProcessMemory, mapped_bytes
 from hotswap.errors import ServingError
-from hotswap.manifest import CONFIG_FILE, parse_config
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import CONFIG_FILE, parse_config
 from runners.compiled_entry import CompiledCost, CompiledGraph
 from runners.devices import Provider
 from runners.loader import OnnxLoader

@@ -14,7 +14,7 @@ from typing import Literal
 
 from common.files import write_atomically
 from common.text import plain
-from hotswap.manifest import BadManifest
+from manifest.version_manifest import BadManifest
 from models_import import candidates, drop_scan, model_yaml
 from models_import.candidates import Candidate, Wanted
 from models_import.drop_scan import Dropped, DropScan

@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE, BadManifest
-from hotswap.tags import BadTag, ModelTag, as_version, natural_key
+from manifest.tags import BadTag, ModelTag, as_version, natural_key
+from manifest.version_manifest import CONFIG_FILE, BadManifest
 from models_import import reasons
 from models_import.candidates import is_version
 from models_import.file_kinds import ARCHIVES, by_name, first_foreign

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.text import plain
-from hotswap.config_part import MOST_LABELS
-from hotswap.manifest import CONFIG_FILE, BadManifest
+from manifest.config_part import MOST_LABELS
+from manifest.version_manifest import CONFIG_FILE, BadManifest
 from models_import.errors import ImportRefused
 from models_import.onnx_graph import OnnxGraph
 from models_import.small_files import read_small

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import import subprocesses
 from models_import.errors import ImportRefused
 from models_import.store import ModelStore

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.text import shown
-from hotswap.manifest import CONFIG_FILE
+from manifest.version_manifest import CONFIG_FILE
 from models_import.errors import ImportRefused
 from models_import.file_kinds import POINTERS, by_bytes
 from models_import.layout import MODEL_YAML, NOTE, WEIGHTS_FILE

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.text import plain
-from hotswap.manifest import BadManifest
+from manifest.version_manifest import BadManifest
 from models_import.small_files import read_start
 
 _HEAD = 4096

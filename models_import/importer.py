@@ -12,7 +12,9 @@ from typing import Literal
 
 from common.files import sync
 from hotswap.crop_detector import absence, misfit
-from hotswap.manifest import (
+from hotswap.repository import Artifact
+from manifest.tags import BadTag, ModelTag, check_word
+from manifest.version_manifest import (
     CONFIG_FILE,
     BadManifest,
     FileEntry,
@@ -21,8 +23,6 @@ from hotswap.manifest import (
     digest_of,
     parse_config,
 )
-from hotswap.repository import Artifact
-from hotswap.tags import BadTag, ModelTag, check_word
 from models_import import archives, candidates, model_yaml
 from models_import.candidates import Candidate, Opened
 from models_import.errors import ImportRefused, ImportUnavailable

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from common.text import plain
-from hotswap.config_part import MOST_LABELS
 from hotswap.errors import VersionFailed
-from hotswap.manifest import BadManifest, ModelConfig, parse_config
+from manifest.config_part import MOST_LABELS
+from manifest.version_manifest import BadManifest, ModelConfig, parse_config
 from models_import.assumed_input import preprocessing, thresholds
 from models_import.errors import ImportRefused
 from models_import.export_metadata import (

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hotswap.manifest import BadManifest, FileEntry, Manifest, ModelConfig, digest_of
 from hotswap.repository import Artifact, Incomplete, Invalid, Verified
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import BadManifest, FileEntry, Manifest, ModelConfig, digest_of
 from models_import import reasons
 from models_import.fingerprints import HashedFiles, Stamp, stamp_of
 from models_import.layout import MODEL_YAML, LeadsOut, files_in, pick_weights

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from common.text import plain, shown
-from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig
+from manifest.version_manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig
 from models_import.file_kinds import first_foreign, is_onnx
 
 MODEL_YAML = "model.yaml"

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from common.text import plain, shown
-from hotswap.manifest import MANIFEST_KEY, BadManifest, Manifest, as_utc, parse_manifest
+from manifest.version_manifest import MANIFEST_KEY, BadManifest, Manifest, as_utc, parse_manifest
 from models_import.layout import MODEL_YAML, check_manifest
 from models_import.small_files import read_small
 

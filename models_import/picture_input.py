@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.text import plain
 from hotswap.errors import VersionFailed
-from hotswap.manifest import InputConfig
+from manifest.version_manifest import InputConfig
 from models_import.errors import ImportRefused
 from models_import.export_metadata import InferredValue
 from models_import.onnx_graph import OnnxGraph, text_of

@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 
 from common.files import sync
-from hotswap.manifest import BadManifest
 from hotswap.repository import VersionInfo
-from hotswap.tags import BadTag, check_word, natural_key
+from manifest.tags import BadTag, check_word, natural_key
+from manifest.version_manifest import BadManifest
 from models_import import model_yaml, reasons
 from models_import.layout import POINTER
 from models_import.small_files import read_start

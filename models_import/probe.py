@@ -18,10 +18,10 @@ import numpy as np
 from pydantic import BaseModel
 
 from hotswap.errors import ServingError
-from hotswap.manifest import CONFIG_FILE, BadManifest, InputConfig, Measured, parse_config
 from hotswap.predictions import Picture
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import CONFIG_FILE, BadManifest, InputConfig, Measured, parse_config
 from models_import.errors import ImportRefused
 from models_import.subprocesses import LOW_PRIORITY, child_environment, last_words
 

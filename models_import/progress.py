@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE
+from manifest.version_manifest import CONFIG_FILE
 
 if TYPE_CHECKING:
     from models_import.importer import Imported

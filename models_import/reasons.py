@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import CONFIG_FILE
 
 #: Maximum characters of a text from a file or an error.
 _LONGEST = 2500

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.files import sync
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.errors import ImportRefused
 from models_import.layout import POINTER
 from models_import.pointer import newest_on_disk, point

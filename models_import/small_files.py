@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from hotswap.manifest import BadManifest
+from manifest.version_manifest import BadManifest
 
 #: Bytes of the largest `model.yaml` or `config.json` that is read.
 LARGEST = 1_000_000

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hotswap.manifest import ModelConfig
 from hotswap.repository import Incomplete, Invalid, ModelInfo, Verified, VersionInfo
-from hotswap.tags import BadTag, ModelTag, check_word
+from manifest.tags import BadTag, ModelTag, check_word
+from manifest.version_manifest import ModelConfig
 from models_import import reasons
 from models_import.fingerprints import Stamp, is_fresh, stamp_of
 from models_import.integrity import IntegrityChecker, inside

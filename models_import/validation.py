@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE, BadManifest, FileEntry, ModelConfig, digest_of, parse_config
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import (
+    CONFIG_FILE,
+    BadManifest,
+    FileEntry,
+    ModelConfig,
+    digest_of,
+    parse_config,
+)
 from models_import import model_yaml
 from models_import.candidates import Opened
 from models_import.errors import ImportRefused

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.text import plain
-from hotswap.manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, parse_config
 from hotswap.repository import VersionInfo
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import CONFIG_FILE, BadManifest, Manifest, ModelConfig, parse_config
 from models_import import model_yaml, reasons
 from models_import.fingerprints import ParsedFiles, Stamp, is_fresh, stamp_of
 from models_import.layout import MODEL_YAML, LeadsOut, check_named_files, files_in, pick_weights

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hotswap.errors import BadRequest, ModelFailed, ServingError, VersionFailed
-    from hotswap.manifest import BadManifest, ModelConfig, Thresholds
     from hotswap.predictions import Box, Detection, Mask, Options, Picture, Prediction
-    from hotswap.tags import ModelTag
+    from manifest.tags import ModelTag
+    from manifest.version_manifest import BadManifest, ModelConfig, Thresholds
     from okawari.model_registry_service import ModelRegistryService
     from registry.entries import RegistryEntry
     from runners.boxes import as_detections, best_boxes, from_centres
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "hotswap.errors": ("BadRequest", "ModelFailed", "ServingError", "VersionFailed"),
-    "hotswap.manifest": ("BadManifest", "ModelConfig", "Thresholds"),
+    "manifest.version_manifest": ("BadManifest", "ModelConfig", "Thresholds"),
     "hotswap.predictions": ("Box", "Detection", "Mask", "Options", "Picture", "Prediction"),
-    "hotswap.tags": ("ModelTag",),
+    "manifest.tags": ("ModelTag",),
     "okawari.model_registry_service": ("ModelRegistryService",),
     "registry.entries": ("RegistryEntry",),
     "runners.boxes": ("as_detections", "best_boxes", "from_centres"),

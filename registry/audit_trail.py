@@ -15,7 +15,7 @@ from itertools import islice
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, Edit
 from hotswap.errors import StateUnavailable
 from hotswap.events import Observer, Swap
-from hotswap.tags import ModelTag, alias_of
+from manifest.tags import ModelTag, alias_of
 from registry.audit import Action, AuditedDecision, AuditLog, Record
 from registry.audit_key import BadKey
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.files import locked, write_atomically
 from hotswap.errors import StateUnavailable
-from hotswap.manifest import DeviceName
+from manifest.version_manifest import DeviceName
 
 Devices = Mapping[str, DeviceName]
 

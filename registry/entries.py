@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from common.text import explain, shown
-from hotswap.tags import LATEST, as_version, check_word
+from manifest.tags import LATEST, as_version, check_word
 from registry.errors import InvalidEntry
 
 #: Maximum sizes; what is larger is refused with the field's name.

@@ -10,10 +10,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from common import strict_yaml
 from common.document_findings import Place, finding, path_text
 from common.text import shown
-from hotswap.config_part import Unit
-from hotswap.manifest import DeviceName
-from hotswap.profiles import ModelProfile
-from hotswap.tags import check_word
+from manifest.config_part import Unit
+from manifest.profiles import ModelProfile
+from manifest.tags import check_word
+from manifest.version_manifest import DeviceName
 from registry.providers import ModelType, Providers, tasks_of
 
 #: Characters of a list, its models, and the findings that are told of it.

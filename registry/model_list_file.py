@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from hotswap.profiles import ModelProfile
+from manifest.profiles import ModelProfile
 from registry.model_list import LONGEST, BadModelList, parse_model_list
 from registry.providers import Providers
 
@@ -17,7 +17,7 @@ _Mark = tuple[int, int, int, int] | None
 
 
 class ModelListFile:
-    """The profiles in a file. Implements `hotswap.profiles.Profiles`; without a path there are none.
+    """The profiles in a file. Implements `manifest.profiles.Profiles`; without a path there are none.
 
     `read` and `refresh` are called by one thread; everybody may ask for the profiles and for `problem`, why
     the file cannot be used as it is now.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hotswap.tags import ModelTag, natural_key
+from manifest.tags import ModelTag, natural_key
 from registry import model_record
 from registry.entries import (
     By,

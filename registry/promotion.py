@@ -12,7 +12,7 @@ from hotswap.desired import DesiredStore, note_promotion, set_target
 from hotswap.errors import Conflict, ModelNotFound, StateUnavailable, VersionFailed, VersionNotFound
 from hotswap.repository import ModelInfo, ModelRepository
 from hotswap.status import StateView
-from hotswap.tags import ALIAS_SIGN, LATEST, PRODUCTION
+from manifest.tags import ALIAS_SIGN, LATEST, PRODUCTION
 from registry.entries import By, RegistryEntry, checked_version
 from registry.errors import AlreadyRegistered
 from registry.model_registry import Changed, ModelRegistry

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hotswap.errors import ServingError
 from hotswap.repository import ModelInfo, ModelRepository, Verified, VersionInfo
-from hotswap.tags import PRODUCTION, ModelTag
+from manifest.tags import PRODUCTION, ModelTag
 from registry.audit_trail import AuditTrail
 from registry.entries import By
 from registry.errors import RegistryUnavailable

@@ -8,7 +8,7 @@ from typing import Any
 
 from hotswap.errors import VersionNotFound
 from hotswap.repository import ModelInfo
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from registry.entries import By, RegistryEntry, checked_name, checked_version
 from registry.errors import AlreadyRegistered, InvalidEntry
 from registry.model_registry import ModelRegistry

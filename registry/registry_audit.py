@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.files import write_atomically
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from registry import audit
 from registry.audit import AuditedDecision
 from registry.audit_trail import AuditTrail, import_source

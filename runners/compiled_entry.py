@@ -15,8 +15,8 @@ from typing import Literal
 import onnxruntime as ort
 from pydantic import Field
 
-from hotswap.config_part import ConfigPart
-from hotswap.residency import Footprint
+from manifest.config_part import ConfigPart
+from residency.planner import Footprint
 
 #: The description of an entry; an entry without it does not exist.
 ENTRY_FILE = "compiled.json"

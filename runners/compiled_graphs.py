@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from common.files import locked, sync, write_atomically
 from hotswap.repository import Artifact
-from hotswap.residency import Footprint
+from residency.planner import Footprint
 from runners.compiled_entry import ENTRY_FILE, CompiledEntry, CompiledGraph, CompiledKey
 from runners.devices import Provider
 from runners.optimised_graph import open_optimised

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from hotswap.crop_config import CropConfig
 from hotswap.predictions import Box, Detection, Options, Picture, Prediction, Predictions
 from hotswap.repository import Artifact
 from hotswap.runner import Runner
+from manifest.crop_config import CropConfig
 from runners.decode import decode
 
 #: A model input so large that a JPEG is never decoded at a smaller scale.

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import onnxruntime as ort
 
-from hotswap.manifest import CONFIG_FILE, ModelConfig
-from hotswap.profiles import Profiles, no_profiles
 from hotswap.repository import Artifact
 from hotswap.runner import CPU
+from manifest.profiles import Profiles, no_profiles
+from manifest.version_manifest import CONFIG_FILE, ModelConfig
 
 AUTO = "auto"
 CUDA = "cuda"

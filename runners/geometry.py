@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hotswap.manifest import ResizeMode
+from manifest.version_manifest import ResizeMode
 from runners.interpolate import Floats, bilinear
 
 

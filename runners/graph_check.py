@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from hotswap.errors import VersionFailed
-from hotswap.manifest import CONFIG_FILE, InputConfig
+from manifest.version_manifest import CONFIG_FILE, InputConfig
 
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 # The axes of channels, height and width.

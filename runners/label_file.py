@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from common.text import plain
-from hotswap.config_part import LONGEST_LABEL, MOST_LABELS
-from hotswap.manifest import BadManifest, ModelConfig
+from manifest.config_part import LONGEST_LABEL, MOST_LABELS
+from manifest.version_manifest import BadManifest, ModelConfig
 
 _LARGEST_BYTES = 25_000_000
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hotswap.errors import VersionFailed
-from hotswap.manifest import BadManifest
-from hotswap.profiles import ModelProfile, Profiles, no_profiles
 from hotswap.repository import Artifact
 from hotswap.runner import Fallback
-from hotswap.tags import ModelTag
+from manifest.profiles import ModelProfile, Profiles, no_profiles
+from manifest.tags import ModelTag
+from manifest.version_manifest import BadManifest
 from runners.compiled_graphs import CompiledGraphs
 from runners.devices import DeviceRules
 from runners.families.generic import Generic

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from hotswap.errors import VersionFailed
-from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig
+from manifest.version_manifest import CONFIG_FILE, BadManifest, ModelConfig
 from runners.families.base import Family, P
 
 

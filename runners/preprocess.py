@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hotswap.manifest import InputConfig
+from manifest.version_manifest import InputConfig
 from runners.decode import Decoded
 from runners.geometry import Geometry, place
 from runners.resize import on_bytes, smooth_square

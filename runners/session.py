@@ -14,9 +14,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from hotswap.errors import ModelFailed, VersionFailed
-from hotswap.manifest import CONFIG_FILE, ModelConfig
 from hotswap.repository import Artifact
 from hotswap.runner import CPU, Placement, Stop
+from manifest.version_manifest import CONFIG_FILE, ModelConfig
 from runners.graph_check import GraphTensor, batch_of, check_input, check_outputs, choose_input
 from runners.ort_errors import reason_of
 from runners.placed_graph import GraphPlacer

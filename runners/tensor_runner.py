@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotswap.errors import BadRequest, ModelFailed, VersionFailed
-from hotswap.manifest import CONFIG_FILE
 from hotswap.predictions import Options, Picture, Tensors, TensorSpec, Timings, Trial
 from hotswap.repository import Artifact
 from hotswap.runner import Placement, Stop
+from manifest.version_manifest import CONFIG_FILE
 from runners.families.generic import Generic
 from runners.session import TRIAL_LIMIT, Session, limited
 from runners.tensors import check_inputs, check_outputs, dtype_of

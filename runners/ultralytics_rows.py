@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hotswap.manifest import ModelConfig
 from hotswap.predictions import Options
+from manifest.version_manifest import ModelConfig
 from runners.boxes import from_centres
 from runners.families.base import expect
 from runners.grids import count_of

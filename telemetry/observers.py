@@ -15,9 +15,9 @@ from hotswap.events import LoadedVersion, Observer, Swap
 from hotswap.predictions import Answer, BaseAnswer, TensorAnswer
 from hotswap.runner import Fallback
 from hotswap.status import StateView
-from hotswap.tags import ModelTag
 from lineage.records import ImageRecord
 from lineage.storage_figures import StorageFigures
+from manifest.tags import ModelTag
 from telemetry import logs, worker_metrics
 from telemetry.metrics import Machine, MetricDefinitions
 from telemetry.modelmora_metrics import ModelMoraFigures

@@ -19,10 +19,10 @@ from api.kserve_v1 import codec
 from api.open_inference import http_codec, not_supported
 from cli.arguments import version_of
 from cli.main import COMMANDS
-from hotswap.manifest import parse_config
 from hotswap.predictions import TensorSpec
 from hotswap.repository import ModelInfo, VersionInfo
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import parse_config
 from models_import import reasons
 from models_import.candidates import Wanted, candidates
 from models_import.file_kinds import by_name

@@ -22,10 +22,12 @@ ROOMS = {
     "evaluation",
     "hotswap",
     "lineage",
+    "manifest",
     "migrations",
     "models_import",
     "okawari",
     "registry",
+    "residency",
     "runners",
     "service",
     "settings",
@@ -33,28 +35,32 @@ ROOMS = {
     "workers",
 }
 ALL = ROOMS
+#: The core, and what it stands on.
+CORE = {"common", "manifest", "residency", "hotswap"}
 #: What each room may import: our rooms, and libraries of others (any room may use pydantic).
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "common": (set(), set()),
-    "hotswap": ({"common"}, {"numpy"}),
+    "manifest": ({"common"}, set()),
+    "residency": ({"common"}, set()),
+    "hotswap": ({"common", "manifest", "residency"}, {"numpy"}),
     "runners": (
-        {"common", "hotswap"},
+        CORE,
         {"onnxruntime", "PIL", "pillow_heif", "simplejpeg", "tokenizers", "zlib_ng", "numpy", "onnx"},
     ),
-    "evaluation": ({"common", "hotswap", "runners"}, {"numpy"}),
-    "models_import": ({"common", "hotswap", "runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
-    "registry": ({"common", "hotswap"}, set()),
-    "lineage": ({"common", "hotswap"}, set()),
+    "evaluation": (CORE | {"runners"}, {"numpy"}),
+    "models_import": (CORE | {"runners"}, {"bentoml", "watchfiles", "yaml", "httpx"}),
+    "registry": (CORE, set()),
+    "lineage": (CORE, set()),
     "adapters": (
-        {"common", "hotswap", "lineage", "migrations", "registry"},
+        CORE | {"lineage", "migrations", "registry"},
         {"sqlalchemy", "alembic", "obstore", "httpx"},
     ),
     "migrations": ({"adapters"}, {"sqlalchemy", "alembic"}),
-    "okawari": ({"adapters", "hotswap", "registry", "runners"}, set()),
-    "workers": ({"common", "hotswap"}, {"circus", "psutil"}),
-    "telemetry": ({"common", "hotswap", "lineage"}, {"prometheus_client", "orjson", "pynvml"}),
+    "okawari": (CORE | {"adapters", "registry", "runners"}, set()),
+    "workers": (CORE, {"circus", "psutil"}),
+    "telemetry": (CORE | {"lineage"}, {"prometheus_client", "orjson", "pynvml"}),
     "api": (
-        {"common", "hotswap", "lineage", "registry", "telemetry"},
+        CORE | {"lineage", "registry", "telemetry"},
         {
             *(
                 "fastapi",

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hotswap.coordination import Decision, Quorum
-from hotswap.tags import BadTag, check_word
+from manifest.tags import BadTag, check_word
 from workers.membership import WorkerTable, registers
 
 #: Decisions of a model that are kept; older ones are not read any more.

@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 
 from common.process_memory import proportional_size
-from hotswap.profiles import Profiles, no_profiles
 from hotswap.repository import VersionInfo
-from hotswap.residency import Footprint, Policy
-from hotswap.residency_table import LocalTable, ResidencyTable
 from hotswap.resident_models import FootprintOf, MemoryRules, no_models
 from hotswap.status import StateView
-from hotswap.tags import ModelTag
+from manifest.profiles import Profiles, no_profiles
+from manifest.tags import ModelTag
+from residency.planner import Footprint, Policy
+from residency.table import LocalTable, ResidencyTable
 from workers.bell import Bells
 from workers.membership import WorkerTable
 from workers.run_folder import RunFolder

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from hotswap.residency import MANY, ResidentSet, Use, mark_of
-from hotswap.residency_table import Change, LocalUse, ModelUse
-from hotswap.tags import check_word
+from manifest.tags import check_word
+from residency.planner import MANY, ResidentSet, Use, mark_of
+from residency.table import Change, LocalUse, ModelUse
 from workers.membership import WorkerTable, registers
 
 #: Bytes for the set, each of the two copies: some thousand models.
@@ -36,7 +36,7 @@ _SETS = TypeAdapter(ResidentSet)
 
 
 class SharedUse:
-    """This worker's use of a model. See `hotswap.residency_table.ModelUse`."""
+    """This worker's use of a model. See `residency.table.ModelUse`."""
 
     def __init__(self, row: memoryview, seat: int, changed: Callable[[], None]) -> None:
         self._row = row
@@ -71,7 +71,7 @@ class SharedUse:
 
 
 class SharedTable:
-    """One worker's view, from its own `seat`. See `hotswap.residency_table.ResidencyTable`."""
+    """One worker's view, from its own `seat`. See `residency.table.ResidencyTable`."""
 
     def __init__(
         self, folder: Path, seats: WorkerTable, seat: int, ring: Callable[[], None] = lambda: None

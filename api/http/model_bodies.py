@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, Field
 
 from hotswap.errors import ModelNotFound
-from hotswap.profiles import ModelProfile
 from hotswap.repository import VersionInfo
 from hotswap.status import ModelStatus, StateView
+from manifest.profiles import ModelProfile
 from registry.providers import model_type, provider_of
 
 _MEGA = 1_000_000

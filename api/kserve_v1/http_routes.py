@@ -21,7 +21,7 @@ from api.parts import GetParts, ServiceParts
 from hotswap.errors import BadRequest
 from hotswap.events import Outcome
 from hotswap.predictions import PredictRequest
-from hotswap.tags import as_version
+from manifest.tags import as_version
 
 _MODEL = r"/v1/models/[^/]+(/versions/[^/]+)?"
 #: Unsupported paths of KServe and TensorFlow Serving → the reason.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from api.open_inference import images
 from hotswap.dataplane import DataPlane
 from hotswap.errors import ModelNotFound, ServingError, VersionNotFound
-from hotswap.manifest import ModelConfig
 from hotswap.predictions import BaseRequest, TensorSpec
 from hotswap.runner import Runner
 from hotswap.slot import NotResident
+from manifest.version_manifest import ModelConfig
 
 NAME = "okawari"
 PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"

@@ -12,7 +12,7 @@ from prometheus_client.samples import Sample
 from hotswap.errors import ModelNotFound, VersionNotFound
 from hotswap.generation import State
 from hotswap.status import ModelStatus, StateView
-from hotswap.tags import as_version
+from manifest.tags import as_version
 
 _NONE = "none"
 

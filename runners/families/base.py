@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.text import explain
 from hotswap.errors import BadRequest, ModelFailed, VersionFailed
-from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig, Thresholds
 from hotswap.predictions import Detection, Options
+from manifest.version_manifest import CONFIG_FILE, BadManifest, ModelConfig, Thresholds
 from runners.geometry import Geometry
 from runners.graph_check import GraphTensor
 from runners.session import Session

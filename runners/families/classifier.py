@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from hotswap.errors import VersionFailed
-from hotswap.manifest import CONFIG_FILE
 from hotswap.predictions import Detection, Options
+from manifest.version_manifest import CONFIG_FILE
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry
 from runners.interpolate import Floats

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hotswap.errors import ModelFailed, VersionFailed
-from hotswap.manifest import CONFIG_FILE, ModelConfig, Thresholds
 from hotswap.predictions import Detection, Options
+from manifest.version_manifest import CONFIG_FILE, ModelConfig, Thresholds
 from runners.compared_texts import ComparedTexts, TextParameters
 from runners.families.base import Found, Outputs, expect
 from runners.geometry import Geometry

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hotswap.manifest import Thresholds
 from hotswap.predictions import Options
+from manifest.version_manifest import Thresholds
 from runners.families.base import Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
 from runners.graph_check import GraphTensor

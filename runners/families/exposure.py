@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hotswap.manifest import CONFIG_FILE, BadManifest, ModelConfig
 from hotswap.predictions import Detection, Options
+from manifest.version_manifest import CONFIG_FILE, BadManifest, ModelConfig
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry
 from runners.scores import as_scores

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hotswap.errors import BadRequest
-from hotswap.manifest import Thresholds
 from hotswap.predictions import Detection, Options
+from manifest.version_manifest import Thresholds
 from runners.boxes import best_boxes, from_centres
 from runners.families.base import Found, Outputs, Parameters, expect
 from runners.geometry import Geometry

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hotswap.manifest import CONFIG_FILE, BadManifest, InputConfig, ModelConfig
+from manifest.version_manifest import CONFIG_FILE, BadManifest, InputConfig, ModelConfig
 from runners.families.base import Family
 from runners.families.classifier import Classifier
 from runners.families.clip import Clip

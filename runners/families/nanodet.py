@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hotswap.manifest import ModelConfig
 from hotswap.predictions import Options
+from manifest.version_manifest import ModelConfig
 from runners.boxes import as_detections
 from runners.families.base import Found, Outputs, Parameters, expect
 from runners.geometry import Geometry

@@ -15,8 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_args
 
 from common.text import plain
-from hotswap.manifest import Task
 from hotswap.predictions import FAMILY_OPTIONS
+from manifest.version_manifest import Task
 from runners.families.base import Family, Parameters
 
 GROUP = "okawari.families"

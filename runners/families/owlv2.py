@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from hotswap.manifest import Thresholds
 from hotswap.predictions import Detection, Options
+from manifest.version_manifest import Thresholds
 from runners.boxes import best_boxes, from_centres
 from runners.compared_texts import ComparedTexts, TextParameters
 from runners.families.base import Found, Outputs, expect

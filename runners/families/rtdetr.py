@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 
 from hotswap.errors import VersionFailed
-from hotswap.manifest import CONFIG_FILE, Thresholds
 from hotswap.predictions import Options
+from manifest.version_manifest import CONFIG_FILE, Thresholds
 from runners.families.base import Family, Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
 from runners.interpolate import Floats

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotswap.errors import BadRequest, ModelFailed
-from hotswap.manifest import Thresholds
 from hotswap.predictions import Box, Detection, Options, Point
+from manifest.version_manifest import Thresholds
 from runners.families.base import Family, Found, Outputs, Parameters, expect
 from runners.geometry import Geometry
 from runners.interpolate import Floats, bilinear

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from hotswap.manifest import Thresholds
 from hotswap.predictions import Detection, Options
+from manifest.version_manifest import Thresholds
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry
 from runners.interpolate import Floats, greatest

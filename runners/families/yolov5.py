@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hotswap.manifest import ModelConfig, Thresholds
 from hotswap.predictions import Options
+from manifest.version_manifest import ModelConfig, Thresholds
 from runners.boxes import as_detections, from_centres
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry

@@ -5,8 +5,8 @@ The output is one of the two forms of `UltralyticsRows`, known by its shape.
 
 from __future__ import annotations
 
-from hotswap.manifest import ModelConfig, Thresholds
 from hotswap.predictions import Options
+from manifest.version_manifest import ModelConfig, Thresholds
 from runners.boxes import as_detections
 from runners.families.base import Family, Found, Outputs, Parameters, only
 from runners.geometry import Geometry

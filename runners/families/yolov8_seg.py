@@ -14,8 +14,8 @@ from math import ceil
 
 import numpy as np
 
-from hotswap.manifest import Thresholds
 from hotswap.predictions import Box, Detection, Mask, Options
+from manifest.version_manifest import Thresholds
 from runners.boxes import best_boxes
 from runners.families.base import Found, Outputs, Parameters, expect
 from runners.geometry import Geometry

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from hotswap.manifest import ModelConfig
 from hotswap.predictions import Options
+from manifest.version_manifest import ModelConfig
 from runners.boxes import as_detections
 from runners.families.base import Family, Found, Outputs, Parameters, expect, only
 from runners.geometry import Geometry

@@ -11,12 +11,12 @@ import pytest
 from api.auth import AdminAuth
 from hotswap.control import Control
 from hotswap.errors import ModelFailed
-from hotswap.manifest import Measured
-from hotswap.profiles import ModelProfile
 from hotswap.repository import VersionInfo
-from hotswap.residency import Residence
 from hotswap.status import StateView
-from hotswap.tags import ModelTag
+from manifest.profiles import ModelProfile
+from manifest.tags import ModelTag
+from manifest.version_manifest import Measured
+from residency.planner import Residence
 from tests.api.shape import refused
 from tests.api.test_routes import Wire, _served
 from tests.hotswap.fake_models import FakeRunner

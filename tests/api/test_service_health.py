@@ -18,8 +18,8 @@ from api.probe import FRESH, DependencyState, Probe
 from api.service_health import PATIENCE, Dependency, HealthSources, ServiceHealth
 from hotswap.desired import seed
 from hotswap.errors import StateUnavailable
-from hotswap.residency import Residence
 from hotswap.status import StateView
+from residency.planner import Residence
 from tests.api.test_routes import _served
 from tests.hotswap.fakes import FakeClock, Hold
 from tests.hotswap.world import World

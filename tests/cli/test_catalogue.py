@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import import catalogue
 from models_import.catalogue import CatalogueEntry, choose, config_of, entries
 from models_import.store import ModelStore

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import models_import.demo_models
 from cli.main import main
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.store import ModelStore
 from registry.file_store import DesiredFile
 from tests.builders import config_document, write_version

@@ -11,8 +11,8 @@ from typing import Any
 
 import onnxruntime
 
-from hotswap.manifest import Measured
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import Measured
 from models_import.candidates import Candidate, Wanted
 from models_import.exporter import export
 from models_import.importer import Imported, Importer

@@ -21,10 +21,10 @@ import pytest
 from onnx import numpy_helper
 
 from api.options import options
-from hotswap.manifest import parse_config
 from hotswap.predictions import Picture
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import parse_config
 from models_import.candidates import Candidate, Wanted
 from models_import.importer import Importer
 from runners.loader import OnnxLoader

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from hotswap.errors import ServingError
-from hotswap.manifest import BatchingConfig
 from hotswap.predictions import Options, Picture, Predictions
 from hotswap.repository import Artifact
+from manifest.version_manifest import BatchingConfig
 from tests.hotswap import fakes, world
 from tests.hotswap.fake_models import FakeLoader, FakeRunner
 

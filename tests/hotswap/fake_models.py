@@ -22,7 +22,7 @@ from hotswap.predictions import (
 )
 from hotswap.repository import Artifact
 from hotswap.runner import Placement, Stop
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.fakes import Hold
 
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hotswap.events import LoadedVersion, Observer, Swap
-from hotswap.manifest import ModelConfig
 from hotswap.repository import Artifact, Incomplete, ModelInfo, Verified, VersionInfo
-from hotswap.tags import ModelTag
 from hotswap.threads import Task
+from manifest.tags import ModelTag
+from manifest.version_manifest import ModelConfig
 
 #: Longer than any thread of a test needs, shorter than the limit of a test.
 PATIENCE = 5.0

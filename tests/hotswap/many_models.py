@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from hotswap.repository import VersionInfo
-from hotswap.residency import Footprint, Policy
 from hotswap.resident_models import MemoryRules
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from residency.planner import Footprint, Policy
 from tests.hotswap.served import Served
 
 MB = 1_000_000

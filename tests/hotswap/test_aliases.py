@@ -10,7 +10,7 @@ from hotswap.control import TargetChange
 from hotswap.desired import seed
 from hotswap.errors import BadRequest, VersionNotFound
 from hotswap.repository import ModelInfo, VersionInfo, resolve
-from hotswap.tags import BadTag, as_target
+from manifest.tags import BadTag, as_target
 from tests.hotswap.world import World, live
 
 _VERSIONS = {version: VersionInfo(version) for version in ("v1", "v2")}

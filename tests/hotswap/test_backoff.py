@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hotswap.backoff import Backoff, LoadFailure
 from hotswap.repository import VersionInfo
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.fakes import FakeClock
 
 TAG = ModelTag("m", "v1")

@@ -9,9 +9,9 @@ import pytest
 
 from hotswap.batcher import BatchKey, batch_key, companions, seconds_to_wait
 from hotswap.generation import Generation
-from hotswap.manifest import BatchingConfig
 from hotswap.predictions import Options
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import BatchingConfig
 from tests.hotswap.batched import BatchedRunner
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.fakes import artifact

@@ -9,7 +9,7 @@ import pytest
 
 from hotswap.checks import Result, Verdict, Version
 from hotswap.generation import State
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.world import World
 
 PASSED = Verdict(Result.PASS, "as good", {"iou": 0.99})

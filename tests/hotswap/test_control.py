@@ -18,7 +18,7 @@ from hotswap.errors import (
     VersionNotFound,
 )
 from hotswap.repository import Incomplete
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.fakes import Hold
 from tests.hotswap.test_reconciler_trouble import BrokenStore
 from tests.hotswap.world import LiveWorld, live

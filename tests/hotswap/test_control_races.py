@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from hotswap.control import Control, TargetChange
 from hotswap.desired import set_target
 from hotswap.errors import Superseded, VersionFailed
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.fakes import Hold
 from tests.hotswap.test_control import ready, target
 from tests.hotswap.world import LiveWorld, World, live

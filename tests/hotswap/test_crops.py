@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from anyio.lowlevel import checkpoint
 
-from hotswap.crop_config import CropConfig
 from hotswap.desired import set_loaded, set_target
 from hotswap.errors import ModelNotFound, ModelNotReady, VersionFailed
-from hotswap.manifest import BadManifest, parse_config
 from hotswap.predictions import Answer, Options, Picture, Predictions
 from hotswap.repository import Artifact
 from hotswap.runner import Runner
+from manifest.crop_config import CropConfig
+from manifest.version_manifest import BadManifest, parse_config
 from tests.hotswap import fakes
 from tests.hotswap import test_resident_models as resident_models
 from tests.hotswap.many_models import Crowded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotswap.generation import Generation, Lease, State
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.fakes import artifact
 

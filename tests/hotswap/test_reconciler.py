@@ -7,7 +7,7 @@ import pytest
 from hotswap.desired import DesiredState, Edit, record_serving, seed
 from hotswap.errors import VersionFailed
 from hotswap.generation import State
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.world import World
 from tests.support.desired_memory import DesiredMemory
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hotswap.errors import VersionFailed
 from hotswap.generation import Lease, State
 from hotswap.repository import Incomplete
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.world import World
 

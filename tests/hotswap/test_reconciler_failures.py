@@ -7,7 +7,7 @@ import pytest
 from hotswap.desired import DesiredState, record_serving, seed
 from hotswap.errors import VersionFailed
 from hotswap.repository import Incomplete, Invalid, Verified
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.world import World
 
 V1, V2 = ModelTag("m", "v1"), ModelTag("m", "v2")

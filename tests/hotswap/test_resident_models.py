@@ -21,7 +21,7 @@ from hotswap.errors import (
 )
 from hotswap.predictions import Answer
 from hotswap.slot import NotResident
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.many_models import MB, STAY, Crowded
 from tests.hotswap.world import asked
 

@@ -10,7 +10,7 @@ from hotswap.coordination import Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, State
 from hotswap.slot import Routing, Slot
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.fakes import artifact
 

@@ -7,11 +7,11 @@ import pytest
 from hotswap.desired import seed
 from hotswap.errors import VersionFailed
 from hotswap.generation import Generation
-from hotswap.profiles import ModelProfile
 from hotswap.reconciler import Reconciler
 from hotswap.repository import Incomplete
 from hotswap.slot import Slot
-from hotswap.tags import ModelTag
+from manifest.profiles import ModelProfile
+from manifest.tags import ModelTag
 from tests.hotswap.world import World
 
 

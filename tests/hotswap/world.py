@@ -14,11 +14,11 @@ from hotswap.coordination import Coordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import DesiredStore, set_target
 from hotswap.predictions import Picture, PredictRequest
-from hotswap.profiles import ModelProfile
 from hotswap.reconciler import Reconciler
-from hotswap.residency_table import ResidencyTable
 from hotswap.resident_models import MemoryRules
 from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
+from manifest.profiles import ModelProfile
+from residency.table import ResidencyTable
 from tests.hotswap.fake_models import FakeLoader
 from tests.hotswap.fakes import FakeClock, FakeObserver, FakeSource, StepBackground
 from tests.support.desired_memory import DesiredMemory

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hotswap.manifest import Measured
+from manifest.version_manifest import Measured
 from models_import.candidates import Wanted, candidates
 from models_import.importer import Imported, Importer
 from models_import.probe import Task

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from hotswap.repository import ModelInfo, VersionInfo
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.store import ModelStore
 
 V1 = ModelTag("code", "v1")

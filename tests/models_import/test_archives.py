@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.repository import Artifact, Invalid
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.candidates import Wanted
 from models_import.errors import ImportRefused
 from models_import.exporter import export

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import import archives, exporter
 from models_import.errors import ImportRefused
 from models_import.exporter import export

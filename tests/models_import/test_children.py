@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import import archives
 from models_import.archives import Bound, unpack
 from models_import.errors import ImportRefused

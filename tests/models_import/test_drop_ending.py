@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.manifest import Measured
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import Measured
 from models_import.importer import STEPS
 from models_import.probe import Task
 from models_import.store import ModelStore

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.manifest import Measured
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import Measured
 from models_import.errors import ImportRefused
 from models_import.model_yaml import read
 from models_import.probe import Task

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import import subprocesses
 from models_import.drop_scan import look
 from models_import.exporter import export

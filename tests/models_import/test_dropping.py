@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.manifest import Measured
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import Measured
 from models_import.drop_folder import Case, decide
 from models_import.errors import ImportRefused
 from models_import.probe import Task

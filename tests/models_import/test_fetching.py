@@ -12,9 +12,9 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from hotswap.manifest import parse_config
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag, natural_key
+from manifest.tags import ModelTag, natural_key
+from manifest.version_manifest import parse_config
 from models_import.catalogue import (
     CATALOGUE,
     CatalogueEntry,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.manifest import Measured
+from manifest.version_manifest import Measured
 from models_import.candidates import Wanted
 from models_import.errors import ImportRefused
 from models_import.probe import Task

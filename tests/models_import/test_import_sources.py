@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import import importer as importer_module
 from models_import.candidates import Wanted, candidates
 from models_import.errors import ImportRefused

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from onnx import TensorProto, helper
 
-from hotswap.manifest import parse_config
+from manifest.version_manifest import parse_config
 from models_import.assumed_input import known_config
 from models_import.candidates import Wanted
 from models_import.demo_models import DEMO

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hotswap.manifest import ModelConfig, parse_config
+from manifest.version_manifest import ModelConfig, parse_config
 from models_import.errors import ImportRefused
 from models_import.inferred_config import Given, InferredConfig, infer_config
 from tests import data as test_folder

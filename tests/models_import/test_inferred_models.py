@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hotswap.manifest import ModelConfig, ResizeConfig
 from hotswap.predictions import Detection, Options, Picture
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import ModelConfig, ResizeConfig
 from models_import.candidates import Wanted, candidates
 from models_import.errors import ImportRefused
 from models_import.importer import Importer

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.importer import STEPS
 from models_import.store import ModelStore
 from tests.builders import write_version

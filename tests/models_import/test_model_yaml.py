@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.manifest import BadManifest, FileEntry, Manifest
+from manifest.version_manifest import BadManifest, FileEntry, Manifest
 from models_import.model_yaml import parse, render
 
 ENTRY = FileEntry(sha256="0" * 64, size=1)

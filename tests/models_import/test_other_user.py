@@ -15,7 +15,7 @@ import pytest
 
 # Another user may not be able to read this Python's modules: they must be there before he comes.
 import runners.families.index  # noqa: F401
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.candidates import Wanted
 from models_import.errors import ImportRefused
 from models_import.store import ModelStore

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hotswap.manifest import Measured
+from manifest.version_manifest import Measured
 from models_import import probe as probing
 from models_import.errors import ImportRefused
 from models_import.probe import Task, probe

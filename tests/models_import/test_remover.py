@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.errors import ImportRefused
 from models_import.remover import remove
 from models_import.store import ModelStore

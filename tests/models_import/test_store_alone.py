@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotswap.manifest import BadManifest
 from hotswap.repository import Artifact, Invalid, VersionInfo
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import BadManifest
 from models_import import integrity, model_yaml, version_reader
 from models_import import store as store_module
 from models_import.fingerprints import ParsedFiles

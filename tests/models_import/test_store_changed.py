@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.repository import Artifact, Incomplete, Invalid
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.store import ModelStore
 from tests.models_import.shop import stock
 from tests.models_import.sights import V1, model, reason, version

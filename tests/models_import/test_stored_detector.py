@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from models_import.importer import Imported
 from models_import.progress import warnings_of
 from models_import.store import ModelStore

@@ -11,7 +11,7 @@ import pytest
 from adapters.registries import open_registry
 from hotswap.desired import put_back, record_serving, seed, set_loaded, set_target
 from hotswap.events import Observer, Observers, Swap
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from registry import audit_trail
 from registry.audit import AuditedDecision, AuditLog, Chain, Record
 from registry.audit_key import AuditKey

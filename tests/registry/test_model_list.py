@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from common.document_findings import paths
-from hotswap.manifest import parse_config
-from hotswap.profiles import ModelProfile
+from manifest.profiles import ModelProfile
+from manifest.version_manifest import parse_config
 from registry.model_list import (
     LONGEST,
     MOST_MODELS,

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from hotswap.manifest import Task
+from manifest.version_manifest import Task
 from registry.providers import ModelType, model_type, provider_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.registries import open_registry
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from registry import registry_document
 from registry.entries import RegistryEntry
 from registry.errors import RegistryDamaged

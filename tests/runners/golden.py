@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from evaluation.average_precision import Truth, iou, mean_ap50
-from hotswap.manifest import ModelConfig, parse_config
 from hotswap.predictions import Box, Detection, Options, Picture, Prediction
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import ModelConfig, parse_config
 from models_import.catalogue import choose, config_of, entries
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner

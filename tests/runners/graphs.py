@@ -13,9 +13,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hotswap.manifest import parse_config
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import parse_config
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner
 

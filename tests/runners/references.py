@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from hotswap.manifest import parse_config
 from hotswap.predictions import Detection, Options, Picture, Prediction
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import parse_config
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner
 from tests.data import need_data, need_reference

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hotswap.errors import VersionFailed
-from hotswap.manifest import parse_config
+from manifest.version_manifest import parse_config
 from models_import.catalogue import CatalogueEntry, choose, config_of, entries
 from tests import data as test_folder
 from tests.runners import golden

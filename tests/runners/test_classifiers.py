@@ -10,8 +10,8 @@ import pytest
 
 from examples import exposure_graph
 from hotswap.errors import ModelFailed, VersionFailed
-from hotswap.manifest import parse_config
 from hotswap.predictions import Detection, Options, Picture
+from manifest.version_manifest import parse_config
 from runners.families.index import family_of
 from runners.geometry import place
 from tests.runners.graphs import CLASSIFIER, SHAPES, load

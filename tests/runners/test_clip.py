@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hotswap.errors import BadRequest, ModelFailed, VersionFailed
-from hotswap.manifest import BadManifest, parse_config
 from hotswap.predictions import Options
+from manifest.version_manifest import BadManifest, parse_config
 from runners.families.clip import Clip
 from runners.families.index import family_of
 from runners.geometry import place

@@ -9,14 +9,14 @@ import pytest
 
 from hotswap.predictions import Options, Picture, Predictions
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner
 from tests import builders
 
 
 def _artifact(folder: Path, digest: str) -> Artifact:
-    from hotswap.manifest import parse_config
+    from manifest.version_manifest import parse_config
 
     config = parse_config((folder / "config.json").read_bytes())
     return Artifact(

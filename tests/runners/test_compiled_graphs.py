@@ -17,7 +17,7 @@ import pytest
 
 from hotswap.predictions import Options, Picture
 from hotswap.repository import Artifact
-from hotswap.residency import Footprint
+from residency.planner import Footprint
 from runners import compiled_entry
 from runners.compiled_entry import CompiledKey, cpu_features
 from runners.loader import OnnxLoader

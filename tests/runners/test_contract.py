@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hotswap.errors import VersionFailed
-from hotswap.manifest import InputConfig
+from manifest.version_manifest import InputConfig
 from runners.graph_check import GraphTensor, batch_of, check_input, check_outputs, choose_input
 
 GOOD = GraphTensor("image", "tensor(float)", (1, 3, 48, 64))

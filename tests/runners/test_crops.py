@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from examples import species
-from hotswap.crop_config import CropConfig
 from hotswap.errors import BadRequest
-from hotswap.manifest import parse_config
 from hotswap.predictions import Box, Detection, Options, Picture, Prediction, Predictions, Timings
 from hotswap.repository import Artifact
+from manifest.crop_config import CropConfig
+from manifest.version_manifest import parse_config
 from runners.crops import Cropper, area
 from runners.onnx_runner import OnnxRunner
 from tests.data import need_data

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from hotswap.errors import ModelFailed, VersionFailed
-from hotswap.manifest import BadManifest, parse_config
 from hotswap.predictions import Options, Picture
+from manifest.version_manifest import BadManifest, parse_config
 from runners.families.base import Family
 from runners.families.index import family_of
 from runners.geometry import place

@@ -13,7 +13,7 @@ import pytest
 from hotswap.errors import ModelFailed, VersionFailed
 from hotswap.predictions import Options
 from hotswap.runner import Fallback
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from runners.devices import DeviceRules, Provider
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner

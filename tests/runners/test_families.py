@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from examples.exposure_graph import config as exposure_config
-from hotswap.manifest import BadManifest, ModelConfig, parse_config
+from manifest.version_manifest import BadManifest, ModelConfig, parse_config
 from runners.families.index import FAMILIES, check_config, json_schema
 from tests.runners.graphs import CLASSIFIER, FASTESTDET, SHAPES
 

@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto
 
 from hotswap.errors import BadRequest, ModelFailed, VersionFailed
-from hotswap.manifest import BadManifest, parse_config
 from hotswap.predictions import Options, TensorSpec
 from hotswap.runner import Stop
+from manifest.version_manifest import BadManifest, parse_config
 from runners.families.index import check_config
 from tests.runners.graphs import CLASSIFIER, constant_graph, load
 from tests.runners.runs import PICTURE, SCORES, frames

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from hotswap.manifest import parse_config
 from hotswap.predictions import Options
+from manifest.version_manifest import parse_config
 from runners.placed_graph import open_session
 from tests import data as test_folder
 from tests.runners import golden

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hotswap.errors import ModelFailed, VersionFailed
-from hotswap.manifest import parse_config
 from hotswap.predictions import Options
+from manifest.version_manifest import parse_config
 from runners import onnx_runner, tensor_runner
 from runners.families.base import Found
 from runners.families.classifier import Classifier

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hotswap.errors import VersionFailed
-from hotswap.manifest import BadManifest, parse_config
 from hotswap.predictions import Options
+from manifest.version_manifest import BadManifest, parse_config
 from models_import.candidates import Wanted, candidates, open_onnx
 from models_import.errors import ImportRefused
 from models_import.validation import check_config_file

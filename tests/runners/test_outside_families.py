@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from hotswap.manifest import BadManifest, parse_config
+from manifest.version_manifest import BadManifest, parse_config
 from okawari import Family, Found, Parameters
 from runners.families import index
 from runners.families.outside import GROUP, outside_families

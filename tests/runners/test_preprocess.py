@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hotswap.manifest import InputConfig
+from manifest.version_manifest import InputConfig
 from runners.decode import Decoded
 from runners.preprocess import Preprocessor
 from tests.runners.pictures import noise

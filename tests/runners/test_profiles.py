@@ -11,7 +11,7 @@ import pytest
 
 from hotswap.errors import VersionFailed
 from hotswap.predictions import Options
-from hotswap.profiles import ModelProfile
+from manifest.profiles import ModelProfile
 from runners.devices import DeviceRules
 from runners.loader import OnnxLoader
 from runners.onnx_runner import OnnxRunner

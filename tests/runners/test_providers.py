@@ -15,10 +15,10 @@ import numpy as np
 import onnx
 import pytest
 
-from hotswap.manifest import parse_config
 from hotswap.predictions import Options, Picture, Prediction
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import parse_config
 from registry.model_list import parse_model_list
 from registry.providers import ModelType, Providers
 from runners.families.index import FAMILIES

@@ -10,9 +10,9 @@ import pytest
 from examples import exposure_graph
 from hotswap.dataplane import DeadlineBoundImages
 from hotswap.errors import BadPicture, DeadlineExceeded, ModelFailed
-from hotswap.manifest import ResizeConfig
 from hotswap.predictions import Options, Picture, Predictions
 from hotswap.runner import BatchRunner
+from manifest.version_manifest import ResizeConfig
 from tests.runners.graphs import CLASSIFIER, load
 from tests.runners.runs import count_runs, frames, one_only
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hotswap.errors import ModelFailed, VersionFailed
-from hotswap.manifest import BadManifest, parse_config
 from hotswap.predictions import Options
+from manifest.version_manifest import BadManifest, parse_config
 from runners.families.index import family_of
 from runners.geometry import place
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hotswap.errors import ModelFailed
-from hotswap.manifest import parse_config
 from hotswap.predictions import Options
+from manifest.version_manifest import parse_config
 from runners.families.base import Family
 from runners.families.index import family_of
 from runners.geometry import place

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hotswap.errors import ModelFailed
-from hotswap.manifest import parse_config
 from hotswap.predictions import Detection, Options, Picture
+from manifest.version_manifest import parse_config
 from runners.families.base import Family
 from runners.families.index import family_of
 from runners.geometry import Geometry, place

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hotswap.manifest import CONFIG_FILE, parse_config
 from hotswap.repository import Artifact
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
+from manifest.version_manifest import CONFIG_FILE, parse_config
 from models_import.compiler import Compiler
 from runners.compiled_graphs import CompiledGraphs
 from runners.loader import OnnxLoader

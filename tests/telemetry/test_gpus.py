@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from hotswap.runner import Fallback
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from telemetry import gpus
 from telemetry.metrics import Machine
 from telemetry.observers import Metrics

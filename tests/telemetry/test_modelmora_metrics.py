@@ -14,10 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hotswap.desired import set_loaded
 from hotswap.events import Observers
-from hotswap.manifest import Measured
 from hotswap.predictions import Answer, Timings
-from hotswap.profiles import ModelProfile
-from hotswap.tags import ModelTag
+from manifest.profiles import ModelProfile
+from manifest.tags import ModelTag
+from manifest.version_manifest import Measured
 from telemetry.metrics import available_bytes
 from telemetry.modelmora_metrics import BUCKETS
 from telemetry.observers import Metrics

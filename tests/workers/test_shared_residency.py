@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.residency import Eviction, Footprint, Resident, ResidentSet
-from hotswap.residency_table import LocalUse
+from residency.planner import Eviction, Footprint, Resident, ResidentSet
+from residency.table import LocalUse
 from workers.bell import Bells
 from workers.membership import WorkerTable
 from workers.shared_residency import SharedTable

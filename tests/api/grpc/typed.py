@@ -25,7 +25,7 @@ from api.protos.predictor_pb2_grpc import PredictorStub
 from hotswap.dataplane import ModelWait
 from hotswap.errors import ServingError
 from hotswap.repository import Artifact, Verified
-from hotswap.tags import ModelTag
+from manifest.tags import ModelTag
 from tests.api.grpc.protocol import parts_of, recorder_of
 from tests.hotswap.fakes import PATIENCE, FakeSource, Hold
 from tests.hotswap.world import LiveWorld, live

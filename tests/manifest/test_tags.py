@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap.tags import BadTag, ModelTag, as_version, natural_key
+from manifest.tags import BadTag, ModelTag, as_version, natural_key
 
 
 def test_versions_are_ordered_as_people_count() -> None:

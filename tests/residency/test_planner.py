@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.residency import (
+from residency.planner import (
     MANY,
     Footprint,
     LoadAdmission,

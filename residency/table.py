@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
-from hotswap.residency import ResidentSet, Use, mark_of
+from residency.planner import ResidentSet, Use, mark_of
 
 Change = Callable[[ResidentSet], ResidentSet]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.text import shown
-from hotswap.manifest import BadManifest, FileEntry, as_utc, digest_of, parse_config, parse_manifest
+from manifest.version_manifest import BadManifest, FileEntry, as_utc, digest_of, parse_config, parse_manifest
 
 WHOLE: dict[str, Any] = {
     "task": "object-detection",

@@ -25,8 +25,8 @@ from pydantic import (
 )
 
 from common.text import explain
-from hotswap.config_part import MOST_LABELS, ConfigPart, Label, Unit
-from hotswap.crop_config import CLASSIFIES, CropConfig
+from manifest.config_part import MOST_LABELS, ConfigPart, Label, Unit
+from manifest.crop_config import CLASSIFIES, CropConfig
 
 CONFIG_FILE = "config.json"
 MANIFEST_KEY = "okawari"

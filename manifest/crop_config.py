@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hotswap.config_part import ConfigPart, Label, Unit
+from manifest.config_part import ConfigPart, Label, Unit
 
 #: Tasks whose answers are labels of a whole picture, which may as well be of a crop.
 CLASSIFIES = ("image-classification", "zero-shot-classification")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hotswap.manifest import ModelConfig
+from manifest.version_manifest import ModelConfig
 
 #: The reason of a model that is declared and not stored.
 MISSING = "missing: the list of models declares it, but the store lacks it; import it"

@@ -1,0 +1,1 @@
+"""What a version is: its tag, and its config.json, read and checked."""

@@ -1,0 +1,1 @@
+"""Which models are in memory: the plan, and the table that all workers share. Pure."""
