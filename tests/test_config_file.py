@@ -427,6 +427,7 @@ def test_no_representation_shows_a_secret(tmp_path: Path) -> None:
     assert found.given()["database"] == {"host": "db", "user": "u"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -21,6 +21,7 @@ def test_without_obstore_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPa
         open_pictures("s3://bucket")
 
 
+@pytest.mark.slow
 def test_nothing_listens_there() -> None:
     options = PictureOptions("http://127.0.0.1:9", "key", SECRET_KEY, allow_http=True, seconds=0.5)
     with pytest.raises(PicturesUnavailable) as caught:

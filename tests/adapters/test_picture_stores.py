@@ -143,6 +143,7 @@ def test_nothing_begins_with_what_no_path_begins_with(pictures: PictureStore) ->
             list(pictures.objects(prefix))
 
 
+@pytest.mark.slow
 def test_of_many_at_once_one_gets_the_path(place: PicturePlace) -> None:
     def put(number: int) -> bool:
         try:
@@ -157,6 +158,7 @@ def test_of_many_at_once_one_gets_the_path(place: PicturePlace) -> None:
     assert place.open().get(PATH) == b"%d" % stored.index(True)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_from_many_at_once_are_all_stored(place: PicturePlace) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: place.open().put(PATH, b"one", METADATA), range(8)))
@@ -172,6 +174,7 @@ def test_a_commit_has_a_short_id_and_made_again_the_same(pictures: PictureStore)
     assert pictures.commit("another picture", {"pictures": "1"}) != first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [*_CALLS, "objects", "commit", "check"])
 def test_a_store_that_is_away_is_unavailable_and_usable_when_it_is_back(
     place: PicturePlace, call: str

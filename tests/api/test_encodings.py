@@ -24,6 +24,7 @@ def test_what_is_compressed_is_expanded_again(body: bytes, name: str) -> None:
     assert sum(held) == len(body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
 def test_a_bomb_is_not_expanded_beyond_the_limit(pack: object) -> None:
     assert callable(pack)
@@ -36,6 +37,7 @@ def test_a_bomb_is_not_expanded_beyond_the_limit(pack: object) -> None:
     assert max(held) <= 262_144
 
 
+@pytest.mark.slow
 def test_who_may_hold_no_more_is_told_before_the_next_piece() -> None:
     held: list[int] = []
 

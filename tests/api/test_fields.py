@@ -222,6 +222,7 @@ def test_long_text_is_long_and_a_picture_is_not() -> None:
     assert not is_long("image/jpeg", b"\xff\0" * 300_000)
 
 
+@pytest.mark.slow
 @settings(max_examples=SIZES.examples)
 @given(st.dictionaries(st.sampled_from(NAMES), _JSON))
 def test_whatever_json_says_is_understood_or_refused(fields: dict[str, Any]) -> None:
@@ -236,6 +237,7 @@ def test_whatever_json_says_is_understood_or_refused(fields: dict[str, Any]) -> 
     assert read.version is None or isinstance(read.version, str)
 
 
+@pytest.mark.slow
 @settings(max_examples=SIZES.examples)
 @given(
     st.sampled_from(_TYPES),

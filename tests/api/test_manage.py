@@ -31,6 +31,7 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
         yield served
 
 
+@pytest.mark.slow
 def test_a_model_is_unloaded_and_loaded_again(wire: Wire) -> None:
     gone = wire("DELETE", "/models/m")
     assert (gone.status_code, gone.json()["serving"], gone.json()["target"]) == (200, None, "latest")

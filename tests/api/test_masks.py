@@ -56,6 +56,7 @@ def test_a_png_has_one_bit_a_pixel_and_white_inside() -> None:
     assert np.array_equal(np.asarray(image), mask)
 
 
+@pytest.mark.slow
 @settings(max_examples=SIZES.examples)
 @given(_masks(), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
 def test_a_part_of_a_picture_is_as_the_whole(

@@ -24,6 +24,7 @@ def _named(name: str) -> bytes:
     return f'Content-Disposition: form-data; name="{name}"'.encode()
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(_NAMES, st.binary(max_size=200).filter(lambda data: b"--frontier" not in data)), max_size=16
@@ -50,6 +51,7 @@ def test_anything_else_is_a_bad_request_and_nothing_worse(body: bytes, content_t
         return
 
 
+@pytest.mark.slow
 @settings(max_examples=SIZES.examples)
 @given(st.data())
 def test_a_damaged_form_is_read_or_refused(data: st.DataObject) -> None:

@@ -115,6 +115,7 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
         yield served
 
 
+@pytest.mark.slow
 def test_models_are_shown_and_targets_set(wire: Wire) -> None:
     (model,) = wire("GET", "/models").json()["models"]
     assert (model["name"], model["serving"]) == ("m", "v2")
@@ -125,6 +126,7 @@ def test_models_are_shown_and_targets_set(wire: Wire) -> None:
     refused(wire("GET", "/models/n"), 404, "model_not_found")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "status", "code"),
     [
@@ -320,6 +322,7 @@ def read(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Callable[..., httpx.Res
     return lambda path="/predict", **options: reading("POST", path, **options)
 
 
+@pytest.mark.slow
 def test_a_body_of_each_kind_is_read(read: Callable[..., httpx.Response]) -> None:
     jpeg = {"content-type": "image/jpeg"}
     fields = {"model": "m", "version": "v1", "threshold": 0.5, "max_detections": 7}

@@ -128,6 +128,7 @@ def _threads(name: str) -> int:
     return sum(each.name == f"okawari-probe-{name}" for each in threading.enumerate())
 
 
+@pytest.mark.slow
 def test_a_database_that_accepts_and_says_nothing_is_told_in_time_and_asked_once() -> None:
     pytest.importorskip("psycopg")
     world = _serving("m:v1")
@@ -152,6 +153,7 @@ def test_a_database_that_accepts_and_says_nothing_is_told_in_time_and_asked_once
         registry.close()
 
 
+@pytest.mark.slow
 def test_a_disk_that_hangs_keeps_nobody_waiting() -> None:
     hold = Hold()
     told = _report(_serving("m:v1"), disk_percent=lambda: hold.stop_here() or 1.0)

@@ -58,6 +58,7 @@ def test_of_a_picture_that_is_too_large_one_byte_more_than_allowed_is_kept(tmp_p
     assert len(form.pictures[0].data()) == 101
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "problem"),
     [

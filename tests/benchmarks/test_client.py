@@ -75,6 +75,7 @@ def test_every_answer_is_counted_with_status_version_and_time(serve: Serve) -> N
     assert generator.latest == "v7"
 
 
+@pytest.mark.slow
 def test_refusals_and_hang_ups_are_failures(serve: Serve) -> None:
     answers = {2: _BUSY, 4: b""}
     generator = _generator(serve(lambda number: answers.get(number, _OK)), concurrency=1)

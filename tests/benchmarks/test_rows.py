@@ -12,6 +12,7 @@ from benchmarks.options import PARTS, Options
 from benchmarks.run import Bench
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_each_part_is_measured(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OKAWARI_TEST_DATA", raising=False)

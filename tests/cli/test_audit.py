@@ -141,6 +141,7 @@ def test_a_pin_against_production_is_an_override_and_a_second_import_is_recorded
     ]
 
 
+@pytest.mark.slow
 def test_beside_a_registry_in_a_database_the_log_lies_in_the_database(
     okawari: Okawari, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

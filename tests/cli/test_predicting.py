@@ -155,6 +155,7 @@ class TestFinding:
         assert "no service answers at" in text
         assert text.count("\n") == 1
 
+    @pytest.mark.slow
     def test_something_else_there_is_told(self) -> None:
         with _server() as url, pytest.raises(Refused, match="is not an Okawari service"):
             connect(url, own=True)

@@ -72,6 +72,7 @@ class TestDown:
         assert "archived" in okawari("archive", "code", "2", "--yes").stdout
         okawari("registry", "list", "--status", "staging")
 
+    @pytest.mark.slow
     def test_a_registry_in_a_database(
         self, okawari: Okawari, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

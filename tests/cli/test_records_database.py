@@ -41,6 +41,7 @@ class TestDatabases:
         assert "0003" in okawari("db", "downgrade", "0003").stdout
         assert "okawari db upgrade" in okawari("db", "check", exit_code=1).stderr
 
+    @pytest.mark.slow
     def test_two_databases_are_both_brought_up_and_named(
         self, okawari: Okawari, tmp_path: Path, embedded: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

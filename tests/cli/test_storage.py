@@ -82,6 +82,7 @@ def test_a_cleanup_asks_unless_it_is_told(
     okawari("db", "verify")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("archive")
 def test_a_data_set_is_released(okawari: Okawari, database: Database) -> None:
     SqlDatasets(database).hold("nests", [OLD.id], NOW)
@@ -143,6 +144,7 @@ def test_what_cannot_be_meant_is_refused(
     assert SqlAnnotations(database).of(FOUND.id) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("archive")
 def test_a_flag_keeps_an_old_picture(okawari: Okawari, database: Database) -> None:
     okawari("flag", OLD.id)

@@ -63,6 +63,7 @@ def test_what_a_batch_fails_is_sent_singly_and_what_is_refused_is_put_aside_with
     assert len((folder / "reason.txt").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_refused_picture_may_be_tried_again(site: Site, server: ScriptedServer) -> None:
     for _ in range(2):
         site.picture("a.jpg", b"bad")
@@ -73,6 +74,7 @@ def test_a_refused_picture_may_be_tried_again(site: Site, server: ScriptedServer
     assert server.contents == [b"good now"]
 
 
+@pytest.mark.slow
 def test_pictures_of_one_name_in_a_batch_are_told_apart(site: Site, server: ScriptedServer) -> None:
     server.script.extend([Status(503)] * 3)
     contents = [b"one", b"odd two", b"three"]
@@ -175,6 +177,7 @@ def test_a_reset_connection_costs_nothing_and_doubles_nothing(
     assert _empty(site)
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_too_late_is_asked_for_again_with_the_same_key(
     site: Site, server: ScriptedServer
 ) -> None:

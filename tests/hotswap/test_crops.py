@@ -252,6 +252,7 @@ async def _flip(world: LiveWorld, clients: Clients) -> None:
     clients.stop = True
 
 
+@pytest.mark.slow
 async def test_swaps_of_both_under_load_lose_nothing_and_every_answer_names_who_gave_it() -> None:
     tags = ("m:v3", "m:v2", "m:v1", "d:d3", "d:d2", "d:d1")
     with live(*tags, codes=CODES) as world:

@@ -105,6 +105,7 @@ async def test_a_model_that_fails_to_load_is_not_ready_however_little_room_there
     await world.end()
 
 
+@pytest.mark.slow
 async def test_a_thousand_first_requests_are_one_load() -> None:
     world = Crowded("a:v1", "b:v1", "c:v1", capacity=1000, threads=4)
     world.settle()

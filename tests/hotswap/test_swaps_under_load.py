@@ -54,6 +54,7 @@ async def flip(world: LiveWorld, clients: Clients) -> None:
     clients.stop = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "in batches"])
 async def test_no_request_fails_and_no_answer_contradicts_the_version_it_claims(shared: bool) -> None:
     with batching(max_size=4, max_wait_ms=1) if shared else nullcontext():

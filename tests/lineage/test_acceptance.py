@@ -340,6 +340,7 @@ def test_the_first_answer_of_a_deferring_outbox_is_that_of_every_retry(world: Wo
     assert world.acceptance().known(capture(1)) == first
 
 
+@pytest.mark.slow
 def test_two_deferred_pictures_never_have_one_name(world: World) -> None:
     waiting = given(world.acceptance(deferring=True), 1)
     other = record(taken=_same_name(waiting))

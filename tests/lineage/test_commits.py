@@ -346,6 +346,7 @@ def test_who_has_lost_the_right_goes_no_further(lakefs_worlds: Worlds, folders: 
     assert len(repository.commits) == 1
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_loses_nothing(lakefs_worlds: Worlds, lakefs_server: LakefsServer) -> None:
     world, _ = lakefs_worlds()
     stored = [world.store(number) for number in range(10)]
@@ -377,6 +378,7 @@ def _step_until(world: World, death: _Death, *, is_batch: bool, ids: list[Any]) 
         committer.step()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("is_batch", [False, True])
 def test_a_commit_that_was_killed_anywhere_is_completed(

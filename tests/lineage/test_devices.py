@@ -132,6 +132,7 @@ def test_a_removed_device_has_no_token(database_url: str) -> None:
     database.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_two_that_add_a_device_at_once_give_it_one_token(database_url: str) -> None:
     """Half of the devices have handed in pictures before."""

@@ -126,6 +126,7 @@ def test_a_clock_that_was_set_back_fills_nothing(limit: Limit, time: Time) -> No
     assert _taken(ours) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_services_that_take_at_once_get_as_much_as_one_alone(database_url: str) -> None:
     """Four threads of two services, by the database's own clock."""

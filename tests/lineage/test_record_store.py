@@ -142,6 +142,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.tuples(_TEXTS, _TEXTS, _TEXTS),
@@ -192,6 +193,7 @@ def test_completed_pictures_wait_for_their_commit_the_oldest_first(records: Imag
     records.committed([], "c3")
 
 
+@pytest.mark.slow
 def test_many_pictures_have_one_commit(records: ImageRecordStore) -> None:
     saved = [records.save(a_record(a_capture(number), found=())) for number in range(60)]
     records.committed([one.image_id for one in saved] + [uuid4() for _ in range(1_200)], "c1")
@@ -254,6 +256,7 @@ def test_a_task_that_many_ask_for_at_once_goes_to_one(again: Again) -> None:
         assert sum(threads.map(ask, range(4))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_two_that_save_the_same_hand_in_at_once_write_one(again: Again) -> None:
     """With and without a key, and with a path of their own each; what both are told is the same."""

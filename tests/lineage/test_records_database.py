@@ -216,6 +216,7 @@ def test_the_embedded_database_makes_itself(tmp_path: Path) -> None:
         assert records.image(saved.image_id) == saved
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_workers_that_make_it_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     for count in range(5):
@@ -296,6 +297,7 @@ def _plans(records: SqlRecords, ask: Callable[[], object]) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_each_question_of_a_request_is_answered_by_an_index(records: SqlRecords) -> None:
     for number in range(40):
         records.save(

@@ -16,6 +16,7 @@ def drop(tmp_path: Path, home: Path) -> Drop:
 
 
 class TestTrouble:
+    @pytest.mark.slow
     def test_a_full_disk_is_tried_again_ever_later(self, tmp_path: Path, home: Path) -> None:
         free = [0]
         drop = Drop(tmp_path, home, free_bytes=lambda: free[0])

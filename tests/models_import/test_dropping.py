@@ -148,6 +148,7 @@ class TestComesIn:
         drop.passes(SETTLED)
         assert (drop.store(), drop.notes()) == (["v1"], [])
 
+    @pytest.mark.slow
     def test_memory_does_not_grow_with_looks(self, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
         # The runner of the tests keeps what is logged.
         monkeypatch.setattr(logging.getLogger("okawari.drop"), "disabled", True)

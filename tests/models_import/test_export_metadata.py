@@ -58,6 +58,7 @@ class TestNames:
     def test_flat_dicts_and_lists_are_read(self, text: str, labels: list[str]) -> None:
         assert parse_names(text, HERE) == labels
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "text",
         [
@@ -86,6 +87,7 @@ class TestNames:
         with pytest.raises(ImportRefused, match=r"^m\.onnx: names in the graph's metadata"):
             parse_names(text, HERE)
 
+    @pytest.mark.slow
     def test_no_more_labels_are_read_than_are_allowed(self) -> None:
         with pytest.raises(ImportRefused, match="at most 100000 labels"):
             parse_names("[" + "''," * 1_000_000 + "]", HERE)

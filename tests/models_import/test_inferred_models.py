@@ -74,6 +74,7 @@ def test_what_no_graph_tells_is_marked(data: Path, model: str) -> None:
     assert not {"family", "labels", "input.width", "input.layout"} & inferred.assumptions.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [model for model in DETECTORS if model not in WRONG])
 def test_detections_are_those_of_the_reference(data: Path, model: str) -> None:
     runner = load(infer_config(file_of(data, model)))
@@ -82,6 +83,7 @@ def test_detections_are_those_of_the_reference(data: Path, model: str) -> None:
     assert match.good, match
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", CLASSIFIERS)
 def test_first_labels_are_those_of_the_reference(data: Path, model: str) -> None:
     items = json.loads((data / "golden" / "classification.json").read_bytes())["items"]
@@ -118,6 +120,7 @@ def test_a_bare_vector_is_asked_about(data: Path) -> None:
     assert {"input.colour_order", "input.scale"} <= inferred.assumptions.keys()
 
 
+@pytest.mark.slow
 def test_classes_of_pixels_are_those_of_the_reference(data: Path) -> None:
     config = infer_config(file_of(data, "deeplab_v3_voc")).config
     # What no graph tells is as its manifest says: -1..1.

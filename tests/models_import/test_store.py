@@ -84,6 +84,7 @@ def test_a_settled_version_is_not_read_again(home: Path, tmp_path: Path, store: 
     assert store.operations["hashed"] == hashed
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)  # a thousand folders, on any disk
 def test_unchanged_versions_are_not_parsed_again(home: Path, store: ModelStore, tmp_path: Path) -> None:
     source = stock(home, tmp_path, "code", "v0")

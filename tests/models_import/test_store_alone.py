@@ -121,6 +121,7 @@ class TestOneAlone:
         assert not isinstance(store.settle(V1), Artifact)
 
     # The same place is written to again and again.
+    @pytest.mark.slow
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
     @given(data=st.data(), odd=st.binary(max_size=12))
     def test_any_bytes_anywhere(

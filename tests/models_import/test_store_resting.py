@@ -58,6 +58,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return folders
 
 
+@pytest.mark.slow
 def test_in_a_round_of_looks_each_version_is_examined_once(many: Path, read: list[str]) -> None:
     store = ModelStore(many)
     store.look()
@@ -70,6 +71,7 @@ def test_in_a_round_of_looks_each_version_is_examined_once(many: Path, read: lis
         assert sorted(read) == sorted(str(path) for path in many.glob("*/*/"))
 
 
+@pytest.mark.slow
 def test_an_unchanged_model_gives_the_same_object(many: Path) -> None:
     store = ModelStore(many)
     seen = model(store, "m1").versions
@@ -88,6 +90,7 @@ def _renamed(folder: Path) -> None:
     (folder / "v3").rename(folder / "v77")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [_added, _removed, _renamed])
 def test_what_changes_in_a_models_folder_is_seen_at_once(many: Path, change: Callable[[Path], None]) -> None:
     store = ModelStore(many)
@@ -98,6 +101,7 @@ def test_what_changes_in_a_models_folder_is_seen_at_once(many: Path, change: Cal
         assert set(model(store, name).versions) == {path.name for path in (many / name).glob("*/")}
 
 
+@pytest.mark.slow
 def test_a_version_that_arrives_in_parts_is_seen_at_once(many: Path) -> None:
     store = ModelStore(many)
     parts = many.parent / "parts"
@@ -111,6 +115,7 @@ def test_a_version_that_arrives_in_parts_is_seen_at_once(many: Path) -> None:
     assert model(store, "m2").versions["v9"].reason is None
 
 
+@pytest.mark.slow
 def test_damage_of_a_version_at_rest_is_seen_within_a_round(many: Path) -> None:
     store = ModelStore(many)
     store.look()
@@ -120,6 +125,7 @@ def test_damage_of_a_version_at_rest_is_seen_within_a_round(many: Path) -> None:
     assert seen[-1] is not None
 
 
+@pytest.mark.slow
 def test_what_is_gone_is_forgotten(many: Path) -> None:
     store = ModelStore(many)
     store.look()

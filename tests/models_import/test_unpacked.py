@@ -52,6 +52,7 @@ def test_a_link_counts_as_what_it_leads_to(tmp_path: Path, link: str) -> None:
         check_unpacked(path, "", 999_999)
 
 
+@pytest.mark.slow
 def test_very_many_files_are_refused(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.tar.gz", *[(f"{number}", 0) for number in range(10_001)], mode="w:gz")
     with pytest.raises(TooLarge, match="more than 10000 files"):

@@ -77,6 +77,7 @@ def test_a_folder_that_was_exchanged_is_watched_on(watched: Path, woken: Woken) 
     assert woken.after(lambda number: (watched / f"new{number}").touch())
 
 
+@pytest.mark.slow
 def test_a_wake_that_raises_does_not_end_it(tmp_path: Path, woken: Woken) -> None:
     def wake() -> None:
         woken()

@@ -109,6 +109,7 @@ def test_a_decision_that_is_reported_again_is_stored_once(log: AuditLog, store: 
     ]
 
 
+@pytest.mark.slow
 def test_checkpoints_stand_at_every_hundredth_record_and_after_promotions_and_rollbacks(
     log: AuditLog, store: AuditStore, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def found(log: Place, *heads: Head) -> tuple[str, int]:
     return caught.value.kind, caught.value.sequence
 
 
+@pytest.mark.slow
 def test_a_whole_log_is_whole_and_its_head_is_its_last_record(log: Place) -> None:
     lines = lines_of(log)
     last = json.loads(lines[-1])

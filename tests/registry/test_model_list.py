@@ -146,6 +146,7 @@ def test_every_mistake_is_told() -> None:
     assert [each[:7] for each in found] == ["line 2:", "line 3:"]
 
 
+@pytest.mark.slow
 def test_a_list_is_bounded() -> None:
     assert "at most" in findings("#" * (LONGEST + 1))[0]
     most = "models:\n" + "".join(f"- name: m{number}\n" for number in range(MOST_MODELS + 1))

@@ -71,6 +71,7 @@ def _tables(url: str) -> set[str]:
         return set(inspect(connection).get_table_names()) - {"alembic_version"}
 
 
+@pytest.mark.slow
 def test_each_migration_goes_down_and_up_again_and_leaves_what_is_not_its_own(
     empty_database: str, tmp_path: Path
 ) -> None:

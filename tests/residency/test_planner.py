@@ -217,6 +217,7 @@ def test_a_worker_that_holds_more_than_it_can_name_holds_everything() -> None:
     assert Use(held=(frozenset({MANY}),)).is_held("v9")
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(1, 120), max_size=8),
     ages=st.lists(st.floats(0, 999), min_size=8, max_size=8),

@@ -163,4 +163,4 @@ class AnyOrder(RuleBasedStateMachine):
 AnyOrder.TestCase.settings = settings(
     max_examples=SIZES.orders, stateful_step_count=60, deadline=None, database=None, derandomize=True
 )
-TestAnyOrder = pytest.mark.timeout(120)(AnyOrder.TestCase)
+TestAnyOrder = pytest.mark.slow(pytest.mark.timeout(120)(AnyOrder.TestCase))

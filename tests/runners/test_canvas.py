@@ -10,6 +10,7 @@ import pytest
 from runners.formats.canvas import Canvas
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (641, 479), (2_000, 1_874), (2_000, 1_876), (9, 500_000)])
 def test_what_is_written_is_the_image(size):
     canvas = Canvas(size)

@@ -69,6 +69,7 @@ def test_the_entry_says_what_the_reference_says(known, entry):
     assert (config.input.mean, config.input.std) == (given["mean"], given["std"])
 
 
+@pytest.mark.slow
 @every_entry
 def test_pictures_as_they_are_sent_give_the_references_detections(known, entry):
     model, runner = known.reference(entry)["name"], known.load(entry)
@@ -78,12 +79,14 @@ def test_pictures_as_they_are_sent_give_the_references_detections(known, entry):
     assert match.good, match
 
 
+@pytest.mark.slow
 @every_entry
 def test_scores_and_boxes_are_those_of_the_reference(known, entry):
     close = closeness(known.data, known.reference(entry)["name"], known.load(entry))
     assert close.good, close
 
 
+@pytest.mark.slow
 @every_entry
 def test_swapped_colours_are_caught(known, entry):
     """YOLOX fed RGB instead of BGR still finds most: only the scores tell."""
@@ -92,6 +95,7 @@ def test_swapped_colours_are_caught(known, entry):
     assert not close.good, close
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["scale", "mean", "mode", "kernel"])
 @pytest.mark.parametrize("family", SAMPLES)
 def test_a_mistake_of_preprocessing_is_caught(known, family, mistake):
@@ -144,6 +148,7 @@ EXPORTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTS)
 def test_the_config_of_an_entry_that_was_not_tried_fits_an_export_of_its_kind(name):
     """Names, shapes, layout, tokenizer and pooling are right; the weights' quality is not looked at."""

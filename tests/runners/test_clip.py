@@ -93,6 +93,7 @@ def test_tokens_are_those_of_the_original() -> None:
         assert inputs["attention_mask"].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("two_graphs", [True, False])
 def test_answers_are_those_of_the_original(two_graphs: bool, tmp_path: Path) -> None:
     reference = Reference.of("clip")
@@ -106,6 +107,7 @@ def test_answers_are_those_of_the_original(two_graphs: bool, tmp_path: Path) -> 
         assert max(abs(found[label] - expected[label]) for label in labels) <= 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake",
     [

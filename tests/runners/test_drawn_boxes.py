@@ -35,6 +35,7 @@ class TestBoxes:
         after = draw(paper(200, 200), found("cat", box, 0.9), found("dog", box, 0.1))
         assert tuple(after[179, 100]) == colour_of("cat")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", SIZES[2:])
     def test_a_small_box_keeps_what_it_shows(self, size: tuple[int, int]) -> None:
         width, height = size
@@ -44,6 +45,7 @@ class TestBoxes:
         assert tuple(after[y, x]) == colour_of("cat")
         assert tuple(after[y + 3, x + 3]) == PAPER
 
+    @pytest.mark.slow
     def test_a_thick_frame_has_a_hair_of_black_or_white(self) -> None:
         after = draw(paper(4000, 3000), found("cat", (0.2, 0.2, 0.8, 0.8)))
         line = Sizes.of(4000, 3000).line

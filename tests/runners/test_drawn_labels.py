@@ -17,6 +17,7 @@ from tests.runners.pictures import NO_LIMIT
 
 
 class TestLabels:
+    @pytest.mark.slow
     @settings(max_examples=60)
     @given(
         st.sampled_from([(64, 48), (48, 64), (30, 30), (640, 480), (2000, 50)]),
@@ -54,6 +55,7 @@ class TestLabels:
         assert tag is not None
         assert (tag.area[0], tag.area[3]) == (200, 150)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", [(64, 48), (640, 480), (4000, 3000), (3000, 150)])
     def test_letters_are_readable_at_every_size(self, size: tuple[int, int]) -> None:
         """Letters of at least 7 pixels in the better of black and white, and no more than a sixth high."""

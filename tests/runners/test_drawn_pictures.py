@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class TestPictures:
+    @pytest.mark.slow
     @pytest.mark.parametrize("media_type", MEDIA_TYPES)
     @pytest.mark.parametrize("size", SIZES)
     def test_every_format_and_size_comes_back_as_large_as_it_was(

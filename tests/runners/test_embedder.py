@@ -102,6 +102,7 @@ def vectors(data, request):
     return [(item, golden.answer(runner, data / item["image"]).embedding) for item in chosen]
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_the_reference(vectors):
     assert len(vectors) == 30
     for item, vector in vectors:

@@ -41,11 +41,13 @@ def data():
     return test_folder.need_data()
 
 
+@pytest.mark.slow
 def test_the_other_versions_formula_is_caught(data):
     runner = golden.fastestdet(data, "v2", objectness_exponent=1.0, class_exponent=1.0)
     assert not golden.compare(data, "fastestdet_v2", runner).good
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "version", "model"),
     [("fastestdet", "v2", "fastestdet_v2"), ("yolox_nano", "v1", "yolox_nano")],
@@ -93,6 +95,7 @@ def test_the_graphs_alone_answer_as_the_reference(data, model, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", CLASSIFIERS)
 def test_first_labels_match_the_reference(data, model):
     items = json.loads((data / "golden" / "classification.json").read_bytes())["items"]

@@ -246,6 +246,7 @@ def test_tokens_are_those_of_the_original(reference: Reference) -> None:
         assert places == asked.expected["phrase_token_positions"]
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_original(reference: Reference) -> None:
     runner = reference.load(CONFIG)
     for asked in reference.pictures():
@@ -256,6 +257,7 @@ def test_answers_are_those_of_the_original(reference: Reference) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -277,6 +279,7 @@ def test_a_mistake_of_preprocessing_moves_the_answers(reference: Reference, mist
     )
 
 
+@pytest.mark.slow
 def test_a_mistake_of_tokens_moves_the_answers(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = reference.load(CONFIG)
     feed = runner._family.feed

@@ -128,6 +128,7 @@ def test_loops_and_branches_in_a_graph_for_pictures_run(tmp_path):
     assert runner.predict([dark], Options()).items[0].scores == (0.125, 0.0625, 0.03125)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["warm", "check"])
 def test_a_graph_that_loops_for_ever_is_refused(tmp_path, monkeypatch, step):
     for module in (onnx_runner, tensor_runner):

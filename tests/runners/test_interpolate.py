@@ -88,6 +88,7 @@ def _planes(kind: str, numbers: np.random.Generator, size: tuple[int, int]) -> n
     return plane.astype(np.float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=4 * SIZES.examples)
 @given(
     st.sampled_from(["normal", "zeros", "sizes", "smooth"]),

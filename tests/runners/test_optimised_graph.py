@@ -21,6 +21,7 @@ _DATA = data.test_data()
 MODELS = sorted(_DATA.glob("models/*/*.onnx")) if _DATA else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", MODELS, ids=lambda path: path.stem)
 def test_every_real_model_answers_as_before(weights: Path, tmp_path: Path) -> None:
     images = data.need_data() / "images" / "coco"

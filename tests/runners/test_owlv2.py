@@ -135,6 +135,7 @@ def test_what_cannot_go_with_a_square_is_refused(wrong: dict[str, Any]) -> None:
         parse_config(json.dumps(CONFIG | {"input": {**CONFIG["input"], **wrong}}))
 
 
+@pytest.mark.slow
 def test_pixels_are_those_of_the_original(reference: Reference) -> None:
     preprocessor = Preprocessor(parse_config(json.dumps(CONFIG)).input)
     for asked in reference.pictures():
@@ -149,6 +150,7 @@ def test_tokens_are_those_of_the_original(reference: Reference) -> None:
         assert tokenizer.inputs(asked.expected["labels"])["input_ids"].tolist() == asked.expected["input_ids"]
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_original(reference: Reference) -> None:
     runner = reference.load(CONFIG)
     for asked in reference.pictures():
@@ -156,6 +158,7 @@ def test_answers_are_those_of_the_original(reference: Reference) -> None:
         assert found.good, (asked.expected["file"], found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -180,6 +183,7 @@ def test_a_wrong_layout_never_serves(reference: Reference) -> None:
         reference.load(CONFIG | {"input": {**CONFIG["input"], "layout": "NHWC"}})
 
 
+@pytest.mark.slow
 def test_a_mistake_of_tokens_moves_the_answers(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = reference.load(CONFIG)
     feed = runner._family.feed

@@ -147,6 +147,7 @@ def test_the_dct_scale_is_the_smallest_that_leaves_twice_the_input(seed):
     assert scale == _scale_by_trying(width, height, needed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "needed", "scale"),
     [

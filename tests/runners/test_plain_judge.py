@@ -76,6 +76,7 @@ def _found(runner: OnnxRunner, image: bytes, family: str) -> Difference:
     return difference(answer.detections, _judged(family, image), image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", GRAPHS)
 def test_answers_are_those_of_the_published_formulas(tmp_path: Path, family: str) -> None:
     runner = load(tmp_path, GRAPHS[family], CONFIGS[family])
@@ -128,6 +129,7 @@ def _mistaken() -> Iterator[tuple[str, str]]:
         yield from ((family, mistake) for mistake in MISTAKES if mistake not in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "mistake"), list(_mistaken()))
 def test_a_mistake_of_preprocessing_moves_the_answers(tmp_path: Path, family: str, mistake: str) -> None:
     config, changes = CONFIGS[family], dict(MISTAKES[mistake])

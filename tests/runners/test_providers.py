@@ -180,6 +180,7 @@ SHOWS: Mapping[ModelType, Callable[[Prediction], bool]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("provider", "model"),
     MODELS,

@@ -102,6 +102,7 @@ def _asked(expected: Any) -> Options:
     return Options(threshold=expected["threshold"], max_detections=1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_answers_are_those_of_the_original(form: str) -> None:
     reference = Reference.of("rt_detr")

@@ -69,6 +69,7 @@ def _points(asked: ReferencePicture, places: list[list[float]], labels: list[int
     return tuple((x / width, y / height, label) for (x, y), label in zip(places, labels, strict=True))
 
 
+@pytest.mark.slow
 def test_masks_of_points_are_those_of_the_original(two_graphs: OnnxRunner) -> None:
     for asked in Reference.of("sam").pictures():
         expected = asked.expected
@@ -122,6 +123,7 @@ def test_a_layout_that_the_graph_has_not_is_refused() -> None:
             Reference.of("sam_original").load(ORIGINAL | {"input": {**INPUT, "layout": layout}}, weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -146,6 +148,7 @@ def test_a_mistake_of_preprocessing_moves_the_masks(mistake: dict[str, Any]) -> 
     assert not found or _iou(found[0], _mask(best, asked.size)) < 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(3000, 1), (1, 3000), (3000, 2)])
 def test_a_thin_picture_is_answered_in_the_original_form(size: tuple[int, int]) -> None:
     runner = Reference.of("sam_original").load(ORIGINAL, "encoder.onnx")
@@ -154,6 +157,7 @@ def test_a_thin_picture_is_answered_in_the_original_form(size: tuple[int, int]) 
     assert (found.width, found.height) == size
 
 
+@pytest.mark.slow
 def test_another_prompt_on_a_picture_costs_the_decoder_alone(
     two_graphs: OnnxRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +172,7 @@ def test_another_prompt_on_a_picture_costs_the_decoder_alone(
     assert len(runs) <= len(different)
 
 
+@pytest.mark.slow
 def test_each_box_is_an_object_and_each_may_have_several_masks(original: OnnxRunner) -> None:
     asked = next(Reference.of("sam_original").pictures())
     boxes = ((0.1, 0.1, 0.5, 0.5), (0.5, 0.5, 0.9, 0.9))
@@ -178,6 +183,7 @@ def test_each_box_is_an_object_and_each_may_have_several_masks(original: OnnxRun
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.slow
 def test_prompts_that_cannot_be_are_refused(two_graphs: OnnxRunner, original: OnnxRunner) -> None:
     box, point = (0.1, 0.1, 0.5, 0.5), (0.5, 0.5, 1)
     for options, message in (

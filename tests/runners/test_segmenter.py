@@ -118,10 +118,12 @@ def _agreement(reference: Reference, changes: dict[str, Any]) -> Iterator[float]
         yield float((_classes(answer(runner, asked, options)) == own).mean())
 
 
+@pytest.mark.slow
 def test_class_maps_are_those_of_the_original() -> None:
     assert min(_agreement(Reference.of("segformer"), {})) >= 0.998
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -139,6 +141,7 @@ def test_a_mistake_of_preprocessing_moves_the_classes(mistake: dict[str, Any]) -
     assert any(share < 0.998 for share in _agreement(Reference.of("segformer"), mistake))
 
 
+@pytest.mark.slow
 def test_deeplab_with_its_original_weights_gives_the_known_shares_of_classes() -> None:
     """Classes last; the judge stretched by another kernel, which moves single pixels at the edges."""
     data = need_data()

@@ -196,6 +196,7 @@ def test_the_pixels_are_pillows(name, scale):
     assert np.array_equal(pixels(decoded), _by_pillow(data, scale))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("OKAWARI_TEST_DATA" not in os.environ, reason="OKAWARI_TEST_DATA is not set")
 @pytest.mark.parametrize("scale", [1, 2, 4, 8])
 def test_the_pixels_of_photographs_are_pillows(scale):
@@ -232,6 +233,7 @@ METADATA = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METADATA)
 def test_metadata_decide_nothing(name):
     data, more = JPEGS["420"], METADATA[name]

@@ -158,6 +158,7 @@ def test_what_is_no_row_is_not_missed(name):
         assert np.array_equal(pixels(read(other)), whole)
 
 
+@pytest.mark.slow
 def test_a_big_png_is_passed_on_piece_by_piece():
     picture = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
     data = encode(picture, "PNG")
@@ -262,6 +263,7 @@ def _bomb() -> bytes:
     return b"".join(packer.compress(bytes(1_000_000)) for _ in range(250)) + packer.flush()
 
 
+@pytest.mark.slow
 def test_bombs_are_not_unpacked():
     packed = _bomb()
     kinds = ((b"zTXt", b"k\0\0"), (b"iTXt", b"k\0\1\0\0\0"), (b"iCCP", b"k\0\0"))

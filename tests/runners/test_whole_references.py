@@ -126,6 +126,7 @@ SEGFORMER: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "weights", "config"),
     [

@@ -101,6 +101,7 @@ def _iou(one: list[float], other: list[float]) -> float:
     return across * down / (areas - across * down)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("picture", PICTURES, ids=str)
 def test_masks_are_those_of_the_documented_procedure(picture: tuple[int, int]) -> None:
     geometry = place("longest_edge_centre", picture, (SIDE, SIDE))

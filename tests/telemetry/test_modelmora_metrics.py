@@ -172,6 +172,7 @@ def test_machine_and_service_are_described(workers: tuple[Counting, Counting]) -
     assert value(second, "system_memory_available_bytes") == pytest.approx(available_bytes(), rel=0.2)
 
 
+@pytest.mark.slow
 def test_versions_beyond_the_bound_add_no_series(workers: tuple[Counting, Counting]) -> None:
     worker = workers[0]
     for number in range(300):

@@ -99,6 +99,7 @@ def test_an_edit_that_is_cut_off_changes_nothing(tables: tuple[SharedTable, Shar
     assert len(other.edit(with_one_more).residents) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_in_an_edit_holds_the_others_up_only_so_long(
     tables: tuple[SharedTable, SharedTable], tmp_path: Path
 ) -> None:
@@ -180,6 +181,7 @@ def test_without_room_for_its_registers_the_use_of_a_model_is_told_to_nobody(
     assert one.uses(["fresh"]) == {}
 
 
+@pytest.mark.slow
 def test_a_ring_is_heard_by_the_others_alone(tmp_path: Path) -> None:
     heard: list[int] = []
     bells = [Bells(tmp_path, 3, seat) for seat in range(2)]

@@ -125,6 +125,7 @@ _ANY = some.recursive(
 )
 
 
+@pytest.mark.slow
 @given(some.dictionaries(_KEYS, _ANY, max_size=4))
 def test_any_document_is_read_or_refused(document: dict[str, Any]) -> None:
     with suppress(BadRequest):

@@ -48,6 +48,7 @@ _SHAPES = some.lists(some.integers(1, 4), min_size=1, max_size=4)
 _NUMBERS = some.one_of(some.integers(-(2**63), 2**64 - 1), some.floats(-1e30, 1e30), some.integers(-5, 5))
 
 
+@pytest.mark.slow
 @given(shape=_SHAPES, data=some.data())
 @how(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_numbers_are_the_same_read_at_once_and_in_pieces(

@@ -33,6 +33,7 @@ def test_any_bytes_are_read_or_refused(body: bytes, size: int) -> None:
         return
 
 
+@pytest.mark.slow
 @given(some.sampled_from(_FIELDS), _JSON, some.binary(max_size=16))
 def test_any_value_of_a_field_is_read_or_refused(field: str, value: Any, rest: bytes) -> None:
     try:
@@ -45,6 +46,7 @@ def test_any_value_of_a_field_is_read_or_refused(field: str, value: Any, rest: b
         assert tensor.data.shape == tensor.shape
 
 
+@pytest.mark.slow
 @given(some.sampled_from(("id", "parameters", "inputs", "outputs", "more")), _JSON)
 def test_any_value_of_a_part_is_read_or_refused(part: str, value: Any) -> None:
     text = json.dumps({"inputs": [_INPUT], part: value}).encode()
@@ -84,6 +86,7 @@ _OUTPUTS = some.lists(
 )
 
 
+@pytest.mark.slow
 @given(_OUTPUTS, some.sets(some.integers(0, 3)))
 def test_an_answer_says_the_same_in_either_form(outputs: list[Tensor], binary: set[int]) -> None:
     response = InferResponse(model="m", version="v1", id=None, parameters={}, outputs=tuple(outputs))

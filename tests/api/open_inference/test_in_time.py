@@ -48,6 +48,7 @@ def routes(data_plane: DataPlane, refused: list[ServingError]) -> InferenceRoute
     return InferenceRoutes(lambda: parts)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_r14_an_answer_that_cannot_be_written_in_time_is_504() -> None:
     threads, busy, refused = ThreadPoolExecutor(1), Event(), list[ServingError]()

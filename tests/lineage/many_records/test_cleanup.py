@@ -141,6 +141,7 @@ def test_the_document_of_a_day_goes_with_its_last_picture(
 MANY = [Picture(f"old {number}", days=100 + number / 1e4) for number in range(2 * BATCH + 50)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_cleanup_stopped_at_any_call_is_completed_by_the_next(
     database: Database, pictures: MemoryPictures, after: bool
@@ -201,6 +202,7 @@ def test_while_pictures_are_committed_their_commit_has_the_deletions(
     assert leases.hold("commit", "one", 60)
 
 
+@pytest.mark.slow
 def test_transactions_are_small(database: Database, pictures: MemoryPictures) -> None:
     fill(database, [Picture(f"old {number}", days=100 + number / 1e4) for number in range(500)], pictures)
     changed: list[int] = []

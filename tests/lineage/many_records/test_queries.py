@@ -89,6 +89,7 @@ def test_the_summary_of_a_day_has_every_device(filled: Database) -> None:
     assert found[2][5] is None
 
 
+@pytest.mark.slow
 def test_each_query_goes_by_its_index(database: Database) -> None:
     fill(database, IMAGES)
     for name, values in QUERIES.items():

@@ -133,6 +133,7 @@ _PICTURES = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(_PICTURES, max_size=30), st.integers(1, 1000))
 def test_what_is_left_fits_unless_only_data_sets_are_left(
     facts: list[tuple[int, int, float | None, tuple[bool, bool, bool]]], most: int

@@ -158,6 +158,7 @@ def _path(number: int) -> str:
     return f"images/cam/{number:09}.jpg"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.full)])
 def test_memory_stays_flat(count: int) -> None:
     played = Played(count)
