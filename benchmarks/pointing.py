@@ -26,9 +26,10 @@ POINTS = tuple((0.1 + 0.08 * at, 0.5, 1) for at in range(10))
 class PointsResult:
     """Milliseconds of the points, in order: through the service, and in a process without a server.
 
-    `stages` are the timings that each of the service's answers names.
+    `stages` are the timings that each answer of the service names; `picture` says what the picture is like.
     """
 
+    picture: str
     served: tuple[float, ...]
     alone: tuple[float, ...]
     stages: tuple[Mapping[str, float], ...]
@@ -62,7 +63,7 @@ class PointsResult:
         return Spread.of([a - b for a, b in zip(self.served[1:], self.alone[1:], strict=True)])
 
 
-def measure(service: Service, subject: FamilySubject, picture: bytes) -> PointsResult:
+def measure(service: Service, subject: FamilySubject, name: str, picture: bytes) -> PointsResult:
     """Ask for ten points of a picture that the service has not seen."""
     runner = OnnxLoader(max_pixels=50_000_000, thread_cap=cores()).load(
         artifact(service.home, ModelTag(subject.name, "v1"))
@@ -82,7 +83,7 @@ def measure(service: Service, subject: FamilySubject, picture: bytes) -> PointsR
             answer.raise_for_status()
             stages.append(answer.json()["timings_ms"])
 
-        return PointsResult(_timed(served), _timed(alone), tuple(stages))
+        return PointsResult(name, _timed(served), _timed(alone), tuple(stages))
 
 
 def _timed(ask: Callable[[tuple[float, float, int]], None]) -> tuple[float, ...]:

@@ -152,8 +152,8 @@ def memory(result: MemoryResult) -> dict[str, Any]:
     }
 
 
-def families(results: Iterable[FamilyResult], points: PointsResult) -> dict[str, Any]:
-    """Each family, and ten points on one picture."""
+def families(results: Iterable[FamilyResult], points: Iterable[PointsResult]) -> dict[str, Any]:
+    """Each family, and ten points on one picture of each kind."""
     figures = ("rate", "limit_rate", "p50", "alone")
     return {
         "served": [
@@ -166,13 +166,17 @@ def families(results: Iterable[FamilyResult], points: PointsResult) -> dict[str,
             }
             for result in results
         ],
-        "points_ms": {
-            "encoder_runs": points.encoder_runs,
-            "decoder": points.decoder.as_json(),
-            "mask": points.mask.as_json(),
-            "served": [round(each, 2) for each in points.served],
-            "alone": [round(each, 2) for each in points.alone],
-        },
+        "points_ms": [
+            {
+                "picture": each.picture,
+                "encoder_runs": each.encoder_runs,
+                "decoder": each.decoder.as_json(),
+                "mask": each.mask.as_json(),
+                "served": [round(one, 2) for one in each.served],
+                "alone": [round(one, 2) for one in each.alone],
+            }
+            for each in points
+        ],
     }
 
 

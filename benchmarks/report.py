@@ -243,7 +243,7 @@ def show_wires(console: Console, wires: Iterable[Wire], workers: int) -> None:
     console.print(table)
 
 
-def show_families(console: Console, results: Iterable[FamilyResult], points: PointsResult) -> None:
+def show_families(console: Console, results: Iterable[FamilyResult], points: Iterable[PointsResult]) -> None:
     """Each family beside the same work without a server."""
     console.print(f"\n[bold]Families[/] (1 worker, {cores()} at once; the p50 with one at once)")
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -260,9 +260,14 @@ def show_families(console: Console, results: Iterable[FamilyResult], points: Poi
             str(result.failed),
         )
     console.print(table)
+    for each in points:
+        _show_points(console, each)
+
+
+def _show_points(console: Console, points: PointsResult) -> None:
     later = Spread.of(points.served[1:])
     console.print(
-        f"ten points on one picture of 12 megapixels: the first {points.served[0]:.0f} ms, "
+        f"ten points on one picture of 12 megapixels, {points.picture}: the first {points.served[0]:.0f} ms, "
         f"the others {later.text(1)} ms, {points.next_of_first.text(3)} of it; "
         f"{points.over_alone.text(1)} ms over the same work without a server; runs of the encoder: "
         f"{points.encoder_runs}; of the others the decoder takes {points.decoder.text(1)} ms, the mask "

@@ -192,10 +192,13 @@ class Bench:
             result.keeping.update(cameras.keeping(room, squares, tell))
         return result
 
-    def _families(self, data: Path) -> tuple[list[FamilyResult], PointsResult]:
+    def _families(self, data: Path) -> tuple[list[FamilyResult], list[PointsResult]]:
         room = self.room / "families"
         home = self._home("families", [subject.version(data, room) for subject in SUBJECTS])
-        large = pictures.large(self.small)[0]
+        large = {
+            "smooth": pictures.smooth(self.small[0]),
+            "full of noise": pictures.large(self.small[:1])[0],
+        }
         rounds, seconds = self.options.rounds, self.options.seconds
         results: list[FamilyResult] = []
         with (
@@ -208,7 +211,7 @@ class Bench:
                     service, subject, self.small, room, rounds=rounds, seconds=seconds
                 )
             sam = next(subject for subject in SUBJECTS if subject.name == "sam")
-            return results, pointing.measure(service, sam, large)
+            return results, [pointing.measure(service, sam, *each) for each in large.items()]
 
     def _wires(self) -> list[Wire]:
         home = self._home("wires", [self.subject.version(self.room / "wires", "v1")])

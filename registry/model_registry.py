@@ -56,8 +56,13 @@ class ModelRegistry:
         digest: str | None = None,
         tags: Mapping[str, str] | None = None,
         by: By = _NOBODY,
+        just_stored: bool = False,
     ) -> Changed:
-        """Add a version as `staging`. Raises `AlreadyRegistered`."""
+        """Add a version as `staging`. Raises `AlreadyRegistered`.
+
+        `just_stored`: a service may have registered it already because it lies in its store, without any
+        description; that entry gets this one's.
+        """
         entry = checked(
             RegistryEntry,
             "entry",
@@ -69,7 +74,8 @@ class ModelRegistry:
             tags=tags or {},
             creation_timestamp=datetime.now(UTC),
         )
-        return self._change(name, model_record.register(entry), by)
+        change = model_record.take_in(entry) if just_stored else model_record.register(entry)
+        return self._change(name, change, by)
 
     def register_each(self, versions: Iterable[tuple[ModelTag, str, str | None]], by: By = _NOBODY) -> int:
         """Add versions, given with path and digest, as `staging` in one step; how many were not there yet."""

@@ -49,12 +49,15 @@ class Registrations:
         lies = self._allowed(path)
         if any(entry.version == tag.version for entry in self._registry.list(tag.name)):
             raise AlreadyRegistered(f"{tag} is already registered")
-        if not self._is_stored(lies, tag):
+        is_outside = not self._is_stored(lies, tag)
+        if is_outside:
             if not lies.exists():
                 raise VersionNotFound(f"path: there is nothing at {path[:200]}")
             self._bring(lies, tag)
         digest = self._digest(tag, path)
-        return self._registry.register(tag.name, tag.version, path, metadata, digest=digest, by=by).entry
+        return self._registry.register(
+            tag.name, tag.version, path, metadata, digest=digest, by=by, just_stored=is_outside
+        ).entry
 
     def _allowed(self, path: str) -> Path:
         pure = PurePosixPath(path)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.clients.conftest import PROGRAMS, Served, home_of, run, serving
@@ -49,6 +50,8 @@ def test_it_finds_nothing_by_the_protocols_own_description(tried: Served, tmp_pa
     """Its schemas are those of the generated client; whatever is refused has the one shape of errors."""
     python = home_of("typed") / "bin" / "python"
     (tmp_path / "oip.json").write_text(run(python, PROGRAMS / "specification.py", "m", "shapes").stdout)
+    for name in ("m", "shapes"):  # another test may have left them unloaded
+        httpx.post(f"http://{tried.http}/models/{name}/load", timeout=60).raise_for_status()
     before = tried.answered()
     tries("oip.json", tmp_path, "--url", f"http://{tried.http}")
     assert tried.answered() > before
