@@ -204,10 +204,11 @@ def test_what_a_killed_batch_left_on_disk_is_removed_later(tmp_path: Path) -> No
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-def test_memory_stays_flat_over_many_pictures(make_service: Make, store: Store) -> None:
+@pytest.mark.parametrize("pause", [600, 1], ids=["a week of each camera", "one day of each camera"])
+def test_memory_stays_flat_over_many_pictures(make_service: Make, store: Store, pause: int) -> None:
     store.add("v1", 1)
     service: Service
-    cameras = Cameras(lambda: service.url, 50, max(20, SIZES.many_hand_ins // 50), pause=600)
+    cameras = Cameras(lambda: service.url, 50, max(20, SIZES.many_hand_ins // 50), pause=pause)
     rates = {"OKAWARI_DEVICE_RATE": "10000", "OKAWARI_DEVICE_BURST": "10000"}
     service = make_service(store.home, **cameras.tokens, **rates).ready()
     cameras.start()
