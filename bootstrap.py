@@ -38,7 +38,7 @@ from hotswap.errors import Overloaded, StateUnavailable
 from hotswap.events import Observers, Recorder
 from hotswap.reconciler import Reconciler
 from hotswap.runner import CPU
-from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
+from hotswap.threads import InferencePool, LoaderThreads, ReconcilerThread
 from manifest.tags import ModelTag
 from model_memory import ModelMemory
 from models_import.candidates import Candidate, Wanted
@@ -146,7 +146,7 @@ class Worker:
         self._memory = ModelMemory(
             settings, run, self.seats, self.seat.index, metrics=self.metrics, model_list=model_list
         )
-        self._background = LoaderThread()
+        self._background = LoaderThreads()
         registry = open_registry(settings.registry_location)
         models = RegisteredModels(store, registry)
         desired = AuditedDesired(DesiredFile(settings.home), self._audit.add, models.production)

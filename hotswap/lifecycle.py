@@ -7,7 +7,7 @@ import gc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
@@ -145,16 +145,24 @@ class GenerationCloser:
     """Closes generations in the background."""
 
     def __init__(
-        self, observed: ObservedState, background: Background, observer: Observer, wake: Callable[[], None]
+        self,
+        observed: ObservedState,
+        background: Background,
+        observer: Observer,
+        wake: Callable[[], None],
+        awaited: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        """`awaited` are the models for which requests wait: they may need the room."""
         self._observed = observed
         self._background = background
         self._observer = observer
         self._wake = wake
+        self._awaited = awaited
+        self._releasing = False
 
     def drained(self, generation: Generation) -> None:
         """Close it soon. May be called by any thread."""
-        self._background.submit(lambda: self._close(generation))
+        self._background.submit(lambda: self._close(generation), urgent=bool(self._awaited()))
 
     def unwanted(self, generation: Generation) -> None:
         """Close soon a generation that never answered."""
@@ -167,11 +175,24 @@ class GenerationCloser:
             generation.close()
         except Exception:
             logger.exception("closing %s", generation.tag)
-        release_memory()
+        if self._awaited():
+            self._release_soon()
+        else:
+            release_memory()
         if slot is not None:
             slot.forget(generation)
         notify(self._observer.closed, generation.tag)
         self._wake()
+
+    def _release_soon(self) -> None:
+        """Once for all that are closed until then: what is loaded in their place need not wait for it."""
+        if not self._releasing:
+            self._releasing = True
+            self._background.submit(self._release)
+
+    def _release(self) -> None:
+        self._releasing = False
+        release_memory()
 
 
 class LoadQueue:
@@ -191,10 +212,13 @@ class LoadQueue:
         closer: GenerationCloser,
         observer: Observer,
         wake: Callable[[], None],
+        awaited: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        """`awaited` are the models for which requests wait: their loads are urgent."""
         self._observed = observed
         self._background = background
         self._loader = loader
+        self._awaited = awaited
         self._withdraw = withdraw
         self._closer = closer
         self._observer = observer
@@ -207,7 +231,7 @@ class LoadQueue:
         # What is seen now is what will be tried: files that change meanwhile deserve another try.
         seen = self._observed.version(tag)
         self._observed.loading[tag] = State.LOADING
-        self._background.submit(lambda: self._load(tag, seen))
+        self._background.submit(lambda: self._load(tag, seen), urgent=tag.name in self._awaited())
 
     def forgive(self, tag: ModelTag | None) -> None:
         """What failed (None: everything) may be tried now; what is being tried, once more if it fails."""

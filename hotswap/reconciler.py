@@ -72,7 +72,8 @@ class Reconciler:
             workers=memory.workers if memory else 1,
             pinned=memory.policy.pinned if memory else (),
         )
-        closer = GenerationCloser(self.observed, background, observer, wake)
+        awaited = self.schedule.demanded
+        closer = GenerationCloser(self.observed, background, observer, wake, awaited)
         self._rollout = Rollout(self.observed, closer, patience, clock)
         self._queue = LoadQueue(
             self.observed,
@@ -84,6 +85,7 @@ class Reconciler:
             closer=closer,
             observer=observer,
             wake=wake,
+            awaited=awaited,
         )
         self._residents = ResidentModels(self.observed, self.schedule, self._rollout, memory, observer)
         self._publications = PublicationLog(desired, observer, clock)

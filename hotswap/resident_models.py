@@ -201,7 +201,7 @@ class ResidentModels:
             if version is not None and not residents.allows(name, version):
                 missing[name] = version
         self._observed.edited &= missing.keys()
-        wished = (*self._switching(missing), *self._schedule.demanded, *sorted(self._observed.edited))
+        wished = (*self._switching(missing), *self._schedule.demanded(), *sorted(self._observed.edited))
         asked = [name for name in wished if name in missing]
         others = [name for name in self._in_order(missing) if name not in residents.evictions]
         eager = {name: name not in asked for name in (*asked, *others)}

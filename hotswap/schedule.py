@@ -62,7 +62,6 @@ class Schedule:
                 if not self._demands[name]:
                     del self._demands[name]
 
-    @property
     def demanded(self) -> tuple[str, ...]:
         """The models that somebody waits for, the first one first."""
         with self._counting:

@@ -26,22 +26,48 @@ Task = Callable[[], None]
 class Background(Protocol):
     """Takes tasks and runs them one after the other. What a task raises is logged and ends only that task."""
 
-    def submit(self, task: Task) -> None:
-        """Run `task` some time soon."""
+    def submit(self, task: Task, *, urgent: bool = False) -> None:
+        """Run `task` some time soon; an urgent one, for which a request waits, beside the others."""
         ...
 
 
-class LoaderThread:
-    """One lasting thread of low priority.
+class LoaderThreads:
+    """One lasting thread of low priority, and one more from the first urgent task on.
 
-    One thread, because every new one brings a heap arena of its own that keeps what a model leaves
-    behind; low priority, so that requests keep their latency while a version loads beside them.
+    Not a thread for each task: every new one brings a heap arena of its own that keeps what a model leaves
+    behind. Low priority, so that requests keep their latency while a version loads beside them; a load for
+    which a request waits would wait behind all others.
     """
 
     def __init__(self, niceness: int = 10) -> None:
+        self._patient = LoaderThread(niceness)
+        self._urgent: LoaderThread | None = None
+        self._opening = threading.Lock()
+
+    def submit(self, task: Task, *, urgent: bool = False) -> None:
+        """Run `task` after those of its kind that were submitted before."""
+        if not urgent:
+            self._patient.submit(task)
+            return
+        with self._opening:
+            if self._urgent is None:
+                self._urgent = LoaderThread(0, "okawari-urgent-loader")
+        self._urgent.submit(task)
+
+    def close(self, timeout: float) -> None:
+        """Finish what was submitted and end; wait at most `timeout` seconds for it."""
+        until = time.monotonic() + timeout
+        for thread in filter(None, (self._urgent, self._patient)):
+            thread.close(max(0.0, until - time.monotonic()))
+
+
+class LoaderThread:
+    """One lasting thread that runs tasks one after the other."""
+
+    def __init__(self, niceness: int = 10, name: str = "okawari-loader") -> None:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._niceness = niceness
-        self._thread = threading.Thread(target=self._serve, name="okawari-loader", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, task: Task) -> None:
@@ -55,7 +81,7 @@ class LoaderThread:
 
     def _serve(self) -> None:
         # Linux counts niceness by thread; elsewhere it would slow down the whole process.
-        if os.uname().sysname == "Linux":
+        if self._niceness and os.uname().sysname == "Linux":
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while (task := self._tasks.get()) is not None:

@@ -68,20 +68,22 @@ class Hold:
 class InlineBackground:
     """Does every task at once."""
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Task, *, urgent: bool = False) -> None:
         """Do it."""
         task()
 
 
 class StepBackground:
-    """Keeps tasks until the test runs them, one by one or all."""
+    """Keeps tasks until the test runs them, one by one or all; `urgent` says which of those that came were."""
 
     def __init__(self) -> None:
         self.tasks: deque[Task] = deque()
+        self.urgent: list[bool] = []
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Task, *, urgent: bool = False) -> None:
         """Keep it."""
         self.tasks.append(task)
+        self.urgent.append(urgent)
 
     def run(self) -> None:
         """Do the oldest."""

@@ -1,15 +1,16 @@
-"""The loader's thread."""
+"""The loader's threads."""
 
 from __future__ import annotations
 
+import os
 import threading
 
-from hotswap.threads import LoaderThread
+from hotswap.threads import LoaderThreads
 from tests.hotswap.fakes import PATIENCE, Hold
 
 
 def test_tasks_run_one_after_the_other_in_one_thread_and_closing_finishes_them() -> None:
-    background, hold = LoaderThread(), Hold()
+    background, hold = LoaderThreads(), Hold()
     ran: list[tuple[int, str]] = []
     background.submit(hold.stop_here)
     for number in range(5):
@@ -25,8 +26,38 @@ def test_a_task_that_raises_ends_only_itself() -> None:
     def broken() -> None:
         raise RuntimeError("no")
 
-    background, ran = LoaderThread(), list[str]()
+    background, ran = LoaderThreads(), list[str]()
     background.submit(broken)
     background.submit(lambda: ran.append("next"))
     background.close(PATIENCE)
     assert ran == ["next"]
+
+
+def test_an_urgent_task_waits_for_no_other_and_is_finished_at_the_end() -> None:
+    background, hold = LoaderThreads(), Hold()
+    ran: list[str] = []
+    background.submit(hold.stop_here)
+    hold.reached()
+    done = threading.Event()
+    background.submit(lambda: ran.append(threading.current_thread().name), urgent=True)
+    background.submit(done.set, urgent=True)
+    assert done.wait(PATIENCE)
+    assert ran == ["okawari-urgent-loader"]
+    background.submit(lambda: ran.append("last"), urgent=True)
+    hold.let_go()
+    background.close(PATIENCE)
+    assert ran[-1] == "last"
+
+
+def test_only_patient_tasks_give_way_to_requests() -> None:
+    """Linux counts niceness by thread."""
+    background = LoaderThreads(niceness=7)
+    before, seen = os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), dict[bool, int]()
+    for urgent in (False, True):
+
+        def look(urgent: bool = urgent) -> None:
+            seen[urgent] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        background.submit(look, urgent=urgent)
+    background.close(PATIENCE)
+    assert seen == {False: 7, True: before}

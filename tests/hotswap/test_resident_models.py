@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from hotswap import lifecycle
 from hotswap.control import Control, TargetChange
 from hotswap.dataplane import ModelWait
 from hotswap.desired import seed, set_loaded
@@ -117,6 +118,28 @@ async def test_a_thousand_first_requests_are_one_load() -> None:
     await world.end()
 
 
+async def test_what_a_request_waits_for_goes_before_what_nobody_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The load, and the end of what makes room for it; the heap is handed back afterwards, once."""
+    released = list[str]()
+    monkeypatch.setattr(lifecycle, "release_memory", lambda: released.append("heap"))
+    world = Crowded("a:v1", "b:v1", "c:v1")
+    world.settle()
+    assert set(world.background.urgent) == {False}
+    world.background.urgent.clear()
+    task = asyncio.create_task(world.plane.predict(asked("c")))
+    await driven(world, task)
+    assert (await task).version == "v1"
+    close, release, load = world.background.urgent
+    assert (close, release, load) == (True, False, True)
+    assert released == ["heap"]
+    world.source.add("c:v2", "sha256:2")
+    world.settle()
+    assert set(world.background.urgent[3:]) == {False}, "a swap gives way to requests"
+    await world.end()
+
+
 async def test_a_request_whose_time_is_over_is_told_so_and_the_load_goes_on() -> None:
     world = Crowded("a:v1", "b:v1", "c:v1")
     world.settle()
@@ -128,7 +151,7 @@ async def test_a_request_whose_time_is_over_is_told_so_and_the_load_goes_on() ->
     assert "c:v1" not in world.loader.loads  # it waits for the loader's thread
     with pytest.raises(DeadlineExceeded, match="still loading"):
         await task
-    assert world.reconciler.schedule.demanded == ()
+    assert world.reconciler.schedule.demanded() == ()
     world.background.run_all()
     world.step()
     assert "c" in world.loaded()

@@ -16,7 +16,7 @@ from hotswap.desired import DesiredStore, set_target
 from hotswap.predictions import Picture, PredictRequest
 from hotswap.reconciler import Reconciler
 from hotswap.resident_models import MemoryRules
-from hotswap.threads import InferencePool, LoaderThread, ReconcilerThread
+from hotswap.threads import InferencePool, LoaderThreads, ReconcilerThread
 from manifest.profiles import ModelProfile
 from residency.table import ResidencyTable
 from tests.hotswap.fake_models import FakeLoader
@@ -106,7 +106,7 @@ class LiveWorld(World):
 
     def __init__(self, *tags: str, capacity: int = 100, threads: int = 4, **shared: Any) -> None:
         super().__init__(*tags, **shared)
-        self.loading = LoaderThread(niceness=0)
+        self.loading = LoaderThreads(niceness=0)
         self.reconciler = Reconciler(
             self.source,
             self.store,
