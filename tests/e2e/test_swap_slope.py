@@ -14,18 +14,7 @@ from tests.e2e.sizes import LIMIT, SIZES
 pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(LIMIT)]
 
 
-PLAIN_LOADS = pytest.mark.xfail(
-    reason="what a plain load leaves on the heap stays; mapped weights leave nothing"
-)
-
-
-@pytest.mark.parametrize(
-    "prelude",
-    [
-        pytest.param("", id="trimmed"),
-        pytest.param(remembering.UNTRIMMED, id="untrimmed", marks=PLAIN_LOADS),
-    ],
-)
+@pytest.mark.parametrize("prelude", ["", remembering.UNTRIMMED], ids=["trimmed", "untrimmed"])
 def test_swaps_of_a_heavy_model_leave_nothing(tmp_path: Path, prelude: str) -> None:
     versions = models.heavy(tmp_path / "versions")
     home = tmp_path / "home"

@@ -74,7 +74,7 @@ class InlineBackground:
 
 
 class StepBackground:
-    """Keeps tasks until the test runs them, one by one or all; `urgent` says which of those that came were."""
+    """Keeps tasks until the test runs them, one by one or all; `urgent` says of each if it was so."""
 
     def __init__(self) -> None:
         self.tasks: deque[Task] = deque()
