@@ -273,7 +273,7 @@ class Worker:
         process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
         if self._orphaned():
             signal.raise_signal(signal.SIGTERM)
-        self._memory.service.start(self.parts.schedule.wake)
+        self._memory.service.start(self.parts.schedule.nudge)
         # Before those are woken who wait for a look, such as a reload.
         self.reconciler.on_step.insert(0, self._memory.model_list.refresh)
         self.reconciler.on_step += [

@@ -61,9 +61,9 @@ class Reconciler:
         """Without `memory` rules every wanted version is loaded, whatever it takes."""
         observer = observer or Observer()
         self.schedule = Schedule()
-        wake = self.schedule.wake
+        nudge = self.schedule.nudge
         self.observed = ObservedState(
-            repository, desired, coordinator or LocalCoordinator(), clock, wake, table=table
+            repository, desired, coordinator or LocalCoordinator(), clock, nudge, table=table
         )
         self.view = StateView(
             self.observed,
@@ -73,7 +73,7 @@ class Reconciler:
             pinned=memory.policy.pinned if memory else (),
         )
         awaited = self.schedule.demanded
-        closer = GenerationCloser(self.observed, background, observer, wake, awaited)
+        closer = GenerationCloser(self.observed, background, observer, nudge, awaited)
         self._rollout = Rollout(self.observed, closer, patience, clock)
         self._queue = LoadQueue(
             self.observed,
@@ -84,14 +84,18 @@ class Reconciler:
             withdraw=self._rollout.withdraw,
             closer=closer,
             observer=observer,
-            wake=wake,
+            wake=nudge,
             awaited=awaited,
         )
         self._residents = ResidentModels(self.observed, self.schedule, self._rollout, memory, observer)
         self._publications = PublicationLog(desired, observer, clock)
         self._reasons: dict[str, str | None] = {}
         self._crop_troubles: dict[str, str | None] = {}
+        #: Called after each turn that read anew or let another version answer.
         self.on_step: list[Callable[[], None]] = [self.view.changed]
+        self._woken_early = False
+        self._looked_at = self._interval = 0.0
+        self._unread: str | None = None
 
     def wake(self) -> None:
         """Look again soon."""
@@ -99,41 +103,54 @@ class Reconciler:
 
     def wait(self, timeout: float) -> None:
         """Sleep until woken or until the other workers have moved, at most `timeout` seconds."""
-        until = time.monotonic() + timeout
+        until, self._interval, self._woken_early = time.monotonic() + timeout, timeout, False
         while (left := until - time.monotonic()) > 0:
             expecting, waiting = self._rollout.expecting(), self._residents.waiting
             woken = self.schedule.wait(min(left, _OTHERS) if expecting or waiting else left)
             if woken or waiting or any(map(self._rollout.has_moved, expecting)):
+                self._woken_early = True
                 break
         self.schedule.reset()
 
     def step(self) -> None:
-        """One look, one plan, all its actions. Whatever goes wrong is logged, and tried again."""
-        self.schedule.begin()
-        trouble = self._try_turn()
+        """One look, one plan, all its actions. Whatever goes wrong is logged, and tried again.
+
+        Woken for what has changed in memory alone, it plans with what it read within the interval.
+        """
+        looking = self.schedule.begin(recent=self._is_recent())
+        trouble = self._try_turn(looking=looking)
         if trouble is not None and trouble != self.observed.trouble:
             logger.error("cannot reach the desired state, retrying: %s", trouble)
         self.observed.trouble = trouble
         self.schedule.end()
         self._warn_of_crops()
-        for listener in tuple(self.on_step):
+        swapped, self._publications.swapped = self._publications.swapped, False
+        for listener in tuple(self.on_step) if looking or swapped else (self.view.changed,):
             notify(listener)
 
-    def _try_turn(self) -> str | None:
+    def _is_recent(self) -> bool:
+        """Whether what was read last will do for this turn, too."""
+        early, self._woken_early = self._woken_early, False
+        is_well = self.observed.trouble is None
+        return early and is_well and time.monotonic() < self._looked_at + self._interval
+
+    def _try_turn(self, *, looking: bool) -> str | None:
         """Take a turn; what went wrong in it."""
         self._rollout.trouble = None
         try:
-            unread = self._turn()
+            unread = self._turn(looking=looking)
         except Exception as error:  # noqa: BLE001 - what serves goes on, and the next look is soon
             return f"{type(error).__name__}: {error}"
         return self._rollout.trouble or unread
 
-    def _turn(self) -> str | None:
+    def _turn(self, *, looking: bool) -> str | None:
         """All of a step; what could not be read in it."""
         observed = self.observed
         for tag in self.schedule.take_retries():
             self._queue.forgive(tag)
-        unread = observed.refresh()
+        if looking:
+            self._looked_at = time.monotonic()
+            self._unread = observed.refresh()
         self._rollout.follow()
         observed.wants = wants = self._wants()
         self._queue.take_in(wants)
@@ -146,7 +163,7 @@ class Reconciler:
         for slot in observed.slots.values():
             observed.desired = self._publications.record(slot, observed.desired)
         self._residents.report()
-        return unread
+        return self._unread
 
     def _do(self, action: Load | Unload) -> None:
         if isinstance(action, Load):
@@ -228,6 +245,8 @@ class PublicationLog:
         self._due: dict[str, float] = {}
         self._unwritten: dict[str, Publication] = {}
         self._trouble: str | None = None
+        #: Set when another version has come to answer, or none.
+        self.swapped = False
 
     def record(self, slot: Slot, desired: DesiredState) -> DesiredState:
         """Record every publication of a slot since the last call; return the desired state as it is then."""
@@ -282,6 +301,7 @@ class PublicationLog:
         if _is_back(publication, model):
             logger.info("%s is back in memory, generation %d", after and after.tag, publication.number)
             return
+        self.swapped = True
         answered = before.tag.version if before else model.last_good if publication.returned else None
         swap = Swap(
             name=name,

@@ -127,7 +127,7 @@ class ModelRouter:
         """
         view, begun = self._view, time.monotonic()
         with self._schedule.demand(name):
-            has_looked = self._schedule.look()
+            has_looked = self._schedule.turn()
 
             def decided() -> bool:
                 if view.version_to_bring(name) is None:

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 
 from manifest.tags import ModelTag
 
-#: Whether a look that began after the call that returned this has ended.
+#: Whether a look, or a turn, that began after the call that returned this has ended.
 HasLooked = Callable[[], bool]
 
 
 class Schedule:
-    """The looks of one reconciler: requests for them, and counts of those begun and ended.
+    """The turns of one reconciler: requests for them, and counts of those begun and ended.
 
-    Any thread may ask; only the reconciler's thread begins and ends looks and waits here.
+    A look is a turn that reads store and desired state first. Any thread may ask; only the reconciler's
+    thread begins and ends turns and waits here.
     """
 
     def __init__(self) -> None:
@@ -24,23 +25,37 @@ class Schedule:
         self._retries: deque[ModelTag | None] = deque()
         self._demands: Counter[str] = Counter()
         self._counting = threading.Lock()
+        self._look_wanted = False
+        self._looks_begun = self._looks_ended = 0
+        self._looking = False
         self.begun = 0
         self.ended = 0
 
     @property
     def under_way(self) -> bool:
-        """Whether a look has begun and not ended."""
+        """Whether a turn has begun and not ended."""
         ended = self.ended
         return self.begun != ended
 
     def wake(self) -> None:
         """Look again soon; any number of calls between two looks is one."""
+        self._look_wanted = True
+        self._woken.set()
+
+    def nudge(self) -> None:
+        """Take a turn soon: what was read last is recent enough."""
         self._woken.set()
 
     def look(self) -> HasLooked:
         """Look again soon."""
-        needed = self.begun + 1
+        needed = self._looks_begun + 1
         self.wake()
+        return lambda: self._looks_ended >= needed
+
+    def turn(self) -> HasLooked:
+        """Take a turn soon."""
+        needed = self.begun + 1
+        self.nudge()
         return lambda: self.ended >= needed
 
     def retry(self, tag: ModelTag | None = None) -> HasLooked:
@@ -53,7 +68,7 @@ class Schedule:
         """Somebody waits in this block for a model that is not in memory."""
         with self._counting:
             self._demands[name] += 1
-        self.wake()
+        self.nudge()
         try:
             yield
         finally:
@@ -69,12 +84,18 @@ class Schedule:
 
     # --- the reconciler's side -----------------------------------------------------------------
 
-    def begin(self) -> None:
-        """A look begins."""
+    def begin(self, *, recent: bool) -> bool:
+        """A turn begins; whether it is a look. With `recent` it is one only if somebody wants one."""
+        # Cleared before it is counted: who asks in between gets one more.
+        wanted, self._look_wanted = self._look_wanted, False
+        self._looking = wanted or not recent
+        self._looks_begun += self._looking
         self.begun += 1
+        return self._looking
 
     def end(self) -> None:
-        """A look has ended."""
+        """The turn has ended."""
+        self._looks_ended += self._looking
         self.ended += 1
 
     def take_retries(self) -> list[ModelTag | None]:

@@ -21,6 +21,8 @@ _CONNECT_SECONDS = 3
 _STATEMENT_MS = 5_000
 _LOCK_MS = 3_000
 _POOL_SIZE = 2
+#: Pages that each connection to SQLite keeps, in KiB; those of all are in the system's cache once.
+_CACHE_KIB = 256
 #: Marks the connections whose transactions write: SQLite locks those at their beginning.
 _WRITES = "writes"
 #: PostgreSQL's codes for a table or a column that is not there.
@@ -219,6 +221,7 @@ def _sqlite(url: URL, pool: PoolSize, echo: bool, durable: bool) -> Engine:
         connect_args={"timeout": _STATEMENT_MS / 1000},
         pool_size=pool.size,
         max_overflow=pool.overflow,
+        pool_use_lifo=True,  # what is used often is few, whose pages are cached already
         echo=echo,
         hide_parameters=True,
     )
@@ -231,6 +234,7 @@ def _sqlite(url: URL, pool: PoolSize, echo: bool, durable: bool) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

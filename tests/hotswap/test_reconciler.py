@@ -190,3 +190,30 @@ def test_only_one_version_of_a_model_loads_at_a_time_and_models_do_not_wait_for_
     assert sorted(str(tag) for tag in world.reconciler.observed.loading) == ["a:v1", "b:v1"]
     world.settle()
     assert (world.serving("a"), world.serving("b")) == ("v2", "v1")
+
+
+def test_what_changes_in_memory_alone_reads_nothing_anew() -> None:
+    """A turn for a request, a load or a close; a look that somebody wants, or that is due, is one."""
+    world = World("m:v1")
+    world.settle()
+    reconciler, looks = world.reconciler, world.source.looks
+
+    def turn(interval: float) -> int:
+        before = world.source.looks
+        reconciler.wait(interval)
+        reconciler.step()
+        return world.source.looks - before
+
+    reconciler.schedule.wake()
+    assert turn(60) == 1
+    with reconciler.schedule.demand("m"):
+        has_turned, told = reconciler.schedule.turn(), list[str]()
+        reconciler.on_step.append(lambda: told.append("looked"))
+        assert (turn(60), has_turned(), told) == (0, True, [])
+    has_looked = reconciler.schedule.look()
+    reconciler.schedule.nudge()
+    assert (turn(60), has_looked(), told) == (1, True, ["looked"])
+    assert turn(0.001) == 1, "it is due"
+    reconciler.schedule.nudge()
+    assert turn(1e-9) == 1, "what was read is too old"
+    assert world.source.looks == looks + 4
