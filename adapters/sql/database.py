@@ -23,6 +23,8 @@ _LOCK_MS = 3_000
 _POOL_SIZE = 2
 #: Pages that each connection to SQLite keeps, in KiB; those of all are in the system's cache once.
 _CACHE_KIB = 256
+#: Prepared statements that each keeps: one that names many ids is another for each number of them.
+_STATEMENTS = 16
 #: Marks the connections whose transactions write: SQLite locks those at their beginning.
 _WRITES = "writes"
 #: PostgreSQL's codes for a table or a column that is not there.
@@ -218,7 +220,7 @@ def _sqlite(url: URL, pool: PoolSize, echo: bool, durable: bool) -> Engine:
     """With a log beside the file, so that readers wait for no writer, and BEGIN as we say it."""
     engine = create_engine(
         url,
-        connect_args={"timeout": _STATEMENT_MS / 1000},
+        connect_args={"timeout": _STATEMENT_MS / 1000, "cached_statements": _STATEMENTS},
         pool_size=pool.size,
         max_overflow=pool.overflow,
         pool_use_lifo=True,  # what is used often is few, whose pages are cached already
