@@ -127,13 +127,13 @@ class ModelRouter:
         """
         view, begun = self._view, time.monotonic()
         with self._schedule.demand(name):
-            has_looked = self._schedule.turn()
+            has_turned = self._schedule.turn()
 
             def decided() -> bool:
                 if view.version_to_bring(name) is None:
                     return True
                 refusal = view.memory_refusal(name)
-                return has_looked() and refusal is not None and refusal.hopeless
+                return has_turned() and refusal is not None and refusal.hopeless
 
             await view.wait_until(decided, deadline - time.monotonic())
         notify(self._observer.awaited, name, time.monotonic() - begun)

@@ -32,7 +32,7 @@ class Background(Protocol):
 
 
 class LoaderThreads:
-    """One lasting thread of low priority, and one more from the first urgent task on.
+    """Two lasting threads: one of low priority, and one for urgent tasks.
 
     Not a thread for each task: every new one brings a heap arena of its own that keeps what a model leaves
     behind. Low priority, so that requests keep their latency while a version loads beside them; a load for
@@ -40,24 +40,18 @@ class LoaderThreads:
     """
 
     def __init__(self, niceness: int = 10) -> None:
+        """Both begin now: a thread inherits the priority of who starts it, and may not raise it later."""
         self._patient = LoaderThread(niceness)
-        self._urgent: LoaderThread | None = None
-        self._opening = threading.Lock()
+        self._urgent = LoaderThread(0, "okawari-urgent-loader")
 
     def submit(self, task: Task, *, urgent: bool = False) -> None:
         """Run `task` after those of its kind that were submitted before."""
-        if not urgent:
-            self._patient.submit(task)
-            return
-        with self._opening:
-            if self._urgent is None:
-                self._urgent = LoaderThread(0, "okawari-urgent-loader")
-        self._urgent.submit(task)
+        (self._urgent if urgent else self._patient).submit(task)
 
     def close(self, timeout: float) -> None:
         """Finish what was submitted and end; wait at most `timeout` seconds for it."""
         until = time.monotonic() + timeout
-        for thread in filter(None, (self._urgent, self._patient)):
+        for thread in (self._urgent, self._patient):
             thread.close(max(0.0, until - time.monotonic()))
 
 

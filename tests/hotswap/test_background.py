@@ -61,3 +61,18 @@ def test_only_patient_tasks_give_way_to_requests() -> None:
         background.submit(look, urgent=urgent)
     background.close(PATIENCE)
     assert seen == {False: 7, True: before}
+
+
+def test_an_urgent_task_is_so_whoever_submits_it() -> None:
+    """A thread inherits the priority of who starts it."""
+    background, seen = LoaderThreads(niceness=7), list[int]()
+    before, done = os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), threading.Event()
+
+    def look() -> None:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        done.set()
+
+    background.submit(lambda: background.submit(look, urgent=True))
+    assert done.wait(PATIENCE)
+    background.close(PATIENCE)
+    assert seen == [before]
