@@ -156,6 +156,8 @@ class Reconciler:
         self._queue.take_in(wants)
         for slot in observed.slots.values():
             self._rollout.advance(slot, wants.get(slot.name))
+        if any(slot.publications for slot in observed.slots.values()):
+            self.view.changed()  # requests wait for it: what else the turn does is nothing to them
         self._residents.turn(wants)
         actual = {name: observed.actual(name) for name in {*observed.slots, *wants}}
         for action in plan(wants.values(), actual):

@@ -31,21 +31,25 @@ class Background(Protocol):
         ...
 
 
+#: Threads for urgent tasks: two loads for requests, and the close of what leaves memory for a third.
+_URGENT = 3
+
+
 class LoaderThreads:
-    """Two lasting threads: one of low priority, and one for urgent tasks.
+    """Lasting threads: one of low priority, and a few for urgent tasks.
 
     Not a thread for each task: every new one brings a heap arena of its own that keeps what a model leaves
     behind. Low priority, so that requests keep their latency while a version loads beside them; a load for
-    which a request waits would wait behind all others.
+    which a request waits would wait behind all others, and one request behind the load of another.
     """
 
     def __init__(self, niceness: int = 10) -> None:
-        """Both begin now: a thread inherits the priority of who starts it, and may not raise it later."""
+        """All begin now: a thread inherits the priority of who starts it, and may not raise it later."""
         self._patient = LoaderThread(niceness)
-        self._urgent = LoaderThread(0, "okawari-urgent-loader")
+        self._urgent = LoaderThread(0, "okawari-urgent-loader", _URGENT)
 
     def submit(self, task: Task, *, urgent: bool = False) -> None:
-        """Run `task` after those of its kind that were submitted before."""
+        """Run `task`: a patient one when those before it have ended, an urgent one when a thread is free."""
         (self._urgent if urgent else self._patient).submit(task)
 
     def close(self, timeout: float) -> None:
@@ -56,22 +60,26 @@ class LoaderThreads:
 
 
 class LoaderThread:
-    """One lasting thread that runs tasks one after the other."""
+    """One lasting thread, or `count` of them, that take tasks in the order in which they come."""
 
-    def __init__(self, niceness: int = 10, name: str = "okawari-loader") -> None:
+    def __init__(self, niceness: int = 10, name: str = "okawari-loader", count: int = 1) -> None:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._niceness = niceness
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._serve, name=name, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, task: Task) -> None:
-        """Run `task` after those that were submitted before."""
+        """Run `task` when those before it have begun and a thread is free."""
         self._tasks.put(task)
 
     def close(self, timeout: float) -> None:
         """Finish what was submitted and end; wait at most `timeout` seconds for it."""
-        self._tasks.put(None)
-        self._thread.join(timeout)
+        until = time.monotonic() + timeout
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _serve(self) -> None:
         # Linux counts niceness by thread; elsewhere it would slow down the whole process.

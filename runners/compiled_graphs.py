@@ -16,7 +16,7 @@ from typing import Any, Literal
 from common.files import locked, sync, write_atomically
 from hotswap.repository import Artifact
 from residency.planner import Footprint
-from runners.compiled_entry import ENTRY_FILE, CompiledEntry, CompiledGraph, CompiledKey
+from runners.compiled_entry import ENTRY_FILE, CompiledEntry, CompiledGraph, CompiledKey, FileIdentity
 from runners.devices import Provider
 from runners.optimised_graph import open_optimised
 from runners.placed_graph import OpenSession
@@ -58,6 +58,7 @@ class CompiledGraphs:
         self.opened = opened
         self.wanted = wanted
         self._smallest = smallest
+        self._read: dict[str, tuple[FileIdentity, CompiledEntry]] = {}
         self._asked: set[str] = set()
         self._asking = threading.Lock()
 
@@ -66,16 +67,28 @@ class CompiledGraphs:
         return self._smallest <= artifact.size_bytes <= self.limit
 
     def entry(self, digest: str) -> CompiledEntry | None:
-        """What is known of a version's compiled form here; None where there is none. Reads one small file."""
+        """What is known of a version's compiled form here; None where there is none.
+
+        Reads one small file, where it is not the one that was read last.
+        """
         key = CompiledKey(digest)
         file = self._place(key) / ENTRY_FILE
         try:
-            if file.lstat().st_size > _LONGEST:
-                return None
-            entry = CompiledEntry.model_validate_json(file.read_bytes())
+            identity = FileIdentity.of(file)
+            read = self._read.get(digest)
+            if read is None or read[0] != identity:
+                if identity.size > _LONGEST:
+                    return None
+                read = identity, CompiledEntry.model_validate_json(file.read_bytes())
+                self._remember(digest, read)
         except (OSError, ValueError):
             return None
-        return entry if entry.key == key else None
+        return read[1] if read[1].key == key else None
+
+    def _remember(self, digest: str, read: tuple[FileIdentity, CompiledEntry]) -> None:
+        if len(self._read) >= _MOST_ENTRIES:
+            self._read.clear()
+        self._read[digest] = read
 
     def footprint(self, digest: str) -> Footprint | None:
         """What a version takes in memory when it is loaded from its compiled form; None without one."""

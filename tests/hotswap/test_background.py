@@ -49,6 +49,18 @@ def test_an_urgent_task_waits_for_no_other_and_is_finished_at_the_end() -> None:
     assert ran[-1] == "last"
 
 
+def test_urgent_tasks_do_not_wait_for_each_other() -> None:
+    """A long load for one request holds up neither that for another, nor the close that gives it room."""
+    background, hold, done = LoaderThreads(), Hold(), threading.Event()
+    for _ in range(2):
+        background.submit(hold.stop_here, urgent=True)
+        hold.reached()
+    background.submit(done.set, urgent=True)
+    assert done.wait(PATIENCE)
+    hold.let_go()
+    background.close(PATIENCE)
+
+
 def test_only_patient_tasks_give_way_to_requests() -> None:
     """Linux counts niceness by thread."""
     background = LoaderThreads(niceness=7)
