@@ -194,15 +194,18 @@ class Bench:
 
     def _families(self, data: Path) -> tuple[list[FamilyResult], list[PointsResult]]:
         room = self.room / "families"
-        home = self._home("families", [subject.version(data, room) for subject in SUBJECTS])
+        sam = next(subject for subject in SUBJECTS if subject.name == "sam")
+        versions = [subject.version(data, room) for subject in SUBJECTS]
+        home = self._home("families", [*versions, pointing.version(sam, data, room)])
         large = {
             "smooth": pictures.smooth(self.small[0]),
             "full of noise": pictures.large(self.small[:1])[0],
         }
+        names = [*(subject.name for subject in SUBJECTS), pointing.NAME]
         rounds, seconds = self.options.rounds, self.options.seconds
         results: list[FamilyResult] = []
         with (
-            Service(home, 1, OKAWARI_SERVE=",".join(f"{one.name}:latest" for one in SUBJECTS)) as service,
+            Service(home, 1, OKAWARI_SERVE=",".join(f"{name}:latest" for name in names)) as service,
             self._progress("families", len(SUBJECTS)) as tell,
         ):
             for subject in SUBJECTS:
@@ -210,8 +213,7 @@ class Bench:
                 results += families.measure(
                     service, subject, self.small, room, rounds=rounds, seconds=seconds
                 )
-            sam = next(subject for subject in SUBJECTS if subject.name == "sam")
-            return results, [pointing.measure(service, sam, *each) for each in large.items()]
+            return results, [pointing.measure(service, *each) for each in large.items()]
 
     def _wires(self) -> list[Wire]:
         home = self._home("wires", [self.subject.version(self.room / "wires", "v1")])
