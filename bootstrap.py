@@ -60,7 +60,8 @@ from registry.switches import SwitchRecorder
 from runners.crops import Cropper
 from runners.devices import can_use_gpus
 from runners.families.index import OUTSIDE
-from settings import Settings
+from settings import SERVE_ALL, Settings
+from team_service import object_reader, team_of
 from telemetry import logs
 from telemetry.machine_usage import disk_percent
 from telemetry.metrics_port import MetricsPort
@@ -104,11 +105,19 @@ def begin(settings: Settings) -> None:
     # Closed before there are workers, which must not inherit connections.
     with closing(place.trail()) as trail:
         desired = AuditedDesired(DesiredFile(settings.home), trail.add, partial(production, where))
-        desired.edit(seed(settings.serve, settings.default_model))
+        desired.edit(seed(*_served(settings)))
         try:
             finish_promotions(desired, partial(open_registry, where))
         except RegistryUnavailable as error:
             logger.warning("a promotion that was cut off waits for the next start: %s", error.message)
+
+
+def _served(settings: Settings) -> tuple[str, str | None]:
+    """What to serve, and the default model: of a team its own model, unless the settings say otherwise."""
+    team = team_of(settings)
+    if team is None or settings.serve != SERVE_ALL:
+        return settings.serve, settings.default_model
+    return f"{team.model}:{team.model_tag}", settings.default_model or team.model
 
 
 class Worker:
@@ -225,6 +234,8 @@ class Worker:
             models=Models(data_plane, version()),
             repository=Repository(control, view, settings.swap_timeout),
             statistics=Statistics(self.metrics.families, view),
+            objects=object_reader(settings),
+            team=team_of(settings),
             check_room=self._check_room,
             not_ready=self.not_ready,
             max_body_bytes=settings.max_body_bytes,

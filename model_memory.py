@@ -18,6 +18,7 @@ from runners.compiled_graphs import CompiledGraphs
 from runners.devices import DeviceRules
 from runners.families.index import FAMILIES
 from runners.loader import OnnxLoader
+from runners.teams import AdapterFolders
 from settings import Settings
 from telemetry import gpus
 from telemetry.observers import Metrics
@@ -93,6 +94,7 @@ def _loader(
         warm_up=settings.warm_up,
         fell_back=partial(notify, metrics.fell_back),
         compiled=compiled,
+        adapters=AdapterFolders(settings.team_root),
     )
 
 

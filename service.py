@@ -44,10 +44,12 @@ from detection import route_limits
 from hotswap.desired import BadServe
 from hotswap.errors import ServingError, StateUnavailable
 from hotswap.predictions import Picture, PredictRequest
+from manifest.teams import BadTeams
 from model_memory import open_model_list
 from registry.audit_key import BadKey
 from registry.model_list import BadModelList
 from runners.drawing import draw
+from team_service import message_limits, team_of
 from workers import supervisor
 from workers.connections import OpenConnections
 
@@ -138,6 +140,7 @@ class Okawari:
             _check_grpc()
             _check_metrics()
             MODEL_LIST.read()
+            team_of(SETTINGS)
             begin(SETTINGS)
         except (
             HomeInUse,
@@ -147,6 +150,7 @@ class Okawari:
             BadCertificate,
             BadKey,
             BadModelList,
+            BadTeams,
             OSError,
         ) as error:
             raise SystemExit(f"okawari: {error}") from None
@@ -284,7 +288,8 @@ SERVICE.add_asgi_middleware(
         observer=_Observer(),
         degraded=_degraded,
         prefix=PathPrefix(SETTINGS.root_path or "", SETTINGS.trusted_proxies or ()),
-        routes=route_limits(SETTINGS.detection),
+        routes={**route_limits(SETTINGS.detection), **message_limits(SETTINGS)},
+        team=SETTINGS.team.strip().lower() if SETTINGS.team else None,
         cross_origin=CrossOrigin(SETTINGS.cors_origins) if SETTINGS.cors_origins else None,
     ),
 )

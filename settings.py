@@ -52,8 +52,11 @@ _ENV_FILE = Path(".env")
 _LONGEST_ENV_FILE = 1_000_000
 #: Variables with our prefix that are not settings; docker-compose.yml, scripts and tests read them.
 BESIDE_THE_SETTINGS = tuple(
-    f"{_PREFIX}{name}" for name in ("BIND", "CERTS", "DATA", "DROP", "IMAGE", "PROVE", "TEST_DATA")
+    f"{_PREFIX}{name}"
+    for name in ("BIND", "CERTS", "DATA", "DROP", "FLINK_JARS", "IMAGE", "PROVE", "TEST_DATA")
 )
+#: What `serve` says for all models of the store.
+SERVE_ALL = "*"
 #: Minimum similarity of a suggested name.
 _SIMILARITY = 0.5
 #: Setting → the key of `config.yaml` that sets it, too.
@@ -246,8 +249,13 @@ class Settings(BaseSettings):
         str | None, Field(validation_alias=_plain("minio_secret_key"), repr=False)
     ] = None
     minio_secure: Annotated[bool, Field(validation_alias=_plain("minio_secure"))] = False
+    buckets: str = "imagery-hot"
+    team: Annotated[str | None, Field(validation_alias=_plain("team"), max_length=64)] = None
+    teams: _File | None = None
+    team_root: _File = Path("/app")
+    weights_path: Annotated[_File | None, Field(validation_alias=_plain("weights_path"))] = None
     import_roots: Annotated[tuple[Path, ...] | None, NoDecode, BeforeValidator(_listed)] = None
-    serve: str = "*"
+    serve: str = SERVE_ALL
     default_model: str | None = None
     admin_token: Annotated[str | None, Field(repr=False)] = None
     insecure: bool = False
@@ -344,6 +352,17 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The URL of the database of the records of pictures."""
         return self.database or self.detection.database.url or f"sqlite:///{self.home / 'records.db'}"
+
+    @property
+    def bucket_names(self) -> tuple[str, ...]:
+        """The buckets from which pictures of messages are read."""
+        return tuple(name for each in self.buckets.split(",") if (name := each.strip()))
+
+    @property
+    def team_list(self) -> Path | None:
+        """The list of teams: that of the setting, or the one in the team root, or beside this file."""
+        usual = (self.team_root / "teams.toml", Path(__file__).with_name("teams.toml"))
+        return self.teams or next((path for path in usual if path.is_file()), None)
 
     @cached_property
     def detection(self) -> Config:

@@ -1,4 +1,6 @@
-"""Errors on HTTP: one table of statuses, one shape `{"error": {"code", "message", "request_id"}}`.
+"""Errors on HTTP: one table of statuses, one shape.
+
+It is `{"error": {"code", "message", "request_id", "transient"}}`.
 
 Under /v2 both are the Open Inference Protocol's, `{"error": "message"}`, and under /v1 the same.
 """
@@ -105,6 +107,9 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (NotSupported, 501),
     (errors.ModelNotFound, 404),
     (errors.VersionNotFound, 404),
+    (errors.ObjectNotFound, 404),
+    (errors.BucketNotAllowed, 403),
+    (errors.AdapterFailed, 422),
     (errors.VersionNotLoaded, 409),
     (errors.Conflict, 409),
     (errors.Superseded, 409),
@@ -114,6 +119,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.ModelNotReady, 503),
     (errors.ShuttingDown, 503),
     (errors.StateUnavailable, 503),
+    (errors.ObjectsUnavailable, 503),
     (lineage_errors.StorageFull, 503),
     (RequestTimeout, 408),
     (errors.DeadlineExceeded, 504),
@@ -145,6 +151,14 @@ DEVICES: tuple[tuple[type[ServingError], int], ...] = (
     *HTTP,
 )
 
+#: Statuses of `/infer_json`: what is wrong with the picture, and not with the message, is 422.
+MESSAGES: tuple[tuple[type[ServingError], int], ...] = (
+    (errors.BadPicture, 422),
+    (errors.PictureTooLarge, 422),
+    (errors.UnsupportedPicture, 422),
+    *HTTP,
+)
+
 #: Code and message for statuses that the framework produces itself.
 FRAMEWORK: Mapping[int, tuple[str, str]] = {
     400: ("invalid_argument", "the request is malformed"),
@@ -156,6 +170,8 @@ FRAMEWORK: Mapping[int, tuple[str, str]] = {
     503: ("unavailable", "the service is temporarily unavailable; retry shortly"),
     504: ("deadline_exceeded", "the request's deadline was exceeded"),
 }
+#: Statuses of the framework after which the same request may succeed.
+_PASSING = frozenset({429, 503, 504})
 _REFUSED = ("refused", "the request was refused")
 _INTERNAL = ("internal_error", "internal error; find the request id in the service's log")
 
@@ -165,18 +181,22 @@ def status_of(error: ServingError, table: Sequence[tuple[type[ServingError], int
     return next((status for kind, status in table if isinstance(error, kind)), 500)
 
 
-def body(code: str, message: str, state: RequestContext) -> bytes:
-    """The body of an error. Marks the response as having our error shape."""
+def body(code: str, message: str, state: RequestContext, *, transient: bool) -> bytes:
+    """The body of an error. Marks the response as having our error shape.
+
+    `transient`: the same request may succeed later without being changed.
+    """
     state.shaped = True
     if state.protocol:
         return orjson.dumps({"error": message})
-    return orjson.dumps({"error": {"code": code, "message": message, "request_id": state.request_id}})
+    detail = {"code": code, "message": message, "request_id": state.request_id, "transient": transient}
+    return orjson.dumps({"error": detail})
 
 
 def framework_body(status: int, state: RequestContext) -> bytes:
     """The body of an error for a status that the framework produced itself."""
     code, message = FRAMEWORK.get(status, _INTERNAL if status >= 500 else _REFUSED)
-    return body(code, message, state)
+    return body(code, message, state, transient=status in _PASSING)
 
 
 def response(error: ServingError) -> Response:
@@ -194,7 +214,7 @@ def response(error: ServingError) -> Response:
     if status == 413:
         headers["Connection"] = "close"
     state.linger = isinstance(error, BodyTooLarge | HeadersTooLarge | MalformedRequest)
-    text = body(error.code, error.message, state)
+    text = body(error.code, error.message, state, transient=error.transient)
     return Response(text, status, headers, "application/json")
 
 

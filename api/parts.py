@@ -9,6 +9,7 @@ from typing import Protocol
 from api.auth import AdminAuth
 from api.budget import ByteBudget
 from api.detection_parts import GetDetection
+from api.object_source import ObjectSource
 from api.open_inference.inference import Inference
 from api.open_inference.metadata import Models
 from api.open_inference.repository import Repository
@@ -19,6 +20,7 @@ from hotswap.dataplane import DataPlane
 from hotswap.events import Recorder
 from hotswap.schedule import Schedule
 from hotswap.status import StateView
+from manifest.teams import Team
 from registry.audit import AuditStore
 from registry.model_registry import ModelRegistry
 from registry.promotion import Promotions
@@ -64,6 +66,8 @@ class ServiceParts:
     models: Models
     repository: Repository
     statistics: Statistics
+    objects: ObjectSource
+    team: Team | None
     check_room: Callable[[], None]
     not_ready: Callable[[], str | None]
     max_body_bytes: int

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -86,7 +87,7 @@ def version(sam: FamilySubject, data: Path, room: Path) -> Path:
     ]
     scales = np.array([1, 1, _CELL, _CELL], np.float32)
     graph.initializer.extend([*sides, numpy_helper.from_array(scales, "bench_scales")])
-    nodes = (
+    nodes: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
         ("Shape", ["pred_masks"], "bench_shape", {}),
         ("Slice", ["bench_shape", "bench_third", "bench_end"], "bench_sides", {}),
         ("Concat", ["bench_one", "bench_sides"], "bench_flat_shape", {"axis": 0}),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +25,8 @@ from manifest.version_manifest import CONFIG_FILE
 from models_import.candidates import Candidate, Wanted, candidates, without_version
 from models_import.errors import ImportRefused
 from models_import.file_kinds import is_onnx
-from models_import.importer import Importer
-from models_import.progress import ImportProgress, summary, warnings_of
+from models_import.importer import Imported, Importer
+from models_import.progress import SILENT, ImportProgress, summary, warnings_of
 from models_import.store import ModelStore
 from settings import Settings
 
@@ -39,6 +41,8 @@ class _Path(click.Path):
 #: Most folders without a version that a note names.
 _MOST_NAMES = 5
 _BLOCK = 1 << 20
+#: A line of the log on standard error.
+_LINE = "%(asctime)s %(levelname)s %(message)s"
 _PATH = _Path(exists=True, path_type=Path)
 
 
@@ -62,6 +66,13 @@ _PATH = _Path(exists=True, path_type=Path)
     is_flag=True,
     help="Import model.checkpoint_path of the file that OKAWARI_CONFIG names, if it is new.",
 )
+@click.option(
+    "--team",
+    "of_team",
+    is_flag=True,
+    help="Import the weights of the team that TEAM names, or of all teams, if they are new.",
+)
+@click.option("--stay", is_flag=True, help="With --team: import again whenever they change, until a signal.")
 def import_command(
     paths: tuple[Path, ...],
     *,
@@ -70,6 +81,8 @@ def import_command(
     config: Path | None,
     drop: Path | None,
     from_file: bool,
+    of_team: bool,
+    stay: bool,
 ) -> None:
     """Check models and add them to the store, each in one atomic step.
 
@@ -97,8 +110,12 @@ def import_command(
       okawari import detector-v7.bentomodel
       okawari import --watch /srv/drop                   # then: cp -r detector /srv/drop/
       OKAWARI_CONFIG=config.yaml okawari import --configured
+      TEAM=fruit okawari import --team --stay            # /app/weights/fruit_best.onnx, or WEIGHTS_PATH
     """
     alone = not paths and (name, version, config) == (None, None, None)
+    if of_team or stay:
+        _import_team(alone=alone and drop is None and not from_file and of_team, stay=stay)
+        return
     if from_file:
         _import_configured(alone=alone and drop is None)
         return
@@ -135,6 +152,34 @@ def _import_configured(*, alone: bool) -> None:
         outcomes = [_import_one(importer, replace(each, named=False)) for each in versions]
     if not all(outcomes):
         raise SystemExit(1)
+
+
+def _import_team(*, alone: bool, stay: bool) -> None:
+    if not alone:
+        raise click.UsageError("--team takes no PATH and no other option but --stay: TEAM says whose weights")
+    from cli import team_import
+
+    read = settings()
+    if stay:
+        logging.basicConfig(
+            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+        )
+        team_import.stay(read, _importer(read, SILENT), _tell)
+        return
+    with TerminalReport() as report:
+        importer = _importer(read, report)
+        for weights in team_import.all_weights(read):
+            imported = team_import.import_once(weights, importer)
+            if imported is None:
+                note(f"the newest version of {weights.team.model} has these weights; nothing changed")
+            else:
+                _tell(imported)
+
+
+def _tell(imported: Imported) -> None:
+    say(summary(imported))
+    for warning in warnings_of(imported):
+        note(f"okawari: warning: {warning}")
 
 
 def _watch(drop: Path, *, alone: bool) -> None:
@@ -187,9 +232,7 @@ def _import_one(importer: Importer, candidate: Candidate) -> bool:
     if imported.outcome == "unchanged" and candidate.named:
         complain(f"{imported.tag} is already in the store with the same files; nothing changed")
         return False
-    say(summary(imported))
-    for warning in warnings_of(imported):
-        note(f"okawari: warning: {warning}")
+    _tell(imported)
     return True
 
 

@@ -15,6 +15,10 @@ ServingError
 ├── Overloaded                no room for one more request right now
 ├── DeadlineExceeded          the answer did not come in time
 ├── ModelFailed               the model ran and its outputs cannot be used
+│   └── AdapterFailed         a team's own code raised, or gave something else than an answer
+├── ObjectNotFound            the bucket has no such object
+├── BucketNotAllowed          pictures are not read from that bucket
+├── ObjectsUnavailable        the object store cannot be asked
 ├── Conflict                  somebody changed the state since it was read
 ├── Overtaken                 a later change wants something else
 ├── VersionFailed             the version cannot be loaded or failed its check
@@ -134,12 +138,38 @@ class StateUnavailable(ServingError):
     """The desired state cannot be read or written; what serves goes on."""
 
     code = "state_unavailable"
+    transient = True
 
 
 class ModelFailed(ServingError):
     """The model ran, but its outputs cannot be used (NaN, or a shape it did not declare)."""
 
     code = "model_failed"
+
+
+class AdapterFailed(ModelFailed):
+    """A team's own code raised, or gave something else than an answer; the message has its reason."""
+
+    code = "adapter_failed"
+
+
+class ObjectNotFound(ServingError):
+    """The bucket has no such object."""
+
+    code = "object_not_found"
+
+
+class BucketNotAllowed(ServingError):
+    """Pictures are not read from that bucket, or by that kind of address."""
+
+    code = "bucket_not_allowed"
+
+
+class ObjectsUnavailable(ServingError):
+    """The object store cannot be asked, or refuses the service's key."""
+
+    code = "objects_unavailable"
+    transient = True
 
 
 class Conflict(ServingError):

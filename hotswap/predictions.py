@@ -36,7 +36,8 @@ class Options:
 
     `threshold` is the least score, `text_threshold` the least score of a token that names a detection,
     `nms_threshold` the overlap (IoU) from which the weaker of two boxes is dropped, all in 0..1. `boxes` are
-    in 0..1 of the upright picture. `top_k` bounds the labels of a whole picture.
+    in 0..1 of the upright picture. `top_k` bounds the labels of a whole picture. `extra` is a JSON object for
+    the adapter of a team; others pass it over.
     """
 
     threshold: float | None = None
@@ -47,6 +48,7 @@ class Options:
     points: tuple[Point, ...] = ()
     boxes: tuple[Box, ...] = ()
     top_k: int | None = None
+    extra: str | None = None
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -131,8 +133,8 @@ class Prediction:
     """What one version says of one picture; detections by falling score.
 
     `width` and `height` are those of the upright picture, in pixels. The optional parts belong to
-    families that make them: `embedding` float32 [D], `tensors` the outputs of a graph by name. `task` is
-    the version's.
+    families that make them: `embedding` float32 [D], `tensors` the outputs of a graph by name, `result`
+    what the adapter of a team says, as plain JSON values. `task` is the version's.
     """
 
     detections: tuple[Detection, ...]
@@ -142,6 +144,7 @@ class Prediction:
     embedding: NDArray[np.float32] | None = None
     tensors: Mapping[str, NDArray[Any]] | None = None
     task: str | None = None
+    result: Mapping[str, Any] | None = None
 
     @property
     def scores(self) -> tuple[float, ...]:

@@ -89,6 +89,7 @@ Task = Literal[
     "instance-segmentation",
     "prompted-segmentation",
     "tensors",
+    "custom",
 ]
 
 

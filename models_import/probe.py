@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -24,6 +25,10 @@ from manifest.tags import ModelTag
 from manifest.version_manifest import CONFIG_FILE, BadManifest, InputConfig, Measured, parse_config
 from models_import.errors import ImportRefused
 from models_import.subprocesses import LOW_PRIORITY, child_environment, last_words
+
+#: The variable that names the team root, which the child reads by itself.
+TEAM_ROOT = "OKAWARI_TEAM_ROOT"
+_USUAL_ROOT = "/app"
 
 #: Seconds in which a model must load, pass its self-check and answer once.
 LIMIT = 300.0
@@ -112,8 +117,10 @@ def _measure(artifact: Artifact) -> Measured:
     import onnxruntime
 
     from runners.loader import OnnxLoader
+    from runners.teams import AdapterFolders
 
-    loader = OnnxLoader(max_pixels=_MAX_PIXELS, thread_cap=1)
+    adapters = AdapterFolders(Path(os.environ.get(TEAM_ROOT) or _USUAL_ROOT))
+    loader = OnnxLoader(max_pixels=_MAX_PIXELS, thread_cap=1, adapters=adapters)
     before = _resident()
     began = time.monotonic()
     runner = loader.load(artifact)

@@ -27,6 +27,7 @@ _TYPES: Mapping[str, tuple[ModelType, ...]] = {
     "instance-segmentation": ("segmentation", "detection"),
     "prompted-segmentation": ("segmentation",),
     "tensors": get_args(ModelType),
+    "custom": get_args(ModelType),
 }
 #: Providers by the names of models, and families whose names are written otherwise.
 _NAMES: Mapping[str, tuple[str, ...]] = {

@@ -16,9 +16,19 @@ def check_pictures(artifact: Artifact) -> list[tuple[str, Picture]]:
 
     Raises `VersionFailed` if a golden picture is missing.
     """
-    if artifact.config.golden:
-        return [(golden.file, _golden(artifact, golden.file)) for golden in artifact.config.golden]
-    return list(_generated(artifact.config.input.width, artifact.config.input.height))
+    if golden := golden_pictures(artifact):
+        return golden
+    return generated_pictures(artifact.config.input.width, artifact.config.input.height)
+
+
+def golden_pictures(artifact: Artifact) -> list[tuple[str, Picture]]:
+    """The version's golden pictures by file name. Raises `VersionFailed` if one is missing."""
+    return [(golden.file, _golden(artifact, golden.file)) for golden in artifact.config.golden]
+
+
+def generated_pictures(width: int, height: int) -> list[tuple[str, Picture]]:
+    """Pictures of that size that need no file, by name."""
+    return list(_generated(width, height))
 
 
 def _golden(artifact: Artifact, file: str) -> Picture:

@@ -12,14 +12,17 @@ from hotswap.runner import Fallback
 from manifest.profiles import ModelProfile, Profiles, no_profiles
 from manifest.tags import ModelTag
 from manifest.version_manifest import BadManifest
+from runners.adapter_runner import AdapterRunner
 from runners.compiled_graphs import CompiledGraphs
 from runners.devices import DeviceRules
+from runners.families.adapter import Adapter
 from runners.families.generic import Generic
 from runners.families.index import check_config, family_of
 from runners.label_file import with_labels
 from runners.onnx_runner import OnnxRunner
 from runners.placed_graph import GraphPlacer, OpenSession, SessionOpener, open_session
 from runners.session import load_graph, load_graphs
+from runners.teams import AdapterFolders
 from runners.tensor_runner import TensorRunner
 
 logger = logging.getLogger("bentoml.okawari.runners")
@@ -39,11 +42,12 @@ class OnnxLoader:
         fell_back: Callable[[ModelTag, Fallback], None] = lambda _tag, _fallback: None,
         open_graph: OpenSession = open_session,
         compiled: CompiledGraphs | None = None,
+        adapters: AdapterFolders | None = None,
     ) -> None:
         """Refuse pictures of more than `max_pixels`; give no model more than `thread_cap` threads.
 
         By default all run on the CPU. Graphs are opened from their `compiled` form where there is one.
-        Without `warm_up` only those are warmed whose profile says so.
+        Without `warm_up` only those are warmed whose profile says so. `adapters` are the codes of teams.
         """
         self._max_pixels = max_pixels
         self._devices = devices or DeviceRules()
@@ -51,12 +55,13 @@ class OnnxLoader:
         self._warm_up = warm_up
         self._fell_back = fell_back
         self._compiled = compiled
+        self._adapters = adapters or AdapterFolders()
         self._thread_cap = max(1, thread_cap)
         self._proven: dict[str, bool] = {}
         # Without threads of its own no session needs the opener, nor the service one more thread.
         self._open_graph = SessionOpener(open_graph) if self._thread_cap > 1 else open_graph
 
-    def load(self, artifact: Artifact) -> OnnxRunner | TensorRunner:
+    def load(self, artifact: Artifact) -> OnnxRunner | TensorRunner | AdapterRunner:
         """See `Loader.load`. What the model's profile declares lies over the config."""
         artifact = self._declared(artifact)
         try:
@@ -66,6 +71,9 @@ class OnnxLoader:
             raise VersionFailed(str(error)) from None
         threads = min(config.resources.threads, self._thread_cap)
         family = family_of(config)
+        if isinstance(family, Adapter):
+            adapter = self._adapters.load(family.parameters.adapter)
+            return AdapterRunner(artifact, adapter, self._max_pixels)
         family.prepare(artifact.path)
         placer = self._placer(artifact)
         if isinstance(family, Generic) and config.picture is None:

@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "clients"
 LOCKS = ROOT / "tests" / "clients" / "environments"
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
+KAFKA = ("org.apache.kafka:kafka_2.13:3.9.1", "org.slf4j:slf4j-simple:1.7.36")
+FLINK_KAFKA = "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2"
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 UNAVAILABLE = 69
 
@@ -70,8 +72,8 @@ def lock() -> None:
 
 def _digest(name: str) -> str:
     path = LOCKS / f"{name}.lock"
-    program = VERSITYGW if name == "versitygw" else GRPCURL
-    data = path.read_bytes() if path.exists() else program.encode()
+    programs = {"versitygw": VERSITYGW, "kafka": " ".join(KAFKA)}
+    data = path.read_bytes() if path.exists() else programs.get(name, GRPCURL).encode()
     return hashlib.sha256(data + sys.version.encode()).hexdigest()
 
 
@@ -107,6 +109,33 @@ def _grpcurl(home: Path) -> None:
 
 def _versitygw(home: Path) -> None:
     _go(home, VERSITYGW)
+
+
+def _kafka(home: Path) -> None:
+    """The jars of Apache Kafka, by Maven; who runs them needs Java."""
+    maven, _ = _need("mvn"), _need("java")
+    lines = [
+        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
+            *each.split(":")
+        )
+        for each in KAFKA
+    ]
+    home.mkdir(parents=True)
+    (home / "pom.xml").write_text(
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        "<groupId>okawari</groupId><artifactId>kafka</artifactId><version>1</version>"
+        f"<dependencies>{''.join(lines)}</dependencies></project>"
+    )
+    copy = ["dependency:copy-dependencies", f"-DoutputDirectory={home / 'lib'}"]
+    _run([maven, "-q", "-B", "-f", str(home / "pom.xml"), *copy])
+
+
+def _flink(home: Path) -> None:
+    """PyFlink, and beside it the jar of the connector for Kafka; who runs them needs Java."""
+    maven, _ = _need("mvn"), _need("java")
+    _python(home)
+    copy = ["dependency:copy", f"-Dartifact={FLINK_KAFKA}", f"-DoutputDirectory={home / 'connectors'}"]
+    _run([maven, "-q", "-B", *copy])
 
 
 def _go(home: Path, program: str) -> None:
@@ -154,7 +183,9 @@ _BUILDERS: Mapping[str, Callable[[Path], None]] = {
     "perf_analyzer": _perf_analyzer,
     "grpcurl": _grpcurl,
     "chromium": _chromium,
+    "flink": _flink,
     "haproxy": _haproxy,
+    "kafka": _kafka,
     "nginx": _nginx,
     "versitygw": _versitygw,
 }

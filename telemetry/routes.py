@@ -20,6 +20,7 @@ _FIXED = frozenset(
     {
         "/predict",
         "/predict/annotated",
+        "/infer_json",
         "/models",
         "/api/v1/reload",
         "/api/v1/audit",

@@ -141,8 +141,8 @@ SECRETS = {
     "LAKEFS_ACCESS_KEY": {"inference-server", "detect-import", "migrations", "lakefs", "lakefs-repository"},
     "LAKEFS_SECRET_KEY": {"inference-server", "detect-import", "migrations", "lakefs", "lakefs-repository"},
     "LAKEFS_ENCRYPT_KEY": {"lakefs"},
-    "MINIO_ACCESS_KEY": {"minio", "lakefs"},
-    "MINIO_SECRET_KEY": {"minio", "lakefs"},
+    "MINIO_ACCESS_KEY": {"minio-hot", "fruit-inference-http", "minio", "lakefs"},
+    "MINIO_SECRET_KEY": {"minio-hot", "fruit-inference-http", "minio", "lakefs"},
     "DEVICE_001_TOKEN": {"inference-server", "detect-import", "migrations"},
     "DEVICE_002_TOKEN": {"inference-server", "detect-import", "migrations"},
 }
@@ -167,7 +167,7 @@ def test_older_releases_of_compose_read_the_file(services: dict[str, Any]) -> No
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("profile", [[], ["--profile", "detect"]])
+@pytest.mark.parametrize("profile", [[], ["--profile", "detect"], ["--profile", "stream"]])
 def test_compose_itself_reads_the_file(profile: list[str]) -> None:
     if shutil.which("docker-compose") is None:
         pytest.skip("docker-compose is not installed")
@@ -271,7 +271,13 @@ def test_tables_and_repository_are_there_before_the_server(services: dict[str, A
 
 
 def test_data_lie_in_volumes_and_lakefs_has_a_database_of_its_own(services: dict[str, Any]) -> None:
-    assert set(_document()["volumes"]) == {"postgres_data", "minio_data"}
+    assert set(_document()["volumes"]) == {
+        "postgres_data",
+        "minio_data",
+        "kafka_data",
+        "hot_data",
+        "flink_checkpoints",
+    }
     assert _mounts(services["postgres"])["/var/lib/postgresql/data"][0] == "postgres_data"
     assert _mounts(services["minio"])["/data"][0] == "minio_data"
     source, mode = _mounts(services["postgres"])["/docker-entrypoint-initdb.d/lakefs.sql"]
@@ -293,7 +299,55 @@ def test_the_example_of_variables_names_all_that_the_profile_reads() -> None:
         "WORKERS",
         "MINIO_IMAGE",
         "LAKEFS_IMAGE",
+        "KAFKA_IMAGE",
+        "FLINK_IMAGE",
     }
     assert {*SECRETS, "POSTGRES_USER"} <= told
     assert told <= read
     assert {name for name in read if not name.startswith("OKAWARI_")} <= told
+
+
+# --- profile `stream` ------------------------------------------------------------------------------
+
+
+STREAM = {
+    *("fruit-inference-http", "flink-dispatcher-fruit", "team-import", "team-folders", "stream-topics"),
+    *("kafka", "flink-jobmanager", "flink-taskmanager", "minio-hot"),
+}
+
+
+def test_the_profile_for_streams_is_one_of_its_own(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if "stream" in service.get("profiles", ())} == STREAM
+    assert all(services[name]["profiles"] == ["stream"] for name in STREAM)
+    one_shots = {"team-folders", "stream-topics"}
+    assert {name for name in STREAM if services[name]["restart"] == "no"} == one_shots
+    for name in STREAM - one_shots:
+        assert services[name]["security_opt"] == ["no-new-privileges:true"]
+        assert services[name]["networks"] == ["ag_cloud"]
+        assert all(str(port).startswith("127.0.0.1:") for port in services[name].get("ports", ()))
+
+
+def test_a_new_team_is_a_name_and_two_lines_which_the_guide_shows(services: dict[str, Any]) -> None:
+    guide = (ROOT / "docs" / "guides" / "new-team.md").read_text()
+    (lines,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    assert len(lines.splitlines()) == 2
+    text = (ROOT / "docker-compose.yml").read_text()
+    found = yaml.safe_load(text.replace("\n  team-import:", f"\n{lines}\n  team-import:", 1))["services"]
+    for new, old in (
+        ("wheat-inference-http", "fruit-inference-http"),
+        ("flink-dispatcher-wheat", "flink-dispatcher-fruit"),
+    ):
+        assert found[new]["environment"].pop("TEAM") == "wheat"
+        expected = {**services[old], "environment": {**services[old]["environment"]}}
+        expected["environment"].pop("TEAM")
+        expected.pop("ports", None)
+        assert found[new] == expected
+
+
+def test_the_team_reads_the_store_and_its_import_alone_writes_it(services: dict[str, Any]) -> None:
+    service, importer = _mounts(services["fruit-inference-http"]), _mounts(services["team-import"])
+    assert service["/home/bentoml/models"][1] == "ro"
+    assert service["/home/bentoml/models"][0] == f"{importer['/store'][0]}/models"
+    assert importer["/app/weights"][1] == service["/app/adapters"][1] == "ro"
+    words = services["team-import"]["entrypoint"]
+    assert import_command.make_context("import", words[4:]).params["of_team"] is True

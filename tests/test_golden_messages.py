@@ -138,7 +138,7 @@ RAISED: list[tuple[Callable[[], object], str]] = [
     (lambda: candidates(Path("/none"), Wanted()), "/none: neither a file nor a folder"),
     (
         lambda: check_config(parse_config(json.dumps(CONFIG))),
-        "config.json: family: allowed are classifier, clip, detr, embedder, exposure, fastestdet, "
+        "config.json: family: allowed are adapter, classifier, clip, detr, embedder, exposure, fastestdet, "
         "generic, grounding-dino, nanodet, owlv2, rtdetr, sam, segmenter, shapes, ultraface, yolov5, yolov8, "
         "yolov8-seg, yolox, found 'yolo'",
     ),
@@ -224,6 +224,8 @@ SUMMARIES = {
     "device": "Give devices their tokens; list, disable and enable them.",
     "devices": "Choose where models run, and show where they do.",
     "audit": "List who changed what, when and why; verify that record.",
+    "dispatch": "Ask the service about each message of a topic of Kafka.",
+    "dlq": "List messages without a result; send them back.",
     "families": "List the model families.",
     "schema": "Print the JSON Schema of config.json.",
 }

@@ -31,6 +31,8 @@ ROOMS = {
     "runners",
     "service",
     "settings",
+    "streaming",
+    "team_service",
     "telemetry",
     "workers",
 }
@@ -76,16 +78,22 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             *("grpc", "grpc_health", "grpc_reflection", "google", "httptools", "uvicorn"),
         },
     ),
+    "streaming": (set(), {"aiohttp", "confluent_kafka"}),
     "config_file": ({"common"}, set()),
     "settings": ({"common"}, {"pydantic_settings"}),
     "detection": (ALL, {"anyio"}),
     "model_memory": (ALL, set()),
+    "team_service": (ALL, set()),
     "bootstrap": (ALL, {"prometheus_client"}),
     "service": (ALL, {"bentoml", "starlette", "circus", "uvicorn"}),
     "cli": (ALL, {"click", "rich", "bentoml"}),
 }
 #: Files that may import more than their room: one driver, one file.
 EXTRA = {
+    "cli/dispatch_command.py": {"confluent_kafka"},
+    "cli/dlq_commands.py": {"confluent_kafka"},
+    "streaming/flink/jobs/http_dispatcher.py": {"pyflink"},
+    "adapters/fruit_defect_runner.py": {"numpy", "onnxruntime", "PIL"},
     "adapters/sql/change_hints.py": {"psycopg"},
     "api/http/predict.py": {"bentoml"},
     "cli/audit_command.py": {"cryptography"},

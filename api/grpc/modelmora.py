@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from api import options as predict_options
 from api.grpc import concurrency, message_limits
 from api.grpc.call_handler import Call, Pictures, meaning, tell_version
 from api.grpc.concurrency import cancel_all
+from api.object_source import NamedPictures, is_uri
 from api.protos.modelmora_pb2 import BatchRequest, EmbeddingRequest, EmbeddingResponse, InferenceStatus
 from hotswap.dataplane import ModelWait
 from hotswap.errors import BadRequest, ModelFailed, place_of_image
@@ -21,6 +23,8 @@ from hotswap.events import Outcome
 from hotswap.predictions import Answer, Picture, PredictRequest
 
 State = InferenceStatus.State
+#: Bytes of an image_data that may be an address.
+_LONGEST_URI = 3_000
 
 _PROGRESS = {State.LOADING: 0.0, State.QUEUED: 0.25, State.RUNNING: 0.5, State.DONE: 1.0}
 
@@ -82,15 +86,18 @@ class ProgressStates:
 NAMES = ("modelmora.v1.ModelInference", "ModelInference")
 
 TASK = "image-embedding"
-_OPTIONS = ("version", *predict_options.NAMES)
+#: An option that names the picture, as `image_data` may: `s3://bucket/key`.
+IMAGE_URI = "image_uri"
+_OPTIONS = ("version", IMAGE_URI, *predict_options.NAMES)
 
 
 class ModelInference:
     """The servicer. A call of its own answer raises `ServingError`, which the server turns into a status."""
 
-    def __init__(self, pictures: Pictures, arriving: ModelWait) -> None:
+    def __init__(self, pictures: Pictures, arriving: ModelWait, named: NamedPictures) -> None:
         self._pictures = pictures
         self._arriving = arriving
+        self._named = named
 
     async def generate_embedding(self, request: EmbeddingRequest, call: Call) -> EmbeddingResponse:
         """One picture, one vector."""
@@ -149,6 +156,20 @@ class ModelInference:
         outcome: Outcome,
         begun: Callable[[], None] | None = None,
     ) -> EmbeddingResponse:
+        uri = wanted.uri
+        if uri is not None:
+            async with self._named.read(uri, IMAGE_URI, deadline) as image:
+                return await self._predict(wanted, replace(asked, image=image), deadline, outcome, begun)
+        return await self._predict(wanted, asked, deadline, outcome, begun)
+
+    async def _predict(
+        self,
+        wanted: _Wanted,
+        asked: predict_fields.PredictFields,
+        deadline: float,
+        outcome: Outcome,
+        begun: Callable[[], None] | None,
+    ) -> EmbeddingResponse:
         request = PredictRequest(
             request_id=wanted.request_id,
             pictures=(Picture(encoded=asked.image),),
@@ -176,14 +197,27 @@ class _Wanted:
         self.request_id = context.request_id(self.name)
         self.model = request.model_name or None
 
+    @property
+    def uri(self) -> str | None:
+        """Where the picture is, if the call names it instead of sending it."""
+        named = self._request.options.get(IMAGE_URI)
+        if named:
+            return str(named)
+        data = self._request.image_data
+        return data[:_LONGEST_URI].decode(errors="replace") if is_uri(data) else None
+
     def checked(self) -> predict_fields.PredictFields:
         """What it says; raise `BadRequest` naming the field."""
         request = self._request
         unknown = next((key for key in request.options if key not in _OPTIONS), None)
         if unknown is not None:
             raise BadRequest(f"options: {unknown[:64]!r}: no such option; there is {', '.join(_OPTIONS)}")
+        if request.options.get(IMAGE_URI) and request.image_data:
+            raise BadRequest(f"options: {IMAGE_URI}: send it, or image_data, not both")
         values: dict[str, object] = {**request.options, "model": request.model_name}
-        return predict_fields.checked(request.image_data, values, field="image_data")
+        values.pop(IMAGE_URI, None)
+        image = request.image_data or (self.uri or "").encode()
+        return predict_fields.checked(image, values, field="image_data")
 
     def error_text(self, error: Exception) -> str:
         """The text of an error for its caller."""

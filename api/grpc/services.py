@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from api.grpc import health, modelmora, open_inference, predictor
 from api.grpc.call_handler import Pictures
 from api.grpc.open_inference import InferStreams
+from api.object_source import NamedPictures
 from api.parts import ServiceParts
 from api.protos import modelmora_plain_pb2  # noqa: F401
 from hotswap.dataplane import ModelWait
@@ -19,7 +20,8 @@ def register(services: Services, parts: ServiceParts) -> None:
     """Offer them. A call that reports each picture by itself is admitted even without room for one."""
     pictures = Pictures(parts.data_plane, parts.request_timeout, parts.recorder)
     arriving = ModelWait(parts.data_plane, parts.view, parts.schedule)
-    vectors = modelmora.ModelInference(pictures, arriving)
+    named = NamedPictures(parts.objects, parts.bodies)
+    vectors = modelmora.ModelInference(pictures, arriving, named)
     services.add(modelmora.handlers(vectors), asks=["GenerateEmbedding"])
     cameras = predictor.Predictor(pictures, parts.view, parts.control)
     services.add(predictor.handlers(cameras), asks=["Predict"], drain=cameras.drain)

@@ -15,7 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
 from api import context, errors
-from api.http import detect_routes, registry_routes
+from api.http import detect_routes, infer_routes, registry_routes
 from api.http.model_bodies import ModelBodies, ModelBody, ModelsBody
 from api.http.schemas import ErrorBody, TargetBody, WarmUpBody
 from api.http.small_bodies import SmallBodyRoute, admin_route
@@ -46,6 +46,7 @@ def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> 
         exception_handlers={ServingError: _on_error},
         separate_input_output_schemas=False,
     )
+    app.include_router(infer_routes.router(parts))
     app.include_router(_model_routes(parts))
     app.include_router(_change_routes(parts))
     app.include_router(_residency_routes(parts))

@@ -53,6 +53,7 @@ class MiddlewareOptions:
     """The parts of the middleware. `not_ready` returns the reason, None when ready, `degraded` what does not
     work meanwhile, though models answer. Without `cross_origin`
     no CORS header is sent, so browsers deny pages of other origins the answers. `prefix` is taken off paths.
+    `team` is whose pictures the service answers.
     """
 
     max_body_bytes: int
@@ -65,6 +66,7 @@ class MiddlewareOptions:
     cross_origin: CrossOrigin | None = None
     prefix: PathPrefix = field(default_factory=PathPrefix)
     routes: Mapping[str, RouteLimits] = field(default_factory=dict)
+    team: str | None = None
 
     def limits(self, path: str) -> RouteLimits:
         """The limits of a path: its own, or those of all."""
@@ -107,7 +109,9 @@ class RequestMiddleware:
             return None
         path = scope["path"]
         if path in ("/livez", "/healthz"):
-            return Response(orjson.dumps({"ok": True, "team": None}), media_type="application/json")
+            return Response(
+                orjson.dumps({"ok": True, "team": self._parts.team}), media_type="application/json"
+            )
         if path == "/readyz":
             return self._readiness()
         return None
@@ -118,7 +122,7 @@ class RequestMiddleware:
             degraded = self._parts.degraded()
             ready = {"ready": True} | ({"degraded": degraded} if degraded else {})
             return Response(orjson.dumps(ready), media_type="application/json")
-        text = errors.body("not_ready", reason, context.current.get())
+        text = errors.body("not_ready", reason, context.current.get(), transient=True)
         return Response(text, 503, {"Retry-After": "1"}, "application/json")
 
 

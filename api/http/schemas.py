@@ -88,6 +88,9 @@ class PredictBody(BaseModel):
     tensors: dict[str, TensorBody] | None = Field(
         default=None, description="the graph's outputs, where the task is tensors"
     )
+    result: dict[str, Any] | None = Field(
+        default=None, description="what the adapter of a team says, where the task is custom"
+    )
 
 
 class TargetBody(BaseModel, extra="forbid"):
@@ -118,6 +121,7 @@ class ErrorDetail(BaseModel):
     code: str
     message: str
     request_id: str
+    transient: bool = Field(description="whether the same request may succeed later, without being changed")
 
 
 class ErrorBody(BaseModel):
@@ -128,7 +132,7 @@ class ErrorBody(BaseModel):
 
 def predicted(answer: Answer, mask_format: MaskFormat = "rle") -> Response:
     """The response to one picture."""
-    return Response(orjson.dumps(_predict_body(answer, mask_format)), 200, named(answer), "application/json")
+    return Response(orjson.dumps(predict_body(answer, mask_format)), 200, named(answer), "application/json")
 
 
 def named(answer: BaseAnswer) -> dict[str, str]:
@@ -149,9 +153,12 @@ def named(answer: BaseAnswer) -> dict[str, str]:
     return headers
 
 
-def _predict_body(answer: Answer, mask_format: MaskFormat) -> dict[str, Any]:
+def predict_body(answer: Answer, mask_format: MaskFormat = "rle") -> dict[str, Any]:
+    """The answer for one picture as JSON; see `PredictBody`."""
     result = picture(answer.predictions[0], mask_format)
-    last: dict[str, Any] = {name: result.pop(name) for name in ("embedding", "tensors") if name in result}
+    last: dict[str, Any] = {
+        name: result.pop(name) for name in ("embedding", "tensors", "result") if name in result
+    }
     if answer.detector is not None:
         last["detector"] = detector_body(answer.detector)
     return {
@@ -191,6 +198,8 @@ def picture(prediction: Prediction, mask_format: MaskFormat = "rle") -> dict[str
         body["tensors"] = {
             name: {"shape": array.shape, "data": array.ravel().tolist()} for name, array in tensors.items()
         }
+    if prediction.result is not None:
+        body["result"] = prediction.result
     return body
 
 

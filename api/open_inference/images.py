@@ -38,6 +38,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "semantic-segmentation": (*_BOXES, "masks"),
     "instance-segmentation": (*_BOXES, "masks"),
     "prompted-segmentation": (*_BOXES, "masks"),
+    "custom": _LABELS,
     TENSORS: (),
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from manifest.version_manifest import CONFIG_FILE, BadManifest, InputConfig, ModelConfig
+from runners.families.adapter import Adapter
 from runners.families.base import Family
 from runners.families.classifier import Classifier
 from runners.families.clip import Clip
@@ -32,6 +33,7 @@ from runners.families.yolov8_seg import YoloV8Seg
 from runners.families.yolox import YoloX
 
 _OURS: Mapping[str, type[Family[Any]]] = {
+    "adapter": Adapter,
     "classifier": Classifier,
     "clip": Clip,
     "detr": Detr,

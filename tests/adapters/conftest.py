@@ -10,23 +10,14 @@ from pathlib import Path
 import pytest
 
 from lineage.picture_store import PictureStore
-from scripts import clients
 from tests.support.lakefs_server import LakefsServer, real_place, running_lakefs
 from tests.support.picture_places import PicturePlace, folder_place
-from tests.support.s3_server import S3Server, running_s3
+from tests.support.s3_server import S3Server, s3_server
+
+__all__ = ["s3_server"]
 
 #: The S3 server may have to be built first.
 _S3 = pytest.param("s3", marks=(pytest.mark.process, pytest.mark.timeout(300)))
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    """A server for all tests of this process."""
-    try:
-        with running_s3() as server:
-            yield server
-    except clients.Unavailable as error:
-        pytest.skip(f"no S3 server: {error}")
 
 
 @pytest.fixture(params=["folder", _S3, "lakefs"])

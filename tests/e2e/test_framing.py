@@ -73,7 +73,7 @@ def test_what_can_be_read_in_two_ways_is_refused_once_in_our_shape(ask: Ask) -> 
     for raw, answers in _all(ask, refused()):
         assert answers.statuses == (400,), (raw.name, answers)
         error = answers.error()
-        assert error.keys() == {"code", "message", "request_id"}, (raw.name, error)
+        assert error.keys() == {"code", "message", "request_id", "transient"}, (raw.name, error)
         assert error["code"] == "invalid_argument", (raw.name, error)
         assert b"connection: close" in answers.data, (raw.name, answers)
         assert not any(map(answers.named, ("inner", "next", "last"))), (raw.name, answers)

@@ -73,5 +73,5 @@ def _check(seed: int, reply: Reply) -> None:
         assert document["model_version"] == "v1", what
         return
     assert set(document) == {"error"}, what
-    assert set(document["error"]) == {"code", "message", "request_id"}, what
+    assert set(document["error"]) == {"code", "message", "request_id", "transient"}, what
     assert document["error"]["request_id"] == reply.headers["x-request-id"], what

@@ -81,7 +81,7 @@ def test_an_entry_means_what_it_says() -> None:
         threshold=0.25,
         nms_threshold=0.6,
         families=("clip", "embedder"),
-        tasks=("image-embedding", "tensors"),
+        tasks=("image-embedding", "tensors", "custom"),
     )
     assert profiles["sam"].families == ("sam",)
     assert profiles["sam"].warm_up_samples == 0

@@ -72,6 +72,7 @@ class Cache:
         """Load, warm and check the version as a worker does."""
         loader = OnnxLoader(max_pixels=100_000_000, thread_cap=threads, compiled=self.graphs)
         runner = loader.load(artifact)
+        assert isinstance(runner, OnnxRunner | TensorRunner)
         runner.warm()
         runner.check()
         return runner

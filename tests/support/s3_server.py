@@ -14,6 +14,8 @@ from socket import create_connection, socket
 from uuid import uuid4
 
 import httpx
+import pytest
+from obstore.store import S3Store
 
 from adapters.pictures.picture_options import PictureOptions
 from scripts import clients
@@ -50,9 +52,37 @@ class S3Server:
             (self._buckets / bucket).mkdir()
         else:
             httpx.put(f"{self.endpoint}/{bucket}").raise_for_status()
-        options = PictureOptions(self.endpoint, _ACCESS_KEY, SECRET_KEY, allow_http=True)
         server = self if self.is_real else None
-        return PicturePlace("s3", f"s3://{bucket}/cameras", server, options, checks_keys=self.is_real)
+        return PicturePlace("s3", f"s3://{bucket}/cameras", server, self.options, checks_keys=self.is_real)
+
+    def bucket(self, name: str) -> S3Store:
+        """The bucket of that name, made unless it is there, for who holds the key."""
+        if self.is_real:
+            (self._buckets / name).mkdir(exist_ok=True)
+        else:
+            httpx.put(f"{self.endpoint}/{name}").raise_for_status()
+        return S3Store(
+            name,
+            endpoint=self.endpoint,
+            region="us-east-1",
+            access_key_id=_ACCESS_KEY,
+            secret_access_key=SECRET_KEY,
+            client_options={"allow_http": True},
+        )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings by which the service reads pictures here."""
+        return {
+            "MINIO_ENDPOINT": f"127.0.0.1:{self._port}",
+            "MINIO_ACCESS_KEY": _ACCESS_KEY,
+            "MINIO_SECRET_KEY": SECRET_KEY,
+        }
+
+    @property
+    def options(self) -> PictureOptions:
+        """How its objects are reached."""
+        return PictureOptions(self.endpoint, _ACCESS_KEY, SECRET_KEY, allow_http=True)
 
     def start(self) -> None:
         """Start the server; it answers when this returns."""
@@ -120,3 +150,13 @@ def running_s3() -> Iterator[S3Server]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A server for all tests of this process."""
+    try:
+        with running_s3() as server:
+            yield server
+    except clients.Unavailable as error:
+        pytest.skip(f"no S3 server: {error}")

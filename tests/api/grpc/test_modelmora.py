@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import grpc
 import pytest
 
 from api.protos import modelmora_pb2 as mm
-from hotswap.errors import BadPicture
+from hotswap.errors import BadPicture, BucketNotAllowed
 from tests.api.grpc.typed import Typed, embedding, typed
 from tests.hotswap.fakes import Hold
 
@@ -221,3 +222,48 @@ async def test_a_failure_in_a_batch_names_its_picture_whatever_ids_its_callers_g
     assert told[:2] == ["", ""]
     assert told[2].startswith("invalid_argument: picture 2 of 4 (index 1): image_data: empty")
     assert told[3] == "invalid_image: picture 3 of 4 (index 2): half of it"
+
+
+class Bucket:
+    """Objects in memory; what is asked for is noted."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def read(self, bucket: str, key: str, hold: Callable[[int], None]) -> bytes:
+        self.asked.append((bucket, key))
+        if bucket != "imagery-hot":
+            raise BucketNotAllowed(f"bucket {bucket!r} is not read from")
+        hold(5)
+        return b"right"
+
+
+@pytest.mark.parametrize("by", ["option", "data"])
+async def test_a_picture_may_be_named_instead_of_sent(by: str) -> None:
+    uri, bucket = "s3://imagery-hot/a/b.jpg", Bucket()
+    asked = embedding("r", options={"image_uri": uri}) if by == "option" else embedding("r")
+    asked.image_data = b"" if by == "option" else uri.encode()
+    async with typed("e:v1", objects=bucket) as served:
+        answer = await served.embeddings.GenerateEmbedding(asked)
+        assert served.bodies.held == 0
+    assert answer.dimension == 2
+    assert bucket.asked == [("imagery-hot", "a/b.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("uri", "data", "code"),
+    [
+        ("s3://other/a", b"", grpc.StatusCode.PERMISSION_DENIED),
+        ("http://localhost/a", b"", grpc.StatusCode.PERMISSION_DENIED),
+        ("s3://imagery-hot", b"", grpc.StatusCode.INVALID_ARGUMENT),
+        ("s3://imagery-hot/a", b"right", grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+async def test_a_picture_is_named_in_an_allowed_bucket_or_not_at_all(
+    uri: str, data: bytes, code: grpc.StatusCode
+) -> None:
+    asked = embedding("r", options={"image_uri": uri})
+    asked.image_data = data
+    async with typed("e:v1", objects=Bucket()) as served:
+        found, _ = await refusal(served, asked)
+    assert found is code

@@ -18,6 +18,7 @@ from api.grpc import modelmora, predictor
 from api.grpc.call_handler import Pictures
 from api.grpc.server import Listen, RpcServer
 from api.grpc.services import Services
+from api.object_source import NamedPictures
 from api.protos import modelmora_pb2 as mm
 from api.protos import predictor_pb2 as pb
 from api.protos.modelmora_pb2_grpc import ModelInferenceStub
@@ -114,6 +115,7 @@ async def typed(
     in_flight: int = 8,
     seconds: float = 30.0,
     codes: dict[str, int] | None = None,
+    objects: Any = None,
 ) -> AsyncIterator[Typed]:
     """A server with both services on a free port, and a channel to it, when each model serves the last of its
     tags. Nothing is held afterwards.
@@ -133,7 +135,11 @@ async def typed(
         arriving = ModelWait(world.data_plane, world.reconciler.view, world.reconciler.schedule)
         cameras = predictor.Predictor(pictures, world.reconciler.view, world.control)
         services = Services()
-        services.add(modelmora.handlers(modelmora.ModelInference(pictures, arriving)))
+        services.add(
+            modelmora.handlers(
+                modelmora.ModelInference(pictures, arriving, NamedPictures(objects, parts.bodies))
+            )
+        )
         services.add(predictor.handlers(cameras), drain=cameras.drain)
         server = RpcServer(parts, Listen("127.0.0.1", 0), services)
         port = await server.start()

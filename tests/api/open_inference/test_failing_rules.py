@@ -103,7 +103,7 @@ def test_r14_an_output_that_is_no_tensor_is_400_and_the_others_are_given(v2: Ser
 
 def test_r13_other_paths_keep_the_services_own_shape(v2: Service) -> None:
     for path in ("/v3", "/v2x", "/models/nobody"):
-        assert set(v2.get(path).json()["error"]) == {"code", "message", "request_id"}
+        assert set(v2.get(path).json()["error"]) == {"code", "message", "request_id", "transient"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The classifier of the team `fruit`: its pictures, its training, its weights."""

@@ -1,0 +1,228 @@
+"""`okawari dispatch`: from Kafka to the service and back, each message exactly once.
+
+Outcomes and the offset behind them are one transaction (KIP-98), fenced by the consumer group (KIP-447): a
+process that has lost a partition cannot write for it any more. What a crash leaves is read again. Needs
+okawari[stream].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from uuid import uuid4
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from streaming.dispatcher import Dispatcher
+from streaming.kafka_records import incoming
+from streaming.kafka_settings import KafkaSettings
+from streaming.messages import IncomingRecord, OutgoingRecord
+from streaming.windows import PartitionWindow
+
+logger = logging.getLogger("okawari.streaming")
+
+_Place = tuple[str, int]
+#: Seconds between two transactions, and most outcomes in one.
+_INTERVAL, _MOST = 0.1, 2_000
+_SECONDS = 30.0
+#: Seconds for which transactions may fail before the process ends, for another one to begin anew.
+_PATIENCE = 120.0
+_FINAL = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+
+class KafkaPipeline:
+    """One member of the group. `run` ends after `stop`, or raises where it cannot go on.
+
+    At most `concurrency` requests are under way, and four times as many messages wait for their turn or for
+    one before them.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        dispatcher: Dispatcher,
+        *,
+        topic: str,
+        group: str,
+        concurrency: int = 16,
+        grace: float = 20.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """On `stop` messages under way are waited for `grace` seconds; the rest is read again later."""
+        self._dispatcher = dispatcher
+        self._topic = topic
+        self._window = 4 * concurrency
+        self._places = asyncio.Semaphore(concurrency)
+        self._grace = grace
+        self._clock = clock
+        self._consumer = Consumer(settings.consumer(group))
+        self._producer = Producer(settings.producer(f"okawari-dispatch-{group}-{uuid4().hex}"))
+        self._windows: dict[_Place, PartitionWindow] = {}
+        self._tasks: dict[tuple[_Place, int], asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._paused = False
+        self._failing_since: float | None = None
+        self._written_at = 0.0
+        self.transactions = 0
+
+    def stop(self) -> None:
+        """Take no more messages. Called in the event loop."""
+        self._stopping.set()
+        self._moved.set()
+
+    async def run(self) -> None:
+        """Take messages until `stop`. Raises `KafkaException` where the broker refuses for good."""
+        await asyncio.to_thread(self._producer.init_transactions, _SECONDS)
+        self._consumer.subscribe([self._topic], on_revoke=self._revoked, on_lost=self._lost)
+        logger.info("takes messages of %s", self._topic)
+        try:
+            while not self._stopping.is_set():
+                await self._turn()
+            await self._finish()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.to_thread(self._consumer.close)
+
+    async def _turn(self) -> None:
+        room = self._window - sum(map(len, self._windows.values()))
+        self._pause(room <= 0)
+        # Also without room: a member that asks for nothing is taken for dead.
+        records = await asyncio.to_thread(self._consumer.consume, max(1, min(room, 500)), self._patience())
+        for record in records:
+            self._begin(record)
+        if self._clock() - self._written_at >= _INTERVAL:
+            await self._write()
+
+    def _patience(self) -> float:
+        """Seconds to wait for messages."""
+        return _INTERVAL / 2 if self._tasks or any(self._windows.values()) else 5 * _INTERVAL
+
+    def _pause(self, pausing: bool) -> None:
+        if pausing == self._paused:
+            return
+        places = self._consumer.assignment()
+        (self._consumer.pause if pausing else self._consumer.resume)(places)
+        self._paused = pausing
+
+    def _begin(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            if error.fatal() or error.code() in _FINAL:
+                raise KafkaException(error)
+            logger.warning("%s", error)
+            return
+        record = incoming(message)
+        position = record.position
+        place = (position.topic, position.partition)
+        window = self._windows.setdefault(place, PartitionWindow())
+        window.begin(position.offset)
+        task = asyncio.ensure_future(self._dispatch(place, window, record))
+        self._tasks[place, position.offset] = task
+        task.add_done_callback(lambda _: self._tasks.pop((place, position.offset), None))
+
+    async def _dispatch(self, place: _Place, window: PartitionWindow, record: IncomingRecord) -> None:
+        async with self._places:
+            outcome = await self._dispatcher.outcome(record)
+        if self._windows.get(place) is window:
+            window.done(record.position.offset, outcome)
+
+    async def _finish(self) -> None:
+        """Write what comes within the grace."""
+        self._pause(True)
+        until = self._clock() + self._grace
+        while self._tasks and self._clock() < until:
+            await asyncio.wait(self._tasks.values(), timeout=_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
+            await self._write()
+        await self._write()
+
+    # --- transactions --------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        """One transaction with all that is complete, if there is any."""
+        if any(window.ready for window in self._windows.values()):
+            await asyncio.to_thread(self._transact)
+        self._written_at = self._clock()
+
+    def _transact(self) -> None:
+        """Called where no message is taken at the same time.
+
+        Nothing of a transaction that is given up is seen: its outcomes are kept for the next one.
+        """
+        outcomes: list[OutgoingRecord] = []
+        offsets: dict[_Place, int] = {}
+        for place, window in self._windows.items():
+            completed, behind = window.completed(_MOST)
+            if behind is not None:
+                outcomes += completed
+                offsets[place] = behind
+        if not offsets:
+            return
+        try:
+            self._producer.begin_transaction()
+            for outcome in outcomes:
+                self._produce(outcome)
+            moved = [TopicPartition(*place, behind) for place, behind in offsets.items()]
+            group = self._consumer.consumer_group_metadata()
+            self._retried(lambda: self._producer.send_offsets_to_transaction(moved, group, _SECONDS))
+            self._retried(lambda: self._producer.commit_transaction(_SECONDS))
+        except KafkaException as error:
+            self._give_up(error)
+            return
+        self._failing_since = None
+        self.transactions += 1
+        for place, behind in offsets.items():
+            self._windows[place].written(behind)
+
+    def _produce(self, outcome: OutgoingRecord) -> None:
+        headers = list[tuple[str, str | bytes | None]](outcome.headers)
+        while True:
+            try:
+                self._producer.produce(outcome.topic, outcome.value, outcome.key, headers=headers)
+                return
+            except BufferError:
+                self._producer.poll(_INTERVAL)
+
+    def _retried(self, call: Callable[[], None]) -> None:
+        """A call that must be made again until it is known what came of it. Raises what is final."""
+        until = self._clock() + _PATIENCE
+        while True:
+            try:
+                call()
+                return
+            except KafkaException as error:
+                detail = error.args[0]
+                if detail.txn_requires_abort() or not detail.retriable() or self._clock() > until:
+                    raise
+                logger.warning("tried again: %s", detail)
+
+    def _give_up(self, error: KafkaException) -> None:
+        """Abort the transaction. Raises where none can succeed any more, or none did for two minutes."""
+        detail = error.args[0]
+        logger.warning("a transaction was not written: %s", detail)
+        now = self._clock()
+        self._failing_since = self._failing_since or now
+        if detail.fatal() or now - self._failing_since > _PATIENCE:
+            raise error
+        self._retried(lambda: self._producer.abort_transaction(_SECONDS))
+
+    # --- the group -----------------------------------------------------------------------------
+
+    def _revoked(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
+        """Another member takes partitions over: write what is complete, forget the rest. Within `consume`."""
+        with suppress(KafkaException):
+            self._transact()
+        self._lost(_consumer, places)
+
+    def _lost(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
+        for each in places:
+            self._windows.pop((each.topic, each.partition), None)
+        gone = {(each.topic, each.partition) for each in places}
+        for (place, _), task in list(self._tasks.items()):
+            if place in gone:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+        self._paused = False

@@ -1,0 +1,42 @@
+"""The part of a team in the service: which team it serves, and where its pictures are read."""
+
+from __future__ import annotations
+
+from adapters.objects import ObjectReader
+from adapters.pictures.picture_options import PictureOptions
+from api.errors import MESSAGES
+from api.http.infer_routes import INFER_JSON
+from api.http.middleware import RouteLimits
+from manifest.teams import Team, choose_team, read_teams
+from runners.teams import AdapterFolders
+from settings import Settings
+
+#: The store of the pictures that messages name, where no other is set.
+_USUAL_ENDPOINT = "minio-hot:9000"
+_MOST_BYTES = 65_536
+
+
+def team_of(settings: Settings) -> Team | None:
+    """The team that TEAM names; None without. Raises `BadTeams` for one that nobody knows."""
+    listed = read_teams(settings.team_list)
+    if settings.team is None:
+        return None
+    adapters = AdapterFolders(settings.team_root).teams()
+    return choose_team(settings.team, listed, adapters, has_weights=settings.weights_path is not None)
+
+
+def object_reader(settings: Settings) -> ObjectReader:
+    """Reads the pictures that messages name, in the buckets that are allowed."""
+    scheme = "https" if settings.minio_secure else "http"
+    options = PictureOptions(
+        f"{scheme}://{settings.minio_endpoint or _USUAL_ENDPOINT}",
+        settings.minio_access_key or "",
+        settings.minio_secret_key or "",
+        allow_http=not settings.minio_secure,
+    )
+    return ObjectReader(options, settings.bucket_names, settings.max_body_bytes)
+
+
+def message_limits(settings: Settings) -> dict[str, RouteLimits]:
+    """Limits and statuses of the route for messages, by path."""
+    return {INFER_JSON: RouteLimits(_MOST_BYTES, settings.request_timeout, MESSAGES)}
