@@ -92,7 +92,7 @@ def import_once(weights: TeamWeights, importer: Importer) -> Imported | None:
         return importer.run(Candidate(candidate.path, candidate.wanted, named=True))
 
 
-def stay(settings: Settings, importer: Importer, told: Callable[[Imported], None]) -> None:
+def stay(settings: Settings, importer: Importer, report: Callable[[Imported], None]) -> None:
     """Import what is there and what changes, until SIGTERM or SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
@@ -115,7 +115,7 @@ def stay(settings: Settings, importer: Importer, told: Callable[[Imported], None
                 signature = now[weights.path]
                 if seen.get(weights.path) == signature != done.get(weights.path):
                     done[weights.path] = signature
-                    _try(weights, importer, told)
+                    _try(weights, importer, report)
             if missing and missing != waiting:
                 logger.info("waiting: %s", missing)
             seen, waiting = now, missing
@@ -128,14 +128,14 @@ def _end(*_signal: object) -> None:
     raise SystemExit
 
 
-def _try(weights: TeamWeights, importer: Importer, told: Callable[[Imported], None]) -> None:
+def _try(weights: TeamWeights, importer: Importer, report: Callable[[Imported], None]) -> None:
     try:
         imported = import_once(weights, importer)
     except (ImportRefused, Refused, OSError) as error:
         logger.warning("%s; what serves stays", error)
         return
     if imported is not None:
-        told(imported)
+        report(imported)
 
 
 def _check(path: Path) -> None:
@@ -152,7 +152,7 @@ def _check(path: Path) -> None:
 
 @contextmanager
 def _config(weights: TeamWeights) -> Iterator[Path]:
-    """The config to import with: the one beside, that of the team's adapter, or what the graph tells."""
+    """The config to import with: the one beside, that of the team's adapter, or what the graph says."""
     if weights.config is not None:
         yield weights.config
         return

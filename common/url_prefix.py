@@ -9,7 +9,18 @@ _LONGEST = 200
 #: The first names of the service's own paths: a prefix that begins so would be ambiguous.
 OWN_NAMES = frozenset(
     {
-        *("api", "docs.json", "documentation", "health", "healthz", "livez", "metrics", "models", "predict"),
+        *(
+            "api",
+            "docs.json",
+            "documentation",
+            "health",
+            "healthz",
+            "infer_json",
+            "livez",
+            "metrics",
+            "models",
+            "predict",
+        ),
         *("readyz", "redoc", "schema.json", "static_content", "v1", "v2"),
     }
 )

@@ -36,10 +36,10 @@ class DispatchOptions:
     retry_seconds: float = 600.0
 
 
-async def run(options: DispatchOptions, tell: Callable[[DispatchFigures], None] = lambda _: None) -> None:
+async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None] = lambda _: None) -> None:
     """Dispatch until a signal. Raises `KafkaException` where Kafka refuses for good.
 
-    `tell` gets the figures every ten seconds, and at the end.
+    `report` gets the figures every ten seconds, and at the end.
     """
     client = HttpInference(options.url, connections=options.concurrency, seconds=options.timeout)
     dispatcher = Dispatcher(
@@ -57,16 +57,16 @@ async def run(options: DispatchOptions, tell: Callable[[DispatchFigures], None] 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, pipeline.stop)
-    reporting = asyncio.create_task(_report(dispatcher.figures, tell))
+    reporting = asyncio.create_task(_reporting(dispatcher.figures, report))
     try:
         await pipeline.run()
     finally:
         reporting.cancel()
         await client.close()
-        tell(dispatcher.figures)
+        report(dispatcher.figures)
 
 
-async def _report(figures: DispatchFigures, tell: Callable[[DispatchFigures], None]) -> None:
+async def _reporting(figures: DispatchFigures, report: Callable[[DispatchFigures], None]) -> None:
     while True:
         await asyncio.sleep(_REPORT_SECONDS)
-        tell(figures)
+        report(figures)

@@ -1,4 +1,4 @@
-"""The guide to a new team, followed literally on a copy of the repository: a team answers, nothing else changes."""
+"""The guide to a new team, followed literally on a copy of the repository."""
 
 from __future__ import annotations
 
@@ -41,11 +41,8 @@ def copy(tmp_path: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, target)
-    for words in (
-        ["init", "-q"],
-        ["add", "-A"],
-        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "c"],
-    ):
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "c"]):
         subprocess.run(["git", *words], cwd=tmp_path / "copy", check=True, capture_output=True)
     return tmp_path / "copy"
 
@@ -55,9 +52,8 @@ def test_a_new_team_answers_by_the_guide_alone(copy: Path, s3_server: S3Server, 
     (copy / "adapters" / "wheat_runner.py").write_text(_block("python", "class WheatRunner"))
     shutil.copy(ROOT / "weights" / "fruit_best.onnx", copy / "my_export.onnx")
     port = free_port()
-    commands = "\n".join(
-        [_block("bash", "cp my_export"), _block("bash", "bentoml serve").replace("8000", str(port))]
-    )
+    serving = _block("bash", "bentoml serve").replace("8000", str(port))
+    commands = "\n".join([_block("bash", "cp my_export"), serving])
     for name, value in s3_server.variables.items():
         commands = re.sub(rf"{name}=\S+", f"{name}={value}", commands)
     home = tmp_path / "home"
@@ -87,9 +83,8 @@ def test_a_new_team_answers_by_the_guide_alone(copy: Path, s3_server: S3Server, 
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
-    status = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=copy, capture_output=True, text=True, check=True
-    )
+    asked = ["git", "status", "--porcelain"]
+    status = subprocess.run(asked, cwd=copy, capture_output=True, text=True, check=True)
     assert sorted(line[3:] for line in status.stdout.splitlines()) == [
         "adapters/wheat_runner.py",
         "my_export.onnx",
