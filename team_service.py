@@ -17,7 +17,7 @@ _MOST_BYTES = 65_536
 
 
 def team_of(settings: Settings) -> Team | None:
-    """The team that TEAM names; None without. Raises `BadTeams` for one that nobody knows."""
+    """The team that TEAM names; None without. Raises `BadTeams` for an unknown one."""
     listed = read_teams(settings.team_list)
     if settings.team is None:
         return None

@@ -33,7 +33,7 @@ class ObjectReader:
         self._stores: dict[str, S3Store] = {}
 
     async def read(self, bucket: str, key: str, hold: Callable[[int], None]) -> bytes:
-        """The bytes of an object; `hold` is told how many there will be, and may raise.
+        """The bytes of an object; `hold` gets their number first, and may raise.
 
         Raises `BucketNotAllowed`, `ObjectNotFound`, `PictureTooLarge`, `ObjectsUnavailable`, and
         `BadRequest` for a key that no object can have.

@@ -20,7 +20,7 @@ class ObjectSource(Protocol):
     """Reads objects from the buckets that are allowed."""
 
     async def read(self, bucket: str, key: str, hold: Callable[[int], None]) -> bytes:
-        """The bytes of an object; `hold` is told how many there will be, and may raise.
+        """The bytes of an object; `hold` gets their number first, and may raise.
 
         Raises `BucketNotAllowed`, `ObjectNotFound`, `PictureTooLarge`, `ObjectsUnavailable`, `BadRequest`.
         """

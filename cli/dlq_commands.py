@@ -66,7 +66,7 @@ def list_command(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List the letters that nobody has dealt with, the oldest of each partition first."""
+    """List the letters that wait, the oldest of each partition first."""
     wanted = _wanted(team, code, kind)
     found = list(islice(filter(wanted, _letters(bootstrap, dlq_topic).waiting()), limit))
     if as_json:

@@ -55,7 +55,7 @@ class TeamWeights:
 def all_weights(settings: Settings) -> list[TeamWeights]:
     """Where the weights are: of the team that TEAM names, else of all in `weights/` of the team root.
 
-    Raises `Refused` for a team that nobody knows, and where there are none.
+    Raises `Refused` for an unknown team, and where there are none.
     """
     if settings.team is not None:
         return [_weights(settings, settings.team)]

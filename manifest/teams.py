@@ -87,7 +87,7 @@ def read_teams(path: Path | None) -> dict[str, TeamEntry]:
 def choose_team(
     text: str, listed: Mapping[str, TeamEntry], adapters: Mapping[str, str], *, has_weights: bool
 ) -> Team:
-    """The team of that name, in upper or lower case. Raises `BadTeams` for one that nobody knows.
+    """The team of that name, in upper or lower case. Raises `BadTeams` for an unknown one.
 
     `adapters` are those that are there, by team. `has_weights`: there are weights for it, so it need not be
     listed.

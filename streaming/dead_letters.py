@@ -76,7 +76,7 @@ class RedriveFigures:
 
 
 class DeadLetters:
-    """The letters of one topic that nobody has dealt with. All methods raise `KafkaException`."""
+    """The letters of one topic that wait. All methods raise `KafkaException`."""
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._settings = settings

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from streaming.messages import BadMessage, ImageMessage, IncomingRecord, OutgoingRecord, parse
 from streaming.outcomes import MOST_VALUE, TRACE, DeadLetterReason, OutcomeTopics, dead_letter, result
-from streaming.replies import Failure, Reply, Success, Unreachable, judge
+from streaming.replies import FailedReply, Reply, Success, Unreachable, judge
 from streaming.retries import RetryPolicy
 
 
@@ -106,11 +106,11 @@ class Dispatcher:
             self._topics, record, DeadLetterReason("permanent", "result_too_large", text, attempts)
         )
 
-    async def _ask(self, body: bytes, headers: Mapping[str, str]) -> Success | Failure:
+    async def _ask(self, body: bytes, headers: Mapping[str, str]) -> Success | FailedReply:
         try:
             return judge(await self._client.infer(body, headers))
         except Unreachable as error:
-            return Failure("unreachable", str(error), transient=True)
+            return FailedReply("unreachable", str(error), transient=True)
 
 
 def _body(message: ImageMessage) -> bytes:

@@ -35,7 +35,7 @@ class Success:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedReply:
     """It has not. `transient`: the same request may succeed later, after `retry_after` seconds if given."""
 
     code: str
@@ -45,27 +45,29 @@ class Failure:
 
 
 class Unreachable(Exception):
-    """Nobody answered, or not in time."""
+    """No answer came, or not in time."""
 
 
-def judge(reply: Reply) -> Success | Failure:
+def judge(reply: Reply) -> Success | FailedReply:
     """What a reply means. What is not the service's own shape is judged by its status."""
     document = _json(reply.body)
     if 200 <= reply.status < 300:
         if document is None or any(not isinstance(document.get(name), str) for name in _NEEDED):
-            return Failure("bad_answer", f"the answer does not name {', '.join(_NEEDED)}", transient=False)
+            return FailedReply(
+                "bad_answer", f"the answer does not name {', '.join(_NEEDED)}", transient=False
+            )
         return Success(document)
     error = document.get("error") if document is not None else None
     if not isinstance(error, dict):
         text = reply.body[:200].decode("utf-8", "replace")
-        return Failure(
+        return FailedReply(
             f"http_{reply.status}",
             f"the service answered {reply.status}: {text}",
             reply.status in TRANSIENT_STATUSES,
             reply.retry_after,
         )
     said = error.get("transient")
-    return Failure(
+    return FailedReply(
         str(error.get("code") or f"http_{reply.status}")[:64],
         str(error.get("message") or "")[:_LONGEST_REASON],
         said if isinstance(said, bool) else reply.status in TRANSIENT_STATUSES,

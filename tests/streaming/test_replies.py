@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from streaming.replies import Failure, Reply, Success, judge
+from streaming.replies import FailedReply, Reply, Success, judge
 from tests.streaming.fake_service import answered, refused
 
 
@@ -20,14 +20,14 @@ def test_an_answer_names_its_model_and_version() -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"nothing", b'{"model": "fruit"}', b'{"model": 1}'])
 def test_an_answer_without_a_version_is_none(body: bytes) -> None:
     said = judge(Reply(200, body))
-    assert isinstance(said, Failure)
+    assert isinstance(said, FailedReply)
     assert (said.code, said.transient) == ("bad_answer", False)
 
 
 @pytest.mark.parametrize("transient", [True, False])
 def test_the_wire_says_what_passes(transient: bool) -> None:
     said = judge(refused(418, "teapot", transient=transient, retry_after=3.0))
-    assert said == Failure("teapot", "because of teapot", transient, 3.0)
+    assert said == FailedReply("teapot", "because of teapot", transient, 3.0)
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def test_the_wire_says_what_passes(transient: bool) -> None:
 def test_without_that_word_the_status_decides(status: int, transient: bool) -> None:
     for reply in (refused(status, "x", transient=None), Reply(status, b"<html>a proxy says no</html>")):
         said = judge(reply)
-        assert isinstance(said, Failure)
+        assert isinstance(said, FailedReply)
         assert said.transient is transient
 
 
 def test_a_proxys_page_is_quoted_shortly() -> None:
     said = judge(Reply(502, b"bad gateway " * 1000))
-    assert isinstance(said, Failure)
+    assert isinstance(said, FailedReply)
     assert said.code == "http_502"
     assert len(said.reason) < 300
 
@@ -60,5 +60,5 @@ def test_a_proxys_page_is_quoted_shortly() -> None:
 def test_long_words_of_the_service_are_cut() -> None:
     body = json.dumps({"error": {"code": "c" * 500, "message": "m" * 9_000}}).encode()
     said = judge(Reply(400, body))
-    assert isinstance(said, Failure)
+    assert isinstance(said, FailedReply)
     assert (len(said.code), len(said.reason)) == (64, 2_000)
