@@ -35,7 +35,7 @@ from hotswap.coordination import LocalCoordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import seed
 from hotswap.errors import Overloaded, StateUnavailable
-from hotswap.events import Observers, Recorder
+from hotswap.events import Observer, Observers, Recorder
 from hotswap.reconciler import Reconciler
 from hotswap.runner import CPU
 from hotswap.threads import InferencePool, LoaderThreads, ReconcilerThread
@@ -61,10 +61,11 @@ from runners.crops import Cropper
 from runners.devices import can_use_gpus
 from runners.families.index import OUTSIDE
 from settings import SERVE_ALL, Settings
-from team_service import object_reader, team_of
+from team_service import object_reader, open_publisher, team_of
 from telemetry import logs
 from telemetry.machine_usage import disk_percent
 from telemetry.metrics_port import MetricsPort
+from telemetry.model_events import ModelEvents
 from telemetry.observers import InferenceObserver, Metrics
 from workers import process
 from workers.connections import OpenConnections
@@ -168,7 +169,7 @@ class Worker:
             self._background,
             table=self._memory.service.table,
             memory=self._memory.service.rules,
-            observer=Observers(self.metrics, self._audit, switches),
+            observer=Observers(self.metrics, self._audit, switches, *self._events()),
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
             else LocalCoordinator(),
@@ -247,6 +248,13 @@ class Worker:
             process.host_of(self._listener), metrics_port(settings), self.metrics.exposition
         )
         self._rpc: RpcServer | None = None
+
+    def _events(self) -> list[Observer]:
+        """Who sends events of models to others, where there are brokers for them."""
+        self._publisher = open_publisher(self._settings, self.metrics)
+        if self._publisher is None:
+            return []
+        return [ModelEvents(self._publisher.publish, speaks=self.seat.index == 0)]
 
     def _host(self, data_plane: DataPlane, recorder: Recorder) -> Host:
         """What the detection server needs of this worker."""
@@ -371,6 +379,8 @@ class Worker:
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
         await asyncio.to_thread(self._audit.write)
+        if self._publisher is not None:
+            await asyncio.to_thread(self._publisher.stop, _GRACE)
         self._report.remove()
         logs.flush()
 

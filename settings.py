@@ -250,6 +250,7 @@ class Settings(BaseSettings):
     ] = None
     minio_secure: Annotated[bool, Field(validation_alias=_plain("minio_secure"))] = False
     buckets: str = "imagery-hot"
+    events: str | None = None
     team: Annotated[str | None, Field(validation_alias=_plain("team"), max_length=64)] = None
     teams: _File | None = None
     team_root: _File = Path("/app")

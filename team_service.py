@@ -1,6 +1,9 @@
-"""The part of a team in the service: which team it serves, and where its pictures are read."""
+"""The part of streams in the service: which team it serves, where pictures are read, events for others."""
 
 from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from adapters.objects import ObjectReader
 from adapters.pictures.picture_options import PictureOptions
@@ -10,6 +13,11 @@ from api.http.middleware import RouteLimits
 from manifest.teams import Team, choose_team, read_teams
 from runners.teams import AdapterFolders
 from settings import Settings
+from streaming.kafka_settings import KafkaSettings
+from telemetry.observers import Metrics
+
+if TYPE_CHECKING:
+    from streaming.publisher import EventPublisher
 
 #: The store of the pictures that messages name, where no other is set.
 _USUAL_ENDPOINT = "minio-hot:9000"
@@ -35,6 +43,20 @@ def object_reader(settings: Settings) -> ObjectReader:
         allow_http=not settings.minio_secure,
     )
     return ObjectReader(options, settings.bucket_names, settings.max_body_bytes)
+
+
+def open_publisher(settings: Settings, metrics: Metrics) -> EventPublisher | None:
+    """Sends events of models to the brokers of the settings; None without any.
+
+    Raises `SystemExit` where a package is missing.
+    """
+    if settings.events is None:
+        return None
+    if find_spec("confluent_kafka") is None:
+        raise SystemExit("okawari: OKAWARI_EVENTS needs one more package: install okawari[stream]")
+    from streaming.publisher import EventPublisher
+
+    return EventPublisher(KafkaSettings.of(settings.events), metrics.event_sent)
 
 
 def message_limits(settings: Settings) -> dict[str, RouteLimits]:

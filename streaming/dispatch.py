@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from streaming.dispatcher import Dispatcher, DispatchFigures
 from streaming.http_client import HttpInference
+from streaming.image_questions import ImageQuestions
 from streaming.kafka_dispatch import KafkaPipeline
 from streaming.kafka_settings import KafkaSettings
 from streaming.outcomes import OutcomeTopics
@@ -42,11 +43,8 @@ async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None
     `report` gets the figures every ten seconds, and at the end.
     """
     client = HttpInference(options.url, connections=options.concurrency, seconds=options.timeout)
-    dispatcher = Dispatcher(
-        client,
-        OutcomeTopics(options.team, options.output_topic, options.dlq_topic),
-        RetryPolicy(options.retry_seconds),
-    )
+    topics = OutcomeTopics(options.team, options.output_topic, options.dlq_topic)
+    dispatcher = Dispatcher(ImageQuestions(client, topics), topics, RetryPolicy(options.retry_seconds))
     pipeline = KafkaPipeline(
         options.kafka,
         dispatcher,
@@ -54,16 +52,25 @@ async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None
         group=options.group,
         concurrency=options.concurrency,
     )
+    try:
+        await until_signal(pipeline, dispatcher.figures, report)
+    finally:
+        await client.close()
+
+
+async def until_signal(
+    pipeline: KafkaPipeline, figures: DispatchFigures, report: Callable[[DispatchFigures], None]
+) -> None:
+    """Run a pipeline until SIGTERM or SIGINT, and report its figures."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, pipeline.stop)
-    reporting = asyncio.create_task(_reporting(dispatcher.figures, report))
+    reporting = asyncio.create_task(_reporting(figures, report))
     try:
         await pipeline.run()
     finally:
         reporting.cancel()
-        await client.close()
-        report(dispatcher.figures)
+        report(figures)
 
 
 async def _reporting(figures: DispatchFigures, report: Callable[[DispatchFigures], None]) -> None:

@@ -6,25 +6,32 @@ Sources of order and loss are elsewhere: this holds for one message alone, and n
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from streaming.messages import BadMessage, ImageMessage, IncomingRecord, OutgoingRecord, parse
-from streaming.outcomes import MOST_VALUE, TRACE, DeadLetterReason, OutcomeTopics, dead_letter, result
-from streaming.replies import FailedReply, Reply, Success, Unreachable, judge
+from streaming.messages import BadMessage, IncomingRecord, OutgoingRecord
+from streaming.outcomes import MOST_VALUE, DeadLetterReason, FailureClass, OutcomeTopics, dead_letter
+from streaming.replies import FailedReply, Success
 from streaming.retries import RetryPolicy
 
 
-class InferenceClient(Protocol):
-    """Asks the service."""
+class Question(Protocol):
+    """What one message asks, as often as it is tried."""
 
-    async def infer(self, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """`POST /infer_json`. Raises `Unreachable`."""
+    async def ask(self) -> Success | FailedReply:
+        """Ask once; never raises for what the message is about."""
         ...
+
+    def answered(self, said: Success, attempts: int, seconds: float) -> OutgoingRecord:
+        """The record of the answer, which came after so many tries and seconds."""
+        ...
+
+
+#: Reads a record; raises `BadMessage` for one that can never be answered.
+ReadQuestion = Callable[[IncomingRecord], Question]
 
 
 @dataclass(slots=True)
@@ -42,7 +49,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        client: InferenceClient,
+        read: ReadQuestion,
         topics: OutcomeTopics,
         policy: RetryPolicy | None = None,
         *,
@@ -50,7 +57,7 @@ class Dispatcher:
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._client = client
+        self._read = read
         self._topics = topics
         self._policy = policy or RetryPolicy()
         self._clock = clock
@@ -73,57 +80,35 @@ class Dispatcher:
 
     async def _outcome(self, record: IncomingRecord) -> OutgoingRecord:
         try:
-            message = parse(record.value)
+            question = self._read(record)
         except BadMessage as bad:
-            reason = DeadLetterReason("invalid", bad.code, bad.reason, attempts=0)
-            return dead_letter(self._topics, record, reason)
-        body, headers = _body(message), _headers(record)
+            return self._dead(record, "invalid", FailedReply(bad.code, bad.reason, transient=False), 0)
         begun, attempts = self._clock(), 0
         while True:
             attempts += 1
-            said = await self._ask(body, headers)
+            said = await question.ask()
             if isinstance(said, Success):
-                return self._answered(record, message, said, attempts, self._clock() - begun)
+                return self._answered(
+                    record, question.answered(said, attempts, self._clock() - begun), attempts
+                )
             if not said.transient:
-                reason = DeadLetterReason("permanent", said.code, said.reason, attempts)
-                return dead_letter(self._topics, record, reason)
+                return self._dead(record, "permanent", said, attempts)
             wait = self._policy.wait(attempts, self._clock() - begun, said.retry_after, self._chance)
             if wait is None:
-                reason = DeadLetterReason("exhausted", said.code, said.reason, attempts)
-                return dead_letter(self._topics, record, reason)
+                return self._dead(record, "exhausted", said, attempts)
             self.figures.retries += 1
             await self._sleep(wait)
 
-    def _answered(
-        self, record: IncomingRecord, message: ImageMessage, said: Success, attempts: int, seconds: float
-    ) -> OutgoingRecord:
-        written = result(self._topics, record, message, said, attempts=attempts, seconds=seconds)
+    def _answered(self, record: IncomingRecord, written: OutgoingRecord, attempts: int) -> OutgoingRecord:
         size = len(written.value or b"")
         if size <= MOST_VALUE:
             return written
         text = f"the result has {size} bytes, at most {MOST_VALUE} are written: ask for fewer detections"
-        return dead_letter(
-            self._topics, record, DeadLetterReason("permanent", "result_too_large", text, attempts)
-        )
+        said = FailedReply("result_too_large", text, transient=False)
+        return self._dead(record, "permanent", said, attempts)
 
-    async def _ask(self, body: bytes, headers: Mapping[str, str]) -> Success | FailedReply:
-        try:
-            return judge(await self._client.infer(body, headers))
-        except Unreachable as error:
-            return FailedReply("unreachable", str(error), transient=True)
-
-
-def _body(message: ImageMessage) -> bytes:
-    document: dict[str, Any] = {"bucket": message.bucket, "key": message.key}
-    if message.extra is not None:
-        document["extra"] = message.extra
-    return json.dumps(document).encode()
-
-
-def _headers(record: IncomingRecord) -> dict[str, str]:
-    trace = {
-        name: value
-        for name in TRACE
-        if (value := record.header(name)) is not None and value.isascii() and value.isprintable()
-    }
-    return {"Content-Type": "application/json", "X-Request-Id": record.position.id[:128], **trace}
+    def _dead(
+        self, record: IncomingRecord, kind: FailureClass, said: FailedReply, attempts: int
+    ) -> OutgoingRecord:
+        reason = DeadLetterReason(kind, said.code, said.reason, attempts)
+        return dead_letter(self._topics, record, reason)

@@ -15,9 +15,11 @@ _MOST_BYTES = 4_000_000
 class HttpInference:
     """Asks one service, over as many connections as requests are under way."""
 
-    def __init__(self, url: str, *, connections: int, seconds: float = 35.0) -> None:
-        """`url` is that of the service, or of its `/infer_json`. One answer takes `seconds` at most."""
-        self.url = url if url.endswith("/infer_json") else f"{url.rstrip('/')}/infer_json"
+    def __init__(
+        self, url: str, *, connections: int, seconds: float = 35.0, path: str = "/infer_json"
+    ) -> None:
+        """`url` is that of the service, with or without `path`. One answer takes `seconds` at most."""
+        self.url = url if url.endswith(path) else f"{url.rstrip('/')}{path}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections),
             timeout=aiohttp.ClientTimeout(total=seconds, connect=5.0),

@@ -91,6 +91,9 @@ class MetricDefinitions:
         self._declare_memory(counter, histogram, gauge_max)
         self._declare_pictures(counter, gauge_last)
 
+        sent = "Events of models, by whether a broker took them"
+        self.model_events = counter("model_events_total", sent, ("topic", "outcome"))
+
         # Registry
         away = "1 while the registry cannot be used and its last content holds"
         self.registry_unavailable = gauge_max("registry_unavailable", away)

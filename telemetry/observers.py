@@ -74,6 +74,10 @@ class Metrics(MetricDefinitions, Observer):
         """One was closed for its client's silence."""
         self._of(self.http_connections_closed, reason).inc()
 
+    def event_sent(self, topic: str, arrived: bool) -> None:
+        """An event for others has arrived at a broker, or is lost."""
+        self._of(self.model_events, topic, "sent" if arrived else "lost").inc()
+
     # --- RpcObserver -----------------------------------------------------------------------------
 
     def called(self, method: str, code: str, seconds: float) -> None:

@@ -60,7 +60,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "migrations": ({"adapters"}, {"sqlalchemy", "alembic"}),
     "okawari": (CORE | {"adapters", "registry", "runners"}, set()),
     "workers": (CORE, {"circus", "psutil"}),
-    "telemetry": (CORE | {"lineage"}, {"prometheus_client", "orjson", "pynvml"}),
+    "telemetry": (CORE | {"lineage", "streaming"}, {"prometheus_client", "orjson", "pynvml"}),
     "api": (
         CORE | {"lineage", "registry", "telemetry"},
         {
@@ -90,7 +90,9 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
 }
 #: Files that may import more than their room: one driver, one file.
 EXTRA = {
+    "streaming/vectors.py": {"qdrant_client"},
     "cli/dispatch_command.py": {"confluent_kafka"},
+    "cli/events_command.py": {"confluent_kafka", "qdrant_client"},
     "cli/dlq_commands.py": {"confluent_kafka"},
     "streaming/flink/jobs/http_dispatcher.py": {"pyflink"},
     "adapters/fruit_defect_runner.py": {"numpy", "onnxruntime", "PIL"},

@@ -40,6 +40,7 @@ _NOT_SEEN = (
     "compiled_loads_total",
     "device_fallbacks_total",
     "gpu_memory_bytes",
+    "model_events_total",
     "model_evictions_total",
     "model_eviction_age_seconds",
     "model_load_wait_seconds",

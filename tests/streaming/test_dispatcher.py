@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streaming.dispatcher import Dispatcher
+from streaming.image_questions import ImageQuestions
 from streaming.messages import IncomingRecord, OutgoingRecord
 from streaming.outcomes import MOST_VALUE, OutcomeTopics
 from streaming.replies import Unreachable
@@ -37,7 +38,7 @@ def _dispatch(
 ) -> OutgoingRecord:
     time = clock or Clock()
     dispatcher = Dispatcher(
-        service,
+        ImageQuestions(service, TOPICS),
         TOPICS,
         RetryPolicy(seconds=10, first=1, longest=4),
         clock=lambda: time.now,
@@ -175,7 +176,7 @@ def test_odd_trace_headers_do_no_harm(value: str) -> None:
 
 def test_figures_count_outcomes() -> None:
     service = ScriptedService(answered())
-    dispatcher = Dispatcher(service, TOPICS)
+    dispatcher = Dispatcher(ImageQuestions(service, TOPICS), TOPICS)
 
     async def both() -> None:
         await asyncio.gather(*(dispatcher.outcome(record(value)) for value in (VALUE, b"", VALUE)))

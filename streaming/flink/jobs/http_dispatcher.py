@@ -24,6 +24,7 @@ from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
 from streaming.dispatcher import Dispatcher
 from streaming.http_client import HttpInference
+from streaming.image_questions import ImageQuestions
 from streaming.messages import IncomingRecord, Position
 from streaming.outcomes import OutcomeTopics
 from streaming.retries import RetryPolicy
@@ -66,7 +67,8 @@ class AskService(AsyncFunction):  # type: ignore[misc] # pyflink has no types
             team, results, letters = self._topics
             client = HttpInference(self._url, connections=self._capacity, seconds=self._seconds[0])
             policy = RetryPolicy(self._seconds[1])
-            self._dispatcher = Dispatcher(client, OutcomeTopics(team, results, letters), policy)
+            written = OutcomeTopics(team, results, letters)
+            self._dispatcher = Dispatcher(ImageQuestions(client, written), written, policy)
         key, message, headers, topic, partition, offset = value
         record = IncomingRecord(
             Position(topic, partition, offset), message, key, tuple((headers or {}).items())
