@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from adapters.objects import ObjectReader
 from adapters.pictures.picture_options import PictureOptions
@@ -14,10 +13,8 @@ from manifest.teams import Team, choose_team, read_teams
 from runners.teams import AdapterFolders
 from settings import Settings
 from streaming.kafka_settings import KafkaSettings
+from telemetry.model_events import EventPublisher
 from telemetry.observers import Metrics
-
-if TYPE_CHECKING:
-    from streaming.publisher import EventPublisher
 
 #: The store of the pictures that messages name, where no other is set.
 _USUAL_ENDPOINT = "minio-hot:9000"
@@ -54,8 +51,6 @@ def open_publisher(settings: Settings, metrics: Metrics) -> EventPublisher | Non
         return None
     if find_spec("confluent_kafka") is None:
         raise SystemExit("okawari: OKAWARI_EVENTS needs one more package: install okawari[stream]")
-    from streaming.publisher import EventPublisher
-
     return EventPublisher(KafkaSettings.of(settings.events), metrics.event_sent)
 
 

@@ -1,4 +1,4 @@
-"""Events that a picture was registered: its vector is made by the service, stored, and told of.
+"""Events that a picture was registered: the service makes its vector, which is stored and announced.
 
 Needs okawari[events].
 """

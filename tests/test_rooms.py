@@ -90,6 +90,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
 }
 #: Files that may import more than their room: one driver, one file.
 EXTRA = {
+    "telemetry/model_events.py": {"confluent_kafka"},
     "streaming/vectors.py": {"qdrant_client"},
     "cli/dispatch_command.py": {"confluent_kafka"},
     "cli/events_command.py": {"confluent_kafka", "qdrant_client"},

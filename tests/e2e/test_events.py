@@ -22,6 +22,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 from qdrant_client import QdrantClient
 
+from examples.clients.upload_handler import UploadHandler
 from streaming.event_shapes import EmbeddingGenerated, ImageRegistered
 from streaming.events import EventOptions, EventPipeline
 from streaming.fetch import UrlPolicy
@@ -188,6 +189,21 @@ def test_a_registered_picture_becomes_one_vector_and_an_event(service: Service, 
     codes = {bytes(dict(one.headers() or ())["okawari.error.code"]).decode() for one in letters}
     assert codes == {"invalid_image", "image_http_404", "url_not_allowed", "invalid_event"}
     assert len(letters) == 4
+
+
+def test_an_upload_gets_its_vector_at_once_or_by_an_event(service: Service, kafka: KafkaServer) -> None:
+    topic = f"{ImageRegistered.topic}.{uuid4().hex[:8]}"
+    kafka.topics(1, topic)
+    handle = UploadHandler(service.grpc_address, kafka.bootstrap, topic)
+    vector = handle("i-1", "o-1", "https://a.example/1", _picture(0, 255, 0), "mean")
+    handle.close()
+    assert vector is not None
+    assert np.allclose(vector, [0, 1, 0], atol=0.01)
+    away = UploadHandler(f"127.0.0.1:{free_port()}", kafka.bootstrap, topic)
+    assert away("i-2", "o-1", "https://a.example/2", _picture(0, 255, 0)) is None
+    away.close()
+    (event,) = kafka.read(topic, count=1)
+    assert ImageRegistered.model_validate_json(event.value() or b"").image_metadata_id == "i-2"
 
 
 def test_versions_that_come_and_go_are_told_once_by_two_workers(kafka: KafkaServer, tmp_path: Path) -> None:
