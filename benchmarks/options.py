@@ -20,6 +20,7 @@ PARTS: Final = (
     "families",
     "batching",
     "cameras",
+    "streams",
 )
 _EXAMPLES = """
 examples:

@@ -17,6 +17,7 @@ from benchmarks.pointing import PointsResult
 from benchmarks.remembering import MemoryResult
 from benchmarks.starting import StartResult
 from benchmarks.steady import Case, SizeResult
+from benchmarks.streams import StreamResult
 from benchmarks.swapping import SwapResult
 from benchmarks.wires import Wire
 
@@ -29,6 +30,19 @@ def write(folder: Path, document: dict[str, Any]) -> Path:
     path = folder / f"{document['machine']['at'].replace(':', '').replace('+0000', 'Z')}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     return path
+
+
+def streams(results: Iterable[StreamResult]) -> list[dict[str, Any]]:
+    """Dispatchers: messages a second, as a share of the service alone, and their processor time."""
+    return [
+        {
+            "dispatcher": result.name,
+            "messages_per_second": result.figure("rate").as_json(),
+            "of_alone": result.of_alone.as_json(),
+            "cpu_ms": result.figure("cpu_ms").as_json(),
+        }
+        for result in results
+    ]
 
 
 def starts(results: Iterable[StartResult]) -> list[dict[str, Any]]:

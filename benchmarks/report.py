@@ -22,6 +22,7 @@ from benchmarks.pointing import PointsResult
 from benchmarks.remembering import MemoryResult
 from benchmarks.starting import StartResult
 from benchmarks.steady import SizeResult
+from benchmarks.streams import StreamResult
 from benchmarks.swapping import SwapResult
 from benchmarks.wires import CONCURRENCY, Wire
 
@@ -287,6 +288,18 @@ def show_cameras(console: Console, result: CameraResult) -> None:
     for name, milliseconds in result.keeping.items():
         console.print(f"kept alone, {name}: p50 {percentile(milliseconds, 0.5):.1f} ms, ", end="")
         console.print(f"p95 {percentile(milliseconds, 0.95):.1f} ms")
+
+
+def show_streams(console: Console, results: list[StreamResult]) -> None:
+    """Dispatchers, beside the service alone."""
+    console.print("\n[bold]Streams[/] (1 worker, messages that name small pictures)")
+    for result in results:
+        console.print(
+            f"{result.name}: {result.figure('rate').text(0)} messages/s, {result.of_alone.text(2)} of the "
+            f"service alone; {result.figure('cpu_ms').text(2)} ms of processor a message"
+        )
+    if not results:
+        console.print("not measured: no broker, no S3 server or no Flink on this machine")
 
 
 def show_aims(console: Console, aims: Iterable[Aim]) -> None:

@@ -25,6 +25,7 @@ from benchmarks import (
     remembering,
     report,
     starting,
+    streams,
     swapping,
 )
 from benchmarks.aims import Aim, steady_aims, swap_aims
@@ -88,6 +89,7 @@ class Bench:
             "families": self._take_families,
             "batching": self._take_batching,
             "cameras": self._take_cameras,
+            "streams": self._take_streams,
         }
         for part in self.options.parts:
             takes[part]()
@@ -99,6 +101,14 @@ class Bench:
         results = self._starts()
         report.show_starts(self.console, results)
         self.document["starts"] = record.starts(results)
+
+    def _take_streams(self) -> None:
+        room, rounds = self.room / "streams", self.options.rounds
+        room.mkdir()
+        with self._progress("streams", 2 * rounds) as tell:
+            results = streams.measure(room, rounds, tell)
+        report.show_streams(self.console, results)
+        self.document["streams"] = record.streams(results)
 
     def _take_loads(self) -> None:
         results = self._loads()

@@ -36,7 +36,7 @@ def fruit(number: int, *, defect: bool) -> Image.Image:
 
 
 def _varied(chance: np.random.Generator, colour: tuple[int, int, int], by: int) -> tuple[int, int, int]:
-    red, green, blue = (int(min(255, max(0, each + chance.integers(-by, by + 1)))) for each in colour)
+    red, green, blue = (int(np.clip(each + int(chance.integers(-by, by + 1)), 0, 255)) for each in colour)
     return red, green, blue
 
 
