@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaException
+
 from streaming.dispatcher import Dispatcher, DispatchFigures
 from streaming.http_client import HttpInference
 from streaming.image_questions import ImageQuestions
@@ -19,6 +21,8 @@ from streaming.retries import RetryPolicy
 logger = logging.getLogger("okawari.streaming")
 
 _REPORT_SECONDS = 10.0
+#: Pipelines one after the other that write nothing, until it is given up.
+_IN_VAIN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,32 +49,59 @@ async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None
     client = HttpInference(options.url, connections=options.concurrency, seconds=options.timeout)
     topics = OutcomeTopics(options.team, options.output_topic, options.dlq_topic)
     dispatcher = Dispatcher(ImageQuestions(client, topics), topics, RetryPolicy(options.retry_seconds))
-    pipeline = KafkaPipeline(
-        options.kafka,
-        dispatcher,
-        topic=options.input_topic,
-        group=options.group,
-        concurrency=options.concurrency,
-    )
     try:
-        await until_signal(pipeline, dispatcher.figures, report)
+        await until_signal(
+            lambda: KafkaPipeline(
+                options.kafka,
+                dispatcher,
+                topic=options.input_topic,
+                group=options.group,
+                concurrency=options.concurrency,
+            ),
+            dispatcher.figures,
+            report,
+        )
     finally:
         await client.close()
 
 
 async def until_signal(
-    pipeline: KafkaPipeline, figures: DispatchFigures, report: Callable[[DispatchFigures], None]
+    make: Callable[[], KafkaPipeline],
+    figures: DispatchFigures,
+    report: Callable[[DispatchFigures], None],
 ) -> None:
-    """Run a pipeline until SIGTERM or SIGINT, and report its figures."""
-    loop = asyncio.get_running_loop()
+    """Run a pipeline until SIGTERM or SIGINT, and report its figures.
+
+    One that Kafka has fenced, as after a long absence of the broker, is replaced: what it had not written is
+    read again. Raises `KafkaException` where one after the other writes nothing.
+    """
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, pipeline.stop)
+        loop.add_signal_handler(number, stopping.set)
     reporting = asyncio.create_task(_reporting(figures, report))
+    in_vain = 0
     try:
-        await pipeline.run()
+        while not stopping.is_set():
+            pipeline = make()
+            watching = asyncio.create_task(_stop_when(stopping, pipeline))
+            try:
+                await pipeline.run()
+            except KafkaException as error:
+                in_vain = 0 if pipeline.transactions else in_vain + 1
+                if in_vain == _IN_VAIN:
+                    raise
+                logger.warning("begins anew: %s", error.args[0])
+                await asyncio.sleep(min(in_vain, 5))
+            finally:
+                watching.cancel()
     finally:
         reporting.cancel()
         report(figures)
+
+
+async def _stop_when(stopping: asyncio.Event, pipeline: KafkaPipeline) -> None:
+    await stopping.wait()
+    pipeline.stop()
 
 
 async def _reporting(figures: DispatchFigures, report: Callable[[DispatchFigures], None]) -> None:

@@ -38,7 +38,7 @@ class EventOptions:
 
 
 class EventPipeline:
-    """The pipeline with its parts; made and closed in one event loop."""
+    """The parts of the pipeline; made and closed in one event loop."""
 
     def __init__(self, options: EventOptions) -> None:
         path = "/predict" if options.model is None else f"/predict?model={options.model}"
@@ -47,7 +47,12 @@ class EventPipeline:
         topics = OutcomeTopics("events", EmbeddingGenerated.topic, options.dlq_topic)
         questions = EmbeddingQuestions(self._images, self._client, options.vectors)
         self.dispatcher = Dispatcher(questions, topics, RetryPolicy(options.retry_seconds))
-        self.pipeline = KafkaPipeline(
+        self._options = options
+
+    def pipeline(self) -> KafkaPipeline:
+        """A new member of the group."""
+        options = self._options
+        return KafkaPipeline(
             options.kafka,
             self.dispatcher,
             topic=options.topic,

@@ -76,7 +76,7 @@ class KafkaPipeline:
 
     async def run(self) -> None:
         """Take messages until `stop`. Raises `KafkaException` where the broker refuses for good."""
-        await asyncio.to_thread(self._producer.init_transactions, _SECONDS)
+        await asyncio.to_thread(self._retried, lambda: self._producer.init_transactions(_SECONDS))
         self._consumer.subscribe([self._topic], on_revoke=self._revoked, on_lost=self._lost)
         logger.info("takes messages of %s", self._topic)
         try:

@@ -147,7 +147,13 @@ def _folder(home: Path, entry: CatalogueEntry, **changes: Any) -> Path:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("name", ["yolox_nano", "nanodet_m_320", "ultraface_slim_320"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "yolox_nano",
+        *(pytest.param(name, marks=pytest.mark.full) for name in ("nanodet_m_320", "ultraface_slim_320")),
+    ],
+)
 def test_a_folder_with_the_familys_config_comes_in(
     home: Path, tmp_path: Path, store: ModelStore, name: str
 ) -> None:

@@ -37,7 +37,7 @@ class Sizes:
     promotions: int = _size(10, 40)
     overload_rounds: int = _size(3, 20)
     examples: int = _size(100, 300)
-    orders: int = _size(50, 200)
+    orders: int = _size(30, 200)
 
 
 SIZES = Sizes()

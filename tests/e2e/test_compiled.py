@@ -10,14 +10,14 @@ import pytest
 
 from tests.e2e.harness import Service
 from tests.e2e.reporting import Start
-from tests.e2e.sizes import LIMIT
+from tests.e2e.sizes import FULL_SIZE, LIMIT
 from tests.e2e.stores import Store
 from tests.e2e.waiting import until
 from tests.support.weighty_model import write_weighty
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 
-SIZE = 100_000_000
+SIZE = 100_000_000 if FULL_SIZE else 40_000_000
 COMPILED = {"OKAWARI_COMPILED_LIMIT": "4000000000"}
 
 

@@ -32,7 +32,7 @@ from runners.onnx_runner import OnnxRunner
 from tests.e2e.harness import Service
 from tests.e2e.load import Ask, Load
 from tests.e2e.reporting import services
-from tests.e2e.sizes import LIMIT
+from tests.e2e.sizes import FULL_SIZE, LIMIT
 from tests.e2e.test_families import MODELS
 from tests.runners.pictures import encode, smooth
 from tests.runners.references import Reference
@@ -54,7 +54,7 @@ QUERIES: Mapping[str, list[dict[str, str]]] = {
     "clip": [{"text_prompt": prompt} for prompt in ("a bird . a cat .", "snow . sand . sea .")],
 }
 #: Requests of each model while its three versions in turn serve.
-LEAST = {"dino": 60, "sam": 150, "clip": 2000}
+LEAST = {"dino": 60, "sam": 150, "clip": 2000} if FULL_SIZE else {"dino": 24, "sam": 60, "clip": 600}
 PICTURES = [encode(smooth(64, 48), "PNG"), encode(smooth(40, 60)[::-1].copy(), "PNG")]
 #: Scores of one version agree to this; of two they differ by more.
 CLOSE, APART = 1e-4, 5e-4

@@ -49,6 +49,7 @@ class KafkaServer:
         self._folder = Path(tempfile.mkdtemp(prefix="okawari-kafka-"))
         self._port, controller = _free_port(), _free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._counter: Consumer | None = None
         properties = _PROPERTIES.format(port=self._port, controller=controller, data=self._folder / "data")
         (self._folder / "server.properties").write_text(properties)
         node = subprocess.run(
@@ -89,6 +90,8 @@ class KafkaServer:
 
     def remove(self) -> None:
         """End it and remove its files."""
+        if self._counter is not None:
+            self._counter.close()
         self.kill()
         shutil.rmtree(self._folder)
 
@@ -116,15 +119,16 @@ class KafkaServer:
 
     def records(self, *topics: str) -> int:
         """About how many records there are: those of transactions under way, and their marks, too."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "count"})
+        if self._counter is None:
+            self._counter = Consumer(
+                {"bootstrap.servers": self.bootstrap, "group.id": "count", "log_level": 0}
+            )
         try:
-            found = consumer.list_topics(timeout=10).topics
+            found = self._counter.list_topics(timeout=10).topics
             places = [TopicPartition(name, each) for name in topics for each in found[name].partitions]
-            return sum(consumer.get_watermark_offsets(place, 10)[1] for place in places)
+            return sum(self._counter.get_watermark_offsets(place, 10)[1] for place in places)
         except KafkaException:
             return 0
-        finally:
-            consumer.close()
 
     def read(self, *topics: str, count: int, seconds: float = 60.0) -> list[Message]:
         """All committed messages of topics: at least `count`, and what comes in a moment behind them."""
