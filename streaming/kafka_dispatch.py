@@ -64,7 +64,8 @@ class KafkaPipeline:
         self._tasks: dict[tuple[_Place, int], asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
-        self._paused = False
+        #: None: partitions have come or gone since, of which some may be paused and some not.
+        self._paused: bool | None = False
         self._failing_since: float | None = None
         self._written_at = 0.0
         self.transactions = 0
@@ -77,7 +78,9 @@ class KafkaPipeline:
     async def run(self) -> None:
         """Take messages until `stop`. Raises `KafkaException` where the broker refuses for good."""
         await asyncio.to_thread(self._retried, lambda: self._producer.init_transactions(_SECONDS))
-        self._consumer.subscribe([self._topic], on_revoke=self._revoked, on_lost=self._lost)
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
         logger.info("takes messages of %s", self._topic)
         try:
             while not self._stopping.is_set():
@@ -225,4 +228,8 @@ class KafkaPipeline:
         for (place, _), task in list(self._tasks.items()):
             if place in gone:
                 task.get_loop().call_soon_threadsafe(task.cancel)
-        self._paused = False
+        self._paused = None
+
+    def _assigned(self, _consumer: Consumer, _places: list[TopicPartition]) -> None:
+        """Partitions come, not paused; those that were kept may be."""
+        self._paused = None
