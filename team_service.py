@@ -27,7 +27,9 @@ def team_of(settings: Settings) -> Team | None:
     if settings.team is None:
         return None
     adapters = AdapterFolders(settings.team_root).teams()
-    return choose_team(settings.team, listed, adapters, has_weights=settings.weights_path is not None)
+    usual = settings.team_root / "weights" / f"{settings.team.strip().lower()}_best.onnx"
+    has_weights = settings.weights_path is not None or usual.is_file()
+    return choose_team(settings.team, listed, adapters, has_weights=has_weights)
 
 
 def object_reader(settings: Settings) -> ObjectReader:

@@ -168,12 +168,15 @@ def _import_team(*, alone: bool, stay: bool) -> None:
         return
     with TerminalReport() as report:
         importer = _importer(read, report)
-        for weights in team_import.all_weights(read):
+        found, troubles = team_import.all_weights(read)
+        for weights in found:
             imported = team_import.import_once(weights, importer)
             if imported is None:
                 note(f"the newest version of {weights.team.model} has these weights; nothing changed")
             else:
                 _tell(imported)
+    if troubles:
+        raise Refused("; ".join(troubles))
 
 
 def _tell(imported: Imported) -> None:

@@ -18,7 +18,7 @@ from cli.errors import Refused
 from manifest.teams import BadTeams, Team, choose_team, read_teams
 from manifest.version_manifest import CONFIG_FILE
 from models_import.candidates import Candidate, Wanted, candidates
-from models_import.errors import ImportRefused
+from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx, kind_of
 from models_import.importer import Imported, Importer
 from models_import.inferred_config import infer_config
@@ -44,39 +44,47 @@ class TeamWeights:
     team: Team
     path: Path
     config: Path | None
+    code: Path | None = None
 
     def signature(self) -> Signature:
-        """Changes with the files. Raises `OSError`."""
-        files = [self.path, *([self.config] if self.config else [])]
+        """Changes with the files, the adapter's too. Raises `OSError`."""
+        files = [self.path, *(each for each in (self.config, self.code) if each is not None)]
         status = [(file, file.stat()) for file in files]
         return tuple((str(file), each.st_mtime_ns, each.st_size) for file, each in status)
 
 
-def all_weights(settings: Settings) -> list[TeamWeights]:
+def all_weights(settings: Settings) -> tuple[list[TeamWeights], list[str]]:
     """Where the weights are: of the team that TEAM names, else of all in `weights/` of the team root.
 
-    Raises `Refused` for an unknown team, and where there are none.
+    Beside them what is wrong with others. Raises `Refused` for an unknown team, and where there are none.
     """
     if settings.team is not None:
-        return [_weights(settings, settings.team)]
+        return [_weights(settings, settings.team)], []
     folder = settings.team_root / "weights"
     names = sorted(file.name.removesuffix(_ENDING) for file in folder.glob(f"*{_ENDING}"))
+    found, troubles = list[TeamWeights](), list[str]()
+    for name in names:
+        try:
+            found.append(_weights(settings, name))
+        except Refused as refused:
+            troubles.append(f"{name}{_ENDING}: {refused}")
     if not names:
-        raise Refused(f"no weights of a team in {folder}: put TEAM{_ENDING} there, or set WEIGHTS_PATH")
-    return [_weights(settings, name) for name in names]
+        troubles.append(f"no weights of a team in {folder}: put TEAM{_ENDING} there, or set WEIGHTS_PATH")
+    return found, troubles
 
 
 def _weights(settings: Settings, text: str) -> TeamWeights:
     name = text.strip().lower()
     own = settings.weights_path if settings.team is not None else None
     path = own or settings.team_root / "weights" / f"{name}{_ENDING}"
-    adapters = AdapterFolders(settings.team_root).teams()
+    folders = AdapterFolders(settings.team_root)
     try:
-        team = choose_team(name, read_teams(settings.team_list), adapters, has_weights=True)
+        team = choose_team(name, read_teams(settings.team_list), folders.teams(), has_weights=True)
     except BadTeams as error:
         raise Refused(str(error)) from None
+    code = None if team.adapter is None else folders.file(team.adapter)
     beside = (path.with_suffix(".json"), path.with_name(CONFIG_FILE))
-    return TeamWeights(team, path, next((file for file in beside if file.is_file()), None))
+    return TeamWeights(team, path, next((file for file in beside if file.is_file()), None), code)
 
 
 def import_once(weights: TeamWeights, importer: Importer) -> Imported | None:
@@ -96,29 +104,10 @@ def stay(settings: Settings, importer: Importer, report: Callable[[Imported], No
     """Import what is there and what changes, until SIGTERM or SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    seen: dict[Path, Signature] = {}
-    done: dict[Path, Signature] = {}
-    waiting = ""
+    watch = TeamWatch(settings, importer, report)
     try:
         while True:
-            missing, now = "", dict[Path, Signature]()
-            try:
-                found = all_weights(settings)
-            except Refused as refused:
-                missing, found = str(refused), []
-            for weights in found:
-                try:
-                    now[weights.path] = weights.signature()
-                except FileNotFoundError:
-                    missing = f"there are no weights at {weights.path}"
-                    continue
-                signature = now[weights.path]
-                if seen.get(weights.path) == signature != done.get(weights.path):
-                    done[weights.path] = signature
-                    _try(weights, importer, report)
-            if missing and missing != waiting:
-                logger.info("waiting: %s", missing)
-            seen, waiting = now, missing
+            watch.look()
             time.sleep(_PAUSE)
     except SystemExit:
         logger.info("ended")
@@ -128,14 +117,52 @@ def _end(*_signal: object) -> None:
     raise SystemExit
 
 
-def _try(weights: TeamWeights, importer: Importer, report: Callable[[Imported], None]) -> None:
-    try:
-        imported = import_once(weights, importer)
-    except (ImportRefused, Refused, OSError) as error:
-        logger.warning("%s; what serves stays", error)
-        return
-    if imported is not None:
-        report(imported)
+class TeamWatch:
+    """Imports weights that two looks have seen alike, and again when they, config or adapter change."""
+
+    def __init__(self, settings: Settings, importer: Importer, report: Callable[[Imported], None]) -> None:
+        self._settings = settings
+        self._importer = importer
+        self._report = report
+        self._seen: dict[Path, Signature] = {}
+        self._done: dict[Path, Signature] = {}
+        self._troubles: list[str] = []
+
+    def look(self) -> None:
+        """Look once. What cannot be imported is logged; what may pass is tried again at each look."""
+        found, troubles, now = list[TeamWeights](), list[str](), dict[Path, Signature]()
+        try:
+            found, troubles = all_weights(self._settings)
+        except Refused as refused:
+            troubles = [str(refused)]
+        for weights in found:
+            try:
+                now[weights.path] = weights.signature()
+            except FileNotFoundError as error:
+                troubles.append(f"there is nothing at {error.filename}")
+                continue
+            signature = now[weights.path]
+            if self._seen.get(weights.path) == signature != self._done.get(weights.path):
+                trouble = self._import(weights, signature)
+                troubles += [trouble] if trouble else []
+        for trouble in troubles:
+            if trouble not in self._troubles:
+                logger.warning("waiting: %s", trouble)
+        self._seen, self._troubles = now, troubles
+
+    def _import(self, weights: TeamWeights, signature: Signature) -> str | None:
+        """Import them; why that may succeed later without a change, if it may."""
+        try:
+            imported = import_once(weights, self._importer)
+        except (ImportUnavailable, OSError) as error:
+            return f"{weights.team.name}: {error}"
+        except (ImportRefused, Refused) as refused:
+            logger.warning("%s; what serves stays", refused)
+            imported = None
+        self._done[weights.path] = signature
+        if imported is not None:
+            self._report(imported)
+        return None
 
 
 def _check(path: Path) -> None:

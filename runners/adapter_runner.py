@@ -32,6 +32,7 @@ from runners.teams import TeamAdapter, made, reason_of
 
 #: Most characters of what an adapter says of a picture.
 _LONGEST = 200_000
+_DEEPEST = 50
 _CHECK_SIZE = (640, 480)
 #: A JPEG is decoded at an eighth to see whether it is whole: the adapter decodes it as it needs it.
 _SMALL = (1, 1)
@@ -144,7 +145,7 @@ class AdapterRunner:
             else:
                 with self._turn:
                     said = adapter.run(data, model_tag=str(self._artifact.tag), extra=extra)
-        except Exception as error:  # noqa: BLE001 - it is the code of others
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the code of others
             raise AdapterFailed(f"{self._name}: {reason_of(error)}") from None
         return _as_json(said, self._name)
 
@@ -170,7 +171,25 @@ def _as_json(said: object, name: str) -> dict[str, Any]:
             f"{name}: run gave {len(text)} characters of JSON, at most {_LONGEST} are allowed"
         )
     document: dict[str, Any] = json.loads(text)
+    if (trouble := _unwritable(document)) is not None:
+        raise AdapterFailed(f"{name}: run gave what no answer can hold: {trouble}")
     return document
+
+
+def _unwritable(value: object, depth: int = 0) -> str | None:
+    """What of plain JSON values strict readers refuse; None if nothing."""
+    if depth > _DEEPEST:
+        return f"more than {_DEEPEST} levels"
+    if isinstance(value, str):
+        return (
+            None if value.isascii() or value.encode(errors="ignore").decode() == value else "half a character"
+        )
+    if isinstance(value, bool) or not isinstance(value, int | list | dict):
+        return None
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**63 else "a whole number of more than 64 bits"
+    inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    return next(filter(None, (_unwritable(each, depth + 1) for each in inner)), None)
 
 
 def _number(value: object) -> object:

@@ -59,6 +59,12 @@ class AdapterFolders:
         files = (root / TEAMS_FILE for root in self._roots)
         return next((file for file in files if file.is_file()), None)
 
+    def file(self, place: str) -> Path | None:
+        """The file of `file` or `file:Class`; None where there is none."""
+        stem = place.partition(":")[0]
+        files = (root / "adapters" / f"{stem}.py" for root in self._roots)
+        return next((file for file in files if file.is_file()), None)
+
     def load(self, place: str) -> type[TeamAdapter]:
         """The class of `file` or `file:Class`; raises `VersionFailed` naming the file and the reason.
 
@@ -113,7 +119,7 @@ def made(adapter: type[TeamAdapter], weights_path: str | None, model_tag: str | 
     make: Any = adapter
     try:
         instance: TeamAdapter = make(weights_path=weights_path, model_tag=model_tag)
-    except Exception as error:  # noqa: BLE001 - it is the code of others
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the code of others
         raise VersionFailed(f"adapter {adapter.__name__}: {reason_of(error)}") from None
     return instance
 

@@ -6,6 +6,7 @@ Sources of order and loss are elsewhere: this holds for one message alone, and n
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,8 @@ from streaming.messages import BadMessage, IncomingRecord, OutgoingRecord
 from streaming.outcomes import MOST_VALUE, DeadLetterReason, FailureClass, OutcomeTopics, dead_letter
 from streaming.replies import FailedReply, Success
 from streaming.retries import RetryPolicy
+
+logger = logging.getLogger("okawari.streaming")
 
 
 class Question(Protocol):
@@ -80,9 +83,16 @@ class Dispatcher:
 
     async def _outcome(self, record: IncomingRecord) -> OutgoingRecord:
         try:
-            question = self._read(record)
+            return await self._tried(record, self._read(record))
         except BadMessage as bad:
             return self._dead(record, "invalid", FailedReply(bad.code, bad.reason, transient=False), 0)
+        except Exception as error:
+            # A fault of ours must not keep all messages behind this one waiting.
+            logger.exception("message %s", record.position.id)
+            text = f"the dispatcher failed: {type(error).__name__}: {error}"[:1000]
+            return self._dead(record, "permanent", FailedReply("dispatcher_error", text, transient=False), 0)
+
+    async def _tried(self, record: IncomingRecord, question: Question) -> OutgoingRecord:
         begun, attempts = self._clock(), 0
         while True:
             attempts += 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -19,6 +19,9 @@ from streaming.messages import MOST_BYTES, BadMessage, IncomingRecord, OutgoingR
 from streaming.outcomes import OURS, TRACE
 from streaming.replies import FailedReply, Success
 from streaming.vectors import Vector, VectorsFailed, VectorStore, vector_id
+
+#: Codes of a model that is not there yet: which one is asked is no choice of the event.
+_NOT_THERE = ("model_not_found", "version_not_loaded", "version_failed", "model_required")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class _EmbeddingQuestion:
         headers = {"Content-Type": "application/octet-stream", **request_headers(self.record)}
         said = await asked(self.parts.client, self._image, headers)
         if isinstance(said, FailedReply):
-            return said
+            return replace(said, transient=said.transient or said.code in _NOT_THERE)
         values = said.answer.get("embedding")
         if not isinstance(values, list) or not values:
             text = f"{said.model} gives no vector: choose a model for image-embedding"

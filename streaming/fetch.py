@@ -19,6 +19,8 @@ from streaming.replies import TRANSIENT_STATUSES, FailedReply
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 3
+#: Addresses that stand for IPv4 ones: by NAT64 (RFC 6052), and the compatible ones of RFC 4291.
+_TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,12 @@ class ImageFetcher:
                     raise FetchFailed("url_not_allowed", f"image_url: {error}", transient=False) from None
                 reason = f"image_url: {type(error).__name__}: {error}"[:300]
                 raise FetchFailed("image_unreachable", reason, transient=True) from None
+            except ValueError as error:  # a name that cannot be encoded
+                reason = f"image_url: {error}"[:300]
+                raise FetchFailed("url_not_allowed", reason, transient=False) from None
             if isinstance(found, bytes):
                 return found
-            url = urljoin(url, found)
+            url = _joined(url, found)
         raise FetchFailed("url_not_allowed", "image_url: too many redirects", transient=False)
 
     async def _once(self, url: str) -> bytes | str:
@@ -118,6 +123,13 @@ class ImageFetcher:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise FetchFailed("url_not_allowed", "image_url: it leads to no URL", transient=False) from None
 
 
 class _NotPublic(OSError):
@@ -151,6 +163,8 @@ def is_public(address: str) -> bool:
     """Whether an address belongs to the public network; those that hide an IPv4 one are judged by it."""
     found = _address(address)
     if found is None:
+        return False
+    if any(found in network for network in _TRANSLATED):
         return False
     inner: Any = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None) or found
     return bool(found.is_global and inner.is_global and not found.is_multicast)

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -67,6 +68,7 @@ class KafkaPipeline:
         #: None: partitions have come or gone since, of which some may be paused and some not.
         self._paused: bool | None = False
         self._failing_since: float | None = None
+        self._fault: BaseException | None = None
         self._written_at = 0.0
         self.transactions = 0
 
@@ -92,6 +94,8 @@ class KafkaPipeline:
             await asyncio.to_thread(self._consumer.close)
 
     async def _turn(self) -> None:
+        if self._fault is not None:
+            raise self._fault
         room = self._window - sum(map(len, self._windows.values()))
         self._pause(room <= 0)
         # Also without room: a member that asks for nothing is taken for dead.
@@ -126,7 +130,12 @@ class KafkaPipeline:
         window.begin(position.offset)
         task = asyncio.ensure_future(self._dispatch(place, window, record))
         self._tasks[place, position.offset] = task
-        task.add_done_callback(lambda _: self._tasks.pop((place, position.offset), None))
+        task.add_done_callback(partial(self._ended, (place, position.offset)))
+
+    def _ended(self, key: tuple[_Place, int], task: asyncio.Task[None]) -> None:
+        self._tasks.pop(key, None)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = fault
 
     async def _dispatch(self, place: _Place, window: PartitionWindow, record: IncomingRecord) -> None:
         async with self._places:

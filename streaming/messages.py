@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -102,7 +103,7 @@ def _document(value: bytes | None) -> dict[str, Any]:
     if len(value) > MOST_BYTES:
         raise BadMessage("message_too_large", f"the message has {len(value)} bytes; allowed are {MOST_BYTES}")
     try:
-        fields = json.loads(value, parse_constant=_no_number)
+        fields = json.loads(value, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise BadMessage("invalid_message", f"the message is no JSON: {str(error)[:200]}") from None
     if not isinstance(fields, dict):
@@ -114,11 +115,27 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no number that can be written again")
+    return number
+
+
 def _text(fields: Mapping[str, Any], name: str, most: int) -> str:
     found = fields.get(name)
-    if not isinstance(found, str) or not 0 < len(found) <= most or "\0" in found:
+    if not isinstance(found, str) or not 0 < len(found) <= most or "\0" in found or not _is_text(found):
         raise _invalid(name, found, f"a text of 1 to {most} characters")
     return found
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be encoded: JSON can escape halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _invalid(name: str, found: object, allowed: str) -> BadMessage:

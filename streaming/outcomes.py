@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,20 +77,21 @@ def result(
         (f"{OURS}model_version", answer["model_version"].encode()),
         *_trace(record),
     )
-    value = json.dumps(document, separators=(",", ":")).encode()
+    value = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     return OutgoingRecord(topics.results, value, _key(record, message), headers)
 
 
 def dead_letter(topics: OutcomeTopics, record: IncomingRecord, reason: DeadLetterReason) -> OutgoingRecord:
     """The message as it was, and why there is no result.
 
-    A value that no broker would take with these headers stays where it is: the headers name the place.
+    What no broker would take with these headers stays where it is, which they name: the value, then other
+    headers and the key.
     """
     position = record.position
     kept = [header for header in record.headers if not header[0].startswith((STREAMS, OURS))]
     added: list[Header] = [
-        (f"{STREAMS}exception", f"okawari.{reason.kind}.{reason.code}".encode()),
-        (f"{STREAMS}message", reason.text.encode()),
+        (f"{STREAMS}exception", f"okawari.{reason.kind}.{reason.code}".encode("utf-8", "replace")),
+        (f"{STREAMS}message", reason.text.encode("utf-8", "replace")),
         (f"{STREAMS}stacktrace", b""),
         (f"{STREAMS}topic", position.topic.encode()),
         (f"{STREAMS}partition", str(position.partition).encode()),
@@ -98,15 +99,21 @@ def dead_letter(topics: OutcomeTopics, record: IncomingRecord, reason: DeadLette
         (f"{OURS}id", position.id.encode()),
         (f"{OURS}team", topics.team.encode()),
         (f"{OURS}error.class", reason.kind.encode()),
-        (f"{OURS}error.code", reason.code.encode()),
+        (f"{OURS}error.code", reason.code.encode("utf-8", "replace")),
         (f"{OURS}attempts", str(reason.attempts).encode()),
         (f"{OURS}redriven", (record.header(f"{OURS}redriven") or "0").encode()),
     ]
-    value = record.value
-    if value is not None and len(value) > MOST_VALUE:
+    value, key = record.value, record.key
+    if value is not None and _size(value, key, kept) > MOST_VALUE:
         added.append((f"{OURS}value_left_out", str(len(value)).encode()))
         value = None
-    return OutgoingRecord(topics.dead_letters, value, record.key, (*kept, *added))
+    if _size(value, key, kept) > MOST_VALUE:
+        kept, key = [], None
+    return OutgoingRecord(topics.dead_letters, value, key, (*kept, *added))
+
+
+def _size(value: bytes | None, key: bytes | None, headers: Sequence[Header]) -> int:
+    return len(value or b"") + len(key or b"") + sum(len(name) + len(text or b"") for name, text in headers)
 
 
 def _key(record: IncomingRecord, message: ImageMessage) -> bytes | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import NAMESPACE_URL, uuid5
 
 from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from streaming.replies import FailedReply
 
 COLLECTION = "image_embeddings"
+#: What Qdrant answers to a vector that it will never take; keys and collections can be put right.
+_LASTING = (400, 413, 422)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class QdrantVectors:
         self._client = client
         self._collection = collection
         self._dimension: int | None = None
+        self._making = threading.Lock()
 
     def put(self, vector: Vector) -> None:
         """See `VectorStore`."""
@@ -66,17 +71,26 @@ class QdrantVectors:
                 )
             point = models.PointStruct(id=vector.id, vector=list(vector.values), payload=dict(vector.payload))
             self._client.upsert(self._collection, [point], wait=True)
-        except (ApiException, OSError) as error:
-            lasting = isinstance(error, UnexpectedResponse) and 400 <= (error.status_code or 0) < 429
+        except (ApiException, QdrantException, OSError) as error:
+            status = error.status_code if isinstance(error, UnexpectedResponse) else None
+            if status == 404:
+                self._dimension = None  # somebody has dropped the collection
             raise VectorsFailed(
-                "vector_store", f"Qdrant: {error}".partition("\n")[0], transient=not lasting
+                "vector_store", f"Qdrant: {error}".partition("\n")[0], transient=status not in _LASTING
             ) from None
 
     def _made(self, dimension: int) -> int:
         """The dimension of the collection, which is made where it is absent."""
-        if not self._client.collection_exists(self._collection):
-            sizes = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
-            self._client.create_collection(self._collection, vectors_config=sizes)
-        params = self._client.get_collection(self._collection).config.params.vectors
-        self._dimension = params.size if isinstance(params, models.VectorParams) else dimension
-        return self._dimension
+        with self._making:
+            if not self._client.collection_exists(self._collection):
+                sizes = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
+                try:
+                    self._client.create_collection(self._collection, vectors_config=sizes)
+                except (ApiException, ValueError):
+                    # Another process was faster, or it cannot be made.
+                    if not self._client.collection_exists(self._collection):
+                        raise
+            params = self._client.get_collection(self._collection).config.params.vectors
+            found = params.size if isinstance(params, models.VectorParams) else dimension
+            self._dimension = found
+            return found

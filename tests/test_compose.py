@@ -350,4 +350,6 @@ def test_the_team_reads_the_store_and_its_import_alone_writes_it(services: dict[
     assert service["/home/bentoml/models"][0] == f"{importer['/store'][0]}/models"
     assert importer["/app/weights"][1] == service["/app/adapters"][1] == "ro"
     words = services["team-import"]["entrypoint"]
-    assert import_command.make_context("import", words[4:]).params["of_team"] is True
+    assert import_command.make_context("import", words[6:]).params["of_team"] is True
+    assert service["/app/entry.sh"] == importer["/app/entry.sh"]
+    assert (ROOT / service["/app/entry.sh"][0]).is_file()

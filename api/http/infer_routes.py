@@ -14,6 +14,7 @@ from api.http.small_bodies import SmallBodyRoute
 from api.object_source import read_in_time
 from api.parts import GetParts, ServiceParts
 from hotswap.errors import (
+    BadRequest,
     ModelNotFound,
     ModelNotReady,
     ModelRequired,
@@ -79,6 +80,7 @@ def router(parts: GetParts) -> APIRouter:
 async def _answer(parts: ServiceParts, message: InferIn) -> Response:
     state, team = context.current.get(), parts.team
     model, version = _wanted(message, team)
+    options = _options(message, team)
     parts.check_room()
     with parts.recorder.inference(state.request_id, model, state.received) as outcome:
         data = await read_in_time(parts.objects, message.bucket, message.key, state.deadline, state.hold)
@@ -88,7 +90,7 @@ async def _answer(parts: ServiceParts, message: InferIn) -> Response:
             deadline=state.deadline,
             model=model,
             version=version,
-            options=_options(message, team),
+            options=options,
             usual=None if team is None else _usual(team),
             received=state.received,
         )
@@ -114,7 +116,10 @@ def _wanted(message: InferIn, team: Team | None) -> tuple[str | None, str | None
 
 
 def _options(message: InferIn, team: Team | None) -> Options:
-    extra = None if message.extra is None else orjson.dumps(message.extra).decode()
+    try:
+        extra = None if message.extra is None else orjson.dumps(message.extra).decode()
+    except TypeError as error:
+        raise BadRequest(f"extra: {error}") from None
     if team is None or team.max_detections is None:
         return Options(extra=extra)
     return Options(extra=extra, max_detections=team.max_detections)

@@ -66,6 +66,16 @@ def test_without_a_name_the_weights_of_all_teams_come_in(okawari: Okawari, root:
     assert [line.split(":")[0] for line in said] == ["imported corn", "imported soil"]
 
 
+@pytest.mark.process
+def test_one_bad_name_keeps_no_other_team_from_coming_in(okawari: Okawari, root: Path, home: Path) -> None:
+    (root / "adapters" / "corn_runner.py").write_text(CODE)
+    for name in ("corn", "wheat-v2.1"):
+        shutil.copy(WEIGHTS, root / "weights" / f"{name}_best.onnx")
+    done = okawari("import", "--team", exit_code=1)
+    assert done.stdout.startswith("imported corn:20")
+    assert "wheat-v2.1_best.onnx: unknown TEAM" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("file", "said"),
     [(None, "there are no weights at"), ("fruit_best.pt", "export it to ONNX"), ("fruit_best.ts", "ONNX")],

@@ -143,6 +143,11 @@ def test_numbers_of_numpy_are_written_as_json(team: Team) -> None:
         ("return {'a': object()}", "no JSON"),
         ("return {'a': float('nan')}", "no JSON"),
         ("return {'a': 'x' * 300_000}", "characters of JSON"),
+        ("return {'a': 2**64}", "64 bits"),
+        ("return {'label': 'x', 'score': 10**400}", "64 bits"),
+        ("return {'a': chr(0xd800)}", "half a character"),
+        ("return {'a': __import__('functools').reduce(lambda inner, _: [inner], range(80), 1)}", "50 levels"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
 def test_what_it_raises_or_should_not_say_is_a_lasting_failure(team: Team, body: str, said: str) -> None:

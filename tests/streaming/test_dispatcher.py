@@ -184,3 +184,29 @@ def test_figures_count_outcomes() -> None:
     asyncio.run(both())
     figures = dispatcher.figures
     assert (figures.results, figures.dead_letters, figures.in_flight) == (2, 1, 0)
+
+
+def test_a_fault_of_ours_is_a_dead_letter_and_no_message_waits_for_ever() -> None:
+    class Broken(ScriptedService):
+        async def infer(self, body: bytes, headers: Any) -> Any:
+            raise LookupError("half a character: \ud800")
+
+    outcome = _dispatch(Broken(), record(VALUE))
+    headers = _headers(outcome)
+    assert (outcome.value, headers["okawari.error.code"]) == (VALUE, "dispatcher_error")
+    assert "LookupError" in headers["__streams.errors.message"]
+
+
+def test_a_letter_that_would_be_too_large_leaves_out_what_is_long() -> None:
+    much = b"x" * (MOST_VALUE // 2)
+    outcome = _dispatch(
+        ScriptedService(answered()), record(much, key=b"k", headers=(("a", much), ("b", b"c")))
+    )
+    assert (outcome.value, outcome.key) == (None, b"k")
+    assert _headers(outcome)["b"] == "c"
+    outcome = _dispatch(
+        ScriptedService(answered()), record(b"", key=much, headers=(("a", much), ("b", b"c")))
+    )
+    assert outcome.key is None
+    assert set(_headers(outcome)) & {"a", "b"} == set()
+    assert _headers(outcome)["okawari.id"] == "imagery.new.fruit-2-7"

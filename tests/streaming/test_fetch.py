@@ -76,6 +76,7 @@ def test_an_allowed_picture_is_fetched_also_behind_redirects(server: str) -> Non
         ("/to/http://other.example/a", "url_not_allowed", False),
         ("/to/file:///etc/passwd", "url_not_allowed", False),
         ("/to//to//to//to//to//a", "url_not_allowed", False),
+        ("/to/http://[x", "url_not_allowed", False),
     ],
 )
 def test_what_does_not_come_is_told_apart(server: str, path: str, code: str, transient: bool) -> None:
@@ -106,6 +107,11 @@ def test_an_allowed_host_at_an_address_that_is_not_public_is_refused(server: str
     assert _fetched(f"http://localhost:{port}/a", UrlPolicy(["localhost"], ["localhost"])) == b"p" * 10
 
 
+def test_a_name_that_cannot_be_asked_for_is_refused() -> None:
+    for host in ("a..example.org", f"{'x' * 64}.example.org"):
+        assert _failure(f"http://{host}/x", UrlPolicy(["*.example.org"])) == ("url_not_allowed", False)
+
+
 def test_names_below_a_name_are_allowed_by_a_star() -> None:
     policy = UrlPolicy(["*.a.example"])
     assert policy.refusal("https://x.a.example/1") is None
@@ -130,6 +136,8 @@ def test_nobody_there_is_a_passing_failure() -> None:
         ("fe80::1%eth0", False),
         ("::ffff:10.0.0.1", False),
         ("2002:0a00:0001::", False),
+        ("64:ff9b::a00:1", False),
+        ("::a00:1", False),
         ("224.0.0.1", False),
         ("0.0.0.0", False),  # noqa: S104
         ("name", False),

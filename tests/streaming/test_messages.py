@@ -54,6 +54,8 @@ def test_bucket_and_key_are_enough() -> None:
         (b'{"bucket": "b", "key": ""}', "invalid_message", "key: expected a text of 1 to 1024 characters"),
         (b'{"bucket": "b", "key": 5}', "invalid_message", "key: expected a text"),
         (b'{"bucket": "b", "key": "a\\u0000"}', "invalid_message", "key: expected a text"),
+        (b'{"bucket": "b", "key": "\\ud800"}', "invalid_message", "key: expected a text"),
+        (b'{"bucket": "b", "key": "k", "x": 1e999}', "invalid_message", "no number"),
         (b'{"bucket": "b", "key": "k", "camera": 1}', "invalid_message", "camera: expected a text"),
         (
             b'{"bucket": "b", "key": "k", "publish_ts_ms": true}',

@@ -105,7 +105,7 @@ def main(words: Sequence[str] | None = None) -> None:
             options.capacity,
             (options.timeout, options.retry_seconds),
         ),
-        Time.seconds(int(options.retry_seconds + 2 * options.timeout + 60)),
+        Time.seconds(_checkpoint_seconds(options) - 60),
         options.capacity,
         _OUTCOME,
     )
@@ -157,6 +157,8 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(words)
     if not options.team:
         parser.error("--team, or TEAM, is needed")
+    if _checkpoint_seconds(options) * 1000 >= _TRANSACTION_MS:
+        parser.error("--retry-seconds and twice --timeout: 770 s at most, a transaction ends after 15 min")
     options.team = options.team.strip().lower()
     options.input_topic = options.input_topic or f"imagery.new.{options.team}"
     options.output_topic = options.output_topic or f"inference.results.{options.team}"
@@ -165,17 +167,23 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _checkpoint_seconds(options: argparse.Namespace) -> int:
+    return int(options.retry_seconds + 2 * options.timeout + 120)
+
+
 def _configuration(options: argparse.Namespace) -> Configuration:
     python = os.environ.get("PYFLINK_CLIENT_EXECUTABLE", sys.executable)
     values = {
         "python.executable": python,
         "python.client.executable": python,
-        # A few at a time: an answer is not held back for others.
-        "python.fn-execution.bundle.size": "100",
+        # A checkpoint waits for the bundle that has begun: no larger than what is under way at once.
+        "python.fn-execution.bundle.size": str(options.capacity),
         "python.fn-execution.bundle.time": "20",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.min-pause": "500",
+        # Longer than a message may be tried, within the transactions of the sinks.
+        "execution.checkpointing.timeout": f"{_checkpoint_seconds(options)} s",
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.max-backoff": "30 s",
         "table.exec.sink.not-null-enforcer": "DROP",
