@@ -47,7 +47,7 @@ def jobs_of(overview: Any, name: str) -> list[str]:
 
 
 def _asked(url: str, method: str = "GET") -> Any:
-    """The document there; None where nobody answers."""
+    """The document there; None where no answer comes."""
     try:
         request = urllib.request.Request(url, method=method)  # noqa: S310 - the cluster's own address
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
