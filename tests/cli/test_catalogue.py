@@ -125,7 +125,11 @@ def _run(*arguments: object, exit_code: int = 0) -> Result:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("entry", NEW, ids=lambda entry: str(entry.tag))
+@pytest.mark.parametrize(
+    "entry",
+    [NEW[0], *(pytest.param(entry, marks=pytest.mark.full) for entry in NEW[1:])],
+    ids=lambda entry: str(entry.tag),
+)
 def test_get_brings_each(home: Path, store: ModelStore, entry: CatalogueEntry) -> None:
     _run("get", entry.name, "--mirror", need_data() / "models")
     settled = store.settle(entry.tag)

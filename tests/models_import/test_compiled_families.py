@@ -26,7 +26,9 @@ VERSIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["sam", "clip", pytest.param("grounding_dino", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "name", ["clip", *(pytest.param(name, marks=pytest.mark.full) for name in ("sam", "grounding_dino"))]
+)
 def test_a_version_of_several_graphs_answers_as_before(name: str, tmp_path: Path) -> None:
     files, config = VERSIONS[name]
     folder = tmp_path / name / "v1"

@@ -58,7 +58,14 @@ def test_the_record_is_whole_after_a_kill_before_any_step(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("kind", "stride"), [("file", 109), ("sqlite", 211), ("postgresql", 293)])
+@pytest.mark.parametrize(
+    ("kind", "stride"),
+    [
+        ("file", 109),
+        pytest.param("sqlite", 211, marks=pytest.mark.full),
+        pytest.param("postgresql", 293, marks=pytest.mark.full),
+    ],
+)
 def test_what_a_killed_change_left_is_served_after_the_next_start(
     folder: Path, registries: Registries, stride: int
 ) -> None:
