@@ -28,6 +28,8 @@ logger = logging.getLogger("okawari.streaming")
 _Place = tuple[str, int]
 #: Seconds between two transactions, and most outcomes in one.
 _INTERVAL, _MOST = 0.1, 2_000
+#: Messages that are taken at once.
+_TAKEN = 500
 _SECONDS = 30.0
 #: Seconds for which transactions may fail before the process ends, for another one to begin anew.
 _PATIENCE = 120.0
@@ -99,11 +101,17 @@ class KafkaPipeline:
         room = self._window - sum(map(len, self._windows.values()))
         self._pause(room <= 0)
         # Also without room: a member that asks for nothing is taken for dead.
-        records = await asyncio.to_thread(self._consumer.consume, max(1, min(room, 500)), self._patience())
-        for record in records:
-            self._begin(record)
+        for message in await asyncio.to_thread(self._take, max(1, min(room, _TAKEN)), self._patience()):
+            self._begin(message)
         if self._clock() - self._written_at >= _INTERVAL:
             await self._write()
+
+    def _take(self, most: int, patience: float) -> list[Message]:
+        """Messages, one by one: taken in batches, some are lost where a partition is paused meanwhile."""
+        taken: list[Message] = []
+        while len(taken) < most and (message := self._consumer.poll(0 if taken else patience)) is not None:
+            taken.append(message)
+        return taken
 
     def _patience(self) -> float:
         """Seconds to wait for messages."""

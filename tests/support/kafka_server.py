@@ -130,6 +130,19 @@ class KafkaServer:
         except KafkaException:
             return 0
 
+    def lag(self, group: str, topic: str) -> dict[int, tuple[int, int]]:
+        """What a group has committed of each partition, and its end."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "log_level": 0})
+        try:
+            numbers = consumer.list_topics(topic, 10).topics[topic].partitions
+            places = [TopicPartition(topic, number) for number in numbers]
+            return {
+                each.partition: (each.offset, consumer.get_watermark_offsets(each, 10)[1])
+                for each in consumer.committed(places, 10)
+            }
+        finally:
+            consumer.close()
+
     def read(self, *topics: str, count: int, seconds: float = 60.0) -> list[Message]:
         """All committed messages of topics: at least `count`, and what comes in a moment behind them."""
         consumer = Consumer(
