@@ -118,7 +118,6 @@ def test_other_models_and_versions_can_be_named(team: Service) -> None:
         ({"key": "a", "what": 1}, 400, "invalid_argument"),
         ({"key": "a", "extra": [1]}, 400, "invalid_argument"),
         ({"key": "belt/0.jpg", "extra": {"n": 10**30}}, 400, "invalid_argument"),
-        ({"key": "belt/0.jpg", "extra": {"s": "\ud800"}}, 400, "invalid_argument"),
         ({}, 400, "invalid_argument"),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else None,
