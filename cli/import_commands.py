@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import sys
@@ -25,6 +24,7 @@ from manifest.version_manifest import CONFIG_FILE
 from models_import.candidates import Candidate, Wanted, candidates, without_version
 from models_import.errors import ImportRefused
 from models_import.file_kinds import is_onnx
+from models_import.fingerprints import digest_of_all
 from models_import.importer import Imported, Importer
 from models_import.progress import SILENT, ImportProgress, summary, warnings_of
 from models_import.store import ModelStore
@@ -40,7 +40,6 @@ class _Path(click.Path):
 
 #: Most folders without a version that a note names.
 _MOST_NAMES = 5
-_BLOCK = 1 << 20
 #: A line of the log on standard error.
 _LINE = "%(asctime)s %(levelname)s %(message)s"
 _PATH = _Path(exists=True, path_type=Path)
@@ -328,13 +327,4 @@ def _configured(model: ModelSection) -> tuple[Path, Wanted] | None:
             f"model.checkpoint_path: {path} is a single file: add model.name, and model.config_path or a "
             f"{CONFIG_FILE} beside it (`okawari config infer` makes a first one)"
         )
-    return path, Wanted(model.name, f"sha{_digest(path, config)[:12]}", config)
-
-
-def _digest(*files: Path) -> str:
-    found = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                found.update(block)
-    return found.hexdigest()
+    return path, Wanted(model.name, f"sha{digest_of_all(path, config)[:12]}", config)

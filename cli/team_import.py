@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import signal
@@ -20,6 +19,7 @@ from manifest.version_manifest import CONFIG_FILE
 from models_import.candidates import Candidate, Wanted, candidates
 from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx, kind_of
+from models_import.fingerprints import digest_of_all
 from models_import.importer import Imported, Importer
 from models_import.inferred_config import infer_config
 from models_import.pointer import latest_of
@@ -28,7 +28,6 @@ from settings import Settings
 
 logger = logging.getLogger("okawari.team")
 
-_BLOCK = 1 << 20
 _ENDING = "_best.onnx"
 #: Seconds between two looks at the weights; they are imported when two looks see the same.
 _PAUSE = 2.0
@@ -91,7 +90,7 @@ def import_once(weights: TeamWeights, importer: Importer) -> Imported | None:
     """Import them; None: the newest version has these files. Raises `Refused`, `ImportRefused`."""
     _check(weights.path)
     with _config(weights) as config:
-        digest = _digest(weights.path, config)[:12]
+        digest = digest_of_all(weights.path, config)[:12]
         newest = latest_of(importer.home / "models" / weights.team.model)
         if newest is not None and newest.endswith(digest):
             return None
@@ -192,12 +191,3 @@ def _config(weights: TeamWeights) -> Iterator[Path]:
         path = Path(folder) / CONFIG_FILE
         path.write_text(text)
         yield path
-
-
-def _digest(*files: Path) -> str:
-    found = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                found.update(block)
-    return found.hexdigest()

@@ -66,7 +66,6 @@ class KafkaPipeline:
         self._windows: dict[_Place, PartitionWindow] = {}
         self._tasks: dict[tuple[_Place, int], asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
-        self._moved = asyncio.Event()
         #: None: partitions have come or gone since, of which some may be paused and some not.
         self._paused: bool | None = False
         self._failing_since: float | None = None
@@ -77,7 +76,6 @@ class KafkaPipeline:
     def stop(self) -> None:
         """Take no more messages. Called in the event loop."""
         self._stopping.set()
-        self._moved.set()
 
     async def run(self) -> None:
         """Take messages until `stop`. Raises `KafkaException` where the broker refuses for good."""
@@ -107,7 +105,7 @@ class KafkaPipeline:
             await self._write()
 
     def _take(self, most: int, patience: float) -> list[Message]:
-        """Messages, one by one: taken in batches, some are lost where a partition is paused meanwhile."""
+        """The messages that are there; at least one is waited for so long."""
         taken: list[Message] = []
         while len(taken) < most and (message := self._consumer.poll(0 if taken else patience)) is not None:
             taken.append(message)

@@ -9,10 +9,13 @@ from typing import NoReturn
 
 from pydantic import Field
 
+from hotswap.errors import ModelFailed
 from hotswap.predictions import Options
 from manifest.teams import AdapterPlace
 from runners.families.base import Family, Outputs, Parameters
 from runners.geometry import Geometry
+
+_NO_GRAPH = "an adapter answers by itself: it has no outputs of a graph"
 
 
 class AdapterParameters(Parameters):
@@ -32,10 +35,10 @@ class Adapter(Family[AdapterParameters]):
     pictured = False
     labelled = False
 
-    def check(self, outputs: Outputs) -> NoReturn:
+    def check(self, outputs: Outputs) -> NoReturn:  # noqa: ARG002 - the interface of families
         """See `Family.check`: there are no outputs of a graph."""
-        raise NotImplementedError
+        raise ModelFailed(_NO_GRAPH)
 
-    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> NoReturn:
+    def find(self, outputs: Outputs, geometry: Geometry, options: Options) -> NoReturn:  # noqa: ARG002
         """See `Family.find`: there are no outputs of a graph."""
-        raise NotImplementedError
+        raise ModelFailed(_NO_GRAPH)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from scripts import clients
+from tests.support.s3_server import free_port
 
 _PATIENCE = 90.0
 _PROPERTIES = """
@@ -47,7 +47,7 @@ class KafkaServer:
     def __init__(self) -> None:
         self._jars = clients.build("kafka") / "lib"
         self._folder = Path(tempfile.mkdtemp(prefix="okawari-kafka-"))
-        self._port, controller = _free_port(), _free_port()
+        self._port, controller = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._counter: Consumer | None = None
         properties = _PROPERTIES.format(port=self._port, controller=controller, data=self._folder / "data")
@@ -179,12 +179,6 @@ class KafkaServer:
         with suppress(KafkaException):
             return bool(self.admin().list_topics(timeout=1.0).brokers)
         return False
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextmanager

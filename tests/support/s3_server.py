@@ -31,7 +31,7 @@ class S3Server:
 
     def __init__(self) -> None:
         self.program = _program()
-        self._port = _free_port()
+        self._port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="okawari-s3-"))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -135,7 +135,8 @@ def _program() -> Path:
         return clients.build("moto") / "bin" / "moto_server"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now."""
     with closing(socket()) as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
