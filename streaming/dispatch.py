@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +15,7 @@ from confluent_kafka import KafkaException
 from streaming.dispatcher import Dispatcher, DispatchFigures
 from streaming.http_client import HttpInference
 from streaming.image_questions import ImageQuestions
-from streaming.kafka_dispatch import KafkaPipeline
+from streaming.kafka_dispatch import CallHangs, KafkaPipeline
 from streaming.kafka_settings import KafkaSettings
 from streaming.outcomes import OutcomeTopics
 from streaming.retries import RetryPolicy
@@ -65,6 +67,11 @@ async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None
         await client.close()
 
 
+def _as_a_new_process() -> None:
+    """Start the same command in this process's place: a thread that hangs ends with it, and nothing else."""
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
+
+
 async def until_signal(
     make: Callable[[], KafkaPipeline],
     figures: DispatchFigures,
@@ -73,7 +80,8 @@ async def until_signal(
     """Run a pipeline until SIGTERM or SIGINT, and report its figures.
 
     One that Kafka has fenced, as after a long absence of the broker, is replaced: what it had not written is
-    read again. Raises `KafkaException` where one after the other writes nothing.
+    read again. One whose client hangs is replaced with the whole process. Raises `KafkaException` where one
+    after the other writes nothing.
     """
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,6 +100,10 @@ async def until_signal(
                     raise
                 logger.warning("begins anew: %s", error.args[0])
                 await asyncio.sleep(min(in_vain, 5))
+            except CallHangs as error:
+                report(figures)
+                logger.error("begins anew, as a new process: %s", error)
+                _as_a_new_process()
             finally:
                 watching.cancel()
     finally:

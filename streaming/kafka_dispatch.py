@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -26,14 +27,22 @@ from streaming.windows import PartitionWindow
 logger = logging.getLogger("okawari.streaming")
 
 _Place = tuple[str, int]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 #: Seconds between two transactions, and most outcomes in one.
 _INTERVAL, _MOST = 0.1, 2_000
 #: Messages that are taken at once.
 _TAKEN = 500
 _SECONDS = 30.0
+#: Seconds after which a call that should have returned within `_SECONDS` never will.
+_HANGS = 60.0
 #: Seconds for which transactions may fail before the process ends, for another one to begin anew.
 _PATIENCE = 120.0
 _FINAL = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+
+class CallHangs(Exception):
+    """A call of the Kafka client does not return: its thread, and so this process, is lost."""
 
 
 class KafkaPipeline:
@@ -70,6 +79,9 @@ class KafkaPipeline:
         self._paused: bool | None = False
         self._failing_since: float | None = None
         self._fault: BaseException | None = None
+        #: What was taken and is not yet begun.
+        self._taken: list[Message] = []
+        self._called_at: float | None = None
         self._written_at = 0.0
         self.transactions = 0
 
@@ -78,8 +90,11 @@ class KafkaPipeline:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Take messages until `stop`. Raises `KafkaException` where the broker refuses for good."""
-        await asyncio.to_thread(self._retried, lambda: self._producer.init_transactions(_SECONDS))
+        """Take messages until `stop`.
+
+        Raises `KafkaException` where the broker refuses for good, `CallHangs` where only a new process helps.
+        """
+        await self._in_thread(self._retried, lambda: self._producer.init_transactions(_SECONDS))
         self._consumer.subscribe(
             [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
@@ -88,10 +103,27 @@ class KafkaPipeline:
             while not self._stopping.is_set():
                 await self._turn()
             await self._finish()
-        finally:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.to_thread(self._consumer.close)
+        except CallHangs:
+            raise
+        except BaseException:
+            await self._close()
+            raise
+        else:
+            await self._close()
+
+    async def _close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.to_thread(self._consumer.close)
+
+    async def _in_thread(self, call: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:
+        """Call it in a thread. Raises `CallHangs`: librdkafka may ignore a timeout (its issue #5456)."""
+        running = asyncio.ensure_future(asyncio.to_thread(call, *arguments, **named))
+        while not (await asyncio.wait([running], timeout=_HANGS / 2))[0]:
+            since = self._called_at
+            if since is not None and self._clock() - since > _HANGS:
+                raise CallHangs(f"no answer from the Kafka client for {self._clock() - since:.0f} s")
+        return running.result()
 
     async def _turn(self) -> None:
         if self._fault is not None:
@@ -99,17 +131,23 @@ class KafkaPipeline:
         room = self._window - sum(map(len, self._windows.values()))
         self._pause(room <= 0)
         # Also without room: a member that asks for nothing is taken for dead.
-        for message in await asyncio.to_thread(self._take, max(1, min(room, _TAKEN)), self._patience()):
+        for message in await self._in_thread(self._take, max(1, min(room, _TAKEN)), self._patience()):
             self._begin(message)
         if self._clock() - self._written_at >= _INTERVAL:
             await self._write()
 
     def _take(self, most: int, patience: float) -> list[Message]:
-        """The messages that are there; at least one is waited for so long."""
-        taken: list[Message] = []
-        while len(taken) < most and (message := self._consumer.poll(0 if taken else patience)) is not None:
-            taken.append(message)
-        return taken
+        """The messages that are there; at least one is waited for so long.
+
+        Partitions may go to another member meanwhile: their messages are its business then.
+        """
+        self._taken = []
+        while len(self._taken) < most:
+            message = self._consumer.poll(0 if self._taken else patience)
+            if message is None:
+                break
+            self._taken.append(message)
+        return self._taken
 
     def _patience(self) -> float:
         """Seconds to wait for messages."""
@@ -139,7 +177,8 @@ class KafkaPipeline:
         task.add_done_callback(partial(self._ended, (place, position.offset)))
 
     def _ended(self, key: tuple[_Place, int], task: asyncio.Task[None]) -> None:
-        self._tasks.pop(key, None)
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._fault = fault
 
@@ -163,7 +202,7 @@ class KafkaPipeline:
     async def _write(self) -> None:
         """One transaction with all that is complete, if there is any."""
         if any(window.ready for window in self._windows.values()):
-            await asyncio.to_thread(self._transact)
+            await self._in_thread(self._transact)
         self._written_at = self._clock()
 
     def _transact(self) -> None:
@@ -209,6 +248,7 @@ class KafkaPipeline:
         """A call that must be made again until it is known what came of it. Raises what is final."""
         until = self._clock() + _PATIENCE
         while True:
+            self._called_at = self._clock()
             try:
                 call()
                 return
@@ -217,6 +257,8 @@ class KafkaPipeline:
                 if detail.txn_requires_abort() or not detail.retriable() or self._clock() > until:
                     raise
                 logger.warning("tried again: %s", detail)
+            finally:
+                self._called_at = None
 
     def _give_up(self, error: KafkaException) -> None:
         """Abort the transaction. Raises where none can succeed any more, or none did for two minutes."""
@@ -240,6 +282,7 @@ class KafkaPipeline:
         for each in places:
             self._windows.pop((each.topic, each.partition), None)
         gone = {(each.topic, each.partition) for each in places}
+        self._taken = [each for each in self._taken if (each.topic(), each.partition()) not in gone]
         for (place, _), task in list(self._tasks.items()):
             if place in gone:
                 task.get_loop().call_soon_threadsafe(task.cancel)

@@ -39,7 +39,13 @@ class KafkaSettings:
 
     def common(self) -> dict[str, Any]:
         """What every client needs."""
-        return {"bootstrap.servers": self.bootstrap, **self.security}
+        return {
+            "bootstrap.servers": self.bootstrap,
+            # A broker that comes back would otherwise be forgotten where a transaction waits for it, which
+            # then never ends: confluentinc/librdkafka#5511.
+            "metadata.recovery.strategy": "none",
+            **self.security,
+        }
 
     def consumer(self, group: str) -> dict[str, Any]:
         """A consumer whose offsets are written by a producer's transactions."""

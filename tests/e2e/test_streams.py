@@ -113,9 +113,8 @@ def test_whatever_dies_each_message_has_one_outcome_and_one_version(
     add_belt(store, f"{run}-2")
     service.start()
     reached(0.6)
-    if by == "flink" or FULL_SIZE:  # see the risks: of `okawari dispatch` this does not hold yet
-        kafka.kill()
-        kafka.start()
+    kafka.kill()
+    kafka.start()
     results, letters = streams.outcomes(MESSAGES, seconds=1200 if FULL_SIZE else 240)
     ids = ids_of([*results, *letters])
     missing = sorted(sent.difference(ids))

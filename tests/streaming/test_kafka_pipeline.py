@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +17,7 @@ from confluent_kafka import TopicPartition
 from streaming import kafka_dispatch
 from streaming.dispatcher import Dispatcher
 from streaming.image_questions import ImageQuestions
-from streaming.kafka_dispatch import KafkaPipeline
+from streaming.kafka_dispatch import CallHangs, KafkaPipeline
 from streaming.kafka_settings import KafkaSettings
 from streaming.outcomes import OutcomeTopics
 from tests.streaming.fake_service import ScriptedService, answered
@@ -64,3 +71,92 @@ def test_nothing_is_asked_twice(pipeline: KafkaPipeline, monkeypatch: pytest.Mon
     pipeline._pause(True)
     monkeypatch.setattr(consumer, "pause", None)
     pipeline._pause(True)
+
+
+class _Taken:
+    """A message, as far as it is looked at."""
+
+    def __init__(self, partition: int) -> None:
+        self._partition = partition
+
+    def topic(self) -> str:
+        return "in"
+
+    def partition(self) -> int:
+        return self._partition
+
+
+def test_what_was_taken_of_a_partition_that_goes_to_another_member_is_left_to_it(
+    pipeline: KafkaPipeline,
+) -> None:
+    kept, gone = _Taken(0), _Taken(1)
+    polls = iter([kept, gone])
+    consumer: Any = pipeline._consumer
+
+    def poll(_seconds: float) -> _Taken | None:
+        message = next(polls, None)
+        if message is None:
+            pipeline._lost(consumer, [TopicPartition("in", 1)])
+        return message
+
+    consumer.poll = poll
+    assert pipeline._take(10, 0) == [kept]
+
+
+def test_a_call_that_never_returns_is_told_apart_from_one_that_takes_its_time(
+    pipeline: KafkaPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_dispatch, "_HANGS", 0.2)
+    released = threading.Event()
+
+    async def hang() -> None:
+        try:
+            with pytest.raises(CallHangs, match="no answer from the Kafka client"):
+                await pipeline._in_thread(pipeline._retried, lambda: released.wait(60) and None)
+        finally:
+            released.set()
+
+    asyncio.run(hang())
+    slow = threading.Event()  # no call of the client: it may take as long as it likes
+    asyncio.run(pipeline._in_thread(slow.wait, 0.5))
+
+
+_HANGING = """
+import asyncio, pathlib, sys
+from streaming.dispatch import until_signal
+from streaming.dispatcher import DispatchFigures
+from streaming.kafka_dispatch import CallHangs
+
+begun = pathlib.Path(sys.argv[1])
+
+class Pipeline:
+    transactions = 0
+    def __init__(self):
+        self.stopped = asyncio.Event()
+    def stop(self):
+        self.stopped.set()
+    async def run(self):
+        first = not begun.exists()
+        begun.write_text("begun")
+        print("begun", flush=True)
+        if first:
+            raise CallHangs("for a minute")
+        await self.stopped.wait()
+
+asyncio.run(until_signal(Pipeline, DispatchFigures(), lambda _: None))
+"""
+
+
+@pytest.mark.process
+def test_a_client_that_hangs_is_left_with_its_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _HANGING, str(tmp_path / "begun")]
+    root = Path(kafka_dispatch.__file__).parents[1]
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert "begins anew, as a new process: for a minute" in process.stderr.read()
