@@ -46,9 +46,13 @@ class AuditPlace:
     registry_mark: Path
     is_remote: bool
 
+    def log(self) -> AuditLog:
+        """The log itself, for who must know that a record is stored."""
+        return AuditLog(self.store, self.key)
+
     def trail(self, run: str = "", *, at_once: bool = True) -> AuditTrail:
         """The way to the log; see `AuditTrail`."""
-        return AuditTrail(AuditLog(self.store, self.key), run, at_once=at_once)
+        return AuditTrail(self.log(), run, at_once=at_once)
 
 
 def open_audit(where: str | Path, home: Path) -> AuditPlace:

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from cli.errors import Refused
 from cli.output import note
-from cli.stream_options import kafka_settings, needs_stream
+from cli.stream_options import (
+    bootstrap_option,
+    concurrency_option,
+    kafka_settings,
+    needs_stream,
+    run_until_signal,
+    service_option,
+)
 
 if TYPE_CHECKING:
     from streaming.dispatcher import DispatchFigures
 
 
 @click.command("dispatch")
-@click.option("--bootstrap", envvar="KAFKA_BOOTSTRAP", default="kafka:9092", show_default=True)
+@bootstrap_option
 @click.option(
     "--team", envvar="TEAM", required=True, help="Whose messages; part of the usual names of topics."
 )
-@click.option(
-    "--http-url",
-    envvar="HTTP_URL",
-    default="http://127.0.0.1:3000",
-    show_default=True,
-    help="The service, or its /infer_json.",
-)
+@service_option("The service, or its /infer_json.")
 @click.option("--input-topic", envvar="INPUT_TOPIC", help="Default: imagery.new.TEAM.")
 @click.option("--output-topic", envvar="OUTPUT_TOPIC", help="Default: inference.results.TEAM.")
 @click.option("--dlq-topic", envvar="DLQ_TOPIC", default="dlq.inference.http", show_default=True)
 @click.option("--group-id", envvar="GROUP_ID", help="Default: http-dispatcher-TEAM.")
-@click.option(
-    "--concurrency",
-    envvar="CONCURRENCY",
-    type=click.IntRange(1, 1000),
-    default=16,
-    show_default=True,
-    help="Requests under way at once.",
-)
+@concurrency_option(16)
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1, 3600),
@@ -84,8 +74,6 @@ def dispatch_command(
       okawari dispatch --team fruit --http-url http://fruit-inference-http:8000 --concurrency 32
     """
     needs_stream()
-    from confluent_kafka import KafkaException
-
     from streaming.dispatch import DispatchOptions, run
 
     name = team.strip().lower()
@@ -101,17 +89,11 @@ def dispatch_command(
         timeout=timeout,
         retry_seconds=retry_seconds,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     note(f"{options.input_topic} -> {http_url} -> {options.output_topic}, {dlq_topic}; stop with Ctrl-C")
-    try:
-        asyncio.run(run(options, _tell))
-    except KafkaException as error:
-        raise Refused(
-            f"Kafka at {bootstrap}: {error.args[0].str()}; what is under way is done again"
-        ) from None
+    run_until_signal(run(options, _report), bootstrap)
 
 
-def _tell(figures: DispatchFigures) -> None:
+def _report(figures: DispatchFigures) -> None:
     note(
         f"{figures.results} results, {figures.dead_letters} dead letters, {figures.retries} tries again, "
         f"{figures.in_flight} under way"

@@ -1,34 +1,42 @@
-"""`okawari events`: pictures that are registered become vectors."""
+"""`okawari events`: pictures that are registered become vectors, requests to train anew are recorded."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import sys
+import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
 
+from adapters.registries import open_audit
 from cli.errors import Refused
-from cli.output import note
-from cli.stream_options import kafka_settings, needs_stream
+from cli.output import note, settings
+from cli.stream_options import (
+    bootstrap_option,
+    concurrency_option,
+    kafka_settings,
+    needs_stream,
+    run_until_signal,
+    service_option,
+)
+from hotswap.errors import StateUnavailable
+from registry.audit import AuditedDecision
+from registry.audit_key import BadKey
+from registry.errors import RegistryUnavailable
 
 if TYPE_CHECKING:
     from streaming.dispatcher import DispatchFigures
+    from streaming.event_shapes import RetrainRequested
+    from streaming.events import RetrainOptions
+    from streaming.retrain_questions import CommandOffer, RecordRequest
+    from streaming.vectors import QdrantVectors
 
-_KNOWN = "image.metadata.registered.v1"
+_IMAGES, _RETRAIN = "image.metadata.registered.v1", "model.retrain.requested.v1"
 
 
 @click.command("events")
-@click.option("--bootstrap", envvar="KAFKA_BOOTSTRAP", default="kafka:9092", show_default=True)
-@click.option(
-    "--http-url",
-    envvar="HTTP_URL",
-    default="http://127.0.0.1:3000",
-    show_default=True,
-    help="The service that makes the vectors.",
-)
+@bootstrap_option
+@service_option("The service that makes the vectors.")
 @click.option("--model", envvar="EMBEDDING_MODEL", help="Default: the service's default model.")
 @click.option(
     "--qdrant-url",
@@ -41,7 +49,6 @@ _KNOWN = "image.metadata.registered.v1"
 @click.option(
     "--allow",
     multiple=True,
-    required=True,
     metavar="HOST",
     help="Fetch pictures from this host, or *.HOST; may be given several times.",
 )
@@ -52,9 +59,18 @@ _KNOWN = "image.metadata.registered.v1"
     help="It may have an address that is not public.",
 )
 @click.option("--max-mb", type=click.IntRange(1, 1000), default=10, show_default=True, help="Of one picture.")
+@click.option(
+    "--retrain-command",
+    envvar="RETRAIN_COMMAND",
+    metavar="COMMAND",
+    help="Run it for each request to train anew: the event is its input, the request's id its last word.",
+)
+@click.option(
+    "--retrain-webhook", envvar="RETRAIN_WEBHOOK", metavar="URL", help="Post each request there, as JSON."
+)
 @click.option("--group-id", envvar="GROUP_ID", default="okawari-events", show_default=True)
 @click.option("--dlq-topic", envvar="DLQ_TOPIC", default="dlq.events", show_default=True)
-@click.option("--concurrency", type=click.IntRange(1, 1000), default=8, show_default=True)
+@concurrency_option(8)
 def events_command(
     *,
     bootstrap: str,
@@ -65,60 +81,128 @@ def events_command(
     allow: tuple[str, ...],
     allow_private: tuple[str, ...],
     max_mb: int,
+    retrain_command: str | None,
+    retrain_webhook: str | None,
     group_id: str,
     dlq_topic: str,
     concurrency: int,
 ) -> None:
-    """Make the vector of each registered picture, until stopped by a signal.
+    """Take events from Kafka until stopped by a signal.
 
-    Takes image.metadata.registered.v1, stores the vector in Qdrant, gives embedding.generated.v1; what cannot
-    be done goes to the dead letters. An event that comes twice makes no second vector.
-    MODEMORA_SUBSCRIBE_TO_EVENTS may name the event; others are not taken here.
+    image.metadata.registered.v1: the picture's vector is stored in Qdrant, and embedding.generated.v1 given;
+    an event that comes twice makes no second vector. model.retrain.requested.v1: recorded in the audit log,
+    handed to the command or webhook, and model.retrain.recorded.v1 given. What cannot be done goes to the
+    dead letters. MODEMORA_SUBSCRIBE_TO_EVENTS names the events to take, with commas; default: both.
 
     \b
-    Example:
+    Examples:
       okawari events --bootstrap 127.0.0.1:9092 --model clip --allow images.example.org
+      MODEMORA_SUBSCRIBE_TO_EVENTS=model.retrain.requested.v1 okawari events --retrain-command ./train.sh
     """
     needs_stream()
     if find_spec("qdrant_client") is None:
         raise Refused("events need one more package: install okawari[events]")
-    _check_subscription()
-    import os
-
-    from confluent_kafka import KafkaException
-    from qdrant_client import QdrantClient
-
     from streaming.events import EventOptions, run
-    from streaming.fetch import UrlPolicy
-    from streaming.vectors import QdrantVectors
 
-    client = QdrantClient(url=qdrant_url, api_key=os.environ.get("QDRANT_API_KEY"), timeout=10)
+    subscribed = _subscribed()
+    embeddings, retraining = None, None
+    if _IMAGES in subscribed:
+        from streaming.events import EmbeddingOptions
+        from streaming.fetch import UrlPolicy
+
+        hosts = (*allow, *allow_private)
+        if not hosts:
+            raise click.UsageError(f"{_IMAGES} needs --allow HOST: where pictures may be fetched")
+        embeddings = EmbeddingOptions(
+            url=http_url,
+            model=model,
+            urls=UrlPolicy(hosts, allow_private, max_mb * 1_000_000),
+            vectors=_vectors(qdrant_url, collection),
+        )
+        note(f"{_IMAGES} -> {http_url} -> {qdrant_url}/{collection}")
+    if _RETRAIN in subscribed:
+        retraining = _retraining(retrain_command, retrain_webhook)
+        note(f"{_RETRAIN} -> audit log -> {retrain_command or retrain_webhook or 'nothing else'}")
     options = EventOptions(
         kafka=kafka_settings(bootstrap),
-        url=http_url,
-        model=model,
-        urls=UrlPolicy((*allow, *allow_private), allow_private, max_mb * 1_000_000),
-        vectors=QdrantVectors(client, collection),
+        embeddings=embeddings,
+        retraining=retraining,
         dlq_topic=dlq_topic,
         group=group_id,
         concurrency=concurrency,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    note(f"{options.topic} -> {http_url} -> {qdrant_url}/{collection}; stop with Ctrl-C")
+    note("stop with Ctrl-C")
+    run_until_signal(run(options, _report), bootstrap)
+
+
+def _subscribed() -> set[str]:
+    """Raise `Refused` where the variable names something else than the events that are taken here."""
+    named = os.environ.get("MODEMORA_SUBSCRIBE_TO_EVENTS", f"{_IMAGES},{_RETRAIN}")
+    found = {each.strip() for each in named.split(",") if each.strip()}
+    if not found or found - {_IMAGES, _RETRAIN}:
+        text = (
+            f"MODEMORA_SUBSCRIBE_TO_EVENTS should name {_IMAGES}, {_RETRAIN} or both, found {named[:200]!r}"
+        )
+        raise Refused(text)
+    return found
+
+
+def _vectors(url: str, collection: str) -> QdrantVectors:
+    from qdrant_client import QdrantClient
+
+    from streaming.vectors import QdrantVectors
+
+    client = QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"), timeout=10)
+    return QdrantVectors(client, collection)
+
+
+def _retraining(command: str | None, webhook: str | None) -> RetrainOptions:
+    from streaming.events import RetrainOptions
+
+    if command and webhook:
+        raise click.UsageError("give --retrain-command or --retrain-webhook, not both")
+    if webhook and not webhook.startswith(("http://", "https://")):
+        raise click.UsageError(f"--retrain-webhook should be an http or https URL, found {webhook[:200]!r}")
+    return RetrainOptions(
+        record=_recorder(), command=_command(command) if command else None, webhook=webhook or None
+    )
+
+
+def _command(line: str) -> CommandOffer:
+    from streaming.retrain_questions import CommandOffer
+
     try:
-        asyncio.run(run(options, _report))
-    except KafkaException as error:
-        raise Refused(f"Kafka at {bootstrap}: {error.args[0].str()}") from None
+        return CommandOffer.of(line)
+    except ValueError as error:
+        raise click.UsageError(f"--retrain-command {line[:200]!r}: {error}") from None
 
 
-def _check_subscription() -> None:
-    """Raise `Refused` where the variable does not name the event that is taken here."""
-    import os
+def _recorder() -> RecordRequest:
+    """Writes requests into the audit log of the settings."""
+    from streaming.retrain_questions import NotRecorded
 
-    named = os.environ.get("MODEMORA_SUBSCRIBE_TO_EVENTS", _KNOWN)
-    if _KNOWN not in [each.strip() for each in named.split(",")]:
-        raise Refused(f"MODEMORA_SUBSCRIBE_TO_EVENTS should name {_KNOWN}, found {named[:200]!r}")
+    configured = settings()
+    try:
+        log = open_audit(configured.registry_location, configured.home).log()
+    except RegistryUnavailable as error:
+        raise Refused(str(error)) from None
+
+    def record(request: RetrainRequested, identity: str) -> None:
+        decision = AuditedDecision(
+            "retrain",
+            request.model_name,
+            request.requested_by,
+            request.reason,
+            outcome="requested",
+            source=f"retrain/{identity}",
+        )
+        try:
+            log.record(decision)
+        except (OSError, StateUnavailable, BadKey, RegistryUnavailable) as error:
+            raise NotRecorded(f"the audit log cannot be written: {error}") from None
+
+    return record
 
 
 def _report(figures: DispatchFigures) -> None:
-    note(f"{figures.results} vectors, {figures.dead_letters} dead letters, {figures.retries} tries again")
+    note(f"{figures.results} events done, {figures.dead_letters} dead letters, {figures.retries} tries again")

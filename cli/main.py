@@ -54,7 +54,10 @@ COMMANDS = {
     "annotate": ("cli.annotate_commands", "Note that an answer was wrong."),
     "flag": ("cli.annotate_commands", "Flag a picture as worth a look."),
     "dispatch": ("cli.dispatch_command", "Ask the service about each message of a topic of Kafka."),
-    "events": ("cli.events_command", "Make the vectors of pictures that events name."),
+    "events": (
+        "cli.events_command",
+        "Take events: make vectors, record requests to retrain.",
+    ),
     "dlq": ("cli.dlq_commands", "List messages without a result; send them back."),
     "families": ("cli.family_commands", "List the model families."),
     "schema": ("cli.family_commands", "Print the JSON Schema of config.json."),

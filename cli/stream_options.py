@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from cli.errors import Refused
 
 if TYPE_CHECKING:
     from streaming.kafka_settings import KafkaSettings
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def bootstrap_option(command: _Command) -> _Command:
+    """The brokers."""
+    return click.option("--bootstrap", envvar="KAFKA_BOOTSTRAP", default="kafka:9092", show_default=True)(
+        command
+    )
+
+
+def service_option(text: str) -> Callable[[_Command], _Command]:
+    """The service that is asked."""
+    return click.option(
+        "--http-url", envvar="HTTP_URL", default="http://127.0.0.1:3000", show_default=True, help=text
+    )
+
+
+def concurrency_option(default: int) -> Callable[[_Command], _Command]:
+    """How much is done at once."""
+    return click.option(
+        "--concurrency",
+        envvar="CONCURRENCY",
+        type=click.IntRange(1, 1000),
+        default=default,
+        show_default=True,
+        help="Requests under way at once.",
+    )
 
 
 def needs_stream() -> None:
@@ -22,3 +56,15 @@ def kafka_settings(bootstrap: str) -> KafkaSettings:
     from streaming.kafka_settings import KafkaSettings
 
     return KafkaSettings.of(bootstrap)
+
+
+def run_until_signal(work: Coroutine[Any, Any, None], bootstrap: str) -> None:
+    """Run it, with a log. Raises `Refused` where Kafka does."""
+    from confluent_kafka import KafkaException
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        asyncio.run(work)
+    except KafkaException as error:
+        text = f"Kafka at {bootstrap}: {error.args[0].str()}; what is under way is done again"
+        raise Refused(text) from None

@@ -44,6 +44,7 @@ Action = Literal[
     "eviction",
     "target",
     "edit",
+    "retrain",
     "checkpoint",
 ]
 #: Decisions that a checkpoint follows at once.

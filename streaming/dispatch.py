@@ -56,7 +56,7 @@ async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None
             lambda: KafkaPipeline(
                 options.kafka,
                 dispatcher,
-                topic=options.input_topic,
+                topics=[options.input_topic],
                 group=options.group,
                 concurrency=options.concurrency,
             ),

@@ -6,17 +6,14 @@ Needs okawari[events].
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field, replace
 
-from pydantic import ValidationError
-
 from streaming.dispatcher import Question
-from streaming.event_shapes import EmbeddingGenerated, ImageRegistered
+from streaming.event_shapes import EmbeddingGenerated, ImageRegistered, read_event
 from streaming.fetch import FetchFailed, ImageFetcher
 from streaming.image_questions import InferenceClient, asked, request_headers
-from streaming.messages import MOST_BYTES, BadMessage, IncomingRecord, OutgoingRecord
-from streaming.outcomes import OURS, TRACE
+from streaming.messages import IncomingRecord, OutgoingRecord
+from streaming.outcomes import OURS, trace_of
 from streaming.replies import FailedReply, Success
 from streaming.vectors import Vector, VectorsFailed, VectorStore, vector_id
 
@@ -34,7 +31,7 @@ class EmbeddingQuestions:
 
     def __call__(self, record: IncomingRecord) -> Question:
         """See `ReadQuestion`."""
-        return _EmbeddingQuestion(self, record, _event(record.value))
+        return _EmbeddingQuestion(self, record, read_event(ImageRegistered, record.value))
 
 
 @dataclass(slots=True)
@@ -89,22 +86,7 @@ class _EmbeddingQuestion:
         headers = (
             (f"{OURS}id", self.record.position.id.encode()),
             (f"{OURS}attempts", str(attempts).encode()),
-            *(header for header in self.record.headers if header[0] in TRACE),
+            *trace_of(self.record),
         )
         key = self.event.image_metadata_id.encode()
         return OutgoingRecord(EmbeddingGenerated.topic, event.model_dump_json().encode(), key, headers)
-
-
-def _event(value: bytes | None) -> ImageRegistered:
-    """Raises `BadMessage` naming the field."""
-    if value is None or len(value) > MOST_BYTES:
-        raise BadMessage("invalid_event", f"the event should have 1 to {MOST_BYTES} bytes")
-    try:
-        document = json.loads(value)
-        return ImageRegistered.model_validate(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise BadMessage("invalid_event", f"{place or 'the event'}: {first['msg']}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadMessage("invalid_event", f"the event is no JSON: {str(error)[:200]}") from None

@@ -6,9 +6,12 @@ is never removed and never changes its meaning: that would be version 2, on a to
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+import json
+from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from streaming.messages import MOST_BYTES, BadMessage
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -36,6 +39,26 @@ class ImageRegistered(TakenEvent):
     owner_id: Name
     image_url: Annotated[str, Field(min_length=1, max_length=2_000)]
     content_type: Annotated[str, Field(max_length=255)] | None = None
+
+
+class RetrainRequested(TakenEvent):
+    """Someone wants a model trained anew."""
+
+    topic = "model.retrain.requested.v1"
+
+    model_name: Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
+    reason: Annotated[str, Field(max_length=1_000)] | None = None
+    requested_by: Annotated[str, Field(max_length=255)] | None = None
+
+
+class RetrainRecorded(GivenEvent):
+    """The request is in the audit log, and was handed on."""
+
+    topic = "model.retrain.recorded.v1"
+
+    request_id: Name = Field(description="topic, partition and offset of the request")
+    model_name: Name
+    offered_to: str | None = Field(description="command or webhook; null where none is configured")
 
 
 class EmbeddingGenerated(GivenEvent):
@@ -102,8 +125,27 @@ class ModelEvicted(GivenEvent):
 EVENTS: tuple[type[TakenEvent] | type[GivenEvent], ...] = (
     ImageRegistered,
     EmbeddingGenerated,
+    RetrainRequested,
+    RetrainRecorded,
     ModelLoaded,
     ModelSwapped,
     ModelRejected,
     ModelEvicted,
 )
+
+
+_Taken = TypeVar("_Taken", bound=TakenEvent)
+
+
+def read_event(shape: type[_Taken], value: bytes | None) -> _Taken:
+    """An event of this shape. Raises `BadMessage` naming the field."""
+    if value is None or len(value) > MOST_BYTES:
+        raise BadMessage("invalid_event", f"the event should have 1 to {MOST_BYTES} bytes")
+    try:
+        return shape.model_validate(json.loads(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BadMessage("invalid_event", f"{place or 'the event'}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadMessage("invalid_event", f"the event is no JSON: {str(error)[:200]}") from None

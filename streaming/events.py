@@ -1,4 +1,4 @@
-"""`okawari events`: registered pictures of a topic become vectors in Qdrant. Needs okawari[events]."""
+"""`okawari events`: events of two topics become vectors and records. Needs okawari[events]."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streaming.dispatch import until_signal
-from streaming.dispatcher import Dispatcher, DispatchFigures
+from streaming.dispatcher import Dispatcher, DispatchFigures, Question, ReadQuestion
 from streaming.embedding_questions import EmbeddingQuestions
-from streaming.event_shapes import EmbeddingGenerated, ImageRegistered
+from streaming.event_shapes import EmbeddingGenerated, ImageRegistered, RetrainRequested
 from streaming.fetch import ImageFetcher, UrlPolicy
 from streaming.http_client import HttpInference
 from streaming.kafka_dispatch import KafkaPipeline
 from streaming.kafka_settings import KafkaSettings
+from streaming.messages import IncomingRecord
 from streaming.outcomes import OutcomeTopics
+from streaming.retrain_questions import CommandOffer, RecordRequest, RetrainQuestions, WebhookOffer
 from streaming.retries import RetryPolicy
 from streaming.vectors import VectorStore
 
@@ -22,15 +24,33 @@ DLQ = "dlq.events"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventOptions:
-    """What is asked of whom. `model` makes the vectors; None: the service's default."""
+class EmbeddingOptions:
+    """Registered pictures: whom the service at `url` asks for a vector (None: its default model)."""
 
-    kafka: KafkaSettings
     url: str
     model: str | None
     urls: UrlPolicy
     vectors: VectorStore
     topic: str = ImageRegistered.topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainOptions:
+    """Requests to train anew: who writes them down, and to what they are offered, at most one of both."""
+
+    record: RecordRequest
+    command: CommandOffer | None = None
+    webhook: str | None = None
+    topic: str = RetrainRequested.topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventOptions:
+    """What is taken, None: not that."""
+
+    kafka: KafkaSettings
+    embeddings: EmbeddingOptions | None = None
+    retraining: RetrainOptions | None = None
     dlq_topic: str = DLQ
     group: str = GROUP
     concurrency: int = 8
@@ -41,13 +61,32 @@ class EventPipeline:
     """The parts of the pipeline; made and closed in one event loop."""
 
     def __init__(self, options: EventOptions) -> None:
-        path = "/predict" if options.model is None else f"/predict?model={options.model}"
-        self._client = HttpInference(options.url, connections=options.concurrency, path=path)
-        self._images = ImageFetcher(options.urls, connections=options.concurrency)
-        topics = OutcomeTopics("events", EmbeddingGenerated.topic, options.dlq_topic)
-        questions = EmbeddingQuestions(self._images, self._client, options.vectors)
-        self.dispatcher = Dispatcher(questions, topics, RetryPolicy(options.retry_seconds))
         self._options = options
+        self._closing: list[HttpInference | ImageFetcher] = []
+        self._read: dict[str, ReadQuestion] = {}
+        if options.embeddings is not None:
+            self._read[options.embeddings.topic] = self._embeddings(options.embeddings)
+        if options.retraining is not None:
+            self._read[options.retraining.topic] = self._retraining(options.retraining)
+        topics = OutcomeTopics("events", EmbeddingGenerated.topic, options.dlq_topic)
+        self.dispatcher = Dispatcher(self._question, topics, RetryPolicy(options.retry_seconds))
+
+    def _question(self, record: IncomingRecord) -> Question:
+        return self._read[record.position.topic](record)
+
+    def _embeddings(self, options: EmbeddingOptions) -> ReadQuestion:
+        path = "/predict" if options.model is None else f"/predict?model={options.model}"
+        client = HttpInference(options.url, connections=self._options.concurrency, path=path)
+        images = ImageFetcher(options.urls, connections=self._options.concurrency)
+        self._closing += [images, client]
+        return EmbeddingQuestions(images, client, options.vectors)
+
+    def _retraining(self, options: RetrainOptions) -> ReadQuestion:
+        if options.webhook is None:
+            return RetrainQuestions(options.record, options.command)
+        client = HttpInference(options.webhook, connections=self._options.concurrency, path="")
+        self._closing.append(client)
+        return RetrainQuestions(options.record, WebhookOffer(client))
 
     def pipeline(self) -> KafkaPipeline:
         """A new member of the group."""
@@ -55,15 +94,15 @@ class EventPipeline:
         return KafkaPipeline(
             options.kafka,
             self.dispatcher,
-            topic=options.topic,
+            topics=list(self._read),
             group=options.group,
             concurrency=options.concurrency,
         )
 
     async def close(self) -> None:
         """Close all connections but the pipeline's own."""
-        await self._images.close()
-        await self._client.close()
+        for each in self._closing:
+            await each.close()
 
 
 async def run(options: EventOptions, report: Callable[[DispatchFigures], None] = lambda _: None) -> None:

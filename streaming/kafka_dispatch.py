@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -57,7 +57,7 @@ class KafkaPipeline:
         settings: KafkaSettings,
         dispatcher: Dispatcher,
         *,
-        topic: str,
+        topics: Sequence[str],
         group: str,
         concurrency: int = 16,
         grace: float = 20.0,
@@ -65,7 +65,7 @@ class KafkaPipeline:
     ) -> None:
         """On `stop` messages under way are waited for `grace` seconds; the rest is read again later."""
         self._dispatcher = dispatcher
-        self._topic = topic
+        self._topics = list(topics)
         self._window = 4 * concurrency
         self._places = asyncio.Semaphore(concurrency)
         self._grace = grace
@@ -96,9 +96,9 @@ class KafkaPipeline:
         """
         await self._in_thread(self._retried, lambda: self._producer.init_transactions(_SECONDS))
         self._consumer.subscribe(
-            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
-        logger.info("takes messages of %s", self._topic)
+        logger.info("takes messages of %s", ", ".join(self._topics))
         try:
             while not self._stopping.is_set():
                 await self._turn()

@@ -75,7 +75,7 @@ def result(
         (f"{OURS}id", record.position.id.encode()),
         (f"{OURS}model", answer["model"].encode()),
         (f"{OURS}model_version", answer["model_version"].encode()),
-        *_trace(record),
+        *trace_of(record),
     )
     value = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     return OutgoingRecord(topics.results, value, _key(record, message), headers)
@@ -120,5 +120,6 @@ def _key(record: IncomingRecord, message: ImageMessage) -> bytes | None:
     return record.key if message.camera is None else message.camera.encode()
 
 
-def _trace(record: IncomingRecord) -> tuple[Header, ...]:
+def trace_of(record: IncomingRecord) -> tuple[Header, ...]:
+    """The headers of its trace, which an outcome goes on with."""
     return tuple(header for header in record.headers if header[0] in TRACE)

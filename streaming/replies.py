@@ -50,13 +50,20 @@ class Unreachable(Exception):
 
 def judge(reply: Reply) -> Success | FailedReply:
     """What a reply means. What is not the service's own shape is judged by its status."""
+    failed = judge_status(reply)
+    if failed is not None:
+        return failed
     document = _json(reply.body)
+    if document is None or any(not isinstance(document.get(name), str) for name in _NEEDED):
+        return FailedReply("bad_answer", f"the answer does not name {', '.join(_NEEDED)}", transient=False)
+    return Success(document)
+
+
+def judge_status(reply: Reply) -> FailedReply | None:
+    """What a failure means; None for an answer of any shape."""
     if 200 <= reply.status < 300:
-        if document is None or any(not isinstance(document.get(name), str) for name in _NEEDED):
-            return FailedReply(
-                "bad_answer", f"the answer does not name {', '.join(_NEEDED)}", transient=False
-            )
-        return Success(document)
+        return None
+    document = _json(reply.body)
     error = document.get("error") if document is not None else None
     if not isinstance(error, dict):
         text = reply.body[:200].decode("utf-8", "replace")

@@ -225,7 +225,7 @@ SUMMARIES = {
     "devices": "Choose where models run, and show where they do.",
     "audit": "List who changed what, when and why; verify that record.",
     "dispatch": "Ask the service about each message of a topic of Kafka.",
-    "events": "Make the vectors of pictures that events name.",
+    "events": "Take events: make vectors, record requests to retrain.",
     "dlq": "List messages without a result; send them back.",
     "families": "List the model families.",
     "schema": "Print the JSON Schema of config.json.",

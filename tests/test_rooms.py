@@ -92,8 +92,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
 EXTRA = {
     "telemetry/model_events.py": {"confluent_kafka"},
     "streaming/vectors.py": {"qdrant_client"},
-    "cli/dispatch_command.py": {"confluent_kafka"},
-    "cli/events_command.py": {"confluent_kafka", "qdrant_client"},
+    "cli/stream_options.py": {"confluent_kafka"},
+    "cli/events_command.py": {"qdrant_client"},
     "cli/dlq_commands.py": {"confluent_kafka"},
     "streaming/flink/jobs/http_dispatcher.py": {"pyflink"},
     "adapters/fruit_defect_runner.py": {"numpy", "onnxruntime", "PIL"},

@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import math
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,12 +25,12 @@ from PIL import Image
 from qdrant_client import QdrantClient
 
 from examples.clients.upload_handler import UploadHandler
-from streaming.event_shapes import EmbeddingGenerated, ImageRegistered
-from streaming.events import EventOptions, EventPipeline
+from streaming.event_shapes import EmbeddingGenerated, ImageRegistered, RetrainRecorded, RetrainRequested
+from streaming.events import EmbeddingOptions, EventOptions, EventPipeline
 from streaming.fetch import UrlPolicy
 from streaming.kafka_settings import KafkaSettings
 from streaming.vectors import COLLECTION, QdrantVectors, vector_id
-from tests.e2e.harness import Service, free_port
+from tests.e2e.harness import BIN, ROOT, Service, environment, free_port
 from tests.e2e.reporting import services
 from tests.e2e.sizes import LIMIT
 from tests.e2e.stores import Store
@@ -152,11 +154,13 @@ def test_a_registered_picture_becomes_one_vector_and_an_event(service: Service, 
         kafka.send(topics[0], sent, {"traceparent": b"00-a-b-01"})
         options = EventOptions(
             kafka=KafkaSettings(kafka.bootstrap),
-            url=service.url,
-            model="mean",
-            urls=UrlPolicy([HOST], [HOST]),
-            vectors=QdrantVectors(client),
-            topic=topics[0],
+            embeddings=EmbeddingOptions(
+                url=service.url,
+                model="mean",
+                urls=UrlPolicy([HOST], [HOST]),
+                vectors=QdrantVectors(client),
+                topic=topics[0],
+            ),
             dlq_topic=topics[1],
             group=f"events-{run}",
         )
@@ -205,6 +209,56 @@ def test_an_upload_gets_its_vector_at_once_or_by_an_event(service: Service, kafk
     away.close()
     (event,) = kafka.read(topic, count=1)
     assert ImageRegistered.model_validate_json(event.value() or b"").image_metadata_id == "i-2"
+
+
+def test_a_request_to_train_anew_is_recorded_once_and_handed_to_the_command(
+    kafka: KafkaServer, tmp_path: Path
+) -> None:
+    letters = "dlq.events"
+    kafka.topics(1, RetrainRequested.topic, RetrainRecorded.topic, letters)
+    taken = tmp_path / "taken"
+    command = tmp_path / "train"
+    command.write_text(f'#!/bin/sh\necho "$1 $(cat)" >> {taken}\n')
+    command.chmod(0o755)
+    request = {"model_name": "shapes", "reason": "night pictures", "requested_by": "ana"}
+    kafka.send(RetrainRequested.topic, [json.dumps(request).encode(), b'{"model_name": "../x"}'])
+    variables = environment(tmp_path / "store", tmp_path / "home")
+    variables["MODEMORA_SUBSCRIBE_TO_EVENTS"] = RetrainRequested.topic
+    start = [str(BIN / "okawari"), "events", "--bootstrap", kafka.bootstrap]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            [*start, "--retrain-command", str(command)], cwd=ROOT, env=variables, stdout=log, stderr=log
+        ) as process,
+    ):
+        (told,) = kafka.read(RetrainRecorded.topic, count=1)
+        (letter,) = kafka.read(letters, count=1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, (tmp_path / "log").read_text()
+    identity = f"{RetrainRequested.topic}-0-0"
+    assert json.loads(told.value() or b"") == {
+        "request_id": identity,
+        "model_name": "shapes",
+        "offered_to": "command",
+    }
+    assert taken.read_text() == f"{identity} {RetrainRequested(**request).model_dump_json()}\n"
+    assert dict(letter.headers() or ())["okawari.error.code"] == b"invalid_event"
+    shown = subprocess.run(
+        [str(BIN / "okawari"), "audit", "--json"],
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    (record,) = json.loads(shown.stdout)["records"]
+    assert [record[name] for name in ("action", "model", "actor", "reason", "outcome")] == [
+        "retrain",
+        "shapes",
+        "ana",
+        "night pictures",
+        "requested",
+    ]
 
 
 def test_versions_that_come_and_go_are_told_once_by_two_workers(kafka: KafkaServer, tmp_path: Path) -> None:

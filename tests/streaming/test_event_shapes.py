@@ -16,6 +16,8 @@ from streaming.event_shapes import (
     ModelLoaded,
     ModelRejected,
     ModelSwapped,
+    RetrainRecorded,
+    RetrainRequested,
 )
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
@@ -29,6 +31,12 @@ OLD = {
         "model_version": "v1",
         "dimension": 512,
         "generation_time_ms": 12.5,
+    },
+    RetrainRequested: {"model_name": "clip"},
+    RetrainRecorded: {
+        "request_id": "model.retrain.requested.v1-0-7",
+        "model_name": "clip",
+        "offered_to": "webhook",
     },
     ModelLoaded: {
         "model_name": "clip",

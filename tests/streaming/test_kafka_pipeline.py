@@ -48,7 +48,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> KafkaPipeline:
     for name in ("Consumer", "Producer"):
         monkeypatch.setattr(kafka_dispatch, name, _Played)
     dispatcher = Dispatcher(ImageQuestions(ScriptedService(answered()), TOPICS), TOPICS)
-    return KafkaPipeline(KafkaSettings("nowhere"), dispatcher, topic="in", group="g")
+    return KafkaPipeline(KafkaSettings("nowhere"), dispatcher, topics=["in"], group="g")
 
 
 @pytest.mark.parametrize("event", ["_assigned", "_revoked", "_lost"])
