@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -33,6 +34,8 @@ _T = TypeVar("_T")
 _INTERVAL, _MOST = 0.1, 2_000
 #: Messages that are taken at once.
 _TAKEN = 500
+#: Seconds without room for messages, until the broker is asked for none: what it had sent is sent again then.
+_FULL = 5.0
 _SECONDS = 30.0
 #: Seconds after which a call that should have returned within `_SECONDS` never will.
 _HANGS = 60.0
@@ -48,8 +51,8 @@ class CallHangs(Exception):
 class KafkaPipeline:
     """One member of the group. `run` ends after `stop`, or raises where it cannot go on.
 
-    At most `concurrency` requests are under way, and four times as many messages wait for their turn or for
-    one before them.
+    At most `concurrency` requests are under way, and eight times as many messages wait for their turn, for
+    one before them or to be written. Messages are taken while others are written.
     """
 
     def __init__(
@@ -66,7 +69,8 @@ class KafkaPipeline:
         """On `stop` messages under way are waited for `grace` seconds; the rest is read again later."""
         self._dispatcher = dispatcher
         self._topics = list(topics)
-        self._window = 4 * concurrency
+        self._concurrency = concurrency
+        self._window = 8 * concurrency
         self._places = asyncio.Semaphore(concurrency)
         self._grace = grace
         self._clock = clock
@@ -83,6 +87,10 @@ class KafkaPipeline:
         self._taken: list[Message] = []
         self._called_at: float | None = None
         self._written_at = 0.0
+        self._writing: asyncio.Task[None] | None = None
+        #: Held from the choice of what is written until it is; no partition goes to another member meanwhile.
+        self._transaction = threading.Lock()
+        self._full_since: float | None = None
         self.transactions = 0
 
     def stop(self) -> None:
@@ -128,13 +136,27 @@ class KafkaPipeline:
     async def _turn(self) -> None:
         if self._fault is not None:
             raise self._fault
-        room = self._window - sum(map(len, self._windows.values()))
-        self._pause(room <= 0)
-        # Also without room: a member that asks for nothing is taken for dead.
-        for message in await self._in_thread(self._take, max(1, min(room, _TAKEN)), self._patience()):
+        room = self._window - sum(map(len, list(self._windows.values())))
+        if room >= self._concurrency:
+            self._full_since = None
+            await self._take_and_begin(min(room, _TAKEN), pausing=False)
+        elif not self._is_full_for_long():
+            await asyncio.sleep(_INTERVAL / 4)
+        else:  # a member that asks for nothing is taken for dead
+            await self._take_and_begin(1, pausing=True)
+        if self._writing is None and self._clock() - self._written_at >= _INTERVAL:
+            self._writing = asyncio.create_task(self._write())
+            self._writing.add_done_callback(self._written)
+
+    def _is_full_for_long(self) -> bool:
+        now = self._clock()
+        self._full_since = self._full_since or now
+        return now - self._full_since > _FULL
+
+    async def _take_and_begin(self, most: int, *, pausing: bool) -> None:
+        self._pause(pausing)
+        for message in await self._in_thread(self._take, most, self._patience()):
             self._begin(message)
-        if self._clock() - self._written_at >= _INTERVAL:
-            await self._write()
 
     def _take(self, most: int, patience: float) -> list[Message]:
         """The messages that are there; at least one is waited for so long.
@@ -151,7 +173,7 @@ class KafkaPipeline:
 
     def _patience(self) -> float:
         """Seconds to wait for messages."""
-        return _INTERVAL / 2 if self._tasks or any(self._windows.values()) else 5 * _INTERVAL
+        return _INTERVAL / 2 if self._tasks or any(list(self._windows.values())) else 5 * _INTERVAL
 
     def _pause(self, pausing: bool) -> None:
         if pausing == self._paused:
@@ -195,36 +217,47 @@ class KafkaPipeline:
         while self._tasks and self._clock() < until:
             await asyncio.wait(self._tasks.values(), timeout=_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
             await self._write()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
         await self._write()
 
     # --- transactions --------------------------------------------------------------------------
 
     async def _write(self) -> None:
         """One transaction with all that is complete, if there is any."""
-        if any(window.ready for window in self._windows.values()):
+        if any(window.ready for window in list(self._windows.values())):
             await self._in_thread(self._transact)
         self._written_at = self._clock()
 
-    def _transact(self) -> None:
-        """Called where no message is taken at the same time.
+    def _written(self, task: asyncio.Task[None]) -> None:
+        self._writing = None
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = fault
 
-        Nothing of a transaction that is given up is seen: its outcomes are kept for the next one.
-        """
+    def _transact(self) -> None:
+        """Nothing of a transaction that is given up is seen: its outcomes are kept for the next one."""
+        with self._transaction:
+            self._transact_alone()
+
+    def _transact_alone(self) -> None:
         outcomes: list[OutgoingRecord] = []
         offsets: dict[_Place, int] = {}
-        for place, window in self._windows.items():
+        windows = dict(self._windows)
+        for place, window in windows.items():
             completed, behind = window.completed(_MOST)
             if behind is not None:
                 outcomes += completed
                 offsets[place] = behind
-        if not offsets:
+        member = self._consumer.memberid()
+        group = self._consumer.consumer_group_metadata()
+        # Who is no member would write unfenced, beside the one that has the partitions now (KIP-447).
+        if not offsets or not member or member != self._consumer.memberid():
             return
         try:
             self._producer.begin_transaction()
             for outcome in outcomes:
                 self._produce(outcome)
             moved = [TopicPartition(*place, behind) for place, behind in offsets.items()]
-            group = self._consumer.consumer_group_metadata()
             self._retried(lambda: self._producer.send_offsets_to_transaction(moved, group, _SECONDS))
             self._retried(lambda: self._producer.commit_transaction(_SECONDS))
         except KafkaException as error:
@@ -233,7 +266,7 @@ class KafkaPipeline:
         self._failing_since = None
         self.transactions += 1
         for place, behind in offsets.items():
-            self._windows[place].written(behind)
+            windows[place].written(behind)
 
     def _produce(self, outcome: OutgoingRecord) -> None:
         headers = list[tuple[str, str | bytes | None]](outcome.headers)
@@ -273,12 +306,16 @@ class KafkaPipeline:
     # --- the group -----------------------------------------------------------------------------
 
     def _revoked(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
-        """Another member takes partitions over: write what is complete, forget the rest. Within `consume`."""
+        """Another member takes partitions over: write what is complete, forget the rest. Within `poll`."""
         with suppress(KafkaException):
             self._transact()
         self._lost(_consumer, places)
 
     def _lost(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
+        with self._transaction:
+            self._forget(places)
+
+    def _forget(self, places: list[TopicPartition]) -> None:
         for each in places:
             self._windows.pop((each.topic, each.partition), None)
         gone = {(each.topic, each.partition) for each in places}

@@ -19,18 +19,37 @@ from streaming.dispatcher import Dispatcher
 from streaming.image_questions import ImageQuestions
 from streaming.kafka_dispatch import CallHangs, KafkaPipeline
 from streaming.kafka_settings import KafkaSettings
+from streaming.messages import OutgoingRecord
 from streaming.outcomes import OutcomeTopics
+from streaming.windows import PartitionWindow
 from tests.streaming.fake_service import ScriptedService, answered
 
 TOPICS = OutcomeTopics("t", "results", "letters")
 
 
 class _Played:
-    """A client that notes what is paused."""
+    """A client that notes what is paused and what is written; all that is begun is committed."""
 
     def __init__(self, *_: Any) -> None:
         self.assigned: list[TopicPartition] = []
         self.paused: set[int] = set()
+        self.member = "m-1"
+        self.moved: list[tuple[int, int]] = []
+
+    def memberid(self) -> str:
+        return self.member
+
+    def consumer_group_metadata(self) -> str:
+        return self.member
+
+    def begin_transaction(self) -> None: ...
+
+    def produce(self, *_: Any, **__: Any) -> None: ...
+
+    def send_offsets_to_transaction(self, moved: list[TopicPartition], *_: Any) -> None:
+        self.moved += [(each.partition, each.offset) for each in moved]
+
+    def commit_transaction(self, _seconds: float) -> None: ...
 
     def assignment(self) -> list[TopicPartition]:
         return self.assigned
@@ -71,6 +90,49 @@ def test_nothing_is_asked_twice(pipeline: KafkaPipeline, monkeypatch: pytest.Mon
     pipeline._pause(True)
     monkeypatch.setattr(consumer, "pause", None)
     pipeline._pause(True)
+
+
+def _completed(pipeline: KafkaPipeline, partition: int) -> None:
+    window = pipeline._windows.setdefault(("in", partition), PartitionWindow())
+    window.begin(7)
+    window.done(7, OutgoingRecord("results", b"{}", None, ()))
+
+
+def test_who_is_no_member_any_more_writes_nothing(pipeline: KafkaPipeline) -> None:
+    consumer: Any = pipeline._consumer
+    producer: Any = pipeline._producer
+    _completed(pipeline, 0)
+    consumer.member = ""
+    pipeline._transact()
+    assert producer.moved == []
+    consumer.member = "m-2"
+    pipeline._transact()
+    assert producer.moved == [(0, 8)]
+
+
+def test_a_partition_goes_to_nobody_while_its_outcomes_are_written(pipeline: KafkaPipeline) -> None:
+    consumer: Any = pipeline._consumer
+    producer: Any = pipeline._producer
+    _completed(pipeline, 0)
+    committing, may_commit = threading.Event(), threading.Event()
+
+    def commit(_seconds: float) -> None:
+        committing.set()
+        may_commit.wait(30)
+
+    producer.commit_transaction = commit
+    writing = threading.Thread(target=pipeline._transact)
+    losing = threading.Thread(target=pipeline._lost, args=(consumer, [TopicPartition("in", 0)]))
+    writing.start()
+    assert committing.wait(30)
+    losing.start()
+    losing.join(0.2)
+    assert losing.is_alive()
+    may_commit.set()
+    losing.join(30)
+    writing.join(30)
+    pipeline._transact()
+    assert (producer.moved, pipeline._windows) == ([(0, 8)], {})
 
 
 class _Taken:
