@@ -57,8 +57,10 @@ class EventPublisher:
             self._count(topic, False)
 
     def stop(self, seconds: float) -> None:
-        """Send what waits, as far as that is possible in so many seconds."""
-        self._producer.flush(seconds)
+        """Send what waits, as far as that is possible in so many seconds; the rest is lost, and counted."""
+        if self._producer.flush(seconds):
+            self._producer.purge()
+            self._producer.flush(1.0)
         self._ending.set()
         self._thread.join(seconds)
 
