@@ -12,6 +12,7 @@ from cli.stream_options import (
     concurrency_option,
     kafka_settings,
     needs_stream,
+    retry_option,
     run_until_signal,
     service_option,
 )
@@ -38,13 +39,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds for one answer.",
 )
-@click.option(
-    "--retry-seconds",
-    type=click.FloatRange(0, 86_400),
-    default=600.0,
-    show_default=True,
-    help="Seconds for all tries of one message.",
-)
+@retry_option
 def dispatch_command(
     *,
     bootstrap: str,

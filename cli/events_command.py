@@ -16,6 +16,7 @@ from cli.stream_options import (
     concurrency_option,
     kafka_settings,
     needs_stream,
+    retry_option,
     run_until_signal,
     service_option,
 )
@@ -71,6 +72,7 @@ _IMAGES, _RETRAIN = "image.metadata.registered.v1", "model.retrain.requested.v1"
 @click.option("--group-id", envvar="GROUP_ID", default="okawari-events", show_default=True)
 @click.option("--dlq-topic", envvar="DLQ_TOPIC", default="dlq.events", show_default=True)
 @concurrency_option(8)
+@retry_option
 def events_command(
     *,
     bootstrap: str,
@@ -86,6 +88,7 @@ def events_command(
     group_id: str,
     dlq_topic: str,
     concurrency: int,
+    retry_seconds: float,
 ) -> None:
     """Take events from Kafka until stopped by a signal.
 
@@ -122,7 +125,8 @@ def events_command(
         note(f"{_IMAGES} -> {http_url} -> {qdrant_url}/{collection}")
     if _RETRAIN in subscribed:
         retraining = _retraining(retrain_command, retrain_webhook)
-        note(f"{_RETRAIN} -> audit log -> {retrain_command or retrain_webhook or 'nothing else'}")
+        handed = "the command" if retrain_command else "the webhook" if retrain_webhook else "nobody else"
+        note(f"{_RETRAIN} -> the audit log, and {handed}")
     options = EventOptions(
         kafka=kafka_settings(bootstrap),
         embeddings=embeddings,
@@ -130,6 +134,7 @@ def events_command(
         dlq_topic=dlq_topic,
         group=group_id,
         concurrency=concurrency,
+        retry_seconds=retry_seconds,
     )
     note("stop with Ctrl-C")
     run_until_signal(run(options, _report), bootstrap)
@@ -187,14 +192,14 @@ def _recorder() -> RecordRequest:
     except RegistryUnavailable as error:
         raise Refused(str(error)) from None
 
-    def record(request: RetrainRequested, identity: str) -> None:
+    def record(request: RetrainRequested, source: str) -> None:
         decision = AuditedDecision(
             "retrain",
             request.model_name,
             request.requested_by,
             request.reason,
             outcome="requested",
-            source=f"retrain/{identity}",
+            source=f"retrain/{source}",
         )
         try:
             log.record(decision)

@@ -45,6 +45,17 @@ def concurrency_option(default: int) -> Callable[[_Command], _Command]:
     )
 
 
+def retry_option(command: _Command) -> _Command:
+    """How long a message is tried."""
+    return click.option(
+        "--retry-seconds",
+        type=click.FloatRange(0, 86_400),
+        default=600.0,
+        show_default=True,
+        help="Seconds for all tries of one message.",
+    )(command)
+
+
 def needs_stream() -> None:
     """Raise `Refused` where the packages for Kafka are not installed."""
     if any(find_spec(name) is None for name in ("confluent_kafka", "aiohttp")):

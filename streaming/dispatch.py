@@ -15,8 +15,9 @@ from confluent_kafka import KafkaException
 from streaming.dispatcher import Dispatcher, DispatchFigures
 from streaming.http_client import HttpInference
 from streaming.image_questions import ImageQuestions
-from streaming.kafka_dispatch import CallHangs, KafkaPipeline
+from streaming.kafka_dispatch import KafkaPipeline
 from streaming.kafka_settings import KafkaSettings
+from streaming.kafka_transactions import FINAL, CallHangs
 from streaming.outcomes import OutcomeTopics
 from streaming.retries import RetryPolicy
 
@@ -43,6 +44,11 @@ class DispatchOptions:
     retry_seconds: float = 600.0
 
 
+def window_of(concurrency: int) -> int:
+    """Messages of a partition under way: enough to ask for while others wait to be written."""
+    return 8 * concurrency
+
+
 async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None] = lambda _: None) -> None:
     """Dispatch until a signal. Raises `KafkaException` where Kafka refuses for good.
 
@@ -50,7 +56,12 @@ async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None
     """
     client = HttpInference(options.url, connections=options.concurrency, seconds=options.timeout)
     topics = OutcomeTopics(options.team, options.output_topic, options.dlq_topic)
-    dispatcher = Dispatcher(ImageQuestions(client, topics), topics, RetryPolicy(options.retry_seconds))
+    dispatcher = Dispatcher(
+        ImageQuestions(client, topics),
+        topics,
+        RetryPolicy(options.retry_seconds),
+        concurrency=options.concurrency,
+    )
     try:
         await until_signal(
             lambda: KafkaPipeline(
@@ -58,7 +69,7 @@ async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None
                 dispatcher,
                 topics=[options.input_topic],
                 group=options.group,
-                concurrency=options.concurrency,
+                window=window_of(options.concurrency),
             ),
             dispatcher.figures,
             report,
@@ -95,13 +106,17 @@ async def until_signal(
             try:
                 await pipeline.run()
             except KafkaException as error:
+                if error.args[0].code() in FINAL:
+                    raise
                 in_vain = 0 if pipeline.transactions else in_vain + 1
                 if in_vain == _IN_VAIN:
                     raise
                 logger.warning("begins anew: %s", error.args[0])
-                await asyncio.sleep(min(in_vain, 5))
+                await asyncio.sleep(max(1, min(in_vain, 5)))
             except CallHangs as error:
                 report(figures)
+                if stopping.is_set():
+                    os._exit(0)  # what it had begun is read again
                 logger.error("begins anew, as a new process: %s", error)
                 _as_a_new_process()
             finally:

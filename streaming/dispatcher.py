@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,11 +57,14 @@ class Dispatcher:
         topics: OutcomeTopics,
         policy: RetryPolicy | None = None,
         *,
+        concurrency: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """At most `concurrency` are asked about at once; between two tries of one others have its place."""
         self._read = read
+        self._places = nullcontext() if concurrency is None else asyncio.Semaphore(concurrency)
         self._topics = topics
         self._policy = policy or RetryPolicy()
         self._clock = clock
@@ -96,7 +100,8 @@ class Dispatcher:
         begun, attempts = self._clock(), 0
         while True:
             attempts += 1
-            said = await question.ask()
+            async with self._places:
+                said = await question.ask()
             if isinstance(said, Success):
                 return self._answered(
                     record, question.answered(said, attempts, self._clock() - begun), attempts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from streaming.dispatch import until_signal
+from streaming.dispatch import until_signal, window_of
 from streaming.dispatcher import Dispatcher, DispatchFigures, Question, ReadQuestion
 from streaming.embedding_questions import EmbeddingQuestions
 from streaming.event_shapes import EmbeddingGenerated, ImageRegistered, RetrainRequested
@@ -69,7 +69,9 @@ class EventPipeline:
         if options.retraining is not None:
             self._read[options.retraining.topic] = self._retraining(options.retraining)
         topics = OutcomeTopics("events", EmbeddingGenerated.topic, options.dlq_topic)
-        self.dispatcher = Dispatcher(self._question, topics, RetryPolicy(options.retry_seconds))
+        self.dispatcher = Dispatcher(
+            self._question, topics, RetryPolicy(options.retry_seconds), concurrency=options.concurrency
+        )
 
     def _question(self, record: IncomingRecord) -> Question:
         return self._read[record.position.topic](record)
@@ -96,7 +98,7 @@ class EventPipeline:
             self.dispatcher,
             topics=list(self._read),
             group=options.group,
-            concurrency=options.concurrency,
+            window=window_of(options.concurrency),
         )
 
     async def close(self) -> None:

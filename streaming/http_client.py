@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -20,6 +21,9 @@ class HttpInference:
     ) -> None:
         """`url` is that of the service, with or without `path`. One answer takes `seconds` at most."""
         self.url = url if url.endswith(path) else f"{url.rstrip('/')}{path}"
+        #: The URL as it is shown: others' paths and queries may be secrets.
+        parts = urlsplit(self.url)
+        self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections),
             timeout=aiohttp.ClientTimeout(total=seconds, connect=5.0),
@@ -38,7 +42,7 @@ class HttpInference:
                     content += more
                 return Reply(response.status, content, _seconds(response.headers.get("Retry-After")))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unreachable(f"{self.url}: {type(error).__name__}: {error}"[:500]) from None
+            raise Unreachable(f"{self.origin}: {type(error).__name__}: {error}"[:500]) from None
 
     async def close(self) -> None:
         """Close all connections."""

@@ -6,10 +6,14 @@ Nothing is trained here. Whoever trains imports a version, which then proves its
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
+from tempfile import TemporaryFile
 from typing import Protocol
 
 from streaming.dispatcher import Question
@@ -20,6 +24,8 @@ from streaming.outcomes import OURS, trace_of
 from streaming.replies import FailedReply, Success, Unreachable, judge_status
 
 _LONGEST = 500
+#: Codes of a command that someone stopped, as the whole service may be.
+_STOPPED = (-signal.SIGINT, -signal.SIGTERM)
 #: Seconds for a command: it starts a training elsewhere, and does not wait for it.
 _COMMAND_SECONDS = 60.0
 
@@ -63,29 +69,39 @@ class CommandOffer:
 
     async def __call__(self, request: RetrainRequested, request_id: str) -> None:
         """See `Offer`. The id is its last word. A failure is for good: its dead letter can be sent back."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self.words,
-                request_id,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-            )
-        except OSError as error:
-            raise OfferFailed("command_failed", f"{self.words[0]}: {error}", transient=False) from None
+        # Files, not pipes: what the command leaves running may keep them.
+        with TemporaryFile() as event, TemporaryFile() as errors:
+            event.write(request.model_dump_json().encode())
+            event.seek(0)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self.words,
+                    request_id,
+                    stdin=event,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=errors,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise OfferFailed("command_failed", f"{self.words[0]}: {error}", transient=False) from None
+            code = await self._ended(process)
+            if code != 0:
+                errors.seek(max(0, errors.seek(0, os.SEEK_END) - _LONGEST))
+                text = errors.read().decode("utf-8", "replace").strip()
+                reason = f"{self.words[0]} ended with {code}: {text}"
+                raise OfferFailed("command_failed", reason, transient=code in _STOPPED)
+
+    async def _ended(self, process: asyncio.subprocess.Process) -> int:
         try:
             async with asyncio.timeout(self.seconds):
-                _, said = await process.communicate(request.model_dump_json().encode())
+                return await process.wait()
         except TimeoutError:
             text = f"{self.words[0]} did not end within {self.seconds:g} s"
             raise OfferFailed("command_timed_out", text, transient=False) from None
         finally:
-            with suppress(ProcessLookupError):
-                process.kill()
-        if process.returncode != 0:
-            text = said.decode("utf-8", "replace").strip()[-_LONGEST:]
-            reason = f"{self.words[0]} ended with {process.returncode}: {text}"
-            raise OfferFailed("command_failed", reason, transient=False)
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +127,7 @@ class NotRecorded(Exception):
     """The record of a request cannot be written now."""
 
 
-#: Writes down a request with its id, once, durably. Raises `NotRecorded`.
+#: Writes down a request, once for each source, durably. Raises `NotRecorded`.
 RecordRequest = Callable[[RetrainRequested, str], None]
 
 
@@ -135,8 +151,10 @@ class _RetrainQuestion:
 
     async def ask(self) -> Success | FailedReply:
         identity = self.record.position.id
+        # Another topic of that name, or of another broker, has the same ids.
+        source = f"{identity}/{sha256(self.record.value or b'').hexdigest()[:16]}"
         try:
-            await asyncio.to_thread(self.parts.record, self.request, identity)
+            await asyncio.to_thread(self.parts.record, self.request, source)
         except NotRecorded as error:
             return FailedReply("not_recorded", str(error)[:_LONGEST], transient=True)
         if self.parts.offer is not None:

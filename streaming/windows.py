@@ -24,10 +24,13 @@ class PartitionWindow:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def begin(self, offset: int) -> None:
-        """A message is under way; its offset is greater than all before."""
+    def begin(self, offset: int) -> bool:
+        """A message is under way. False, and nothing done: its offset is not greater than all before."""
         with self._lock:
+            if self._entries and offset <= next(reversed(self._entries)):
+                return False
             self._entries[offset] = None
+            return True
 
     def done(self, offset: int, outcome: OutgoingRecord) -> None:
         """Its outcome has come."""

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from streaming import kafka_dispatch
+from streaming import kafka_dispatch, kafka_transactions
 from streaming.dispatcher import Dispatcher
 from streaming.image_questions import ImageQuestions
-from streaming.kafka_dispatch import CallHangs, KafkaPipeline
+from streaming.kafka_dispatch import KafkaPipeline
 from streaming.kafka_settings import KafkaSettings
+from streaming.kafka_transactions import CallHangs, ClientCalls
 from streaming.messages import OutgoingRecord
 from streaming.outcomes import OutcomeTopics
 from streaming.windows import PartitionWindow
@@ -64,8 +65,8 @@ class _Played:
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> KafkaPipeline:
     """A pipeline without a broker."""
-    for name in ("Consumer", "Producer"):
-        monkeypatch.setattr(kafka_dispatch, name, _Played)
+    monkeypatch.setattr(kafka_dispatch, "Consumer", _Played)
+    monkeypatch.setattr(kafka_transactions, "Producer", _Played)
     dispatcher = Dispatcher(ImageQuestions(ScriptedService(answered()), TOPICS), TOPICS)
     return KafkaPipeline(KafkaSettings("nowhere"), dispatcher, topics=["in"], group="g")
 
@@ -76,20 +77,43 @@ def test_a_partition_that_was_paused_is_read_again_after_others_came_or_went(
 ) -> None:
     consumer: Any = pipeline._consumer
     consumer.assigned = [TopicPartition("in", 0), TopicPartition("in", 1)]
-    pipeline._pause(True)
+    pipeline._hold({("in", 0), ("in", 1)})
     assert consumer.paused == {0, 1}
     getattr(pipeline, event)(consumer, [TopicPartition("in", 1)])
     consumer.assigned = [TopicPartition("in", 0)]
-    pipeline._pause(False)
+    pipeline._hold(set())
     assert 0 not in consumer.paused
 
 
 def test_nothing_is_asked_twice(pipeline: KafkaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     consumer: Any = pipeline._consumer
     consumer.assigned = [TopicPartition("in", 0)]
-    pipeline._pause(True)
+    pipeline._hold({("in", 0)})
     monkeypatch.setattr(consumer, "pause", None)
-    pipeline._pause(True)
+    pipeline._hold({("in", 0)})
+
+
+def test_a_partition_whose_first_message_takes_long_is_held_and_no_other(pipeline: KafkaPipeline) -> None:
+    consumer: Any = pipeline._consumer
+    consumer.assigned = [TopicPartition("in", 0), TopicPartition("in", 1)]
+    now = [100.0]
+    pipeline._clock = lambda: now[0]
+    pipeline._window = 4
+    window = pipeline._windows["in", 0] = PartitionWindow()
+    for offset in range(4):
+        window.begin(offset)
+    asked: list[int] = []
+    pipeline._take = lambda most, _: asked.append(most) or []  # type: ignore[func-returns-value, method-assign]
+    asyncio.run(pipeline._turn())
+    assert (asked, consumer.paused) == ([], set())
+    now[0] += 6
+    asyncio.run(pipeline._turn())
+    assert (asked, consumer.paused) == ([500], {0})
+    for offset in range(4):
+        window.done(offset, OutgoingRecord("results", b"{}", None, ()))
+    window.written(4)
+    asyncio.run(pipeline._turn())
+    assert (asked, consumer.paused) == ([500, 4], set())
 
 
 def _completed(pipeline: KafkaPipeline, partition: int) -> None:
@@ -100,19 +124,19 @@ def _completed(pipeline: KafkaPipeline, partition: int) -> None:
 
 def test_who_is_no_member_any_more_writes_nothing(pipeline: KafkaPipeline) -> None:
     consumer: Any = pipeline._consumer
-    producer: Any = pipeline._producer
+    producer: Any = pipeline._transactions._producer
     _completed(pipeline, 0)
     consumer.member = ""
-    pipeline._transact()
+    pipeline._transactions.write(pipeline._windows)
     assert producer.moved == []
     consumer.member = "m-2"
-    pipeline._transact()
+    pipeline._transactions.write(pipeline._windows)
     assert producer.moved == [(0, 8)]
 
 
 def test_a_partition_goes_to_nobody_while_its_outcomes_are_written(pipeline: KafkaPipeline) -> None:
     consumer: Any = pipeline._consumer
-    producer: Any = pipeline._producer
+    producer: Any = pipeline._transactions._producer
     _completed(pipeline, 0)
     committing, may_commit = threading.Event(), threading.Event()
 
@@ -121,7 +145,7 @@ def test_a_partition_goes_to_nobody_while_its_outcomes_are_written(pipeline: Kaf
         may_commit.wait(30)
 
     producer.commit_transaction = commit
-    writing = threading.Thread(target=pipeline._transact)
+    writing = threading.Thread(target=pipeline._transactions.write, args=(pipeline._windows,))
     losing = threading.Thread(target=pipeline._lost, args=(consumer, [TopicPartition("in", 0)]))
     writing.start()
     assert committing.wait(30)
@@ -131,7 +155,7 @@ def test_a_partition_goes_to_nobody_while_its_outcomes_are_written(pipeline: Kaf
     may_commit.set()
     losing.join(30)
     writing.join(30)
-    pipeline._transact()
+    pipeline._transactions.write(pipeline._windows)
     assert (producer.moved, pipeline._windows) == ([(0, 8)], {})
 
 
@@ -165,29 +189,46 @@ def test_what_was_taken_of_a_partition_that_goes_to_another_member_is_left_to_it
     assert pipeline._take(10, 0) == [kept]
 
 
-def test_a_call_that_never_returns_is_told_apart_from_one_that_takes_its_time(
-    pipeline: KafkaPipeline, monkeypatch: pytest.MonkeyPatch
+def test_a_call_that_never_returns_is_known_from_one_that_takes_its_time(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kafka_dispatch, "_HANGS", 0.2)
-    released = threading.Event()
+    monkeypatch.setattr(kafka_transactions, "_HANGS", 0.2)
+    calls, released = ClientCalls(), threading.Event()
 
-    async def hang() -> None:
+    def hang() -> None:
+        with calls.noted():
+            released.wait(60)
+
+    async def hangs() -> None:
         try:
             with pytest.raises(CallHangs, match="no answer from the Kafka client"):
-                await pipeline._in_thread(pipeline._retried, lambda: released.wait(60) and None)
+                await calls.run(hang)
         finally:
             released.set()
 
-    asyncio.run(hang())
-    slow = threading.Event()  # no call of the client: it may take as long as it likes
-    asyncio.run(pipeline._in_thread(slow.wait, 0.5))
+    asyncio.run(hangs())
+    asyncio.run(ClientCalls().run(threading.Event().wait, 0.5))
+
+
+def test_a_topic_that_takes_nothing_ends_the_pipeline_with_its_name(pipeline: KafkaPipeline) -> None:
+    producer: Any = pipeline._transactions._producer
+    _completed(pipeline, 0)
+
+    def commit(_seconds: float) -> None:
+        pipeline._transactions._delivered("results", KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), None)
+        raise KafkaException(KafkaError(KafkaError._PURGE_QUEUE))
+
+    producer.commit_transaction = commit
+    producer.abort_transaction = lambda _seconds: None
+    with pytest.raises(KafkaException, match="results: "):
+        pipeline._transactions.write(pipeline._windows)
 
 
 _HANGING = """
 import asyncio, pathlib, sys
 from streaming.dispatch import until_signal
 from streaming.dispatcher import DispatchFigures
-from streaming.kafka_dispatch import CallHangs
+from streaming.kafka_transactions import CallHangs
 
 begun = pathlib.Path(sys.argv[1])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def _script(folder: Path, text: str) -> CommandOffer:
 def test_a_request_is_written_down_and_announced_without_an_offer() -> None:
     written: list[tuple[RetrainRequested, str]] = []
     outcome = _outcome(written, None)
-    assert written == [(REQUEST, IDENTITY)]
+    ((request, source),) = written
+    assert request == REQUEST
+    assert source.startswith(f"{IDENTITY}/")
     assert outcome.topic == "model.retrain.recorded.v1"
     assert json.loads(outcome.value or b"") == {
         "request_id": IDENTITY,
@@ -83,6 +86,17 @@ def test_a_command_that_fails_or_hangs_is_a_dead_letter_with_its_words(tmp_path:
     assert _code(_outcome([], CommandOffer(("/nowhere/train",)))) == "command_failed"
 
 
+@pytest.mark.process
+def test_what_a_command_leaves_running_is_left_and_what_is_stopped_is_offered_again(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    outcome = _outcome([], _script(tmp_path, "sleep 20 & exit 0"))
+    assert outcome.topic == "model.retrain.recorded.v1"
+    assert time.monotonic() - begun < 15
+    mark = tmp_path / "tried"
+    again = _outcome([], _script(tmp_path, f"test -e {mark} && exit 0; touch {mark}; kill -TERM $$"))
+    assert again.topic == "model.retrain.recorded.v1"
+
+
 @pytest.mark.parametrize("line", ["", "  ", "'open"])
 def test_a_command_without_words_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"no words|closing quotation"):
@@ -103,10 +117,10 @@ def test_what_cannot_be_written_down_is_handed_to_nobody_until_it_is() -> None:
     fails = iter([True, True, False])
     offered: list[str] = []
 
-    def record(request: RetrainRequested, identity: str) -> None:
+    def record(request: RetrainRequested, source: str) -> None:
         if next(fails):
             raise NotRecorded("the disk is full")
-        offered.append(f"recorded {identity}")
+        offered.append(f"recorded {source.split('/', maxsplit=1)[0]}")
 
     service: Any = ScriptedService(Reply(200, b""))
     outcome = _outcome(record, WebhookOffer(service))

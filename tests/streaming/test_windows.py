@@ -61,3 +61,11 @@ def test_in_any_order_each_outcome_is_written_once_and_in_the_order_of_messages(
             written += [int(one.value or b"") for one in outcomes]
             window.written(behind)
         assert written == offsets
+
+
+def test_a_log_that_begins_anew_is_seen() -> None:
+    window = PartitionWindow()
+    assert window.begin(990)
+    assert not window.begin(0)
+    assert not window.begin(990)
+    assert (window.begin(991), len(window)) == (True, 2)
