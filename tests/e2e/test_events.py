@@ -29,7 +29,7 @@ from streaming.event_shapes import EmbeddingGenerated, ImageRegistered, RetrainR
 from streaming.events import EmbeddingOptions, EventOptions, EventPipeline
 from streaming.fetch import UrlPolicy
 from streaming.kafka_settings import KafkaSettings
-from streaming.vectors import COLLECTION, QdrantVectors, vector_id
+from streaming.vectors import COLLECTION, QdrantVectors, Vector, vector_id
 from tests.e2e.harness import BIN, ROOT, Service, environment, free_port
 from tests.e2e.reporting import services
 from tests.e2e.sizes import LIMIT
@@ -71,6 +71,16 @@ def _picture(red: int, green: int, blue: int) -> bytes:
     written = io.BytesIO()
     Image.new("RGB", (40, 30), (red, green, blue)).save(written, "PNG")
     return written.getvalue()
+
+
+class _OneByOne(QdrantVectors):
+    """Qdrant in memory takes one write at a time; a server takes many."""
+
+    _writing = threading.Lock()
+
+    def put(self, vector: Vector) -> None:
+        with self._writing:
+            super().put(vector)
 
 
 @contextmanager
@@ -158,7 +168,7 @@ def test_a_registered_picture_becomes_one_vector_and_an_event(service: Service, 
                 url=service.url,
                 model="mean",
                 urls=UrlPolicy([HOST], [HOST]),
-                vectors=QdrantVectors(client),
+                vectors=_OneByOne(client),
                 topic=topics[0],
             ),
             dlq_topic=topics[1],

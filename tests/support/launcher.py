@@ -1,8 +1,9 @@
 """Commands of this environment in forks of a process that has imported the libraries of others.
 
-A service that a test starts spends half its processor time on imports. What reads the environment when it
-is imported (the product, BentoML, the Prometheus client) is not there before the fork, nor is onnxruntime,
-which starts a thread that a fork would wait for in its end.
+A service that a test starts spends half its processor time on imports. What reads a service's own variables
+when it is imported (the product, the Prometheus client) is not there before the fork, nor is onnxruntime,
+which starts a thread that a fork would wait for in its end. BentoML reads but BENTOML_CONFIG, which no test
+sets.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ from pathlib import Path
 from typing import Any
 
 _LIBRARIES = (
+    "_bentoml_impl.server.serving",
+    "_bentoml_impl.worker.service",
+    "bentoml",
+    "bentoml_cli.cli",
+    "bentoml_cli.serve",
     "cattrs",
     "click_option_group",
     "fastapi.applications",
