@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from streaming.dispatcher import DispatchFigures
     from streaming.event_shapes import RetrainRequested
     from streaming.events import RetrainOptions
+    from streaming.fetch import UrlPolicy
     from streaming.retrain_questions import CommandOffer, RecordRequest
     from streaming.vectors import QdrantVectors
 
@@ -105,28 +106,19 @@ def events_command(
     needs_stream()
     if find_spec("qdrant_client") is None:
         raise Refused("events need one more package: install okawari[events]")
-    from streaming.events import EventOptions, run
+    from streaming.events import EmbeddingOptions, EventOptions, run
 
     subscribed = _subscribed()
     embeddings, retraining = None, None
     if _IMAGES in subscribed:
-        from streaming.events import EmbeddingOptions
-        from streaming.fetch import UrlPolicy
-
-        hosts = (*allow, *allow_private)
-        if not hosts:
-            raise click.UsageError(f"{_IMAGES} needs --allow HOST: where pictures may be fetched")
-        embeddings = EmbeddingOptions(
-            url=http_url,
-            model=model,
-            urls=UrlPolicy(hosts, allow_private, max_mb * 1_000_000),
-            vectors=_vectors(qdrant_url, collection),
-        )
+        policy = _policy(allow, allow_private, max_mb * 1_000_000)
+        vectors = _vectors(qdrant_url, collection)
+        embeddings = EmbeddingOptions(url=http_url, model=model, urls=policy, vectors=vectors)
         note(f"{_IMAGES} -> {http_url} -> {qdrant_url}/{collection}")
     if _RETRAIN in subscribed:
         retraining = _retraining(retrain_command, retrain_webhook)
-        handed = "the command" if retrain_command else "the webhook" if retrain_webhook else "nobody else"
-        note(f"{_RETRAIN} -> the audit log, and {handed}")
+        where = "the command" if retrain_command else "the webhook" if retrain_webhook else "nothing else"
+        note(f"{_RETRAIN} -> the audit log and {where}")
     options = EventOptions(
         kafka=kafka_settings(bootstrap),
         embeddings=embeddings,
@@ -150,6 +142,15 @@ def _subscribed() -> set[str]:
         )
         raise Refused(text)
     return found
+
+
+def _policy(allowed: tuple[str, ...], private: tuple[str, ...], most_bytes: int) -> UrlPolicy:
+    from streaming.fetch import UrlPolicy
+
+    hosts = (*allowed, *private)
+    if not hosts:
+        raise click.UsageError(f"{_IMAGES} needs --allow HOST: where pictures may be fetched")
+    return UrlPolicy(hosts, private, most_bytes)
 
 
 def _vectors(url: str, collection: str) -> QdrantVectors:

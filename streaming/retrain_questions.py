@@ -1,6 +1,6 @@
 """Requests to train a model anew: recorded, and offered to a command or a webhook of the operator.
 
-Nothing is trained here. Whoever trains imports a version, which then proves itself like any other.
+Nothing is trained here. Who trains imports a version, which then proves itself like any other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class OfferFailed(Exception):
         self.reply = FailedReply(code, reason[:_LONGEST], transient)
 
 
-class Offer(Protocol):
+class RetrainOffer(Protocol):
     """Hands a request on."""
 
     @property
@@ -68,7 +68,7 @@ class CommandOffer:
         return cls(words)
 
     async def __call__(self, request: RetrainRequested, request_id: str) -> None:
-        """See `Offer`. The id is its last word. A failure is for good: its dead letter can be sent back."""
+        """See `RetrainOffer`. A failure is for good: its dead letter can be sent back."""
         # Files, not pipes: what the command leaves running may keep them.
         with TemporaryFile() as event, TemporaryFile() as errors:
             event.write(request.model_dump_json().encode())
@@ -112,7 +112,7 @@ class WebhookOffer:
     name: str = "webhook"
 
     async def __call__(self, request: RetrainRequested, request_id: str) -> None:
-        """See `Offer`."""
+        """See `RetrainOffer`."""
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
         try:
             reply = await self.client.infer(request.model_dump_json().encode(), headers)
@@ -136,7 +136,7 @@ class RetrainQuestions:
     """Reads events as requests to record and to offer."""
 
     record: RecordRequest
-    offer: Offer | None = None
+    offer: RetrainOffer | None = None
 
     def __call__(self, record: IncomingRecord) -> Question:
         """See `ReadQuestion`."""

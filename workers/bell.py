@@ -15,7 +15,7 @@ _TICK = 1.0
 class Bells:
     """A named pipe for each seat. A ring is a hint: the next periodic look makes up for a lost one.
 
-    The pipes lie in `folder`; a ring for a seat that nobody is on is dropped.
+    The pipes lie in `folder`; a ring for an empty seat is dropped.
     """
 
     def __init__(self, folder: Path, count: int, seat: int) -> None:
@@ -33,7 +33,7 @@ class Bells:
     def ring(self) -> None:
         """Ring those of the others."""
         for index in self._others:
-            with suppress(OSError):  # nobody is there, or it has been rung already
+            with suppress(OSError):  # an empty seat, or it has been rung already
                 handle = os.open(self._pipe(index), os.O_WRONLY | os.O_NONBLOCK)
                 try:
                     os.write(handle, b"\0")

@@ -17,7 +17,13 @@ from streaming.event_shapes import RetrainRequested
 from streaming.messages import IncomingRecord, OutgoingRecord, Position
 from streaming.outcomes import OutcomeTopics
 from streaming.replies import Reply, Unreachable
-from streaming.retrain_questions import CommandOffer, NotRecorded, Offer, RetrainQuestions, WebhookOffer
+from streaming.retrain_questions import (
+    CommandOffer,
+    NotRecorded,
+    RetrainOffer,
+    RetrainQuestions,
+    WebhookOffer,
+)
 from streaming.retries import RetryPolicy
 from tests.streaming.fake_service import ScriptedService, refused
 
@@ -32,7 +38,7 @@ def _record(value: bytes) -> IncomingRecord:
 
 def _outcome(
     written: list[tuple[RetrainRequested, str]] | Callable[[RetrainRequested, str], None],
-    offer: Offer | None,
+    offer: RetrainOffer | None,
     value: bytes = REQUEST.model_dump_json().encode(),
 ) -> OutgoingRecord:
     record = written if callable(written) else lambda request, identity: written.append((request, identity))
