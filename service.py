@@ -13,11 +13,8 @@ from typing import Any
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-from workers import process
-
-process.limit_heaps()
-
 from settings import load
+from workers import process
 from workers.run_folder import HomeInUse, RunFolder
 
 SETTINGS = load(warn=not process.is_worker())

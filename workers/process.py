@@ -24,22 +24,6 @@ _RESERVE = 64
 _LEAST_CONNECTIONS = 16
 
 
-#: `M_ARENA_MAX` of glibc's malloc.h, and heaps of threads that are enough.
-_ARENA_MAX, _ARENAS = -8, 4
-
-
-def limit_heaps() -> None:
-    """Let threads share a few heaps, where libc can and nobody has said otherwise.
-
-    glibc makes eight a core, each of which keeps the most that it ever held: memory that grows for days. It
-    asks once, so this must come before there are threads.
-    """
-    if "MALLOC_ARENA_MAX" in os.environ or "GLIBC_TUNABLES" in os.environ:
-        return
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, _ARENAS)
-
-
 def worker_number() -> int:
     """The number of this worker as its command line names it; 1 where it names none."""
     try:
