@@ -27,6 +27,8 @@ KAFKA = ("org.apache.kafka:kafka_2.13:3.9.1", "org.slf4j:slf4j-simple:1.7.36")
 FLINK_KAFKA = "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2"
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 UNAVAILABLE = 69
+#: What runs a client that is built.
+_RUN_BY = {"kafka": "java", "flink": "java"}
 
 _NO_NETWORK = re.compile(
     r"error sending request|client error \(Connect\)|dns error|dial tcp|i/o timeout|no such host"
@@ -47,6 +49,8 @@ def build(name: str) -> Path:
     """The folder of a client, built unless it stands there as its lock wants it; raises `Unavailable`."""
     if name not in names():
         raise ValueError(f"{name!r}: known are {', '.join(names())}")
+    if name in _RUN_BY:
+        _need(_RUN_BY[name])
     home = CACHE / name
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f".{name}.lock").open("w") as guard:
@@ -113,7 +117,7 @@ def _versitygw(home: Path) -> None:
 
 def _kafka(home: Path) -> None:
     """The jars of Apache Kafka, by Maven; who runs them needs Java."""
-    maven, _ = _need("mvn"), _need("java")
+    maven = _need("mvn")
     lines = [
         "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
             *each.split(":")
@@ -132,7 +136,7 @@ def _kafka(home: Path) -> None:
 
 def _flink(home: Path) -> None:
     """PyFlink, and beside it the jar of the connector for Kafka; who runs them needs Java."""
-    maven, _ = _need("mvn"), _need("java")
+    maven = _need("mvn")
     _python(home)
     copy = ["dependency:copy", f"-Dartifact={FLINK_KAFKA}", f"-DoutputDirectory={home / 'connectors'}"]
     _run([maven, "-q", "-B", *copy])
