@@ -16,8 +16,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from streaming import kafka_dispatch, kafka_transactions
 from streaming.dispatcher import Dispatcher
+from streaming.http_client import HttpInference
 from streaming.image_questions import ImageQuestions
 from streaming.kafka_dispatch import KafkaPipeline
+from streaming.kafka_records import incoming
 from streaming.kafka_settings import KafkaSettings
 from streaming.kafka_transactions import CallHangs, ClientCalls
 from streaming.messages import OutgoingRecord
@@ -263,3 +265,69 @@ def test_a_client_that_hangs_is_left_with_its_process(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(30) == 0
         assert "begins anew, as a new process: for a minute" in process.stderr.read()
+
+
+_STOPPED_WHILE_IT_HANGS = """
+import asyncio
+from streaming.dispatch import until_signal
+from streaming.dispatcher import DispatchFigures
+from streaming.kafka_transactions import CallHangs
+
+class Pipeline:
+    transactions = 0
+    def __init__(self):
+        self.stopped = asyncio.Event()
+    def stop(self):
+        self.stopped.set()
+    async def run(self):
+        print("begun", flush=True)
+        await self.stopped.wait()
+        raise CallHangs("for a minute")
+
+asyncio.run(until_signal(Pipeline, DispatchFigures(), lambda _: None))
+"""
+
+
+@pytest.mark.process
+def test_a_client_that_hangs_does_not_undo_a_stop() -> None:
+    command = [sys.executable, "-c", _STOPPED_WHILE_IT_HANGS]
+    root = Path(kafka_dispatch.__file__).parents[1]
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "begun\n"
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert (process.stdout.read(), "begins anew" in process.stderr.read()) == ("", False)
+
+
+class _OddHeaders(_Taken):
+    """A message whose headers the client cannot make texts of."""
+
+    def key(self) -> None: ...
+
+    def offset(self) -> int:
+        return 3
+
+    def value(self) -> bytes:
+        return b"{}"
+
+    def headers(self) -> None:
+        raise SystemError("a name that is no UTF-8")
+
+
+def test_a_message_whose_headers_cannot_be_read_is_one_without() -> None:
+    message: Any = _OddHeaders(1)
+    record = incoming(message)
+    assert (record.position.id, record.value, record.headers) == ("in-1-3", b"{}", ())
+
+
+def test_of_a_url_neither_password_nor_query_is_shown() -> None:
+    async def origin() -> str:
+        client = HttpInference("http://ana:secret@h.example:8/hooks?token=t", connections=1, path="")
+        await client.close()
+        return client.origin
+
+    assert asyncio.run(origin()) == "http://h.example:8"
