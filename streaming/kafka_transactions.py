@@ -132,10 +132,12 @@ class Transactions:
             if behind is not None:
                 outcomes += completed
                 offsets[place] = behind
+        if not offsets:
+            return
         member = self._consumer.memberid()
         group = self._consumer.consumer_group_metadata()
         # Who is no member would write unfenced, beside the one that has the partitions now.
-        if not offsets or not member or member != self._consumer.memberid():
+        if not member or member != self._consumer.memberid():
             return
         moved = [TopicPartition(*place, behind) for place, behind in offsets.items()]
         try:

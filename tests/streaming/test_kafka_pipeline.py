@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -226,6 +228,18 @@ def test_a_topic_that_takes_nothing_ends_the_pipeline_with_its_name(pipeline: Ka
         pipeline._transactions.write(pipeline._windows)
 
 
+@contextmanager
+def _script(text: str, *words: str) -> Iterator[tuple[subprocess.Popen[str], IO[str], IO[str]]]:
+    """A Python process of the checkout, what it writes, and its errors."""
+    root = Path(kafka_dispatch.__file__).parents[1]
+    command = [sys.executable, "-c", text, *words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=root, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        yield process, process.stdout, process.stderr
+
+
 _HANGING = """
 import asyncio, pathlib, sys
 from streaming.dispatch import until_signal
@@ -254,17 +268,11 @@ asyncio.run(until_signal(Pipeline, DispatchFigures(), lambda _: None))
 
 @pytest.mark.process
 def test_a_client_that_hangs_is_left_with_its_process(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _HANGING, str(tmp_path / "begun")]
-    root = Path(kafka_dispatch.__file__).parents[1]
-    with subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert [process.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
+    with _script(_HANGING, str(tmp_path / "begun")) as (process, written, errors):
+        assert [written.readline() for _ in range(2)] == ["begun\n"] * 2
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(30) == 0
-        assert "begins anew, as a new process: for a minute" in process.stderr.read()
+        assert "begins anew, as a new process: for a minute" in errors.read()
 
 
 _STOPPED_WHILE_IT_HANGS = """
@@ -290,17 +298,11 @@ asyncio.run(until_signal(Pipeline, DispatchFigures(), lambda _: None))
 
 @pytest.mark.process
 def test_a_client_that_hangs_does_not_undo_a_stop() -> None:
-    command = [sys.executable, "-c", _STOPPED_WHILE_IT_HANGS]
-    root = Path(kafka_dispatch.__file__).parents[1]
-    with subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == "begun\n"
+    with _script(_STOPPED_WHILE_IT_HANGS) as (process, written, errors):
+        assert written.readline() == "begun\n"
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(30) == 0
-        assert (process.stdout.read(), "begins anew" in process.stderr.read()) == ("", False)
+        assert (written.read(), "begins anew" in errors.read()) == ("", False)
 
 
 class _OddHeaders(_Taken):
