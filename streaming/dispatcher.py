@@ -98,9 +98,13 @@ class Dispatcher:
 
     async def _tried(self, record: IncomingRecord, question: Question) -> OutgoingRecord:
         begun, attempts = self._clock(), 0
+        said: Success | FailedReply | None = None
         while True:
-            attempts += 1
             async with self._places:
+                if isinstance(said, FailedReply) and self._clock() - begun > self._policy.seconds:
+                    # The time ended while others had the places: no message takes much longer than it may.
+                    return self._dead(record, "exhausted", said, attempts)
+                attempts += 1
                 said = await question.ask()
             if isinstance(said, Success):
                 return self._answered(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from streaming.dispatcher import Dispatcher
 from streaming.image_questions import ImageQuestions
 from streaming.messages import IncomingRecord, OutgoingRecord
 from streaming.outcomes import MOST_VALUE, OutcomeTopics
-from streaming.replies import Unreachable
+from streaming.replies import Reply, Unreachable
 from streaming.retries import RetryPolicy
 from tests.streaming.fake_service import ANSWER, ScriptedService, answered, record, refused
 
@@ -137,6 +138,34 @@ def test_it_is_given_up_when_the_time_is_over() -> None:
     assert (headers["okawari.error.class"], headers["okawari.error.code"]) == ("exhausted", "shutting_down")
     assert clock.waits == [1, 2, 4]
     assert headers["okawari.attempts"] == "4"
+
+
+def test_who_waited_for_a_place_until_the_time_was_over_asks_no_more() -> None:
+    time = Clock()
+
+    class Slow(ScriptedService):
+        async def infer(self, body: bytes, headers: Mapping[str, str]) -> Reply:
+            await asyncio.sleep(0)
+            time.now += 4.0
+            return await super().infer(body, headers)
+
+    service = Slow(*[refused(503, "no_model", transient=True)] * 20)
+    dispatcher = Dispatcher(
+        ImageQuestions(service, TOPICS),
+        TOPICS,
+        RetryPolicy(seconds=10, first=0.01, longest=0.01),
+        concurrency=1,
+        clock=lambda: time.now,
+        sleep=time.sleep,
+    )
+
+    async def all_of_them() -> list[OutgoingRecord]:
+        return await asyncio.gather(*(dispatcher.outcome(record(VALUE)) for _ in range(3)))
+
+    outcomes = asyncio.run(all_of_them())
+    assert {outcome.topic for outcome in outcomes} == {TOPICS.dead_letters}
+    assert time.now - 100.0 < 10 + 4 + 1
+    assert len(service.asked) == 3
 
 
 def test_a_result_that_no_broker_takes_is_a_dead_letter() -> None:

@@ -118,7 +118,7 @@ class KafkaServer:
         assert producer.flush(_PATIENCE) == 0
 
     def records(self, *topics: str) -> int:
-        """About how many records there are: those of transactions under way, and their marks, too."""
+        """About how many committed records there are: the marks of transactions, too."""
         if self._counter is None:
             self._counter = Consumer(
                 {"bootstrap.servers": self.bootstrap, "group.id": "count", "log_level": 0}

@@ -40,6 +40,9 @@ _OUTCOME = Types.ROW_NAMED(
 )
 #: Milliseconds in which a transaction must end: Kafka's own limit. A job that is away for longer loses it.
 _TRANSACTION_MS = 900_000
+#: Messages that an instance holds for each request that it may have under way. A bundle is so many: it ends
+#: when all of them are answered, and until the next one begins fewer and fewer requests are under way.
+_HELD = 8
 #: Variable -> the property of Kafka's Java client that it sets.
 _SECURITY = {
     "KAFKA_SECURITY_PROTOCOL": "security.protocol",
@@ -54,7 +57,10 @@ class AskService(AsyncFunction):  # type: ignore[misc] # pyflink has no types
     def __init__(
         self, url: str, topics: tuple[str, str, str], capacity: int, seconds: tuple[float, float]
     ) -> None:
-        """`topics`: team, results, dead letters; `seconds`: for one answer, for all tries of a message."""
+        """At most `capacity` requests are under way in each instance.
+
+        `topics`: team, results, dead letters; `seconds`: for one answer, for all tries of a message.
+        """
         self._url = url
         self._topics = topics
         self._capacity = capacity
@@ -68,7 +74,9 @@ class AskService(AsyncFunction):  # type: ignore[misc] # pyflink has no types
             client = HttpInference(self._url, connections=self._capacity, seconds=self._seconds[0])
             policy = RetryPolicy(self._seconds[1])
             written = OutcomeTopics(team, results, letters)
-            self._dispatcher = Dispatcher(ImageQuestions(client, written), written, policy)
+            self._dispatcher = Dispatcher(
+                ImageQuestions(client, written), written, policy, concurrency=self._capacity
+            )
         key, message, headers, topic, partition, offset = value
         record = IncomingRecord(
             Position(topic, partition, offset), message, key, tuple((headers or {}).items())
@@ -105,8 +113,8 @@ def main(words: Sequence[str] | None = None) -> None:
             options.capacity,
             (options.timeout, options.retry_seconds),
         ),
-        Time.seconds(_checkpoint_seconds(options) - 60),
-        options.capacity,
+        Time.seconds(0),  # None: the dispatcher keeps time, and Flink would start a thread for each message.
+        options.capacity * _HELD,
         _OUTCOME,
     )
     outcomes = tables.from_data_stream(asked, _schema())
@@ -158,7 +166,10 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     if not options.team:
         parser.error("--team, or TEAM, is needed")
     if _checkpoint_seconds(options) * 1000 >= _TRANSACTION_MS:
-        parser.error("--retry-seconds and twice --timeout: 770 s at most, a transaction ends after 15 min")
+        parser.error(
+            f"--retry-seconds (or {_HELD} times --timeout, if that is more) and twice --timeout: "
+            "770 s at most, a transaction ends after 15 min"
+        )
     options.team = options.team.strip().lower()
     options.input_topic = options.input_topic or f"imagery.new.{options.team}"
     options.output_topic = options.output_topic or f"inference.results.{options.team}"
@@ -168,7 +179,9 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _checkpoint_seconds(options: argparse.Namespace) -> int:
-    return int(options.retry_seconds + 2 * options.timeout + 120)
+    """How long a checkpoint may take: all that a bundle holds is tried to its end before."""
+    first_tries = _HELD * options.timeout
+    return int(max(options.retry_seconds, first_tries) + 2 * options.timeout + 120)
 
 
 def _configuration(options: argparse.Namespace) -> Configuration:
@@ -176,9 +189,9 @@ def _configuration(options: argparse.Namespace) -> Configuration:
     values = {
         "python.executable": python,
         "python.client.executable": python,
-        # A checkpoint waits for the bundle that has begun: no larger than what is under way at once.
-        "python.fn-execution.bundle.size": str(options.capacity),
-        "python.fn-execution.bundle.time": "20",
+        # A checkpoint waits for the bundle that has begun: no larger than what is held at once.
+        "python.fn-execution.bundle.size": str(options.capacity * _HELD),
+        "python.fn-execution.bundle.time": "500",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.min-pause": "500",
