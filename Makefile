@@ -19,7 +19,7 @@ export BENTOML_DO_NOT_TRACK := True
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run unit test check lint types prove bench demo bento lock schema clean
+.PHONY: help setup dev run unit test check lint types coverage prove bench demo bento lock schema clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -54,8 +54,11 @@ lint: dev
 types: dev
 	@$(BIN)/mypy
 
-check: lint types ## lint, strict types, all tests at their everyday size, coverage: what CI runs
-	@$(PYTEST) -m "not full" --cov --cov-report=term
+coverage: dev ## make test, with the branches that it reaches
+	@$(PYTEST) -m "not full" --ignore tests/e2e --ignore tests/clients --cov --cov-report=term
+
+check: lint types ## lint, strict types, all tests at their everyday size: what CI runs
+	@$(PYTEST) -m "not full"
 
 prove: dev ## the reliability suite at its full size, with 1, 2 and 4 workers (long)
 	@scripts/prove $(BIN)

@@ -81,7 +81,13 @@ class Streams:
             pytest.skip(f"no Flink: {error}")
         job = ROOT / "streaming" / "flink" / "jobs" / "http_dispatcher.py"
         own = ("--checkpoint-dir", self.folder / "checkpoints", "--checkpoint-seconds", "2")
-        where = {"PYTHONPATH": str(ROOT), "OKAWARI_FLINK_JARS": str(home / "connectors")}
+        # Two minutes of a job are not enough for what Java's second compiler costs.
+        java = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
+        where = {
+            "PYTHONPATH": str(ROOT),
+            "OKAWARI_FLINK_JARS": str(home / "connectors"),
+            "JAVA_TOOL_OPTIONS": java,
+        }
         return self._start(home / "bin" / "python", job, *self._usual, *own, *options, **where)
 
     @property

@@ -56,7 +56,7 @@ QUERIES: Mapping[str, list[dict[str, str]]] = {
 #: Grounding DINO takes seconds for each answer: it is swapped at full size.
 NAMES = tuple(name for name in MODELS if FULL_SIZE or name != "dino")
 #: Requests of each model while its three versions in turn serve.
-LEAST = {"dino": 60, "sam": 150, "clip": 2000} if FULL_SIZE else {"dino": 24, "sam": 60, "clip": 600}
+LEAST = {"dino": 60, "sam": 150, "clip": 2000} if FULL_SIZE else {"dino": 24, "sam": 30, "clip": 300}
 PICTURES = [encode(smooth(64, 48), "PNG"), encode(smooth(40, 60)[::-1].copy(), "PNG")]
 #: Scores of one version agree to this; of two they differ by more.
 CLOSE, APART = 1e-4, 5e-4
