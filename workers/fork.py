@@ -22,6 +22,17 @@ from psutil import Popen, Process
 
 #: How the command line of a worker begins, after the interpreter.
 WORKER = ["-m", "_bentoml_impl.worker.service"]
+#: What a worker imports when it starts. Imported before the fork, it takes time and memory once for all.
+_OF_WORKERS = (
+    "_bentoml_impl.server.app",
+    "opentelemetry.instrumentation.asgi",
+    "opentelemetry.sdk.trace.export",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
 
 
 class ForkedWorker(Process):  # type: ignore[misc]
@@ -54,6 +65,13 @@ def take_over() -> None:
         raise AttributeError("circus.process.Popen")
     if "--reload" not in sys.argv and "--development" not in sys.argv:
         process.Popen = start
+
+
+def import_for_workers() -> None:
+    """Import what each worker would import when it starts; call it in the master before the first fork."""
+    for name in _OF_WORKERS:
+        with suppress(ImportError):  # where another release has it elsewhere, the worker imports it
+            importlib.import_module(name)
 
 
 def start(

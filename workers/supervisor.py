@@ -187,5 +187,6 @@ def fork_workers() -> None:
     """Fork workers; where that is not possible each is a new Python, which starts later and needs more."""
     try:
         fork.take_over()
+        fork.import_for_workers()
     except (ImportError, AttributeError) as error:
         logger.warning("workers are not forked, and start more slowly: %s", error)

@@ -1,9 +1,9 @@
 """Commands of this environment in forks of a process that has imported the libraries of others.
 
 A service that a test starts spends half its processor time on imports. What reads a service's own variables
-when it is imported (the product, the Prometheus client) is not there before the fork, nor is onnxruntime,
-which starts a thread that a fork would wait for in its end. BentoML reads but BENTOML_CONFIG, which no test
-sets.
+when it is imported (the Prometheus client, the list of families, and what needs them) is not there before the
+fork, nor is onnxruntime, which starts a thread that a fork would wait for in its end. BentoML reads but
+BENTOML_CONFIG, which no test sets.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 _LIBRARIES = (
+    "_bentoml_impl.server.app",
     "_bentoml_impl.server.serving",
     "_bentoml_impl.worker.service",
     "bentoml",
@@ -30,6 +31,7 @@ _LIBRARIES = (
     "bentoml_cli.serve",
     "cattrs",
     "click_option_group",
+    "cronsim",
     "fastapi.applications",
     "fastapi_offline",
     "fsspec",
@@ -37,12 +39,14 @@ _LIBRARIES = (
     "grpc.aio",
     "grpc_health.v1.health_pb2",
     "grpc_reflection.v1alpha.reflection",
+    "httptools",
     "httpx",
     "httpx_ws",
     "jinja2",
     "numpy",
     "numpy.typing",
-    "opentelemetry.sdk.trace",
+    "opentelemetry.instrumentation.asgi",
+    "opentelemetry.sdk.trace.export",
     "orjson",
     "pathspec",
     "PIL.Image",
@@ -54,10 +58,31 @@ _LIBRARIES = (
     "rich.console",
     "rich.table",
     "rich.traceback",
+    "simplejpeg",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.loops.uvloop",
     "uvicorn.main",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
     "watchfiles",
     "yaml",
 )
+#: Modules of the product that read nothing of the service that will import them.
+_OURS = (
+    "adapters.sql.database",
+    "api.grpc.call_handler",
+    "hotswap.dataplane",
+    "hotswap.reconciler",
+    "lineage.retention",
+    "models_import.importer",
+    "registry.model_list_file",
+    "residency.planner",
+    "telemetry.logs",
+    "workers.membership",
+)
+#: Never before the fork.
+_NEVER = ("onnxruntime", "prometheus_client", "runners.families.index", "settings")
 #: Bytes of the longest message: a command and its environment.
 _LONGEST = 1 << 17
 _ROOT = Path(__file__).resolve().parents[2]
@@ -145,8 +170,10 @@ def _run(script: str, arguments: list[str], env: dict[str, str], log: str) -> No
 
 def _main() -> None:
     os.chdir(_ROOT)
-    for library in _LIBRARIES:
-        importlib.import_module(library)
+    for module in (*_LIBRARIES, *_OURS):
+        importlib.import_module(module)
+    if early := [name for name in _NEVER if name in sys.modules]:
+        raise ImportError(f"{', '.join(early)}: not before the fork")
     with socket.socket(fileno=int(sys.argv[1])) as asked:
         what = _serve(asked)
     if what is not None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +24,8 @@ pytestmark = [
     pytest.mark.process,
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -154,3 +157,22 @@ def test_an_unknown_process_manager_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(manager, "Popen", object)
     with pytest.raises(AttributeError):
         fork.take_over()
+
+
+def test_what_a_worker_of_bentoml_needs_is_imported_before() -> None:
+    """In a process of its own, which has the variables of a worker and nothing else."""
+    said = subprocess.run(
+        [sys.executable, "-c", _AS_A_WORKER], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert said.stdout.split() == []
+
+
+#: Imports early, then all that the server of a worker does, and names the packages that were not there.
+_AS_A_WORKER = """
+import sys
+from workers import fork
+fork.import_for_workers()
+before = set(sys.modules)
+import _bentoml_impl.server.app, _bentoml_impl.server.proxy, uvicorn.lifespan.on, uvicorn.loops.uvloop
+print(*{name.partition(".")[0] for name in sys.modules} - {name.partition(".")[0] for name in before})
+"""
