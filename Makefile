@@ -19,7 +19,7 @@ export BENTOML_DO_NOT_TRACK := True
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run unit test check lint types coverage prove bench demo bento lock schema clean
+.PHONY: help setup dev run unit test check lint types coverage prove bench demo bento container up lock schema dashboards clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -69,8 +69,17 @@ bench: dev ## measure against the limit of the machine; table and JSON under ben
 demo: setup ## the tutorial's swap, shown on your terminal
 	@$(BIN)/python -m examples.demo
 
-bento: setup ## build the versioned Bento
-	@$(BIN)/python -m scripts.build_bento
+bento: setup ## build the versioned Bento and export it to dist/
+	@$(BIN)/python -m scripts.build_bento $(VERSION)
+
+container: setup ## build the Bento's container, okawari:latest, with docker, podman or buildah
+	@$(BIN)/python -m scripts.build_container $(if $(VERSION),--version $(VERSION)) $(if $(BUILDER),--builder $(BUILDER)) -- $(BUILD)
+
+up: setup ## start docker-compose.yml; the image is built where it is missing
+	@scripts/up $(UP)
+
+dashboards: dev ## write the dashboards of grafana/ anew
+	@$(BIN)/python -m scripts.dashboards
 
 lock: ## resolve the dependencies anew
 	@scripts/lock $(BIN)

@@ -17,6 +17,8 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 
 from adapters.registries import change_hints, open_audit, open_registry, production
+from api.access.guard import AccessGuard
+from api.access.quotas import Quotas
 from api.auth import AdminAuth, is_exposed
 from api.budget import ByteBudget
 from api.grpc.server import Listen, RpcServer
@@ -39,8 +41,9 @@ from hotswap.events import Observer, Observers, Recorder
 from hotswap.reconciler import Reconciler
 from hotswap.runner import CPU
 from hotswap.threads import InferencePool, LoaderThreads, ReconcilerThread
+from identity import bearer_tokens, open_quotas
 from manifest.tags import ModelTag
-from model_memory import ModelMemory
+from model_memory import ModelMemory, version_gate
 from models_import.candidates import Candidate, Wanted
 from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx
@@ -57,6 +60,7 @@ from registry.registered_models import RegisteredModels, RegistryUpkeep, StoreRe
 from registry.registration import Registrations
 from registry.registry_audit import RegistryAudit
 from registry.switches import SwitchRecorder
+from registry.verdict_files import ServedVersions, VerdictFiles
 from runners.crops import Cropper
 from runners.devices import can_use_gpus
 from runners.families.index import OUTSIDE
@@ -67,6 +71,8 @@ from telemetry.machine_usage import disk_percent
 from telemetry.metrics_port import MetricsPort
 from telemetry.model_events import ModelEvents
 from telemetry.observers import InferenceObserver, Metrics
+from telemetry.span_observers import InferenceSpans, ModelSpans
+from telemetry.tracing import Tracing
 from workers import process
 from workers.connections import OpenConnections
 from workers.coordinator import SharedCoordinator
@@ -137,6 +143,7 @@ class Worker:
         text = settings.detection.observability.logging.format == "text"
         logs.configure(settings.home / "logs", process.worker_number(), settings.log_level, text=text)
         self._settings = settings
+        self._tracing = tracing_of(settings)
         self.seats = WorkerTable(run.board, 2 * settings.workers)
         self.seat = self.seats.take()
         self._connections = connections
@@ -162,6 +169,7 @@ class Worker:
         desired = AuditedDesired(DesiredFile(settings.home), self._audit.add, models.production)
         switches = SwitchRecorder(registry, _service_name(settings), run.started())
         several = settings.workers > 1
+        self._verdicts = VerdictFiles(settings.home)
         self.reconciler = Reconciler(
             models,
             desired,
@@ -169,7 +177,15 @@ class Worker:
             self._background,
             table=self._memory.service.table,
             memory=self._memory.service.rules,
-            observer=Observers(self.metrics, self._audit, switches, *self._events()),
+            observer=Observers(
+                self.metrics,
+                self._audit,
+                switches,
+                ModelSpans(),
+                ServedVersions(self._verdicts),
+                *self._events(),
+            ),
+            gate=version_gate(settings.home, self._verdicts, desired),
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
             else LocalCoordinator(),
@@ -207,9 +223,10 @@ class Worker:
         )
         control = Control(view, schedule, desired, models, run.ask_reload if several else _no_others)
         promotions = Promotions(registry, control, view, models, desired)
-        recorder = Recorder(InferenceObserver(self.metrics, view))
+        recorder = Recorder(Observers(InferenceObserver(self.metrics, view), InferenceSpans()))
         self.draining = False
-        self._detection = DetectionServer(settings, self._host(data_plane, recorder))
+        quotas = open_quotas(settings, run)
+        self._detection = DetectionServer(settings, self._host(data_plane, recorder, quotas))
         self.parts = ServiceParts(
             view=view,
             schedule=schedule,
@@ -227,7 +244,7 @@ class Worker:
             data_plane=data_plane,
             recorder=recorder,
             metrics=self.metrics,
-            auth=AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
+            auth=self._guard(quotas),
             health=self._health(registry),
             bodies=bodies,
             inference=Inference(data_plane),
@@ -249,6 +266,17 @@ class Worker:
         )
         self._rpc: RpcServer | None = None
 
+    def _guard(self, quotas: Quotas | None) -> AccessGuard:
+        """Who decides whom to let in."""
+        settings = self._settings
+        return AccessGuard(
+            AdminAuth(settings.admin_token, is_exposed(self._listener), settings.insecure),
+            tokens=bearer_tokens(settings),
+            required=settings.auth_required_for_predict,
+            quotas=quotas,
+            device_header=settings.detection.auth.token_header,
+        )
+
     def _events(self) -> list[Observer]:
         """Who sends events of models to others, where there are brokers for them."""
         self._publisher = open_publisher(self._settings, self.metrics)
@@ -256,7 +284,7 @@ class Worker:
             return []
         return [ModelEvents(self._publisher.publish, speaks=self.seat.index == 0)]
 
-    def _host(self, data_plane: DataPlane, recorder: Recorder) -> Host:
+    def _host(self, data_plane: DataPlane, recorder: Recorder, quotas: Quotas | None) -> Host:
         """What the detection server needs of this worker."""
         return Host(
             view=self.reconciler.view,
@@ -266,6 +294,8 @@ class Worker:
             not_ready=self.not_ready,
             ending=lambda: self.draining,
             metrics=self.metrics,
+            tracing=self._tracing,
+            quotas=quotas,
         )
 
     def _health(self, registry: ModelRegistry) -> ServiceHealth:
@@ -287,6 +317,7 @@ class Worker:
     async def start(self) -> None:
         """Start every thread; return when what is wanted serves, or after `start_timeout`."""
         self.seat.start()
+        self._tracing.start()
         process.allow_many_files()
         process.end_with_parent()
         process.watch_for_the_end(self._listening, self._end_begins, self._drain_rpc)
@@ -346,6 +377,7 @@ class Worker:
     def _sample(self) -> None:
         self._memory.service.sample(self.reconciler.view)
         self.metrics.sample(self.reconciler.view)
+        self.metrics.memory_budget.set(self._memory.service.budget)
         self.metrics.registry_unavailable.set(self._models.problem is not None)
 
     def _tell_registry(self) -> None:
@@ -378,6 +410,7 @@ class Worker:
         await asyncio.to_thread(self._detection.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
         await asyncio.to_thread(self._background.close, _GRACE)
+        await asyncio.to_thread(self._tracing.stop)
         await asyncio.to_thread(self._audit.write)
         if self._publisher is not None:
             await asyncio.to_thread(self._publisher.stop, _GRACE)
@@ -425,6 +458,18 @@ def metrics_port(settings: Settings) -> int:
         return settings.metrics_port
     metrics = settings.detection.observability.metrics
     return metrics.port if settings.config is not None and metrics.enabled else 0
+
+
+def tracing_of(settings: Settings) -> Tracing:
+    """The traces of this process, as settings and the SDK's variables say."""
+    return Tracing(
+        enabled=settings.tracing,
+        endpoint=settings.tracing_endpoint,
+        resource={
+            "service.version": version(),
+            "service.instance.id": f"{_service_name(settings)}#{os.getpid()}",
+        },
+    )
 
 
 def rpc_listen(settings: Settings, host: str) -> Listen | None:

@@ -172,9 +172,10 @@ class DatabaseSection(_Section):
 
 
 class AuthSection(_Section):
-    """Tokens of devices; those of `okawari device` are beside these."""
+    """Tokens of devices; those of `okawari device` are beside these. And who else needs a token."""
 
     enabled: bool = True
+    required_for_predict: bool = False
     token_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")] = "X-API-Token"  # noqa: S105
     tokens: Annotated[dict[_DeviceId, _Token], BeforeValidator(_with_values)] = Field(
         default_factory=dict, repr=False
@@ -197,16 +198,10 @@ class MetricsSection(_Section):
 
 
 class TracingSection(_Section):
-    """Traces by OTLP; accepted, but not there yet."""
+    """Traces by OTLP; `endpoint` is the address of a collector, such as http://jaeger:4318."""
 
-    enabled: bool = False
-    endpoint: str | None = None
-
-    @model_validator(mode="after")
-    def _later(self) -> Self:
-        if self.enabled:
-            raise ValueError("enabled: true: traces come with a later release; set it to false")
-        return self
+    enabled: bool | None = None
+    endpoint: Annotated[str | None, Field(pattern=r"^https?://[^\s@]+$")] = None
 
 
 class LoggingSection(_Section):

@@ -17,6 +17,7 @@ import anyio.to_thread
 from adapters.picture_stores import open_pictures
 from adapters.pictures.picture_options import PictureOptions
 from adapters.records import open_records
+from api.access.quotas import DeviceQuota, Quotas
 from api.detection_parts import BatchPlaces, DetectionParts
 from api.detector import DetectionRules, Detector
 from api.device_auth import DeviceAuth
@@ -38,7 +39,7 @@ from lineage.device_tokens import DeviceTokens
 from lineage.devices import environment_tokens
 from lineage.outbox import Outbox
 from lineage.picture_store import PictureStore
-from lineage.rate_limit import Rate
+from lineage.rate_limit import Rate, RateLimit
 from lineage.retention import RetentionRules
 from lineage.storage import Storage
 from lineage.storage_figures import StorageFigures
@@ -48,6 +49,7 @@ from runners import decode
 from settings import Settings
 from telemetry.metrics import available_bytes, resident_bytes
 from telemetry.observers import Metrics
+from telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
     from adapters.sql.database import Database
@@ -73,6 +75,8 @@ class Host:
     not_ready: Callable[[], str | None]
     ending: Callable[[], bool]
     metrics: Metrics
+    tracing: Tracing
+    quotas: Quotas | None = None
 
 
 class DetectionServer:
@@ -161,6 +165,7 @@ class DetectionServer:
         database, lakefs = config.database, config.lakefs
         pool = PoolSize(database.pool_size, database.max_overflow)
         records = open_records(settings.database_url, pool, echo=database.echo)
+        self._host.tracing.trace_database(records.database.engine)
         retention = SqlRetention(records.database)
         pictures = open_pictures(
             settings.pictures_location,
@@ -228,13 +233,12 @@ class DetectionServer:
 
     def _parts(self, records: SqlRecords, acceptance: Acceptance, committer: Committer) -> DetectionParts:
         from adapters.sql.sql_devices import SqlDevices
-        from adapters.sql.sql_rates import SqlRateLimit
 
-        settings, config, host = self._settings, self._config, self._host
+        config, host = self._config, self._host
         tokens = DeviceTokens(static_tokens(config), SqlDevices(records.database))
         return DetectionParts(
             auth=DeviceAuth(tokens, config.auth.token_header, config.auth.enabled),
-            rates=SqlRateLimit(self._rates_database(), Rate(settings.device_rate, settings.device_burst)),
+            rates=self._rates(),
             detector=Detector(
                 host.data_plane,
                 host.recorder,
@@ -257,6 +261,14 @@ class DetectionServer:
             batch_timeout=config.batch_processing.batch_timeout_sec,
             batches=config.batch_processing.enabled,
         )
+
+    def _rates(self) -> RateLimit:
+        """The rate of each device, and its quota where there is one."""
+        from adapters.sql.sql_rates import SqlRateLimit
+
+        settings, quotas = self._settings, self._host.quotas
+        rates = SqlRateLimit(self._rates_database(), Rate(settings.device_rate, settings.device_burst))
+        return rates if quotas is None or quotas.device is None else DeviceQuota(rates, quotas)
 
     def _rates_database(self) -> Database:
         """A connection whose commits wait for no disk: after a loss of power every bucket may be full."""

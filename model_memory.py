@@ -1,18 +1,25 @@
-"""How models come into the memory of a worker: list of models, compiled graphs, loader, budget."""
+"""How models come into the memory of a worker: list of models, compiled graphs, loader, gate, budget."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from common.sizes import MemoryAmount
+from evaluation.contract import ContractCheck
+from evaluation.golden import GoldenCheck, LatencyCheck, policy_of
+from hotswap.desired import DesiredStore
 from hotswap.events import notify
+from hotswap.gate import Gate
 from manifest.profiles import Profiles
 from models_import.background_compiler import BackgroundCompiler
 from models_import.compiler import Compiler
 from models_import.importer import Importer
 from registry.device_file import DeviceFile
+from registry.golden_files import GoldenFiles
 from registry.model_list_file import ModelListFile
 from registry.providers import Providers
+from registry.verdict_files import VerdictFiles
 from residency.planner import Policy
 from runners.compiled_graphs import CompiledGraphs
 from runners.devices import DeviceRules
@@ -33,6 +40,22 @@ def open_model_list(settings: Settings) -> ModelListFile:
     """The list of models, unread."""
     tasks = {name: family.task for name, family in FAMILIES.items()}
     return ModelListFile(settings.model_registry, Providers(tasks))
+
+
+def version_gate(home: Path, verdicts: VerdictFiles, desired: DesiredStore) -> Gate:
+    """What a version has to prove before it may answer; verdicts are shared by all workers of a home."""
+    held = GoldenFiles(home).held
+
+    def last_digest(name: str) -> str | None:
+        model = desired.read().models.get(name)
+        return None if model is None else model.last_digest
+
+    return Gate(
+        [ContractCheck(), GoldenCheck(held), LatencyCheck(held)],
+        verdicts,
+        policy=lambda artifact: policy_of(artifact, held),
+        last_digest=last_digest,
+    )
 
 
 class ModelMemory:

@@ -132,6 +132,7 @@ class Okawari:
         """In the master, before any worker: claim the home, apply the settings of models to serve."""
         # Before the pid file names this process: the default action of SIGHUP would end it.
         supervisor.take_over_hangup(RUN)
+        process.share_heaps()  # of the workers, which are its forks
         supervisor.replace_lost_workers(RUN)
         supervisor.fork_workers()
         try:
@@ -291,6 +292,7 @@ SERVICE.add_asgi_middleware(
         routes={**route_limits(SETTINGS.detection), **message_limits(SETTINGS)},
         team=SETTINGS.team.strip().lower() if SETTINGS.team else None,
         cross_origin=CrossOrigin(SETTINGS.cors_origins) if SETTINGS.cors_origins else None,
+        guard=lambda: None if _worker is None else _worker.parts.auth,
     ),
 )
 SERVICE.mount_asgi_app(management.build(lambda: worker().parts, _document), path="/", name="okawari")

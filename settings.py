@@ -37,6 +37,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from common.quotas import Quota, quota_of
 from common.setting_aliases import PREFIX as MODELMORA_PREFIX
 from common.setting_aliases import AliasedValue, BadAlias, aliased, unknown_alias
 from common.sizes import MemoryAmount, memory_amount
@@ -50,10 +51,13 @@ _File = Annotated[Path, AfterValidator(Path.absolute)]
 _PREFIX = "OKAWARI_"
 _ENV_FILE = Path(".env")
 _LONGEST_ENV_FILE = 1_000_000
-#: Variables with our prefix that are not settings; docker-compose.yml, scripts and tests read them.
+#: Variables with our prefix that are not settings; docker-compose.yml, scripts, tests and clients read them.
 BESIDE_THE_SETTINGS = tuple(
     f"{_PREFIX}{name}"
-    for name in ("BIND", "CERTS", "DATA", "DROP", "FLINK_JARS", "IMAGE", "PROVE", "TEST_DATA")
+    for name in (
+        *("BIND", "CERTS", "DATA", "DROP", "IMAGE", "GPU_IMAGE"),
+        *("CONTRACT_GRPC", "CONTRACT_IMPORT", "CONTRACT_URL", "FLINK_JARS", "PROVE", "TEST_DATA", "TOKEN"),
+    )
 )
 #: What `serve` says for all models of the store.
 SERVE_ALL = "*"
@@ -64,9 +68,15 @@ CONFIGURED = {
     "port": "server.port",
     "workers": "server.workers",
     "device": "model.device",
+    "auth_required_for_predict": "auth.required_for_predict",
     "log_level": "observability.logging.level",
+    "tracing": "observability.tracing.enabled",
+    "tracing_endpoint": "observability.tracing.endpoint",
 }
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+_WEB_ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+#: Providers that may be asked without TLS: those on this machine.
+_LOOPBACK = re.compile(r"http://(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?(/.*)?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -78,6 +88,26 @@ def _listed(value: object) -> object:
 def _amount(value: object) -> object:
     """An amount of memory, as a variable or a file writes it."""
     return memory_amount(value) if isinstance(value, str | int) else value
+
+
+def _quota(value: object) -> object:
+    """A quota, as a variable or a file writes it."""
+    return quota_of(value) if isinstance(value, str) else value
+
+
+def _web_address(text: str | None) -> str | None:
+    """The address of a provider: http or https, without user, query and fragment."""
+    if text is not None and _WEB_ADDRESS.fullmatch(text) is None:
+        raise ValueError("write an address such as https://id.example.org/realms/cameras")
+    return text
+
+
+_WebAddress = Annotated[str | None, AfterValidator(_web_address)]
+#: Of public keys alone: who may check a token may not make one.
+_Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]  # fmt: skip
+_Quota = Annotated[Quota | None, NoDecode, BeforeValidator(_quota)]
 
 
 def _origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -260,6 +290,20 @@ class Settings(BaseSettings):
     default_model: str | None = None
     admin_token: Annotated[str | None, Field(repr=False)] = None
     insecure: bool = False
+    oidc_issuer: _WebAddress = None
+    oidc_audience: Annotated[str | None, Field(max_length=255)] = None
+    oidc_jwks_url: _WebAddress = None
+    oidc_algorithms: Annotated[
+        Annotated[tuple[_Algorithm, ...], Field(min_length=1)] | None, NoDecode, BeforeValidator(_listed)
+    ] = None
+    oidc_leeway: Annotated[float, Field(ge=0, le=300)] = 30.0
+    oidc_keys_lifetime: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    oidc_keys_outage: Annotated[float, Field(ge=0, le=604_800)] = 3600.0
+    oidc_organisation_claim: Annotated[str | None, Field(max_length=100)] = None
+    auth_required_for_predict: bool = False
+    quota_subject: _Quota = None
+    quota_organisation: _Quota = None
+    quota_device: _Quota = None
     grpc_tls_cert: _File | None = None
     grpc_tls_key: _File | None = None
     grpc_tls_client_ca: _File | None = None
@@ -273,6 +317,8 @@ class Settings(BaseSettings):
     ] = None
     model_registry: _File | None = None
     memory_budget: Annotated[MemoryAmount | None, NoDecode, BeforeValidator(_amount)] = None
+    tracing: bool | None = None
+    tracing_endpoint: Annotated[str | None, Field(pattern=r"^https?://[^\s@]+$")] = None
     metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = None
     pinned: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     minimum_stay: Annotated[float, Field(ge=0, le=3600)] = 0.2
@@ -322,6 +368,29 @@ class Settings(BaseSettings):
             raise ValueError("grpc_tls_cert and grpc_tls_key need each other: set both, or none")
         if self.grpc_tls_client_ca is not None and self.grpc_tls_cert is None:
             raise ValueError("grpc_tls_client_ca needs TLS: set grpc_tls_cert and grpc_tls_key too")
+        return self
+
+    @model_validator(mode="after")
+    def _sensible_identity(self) -> Self:
+        if (self.oidc_issuer is None) != (self.oidc_audience is None):
+            raise ValueError("oidc_issuer and oidc_audience need each other: set both, or none")
+        if self.oidc_issuer is None:
+            if self.quota_subject is not None or self.quota_organisation is not None:
+                raise ValueError(
+                    "quota_subject and quota_organisation need oidc_issuer: nobody has a name else"
+                )
+            if self.auth_required_for_predict and self.admin_token is None:
+                raise ValueError("auth_required_for_predict needs oidc_issuer, or admin_token")
+        for address in (self.oidc_issuer, self.oidc_jwks_url):
+            if (
+                address
+                and address.startswith("http:")
+                and not (self.insecure or _LOOPBACK.fullmatch(address))
+            ):
+                raise ValueError(
+                    "oidc_issuer and oidc_jwks_url must be https:// beyond this machine: who answers in the "
+                    "provider's place could make tokens; or set insecure"
+                )
         return self
 
     @cached_property

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from api.access.identity import Identity
 from hotswap.errors import DeadlineExceeded, ServingError
 
 #: Key of a request's scope for the `ServingError` that the transport found in it.
@@ -31,6 +32,8 @@ class RequestContext:
     deadline: float
     received: float = field(default_factory=time.perf_counter)
     problem: ServingError | None = None
+    #: Who calls, where that was asked; see `api.access.guard`.
+    identity: Identity | None = None
     #: Media types that the caller accepts, the most preferred first; set where the answer has several.
     accepted: tuple[str, ...] = ()
     #: Counts bytes that the request holds beside its body until its end; raises `Overloaded`.

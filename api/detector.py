@@ -29,6 +29,7 @@ from hotswap.events import Recorder, notify
 from hotswap.predictions import Answer, Detection, Options, Picture, Prediction, PredictRequest
 from lineage.acceptance import Acceptance
 from lineage.records import Capture, FoundObject, ImageRecord, InferenceRun, ProcessingStatus
+from telemetry import spans
 
 logger = logging.getLogger("bentoml.okawari.devices")
 
@@ -106,6 +107,18 @@ class Detector:
 
         Raises nothing of a picture: one that fails stops no other.
         """
+        devices = sorted({each.device_id for each in hand_ins})
+        with spans.span(
+            "service.detect", {"device_id": ", ".join(devices), "request_id": request_id}
+        ) as span:
+            answers = await self._answers(hand_ins, request_id, deadline)
+            if spans.is_on():
+                span.set_attributes(_described(answers))
+            return answers
+
+    async def _answers(
+        self, hand_ins: Sequence[HandIn], request_id: str, deadline: float
+    ) -> list[Kept | ServingError]:
         answers = await asyncio.gather(*(self._begin(each, deadline) for each in hand_ins))
         todo = [index for index, answer in enumerate(answers) if isinstance(answer, Capture)]
         found = await self._predict([hand_ins[index] for index in todo], request_id, deadline)
@@ -232,7 +245,9 @@ class Detector:
             return run
         record = _record(capture, run, self._rules.min_box_area)
         try:
-            stands = await _in_thread(partial(self._acceptance.accept, record, hand_in.data), deadline)
+            with spans.span("storage.save", _saved(record)) as span:
+                stands = await _in_thread(partial(self._acceptance.accept, record, hand_in.data), deadline)
+                span.set_attribute("path", stands.path)
         except ServingError as error:
             return error
         except Exception:  # noqa: BLE001 - it is logged, and stops no other picture
@@ -241,6 +256,42 @@ class Detector:
         if not again:
             notify(self._stored, stands)
         return Kept(stands, again)
+
+
+def _saved(record: ImageRecord) -> dict[str, str | int]:
+    """What a trace says of a picture that is stored."""
+    capture, run = record.capture, record.run
+    said: dict[str, str | int] = {
+        "device_id": capture.device_id,
+        "image_id": str(record.image_id),
+        "image_size_bytes": capture.size_bytes,
+    }
+    if run is not None:
+        said |= {
+            "model_name": run.model_name,
+            "model_version": run.model_version,
+            "model_digest": run.model_digest,
+        }
+    return said
+
+
+def _described(answers: Sequence[Kept | ServingError]) -> dict[str, str | int]:
+    """What a trace says of a request of a device: of its pictures, and of the version that answered."""
+    kept = [each.record for each in answers if isinstance(each, Kept)]
+    refused = [each.code for each in answers if isinstance(each, ServingError)]
+    said: dict[str, str | int] = {
+        "image_id": ", ".join(str(each.image_id) for each in kept),
+        "num_images": len(answers),
+        spans.STATUS: refused[0] if refused else spans.OK,
+    }
+    run = next((each.run for each in kept if each.run is not None), None)
+    if run is not None:
+        said |= {
+            "model_name": run.model_name,
+            "model_version": run.model_version,
+            "model_digest": run.model_digest,
+        }
+    return said
 
 
 @dataclass(frozen=True, slots=True)

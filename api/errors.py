@@ -70,15 +70,60 @@ class NotSupported(ServingError):
 
 
 class Unauthorized(ServingError):
-    """A management call without the admin token."""
+    """A call that needs a token came without one. `challenge` is its answer's WWW-Authenticate."""
 
     code = "unauthorized"
+    challenge = "Bearer"
+
+
+class InvalidToken(Unauthorized):
+    """The bearer token is malformed, expired, meant for others, or not signed by the identity provider.
+
+    The message is plain ASCII without quotes, and says nothing of what was sent.
+    """
+
+    code = "invalid_token"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.challenge = f'Bearer error="invalid_token", error_description="{message}"'
 
 
 class Forbidden(ServingError):
     """A management call with a wrong admin token."""
 
     code = "forbidden"
+
+
+class InsufficientScope(Forbidden):
+    """The token is good, but none of its scopes allows the call; the message names the one that is needed."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, message: str, scope: str = "") -> None:
+        super().__init__(message)
+        self.challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+
+
+class IdentityProviderUnavailable(ServingError):
+    """No token can be checked: the provider's keys cannot be fetched. `retry_after` is in seconds."""
+
+    code = "identity_provider_unavailable"
+    transient = True
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QuotaExceeded(errors.Overloaded):
+    """A subject, a device or an organisation has used up its quota; `retry_after` is in seconds."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ForeignDevice(Forbidden):
@@ -120,6 +165,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (errors.ShuttingDown, 503),
     (errors.StateUnavailable, 503),
     (errors.ObjectsUnavailable, 503),
+    (IdentityProviderUnavailable, 503),
     (lineage_errors.StorageFull, 503),
     (RequestTimeout, 408),
     (errors.DeadlineExceeded, 504),
@@ -205,8 +251,8 @@ def response(error: ServingError) -> Response:
     state.problem = error
     status = status_of(error, state.statuses or (PROTOCOL if state.protocol else HTTP))
     headers = {"Retry-After": _seconds(error)} if status in (429, 503) else {}
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unauthorized | InsufficientScope):
+        headers["WWW-Authenticate"] = error.challenge
     if status == 406:
         headers["Vary"] = "Accept"
     if isinstance(error, UnsupportedEncoding):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from api.auth import AdminAuth
+from api.access.guard import AccessGuard
 from api.budget import ByteBudget
 from api.detection_parts import GetDetection
 from api.object_source import ObjectSource
@@ -58,7 +58,7 @@ class ServiceParts:
     data_plane: DataPlane
     recorder: Recorder
     metrics: WireMetrics
-    auth: AdminAuth
+    auth: AccessGuard
     health: ServiceHealth
     bodies: ByteBudget
     inference: Inference

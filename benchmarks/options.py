@@ -21,10 +21,11 @@ PARTS: Final = (
     "batching",
     "cameras",
     "streams",
+    "traced",
 )
 _EXAMPLES = """
 examples:
-  python -m benchmarks.run                            everything; about twelve minutes
+  python -m benchmarks.run                            everything; about thirteen minutes
   python -m benchmarks.run --quick                    one short round of everything, to see that it works
   python -m benchmarks.run --only steady --rounds 9   a narrower spread of the throughput
   OKAWARI_TEST_DATA=/data python -m benchmarks.run    real weights (/data/models) and photographs

@@ -19,6 +19,7 @@ from benchmarks.starting import StartResult
 from benchmarks.steady import Case, SizeResult
 from benchmarks.streams import StreamResult
 from benchmarks.swapping import SwapResult
+from benchmarks.traced import TracedResult
 from benchmarks.wires import Wire
 
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -128,6 +129,21 @@ def churn(results: Iterable[ChurnResult]) -> list[dict[str, Any]]:
             "quiet_ms": {name: result.latency(result.quiet, at).as_json() for name, at in _SHARES.items()},
             "storm_of_quiet": {name: result.ratio(at).as_json() for name, at in _SHARES.items()},
             "throughput_of_quiet": result.throughput.as_json(),
+            "failed": result.failed,
+        }
+        for result in results
+    ]
+
+
+def traced(results: Iterable[TracedResult]) -> list[dict[str, Any]]:
+    """A service that sends traces, against one that does not."""
+    return [
+        {
+            "concurrency": result.concurrency,
+            "throughput_of_plain": result.of_plain(lambda run: run.load.rate).as_json(),
+            "cpu_of_plain": result.of_plain(lambda run: run.cpu_ms).as_json(),
+            "cpu_ms_more": result.more_cpu_ms.as_json(),
+            "p50_of_plain": result.of_plain(lambda run: run.latency(0.5)).as_json(),
             "failed": result.failed,
         }
         for result in results

@@ -24,6 +24,7 @@ from benchmarks.starting import StartResult
 from benchmarks.steady import SizeResult
 from benchmarks.streams import StreamResult
 from benchmarks.swapping import SwapResult
+from benchmarks.traced import TracedResult
 from benchmarks.wires import CONCURRENCY, Wire
 
 #: The share of the cores that the limit must have had for its throughput to mean something.
@@ -176,6 +177,25 @@ def show_churn(console: Console, results: Iterable[ChurnResult]) -> None:
             result.ratio(0.5).text(2),
             result.ratio(0.99).text(2),
             result.throughput.text(2),
+            str(result.failed),
+        )
+    console.print(table)
+
+
+def show_traced(console: Console, results: Iterable[TracedResult]) -> None:
+    """A service that sends traces, against one that does not."""
+    console.print("\n[bold]Traced[/] (every request; 1 worker; x: of the same service without traces)")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("at once", "/s", "x", "CPU ms more", "CPU x", "p50 x", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            str(result.concurrency),
+            f"{median(run.load.rate for run in result.traced):.0f}",
+            result.of_plain(lambda run: run.load.rate).text(3),
+            result.more_cpu_ms.text(3),
+            result.of_plain(lambda run: run.cpu_ms).text(3),
+            result.of_plain(lambda run: run.latency(0.5)).text(3),
             str(result.failed),
         )
     console.print(table)

@@ -27,6 +27,7 @@ from benchmarks import (
     starting,
     streams,
     swapping,
+    traced,
 )
 from benchmarks.aims import Aim, steady_aims, swap_aims
 from benchmarks.batching import BatchingResult
@@ -44,6 +45,7 @@ from benchmarks.serving import Service, quiet_environment
 from benchmarks.starting import StartResult
 from benchmarks.steady import CONCURRENCY, SizeResult, Steady
 from benchmarks.swapping import SwapResult
+from benchmarks.traced import TracedResult
 from benchmarks.wires import Wire, Wires
 from manifest.tags import ModelTag
 
@@ -90,6 +92,7 @@ class Bench:
             "batching": self._take_batching,
             "cameras": self._take_cameras,
             "streams": self._take_streams,
+            "traced": self._take_traced,
         }
         for part in self.options.parts:
             takes[part]()
@@ -109,6 +112,23 @@ class Bench:
             results = streams.measure(room, rounds, tell)
         report.show_streams(self.console, results)
         self.document["streams"] = record.streams(results)
+
+    def _take_traced(self) -> None:
+        results = self._traced()
+        report.show_traced(self.console, results)
+        self.document["traced"] = record.traced(results)
+
+    def _traced(self) -> list[TracedResult]:
+        folder = self.subject.version(self.room / "traced", "v1")
+        homes = [self._home(name, [folder]) for name in ("plain", "traced")]
+        with (
+            traced.collector() as address,
+            Service(homes[0], 1) as plain,
+            Service(homes[1], 1, OKAWARI_TRACING_ENDPOINT=address) as sending,
+            self._progress("traced", self.options.rounds * len(traced.CONCURRENCY)) as tell,
+        ):
+            rounds, seconds = self.options.rounds, 2 * self.options.seconds
+            return traced.measure(plain, sending, self.small, rounds=rounds, seconds=seconds, tell=tell)
 
     def _take_loads(self) -> None:
         results = self._loads()

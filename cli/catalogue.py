@@ -48,7 +48,7 @@ def catalogue_command(names: tuple[str, ...], as_json: bool) -> None:
     """List the models of the catalogue: task, size, licence, measured quality, source.
 
     QUALITY was measured with this service; AP50 is the average precision at an overlap of 0.5 (best:
-    1); "not tried": nobody has tried the config with the original weights. STORED shows whether the
+    1); "not tried": the config was never tried with the original weights. STORED shows whether the
     store holds the version; `differs` means that the stored version has other files or is incomplete:
     see `okawari models`.
 

@@ -38,8 +38,15 @@ def service_url(run: RunFolder) -> str:
     return http_url(worker)
 
 
-def connect(url: str, *, own: bool) -> httpx.Client:
+def bearer_token(admin_token: str | None, *, own: bool) -> str | None:
+    """What is sent with requests: `OKAWARI_TOKEN`, else the admin token, which an own service alone gets."""
+    return os.environ.get("OKAWARI_TOKEN") or (admin_token if own else None)
+
+
+def connect(url: str, *, own: bool, token: str | None = None) -> httpx.Client:
     """A client of the service at `url`; `own`: it runs on this machine, so no proxy is used.
+
+    `token` is the bearer token of each request.
 
     The certificate of an own service is not checked, since it names the public host, not the loopback
     address. Raises `Refused` when no Okawari service answers there.
@@ -48,7 +55,9 @@ def connect(url: str, *, own: bool) -> httpx.Client:
 
     timeout = httpx.Timeout(120.0, connect=5.0, pool=None)
     try:
-        client = httpx.Client(base_url=url, timeout=timeout, trust_env=not own, verify=not own)
+        client = httpx.Client(
+            base_url=url, timeout=timeout, trust_env=not own, verify=not own, headers=_bearer(token)
+        )
         answer = client.get("/livez")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise Refused(f"no service answers at {url}: {error}") from None
@@ -64,9 +73,8 @@ def manage(
     """Status, 200 or 202, and document of a management call. Raises `Refused` with the service's reason."""
     import httpx
 
-    headers = {b"authorization": b"Bearer " + os.fsencode(token)} if token else {}
     try:
-        answer = client.request(method, path, params=query, headers=headers)
+        answer = client.request(method, path, params=query, headers=_bearer(token))
         document = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         reason = error or type(error).__name__
@@ -74,6 +82,10 @@ def manage(
     if answer.status_code not in (200, 202):
         raise Refused(_refusal(answer.status_code, document))
     return answer.status_code, document
+
+
+def _bearer(token: str | None) -> dict[bytes, bytes]:
+    return {b"authorization": b"Bearer " + os.fsencode(token)} if token else {}
 
 
 def _refusal(status: int, document: Any) -> str:

@@ -12,7 +12,7 @@ _PATIENCE = 60.0
 
 
 def compile_for(configured: Settings) -> Compile:
-    """What an importer calls for each version; a version that cannot be compiled is told, and comes in."""
+    """What an importer calls for each version; one that cannot be compiled is reported, and comes in."""
 
     def compile_version(artifact: Artifact) -> None:
         # Imported now: most commands need no onnxruntime.

@@ -50,7 +50,7 @@ def config_command() -> None:
     help="File to write. Default: config.json beside the model.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--family", help="Model family, where the graph does not tell it (`okawari families`).")
+@click.option("--family", help="Model family, where the graph does not say it (`okawari families`).")
 @click.option(
     "--size",
     metavar="WIDTHxHEIGHT",
@@ -67,7 +67,7 @@ def infer_command(
     size: tuple[int, int] | None,
     labels: Path | None,
 ) -> None:
-    """Write a first config.json from what an ONNX file tells; the graph is parsed, never run.
+    """Write a first config.json from what an ONNX file says; the graph is parsed, never run.
 
     Sources are the shapes and operators of the graph, its metadata (Ultralytics, the ONNX standard's
     image properties), and beside it the config.json and preprocessor_config.json of transformers and

@@ -15,6 +15,7 @@ from cli.stream_options import (
     retry_option,
     run_until_signal,
     service_option,
+    service_token,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def dispatch_command(
 
     Start as many as there are partitions. TLS and SASL: KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM,
     KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD, KAFKA_SSL_CA, KAFKA_SSL_CERTIFICATE, KAFKA_SSL_KEY.
+    Traces: OTEL_EXPORTER_OTLP_ENDPOINT.
 
     \b
     Examples:
@@ -69,7 +71,9 @@ def dispatch_command(
       okawari dispatch --team fruit --http-url http://fruit-inference-http:8000 --concurrency 32
     """
     needs_stream()
+    from cli.traced import traced
     from streaming.dispatch import DispatchOptions, run
+    from telemetry.message_spans import message_span
 
     name = team.strip().lower()
     options = DispatchOptions(
@@ -83,9 +87,11 @@ def dispatch_command(
         concurrency=concurrency,
         timeout=timeout,
         retry_seconds=retry_seconds,
+        token=service_token(),
     )
     note(f"{options.input_topic} -> {http_url} -> {options.output_topic}, {dlq_topic}; stop with Ctrl-C")
-    run_until_signal(run(options, _report), bootstrap)
+    with traced("okawari-dispatch"):
+        run_until_signal(run(options, _report, message_span), bootstrap)
 
 
 def _report(figures: DispatchFigures) -> None:

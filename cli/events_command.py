@@ -19,6 +19,7 @@ from cli.stream_options import (
     retry_option,
     run_until_signal,
     service_option,
+    service_token,
 )
 from hotswap.errors import StateUnavailable
 from registry.audit import AuditedDecision
@@ -106,14 +107,18 @@ def events_command(
     needs_stream()
     if find_spec("qdrant_client") is None:
         raise Refused("events need one more package: install okawari[events]")
+    from cli.traced import traced
     from streaming.events import EmbeddingOptions, EventOptions, run
+    from telemetry.message_spans import message_span
 
     subscribed = _subscribed()
     embeddings, retraining = None, None
     if _IMAGES in subscribed:
         policy = _policy(allow, allow_private, max_mb * 1_000_000)
         vectors = _vectors(qdrant_url, collection)
-        embeddings = EmbeddingOptions(url=http_url, model=model, urls=policy, vectors=vectors)
+        embeddings = EmbeddingOptions(
+            url=http_url, model=model, urls=policy, vectors=vectors, token=service_token()
+        )
         note(f"{_IMAGES} -> {http_url} -> {qdrant_url}/{collection}")
     if _RETRAIN in subscribed:
         retraining = _retraining(retrain_command, retrain_webhook)
@@ -129,7 +134,8 @@ def events_command(
         retry_seconds=retry_seconds,
     )
     note("stop with Ctrl-C")
-    run_until_signal(run(options, _report), bootstrap)
+    with traced("okawari-events"):
+        run_until_signal(run(options, _report, message_span), bootstrap)
 
 
 def _subscribed() -> set[str]:

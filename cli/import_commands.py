@@ -17,6 +17,7 @@ from cli.compiled_imports import compile_for
 from cli.errors import Refused, complain
 from cli.output import note, say, settings
 from cli.progress import TerminalReport
+from cli.traced import import_span, traced
 from config_file import ModelSection
 from hotswap.repository import Artifact
 from manifest.tags import ModelTag
@@ -126,8 +127,8 @@ def import_command(
     wanted = Wanted(name, version, config.absolute() if config else None)
     for path in paths:
         _check_onnx(path, wanted)
-    with TerminalReport() as report:
-        configured = settings()
+    configured = settings()
+    with traced("okawari-import", configured), TerminalReport() as report:
         importer = _importer(configured, report)
         outcomes = [_import_path(importer, path, wanted) for path in paths]
     if not all(outcomes):
@@ -192,7 +193,8 @@ def _watch(drop: Path, *, alone: bool) -> None:
     from cli.watch_command import watch
 
     configured = settings()
-    watch(drop, configured.store_home, configured.log_level, record_imports(configured))
+    with traced("okawari-import", configured):
+        watch(drop, configured.store_home, configured.log_level, record_imports(configured))
 
 
 def _check_onnx(path: Path, wanted: Wanted) -> None:
@@ -303,6 +305,7 @@ def _importer(configured: Settings, report: ImportProgress) -> Importer:
         report=report,
         compile_version=compile_for(configured),
         imported=record_imports(configured),
+        traced=import_span,
     )
 
 

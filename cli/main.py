@@ -39,6 +39,8 @@ COMMANDS = {
     "rollback": ("cli.promotion_commands", "Go back to the version that was production before."),
     "alias": ("cli.promotion_commands", "Let an alias mean a version."),
     "archive": ("cli.promotion_commands", "Put a version away."),
+    "gate": ("cli.gate_commands", "Show what the gate found about a version; judge it anew."),
+    "golden": ("cli.gate_commands", "Pictures that every new version has to prove itself on."),
     "registry": ("cli.registry_commands", "The record of all versions."),
     "db": (
         "cli.database_commands",
@@ -59,6 +61,7 @@ COMMANDS = {
         "Take events: make vectors, record requests to retrain.",
     ),
     "dlq": ("cli.dlq_commands", "List messages without a result; send them back."),
+    "soak": ("cli.soak_command", "Run a service of its own for hours under traffic, swaps and faults."),
     "families": ("cli.family_commands", "List the model families."),
     "schema": ("cli.family_commands", "Print the JSON Schema of config.json."),
 }

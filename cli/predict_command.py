@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from cli.client import AT_ONCE, PictureOutcome, PredictClient, connect, service_url
+from cli.client import AT_ONCE, PictureOutcome, PredictClient, bearer_token, connect, service_url
 from cli.errors import Refused, complain
 from cli.image_files import SkippedFiles, pictures, places
 from cli.output import note, say, settings
@@ -89,7 +89,10 @@ def predict_command(
     if not inputs:
         raise Refused(f"{_none_in(files)}; skipped {_files(skipped)}")
     targets = places(inputs, save, _FORMATS[kind]) if save else {}
-    with closing(connect(url or service_url(RunFolder(settings().home)), own=url is None)) as client:
+    configured = settings()
+    token = bearer_token(configured.admin_token, own=url is None)
+    place = url or service_url(RunFolder(configured.home))
+    with closing(connect(place, own=url is None, token=token)) as client:
         if save is not None:
             save.mkdir(parents=True, exist_ok=True)
         # A progress bar would garble JSON lines on the same terminal.

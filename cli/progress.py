@@ -92,3 +92,21 @@ def counted(what: str, total: int, *, shown: bool = True) -> Iterator[Callable[[
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda: progress.advance(task)
+
+
+@contextmanager
+def share_bar(what: str) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar; each call of the yielded function says which share is done, and what there is to see.
+
+    No bar without a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _share, _text: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=1.0)
+        yield lambda share, text: progress.update(task, completed=share, description=f"{what}: {text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from contextlib import closing
 from typing import Any
@@ -103,4 +104,5 @@ def _call(method: str, path: str, url: str | None, **query: int) -> tuple[int, A
     configured = settings()
     place = url or service_url(RunFolder(configured.home))
     with closing(connect(place, own=url is None)) as client, spinner():
-        return manage(client, method, path, configured.admin_token, query)
+        token = os.environ.get("OKAWARI_TOKEN") or configured.admin_token
+        return manage(client, method, path, token, query)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
@@ -31,6 +32,11 @@ def service_option(text: str) -> Callable[[_Command], _Command]:
     return click.option(
         "--http-url", envvar="HTTP_URL", default="http://127.0.0.1:3000", show_default=True, help=text
     )
+
+
+def service_token() -> str | None:
+    """The bearer token for the service, from `OKAWARI_TOKEN`; a token on a command line is seen by others."""
+    return os.environ.get("OKAWARI_TOKEN") or None
 
 
 def concurrency_option(default: int) -> Callable[[_Command], _Command]:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from cli.errors import Refused
+from cli.traced import import_span
 from models_import.drop_folder import DropFolder
 from models_import.importer import Imported, Importer
 from models_import.watcher import Watcher
@@ -41,7 +42,7 @@ def _end(*_signal: object) -> None:
 
 def _watch(folder: Path, home: Path, imported: Callable[[Imported], None]) -> None:
     changed = threading.Event()
-    drop = DropFolder(folder, home, make=partial(Importer, imported=imported))
+    drop = DropFolder(folder, home, make=partial(Importer, imported=imported, traced=import_span))
     watcher = Watcher(lambda: drop.folders, changed.set, recursive=False)
     watcher.start()
     logger.info("watching %s for NAME/VERSION folders and archives; the store is %s/models", folder, home)

@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 PREFIX = "MODEMORA_"
-#: Settings of later capabilities, and what they ask for.
-LATER: Mapping[str, str] = {
-    f"{PREFIX}SUBSCRIBE_TO_EVENTS": "events",
-    f"{PREFIX}ENABLE_TRACING": "traces",
-}
+#: Variables that a command reads, and the service does not.
+OF_COMMANDS = frozenset({f"{PREFIX}SUBSCRIBE_TO_EVENTS"})
 _SIMILARITY = 0.5
 _GPU_ENABLED = f"{PREFIX}GPU_ENABLED"
 _GPU_DEVICE_ID = f"{PREFIX}GPU_DEVICE_ID"
@@ -54,6 +51,7 @@ _TRANSLATIONS: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "NUM_WORKERS": ("workers", _same),
     "MODEL_CACHE_DIR": ("okawari_home", _same),
     "LOG_LEVEL": ("log_level", str.upper),
+    "ENABLE_TRACING": ("tracing", _same),
     "PROMETHEUS_PORT": ("metrics_port", _same),
     "MODEL_REGISTRY_PATH": ("model_registry", _same),
 }
@@ -113,13 +111,11 @@ def unknown_alias(name: str, ours: Iterable[str]) -> str | None:
     `ours` are our own settings' variables, which are named where they are nearer.
     """
     upper = name.upper()
-    if upper in ALIASES:
+    if upper in ALIASES or upper in OF_COMMANDS:
         return None
-    if upper in LATER:
-        return f"{name}: not supported yet, ignored: {LATER[upper]} come with a later release"
     bare = upper.removeprefix(PREFIX)
     names = {**{each.removeprefix("OKAWARI_"): each for each in ours}}
-    names |= {each.removeprefix(PREFIX): each for each in (*ALIASES, *LATER)}
+    names |= {each.removeprefix(PREFIX): each for each in (*ALIASES, *OF_COMMANDS)}
     similar = difflib.get_close_matches(bare, names, 1, _SIMILARITY)
     hint = f"; did you mean {names[similar[0]]}?" if similar else "; see docs/guides/modelmora.md"
     return f"{name}: unknown setting, ignored{hint}"

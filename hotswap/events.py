@@ -13,7 +13,7 @@ from hotswap.errors import ServingError
 from manifest.tags import ModelTag
 
 if TYPE_CHECKING:
-    from hotswap.checks import Verdict
+    from hotswap.gate import Verdict
     from hotswap.predictions import Answer, TensorAnswer
     from hotswap.runner import Fallback
 

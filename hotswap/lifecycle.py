@@ -7,14 +7,14 @@ import gc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from hotswap.backoff import LoadFailure
-from hotswap.checks import Check, Result, Verdict, Version, judge_all
-from hotswap.errors import ServingError, VersionFailed
+from hotswap.errors import ServingError
 from hotswap.events import LoadedVersion, Observer, notify
+from hotswap.gate import Gate, Verdict, Version
 from hotswap.generation import Generation, Lease, State
 from hotswap.observed import ObservedState
 from hotswap.plan import Want, may_publish
@@ -70,14 +70,14 @@ class VersionLoader:
         loader: Loader,
         on_drained: Callable[[Generation], None],
         *,
-        checks: Sequence[Check] = (),
+        gate: Gate | None = None,
         borrow: Callable[[str], Lease | None] = lambda _: None,
     ) -> None:
-        """`borrow` lends the version of a model that answers now, for the checks that compare with it."""
+        """`borrow` lends the version of a model that answers now, which the gate compares with."""
         self._source = source
         self._loader = loader
         self._on_drained = on_drained
-        self._checks = checks
+        self._gate = gate or Gate()
         self._borrow = borrow
         #: What has been warmed here before: coming back into memory it is checked, and answers sooner.
         self._warmed: set[str] = set()
@@ -96,6 +96,7 @@ class VersionLoader:
     def _load(self, artifact: Artifact, progress: Progress, begun: float) -> Outcome:
         runner: Runner | None = None
         try:
+            self._gate.check_known(artifact)
             runner = self._loader.load(artifact)
             loaded = time.perf_counter()
             if artifact.digest not in self._warmed:
@@ -112,19 +113,15 @@ class VersionLoader:
             return LoadFailure(artifact.tag, _reason_of(error), digest=artifact.digest)
         return Loaded(Generation(artifact, runner, self._on_drained), *seconds, verdicts)
 
-    def _judge(self, candidate: Version) -> dict[str, Verdict]:
-        """What the checks say; raises `VersionFailed` where one says no."""
-        if not self._checks:
+    def _judge(self, candidate: Version) -> Mapping[str, Verdict]:
+        """What the gate says; raises `VersionFailed` where it says no."""
+        if self._gate.is_open:
             return {}
         with ExitStack() as stack:
             lease = self._borrow(candidate.artifact.tag.name)
             current = stack.enter_context(lease) if lease else None
             compared = Version(current.artifact, current.runner) if current else None
-            verdicts = judge_all(self._checks, compared, candidate)
-        for name, verdict in verdicts.items():
-            if verdict.result is Result.FAIL:
-                raise VersionFailed(f"check {name}: {verdict.reason}")
-        return verdicts
+            return self._gate.judge(compared, candidate)
 
 
 def _free(runner: Runner) -> None:

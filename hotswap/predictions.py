@@ -228,7 +228,7 @@ class TensorRequest(BaseRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseAnswer:
-    """Who answered and how long it took, in milliseconds."""
+    """Who answered and how long it took, in milliseconds; `ended` is a moment of `time.perf_counter()`."""
 
     request_id: str
     model: str
@@ -239,6 +239,7 @@ class BaseAnswer:
     queue_ms: float
     stages: Timings
     total_ms: float
+    ended: float = field(default_factory=time.perf_counter, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 from hotswap.backoff import Clock
-from hotswap.checks import Check
 from hotswap.coordination import Coordinator, LocalCoordinator
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, record_serving
 from hotswap.events import Observer, Swap, notify
+from hotswap.gate import Gate
 from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
 from hotswap.observed import ObservedState
 from hotswap.plan import Load, Unload, Want, plan, want
@@ -51,7 +51,7 @@ class Reconciler:
         *,
         observer: Observer | None = None,
         coordinator: Coordinator | None = None,
-        checks: Sequence[Check] = (),
+        gate: Gate | None = None,
         patience: float = 30.0,
         table: ResidencyTable | None = None,
         memory: MemoryRules | None = None,
@@ -78,9 +78,7 @@ class Reconciler:
         self._queue = LoadQueue(
             self.observed,
             background,
-            VersionLoader(
-                repository, loader, closer.drained, checks=checks, borrow=self.observed.borrow_current
-            ),
+            VersionLoader(repository, loader, closer.drained, gate=gate, borrow=self.observed.borrow_current),
             withdraw=self._rollout.withdraw,
             closer=closer,
             observer=observer,

@@ -204,10 +204,39 @@ class WarmUp(ConfigPart):
     runs: int = Field(default=2, ge=0, le=100)
 
 
+class ExpectedObject(ConfigPart):
+    """What is to be found in a golden picture: `bbox` is [x1, y1, x2, y2] in 0..1 of the upright picture."""
+
+    label: Label
+    bbox: tuple[Unit, Unit, Unit, Unit] | None = Field(
+        default=None, description="left out: the whole picture"
+    )
+    score: Unit = Field(default=0.0, description="the score that a trusted version gave it")
+
+
 class GoldenPicture(ConfigPart):
     """A picture in the artifact that the version is checked on before it may answer."""
 
     file: VersionPath
+    expected: list[ExpectedObject] | None = Field(
+        default=None,
+        max_length=1000,
+        description="what the version has to find in it; left out: anything, as long as it answers",
+    )
+
+
+class GateConfig(ConfigPart):
+    """What the version has to prove before it may answer; see the guide to the gate."""
+
+    policy: Literal["enforce", "warn", "off"] | None = Field(
+        default=None, description="left out: enforce where golden pictures say what is expected, else warn"
+    )
+    found: Unit = Field(default=0.8, description="share of the expected findings that must be found")
+    min_iou: Unit = Field(default=0.5, description="least overlap of a found box with the expected one")
+    score_tolerance: Unit = Field(default=0.3, description="how much lower than expected a score may be")
+    slowdown: float = Field(
+        default=3.0, ge=1, le=1000, description="how many times the time of the version before it may take"
+    )
 
 
 class GraphConfig(ConfigPart):
@@ -271,6 +300,7 @@ class ModelConfig(ConfigPart):
         description="classify what a detector finds: the answer has its boxes with this model's labels",
     )
     golden: list[GoldenPicture] = Field(default=[])
+    gate: GateConfig = GateConfig()
     inferred: dict[FieldName, Reason] = Field(
         default={},
         max_length=100,

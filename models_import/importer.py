@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,11 +90,12 @@ class Importer:
         free_bytes: Callable[[], int] | None = None,
         at: Hook = lambda _step: None,
         imported: Callable[[Imported], None] = lambda _imported: None,
+        traced: Callable[[Candidate], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """`at` is called with the name of each step before it begins, and with `done` at the end.
 
         `compile_version` is called with each version before it is published, `imported` with each that has
-        come in.
+        come in. `traced` is around each import.
         """
         self.home = home
         self.report = report
@@ -103,12 +104,13 @@ class Importer:
         self.now = now
         self.at = at
         self.imported = imported
+        self.traced = traced
         self.staging = Workspace(home)
         self.free_bytes = free_bytes or self.staging.free_bytes
 
     def run(self, candidate: Candidate) -> Imported:
         """Import one version, or raise `ImportRefused` with the store unchanged."""
-        with ExitStack() as owned:
+        with self.traced(candidate), ExitStack() as owned:
             try:
                 version = _Import(self, candidate, owned).run()
             except ImportRefused as refused:

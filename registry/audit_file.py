@@ -25,7 +25,7 @@ _PATIENCE = 10.0
 class AuditFile:
     """`audit.jsonl` in a folder. Every process of the home reads and appends to the same file.
 
-    A process that is killed while it writes leaves a last line without an end. Nobody was told that it is
+    A process that is killed while it writes leaves a last line without an end. No caller heard that it is
     stored: it is not read, and the next append cuts it off and logs that once.
     """
 

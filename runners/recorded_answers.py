@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 #: The digest of a run that failed.
 FAILED = "failed"
-#: Begins the digests of all outputs, which nobody but the recorder asks for.
+#: Begins the digests of all outputs, which the recorder alone asks for.
 BESIDE = "beside:"
 
 #: Runs in which a compiled graph is held against its recorded answers, for each of these.
@@ -50,7 +50,7 @@ def _add(digest: Any, value: Any) -> None:
 
 
 class RecordedSession:
-    """A session whose runs are recorded in `answers`, also the outputs of the graph that nobody asks for."""
+    """A session whose runs are recorded in `answers`, also those that no request asks for."""
 
     def __init__(self, session: Any, answers: dict[str, str]) -> None:
         self._session = session

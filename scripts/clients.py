@@ -32,7 +32,8 @@ _RUN_BY = {"kafka": "java", "flink": "java"}
 
 _NO_NETWORK = re.compile(
     r"error sending request|client error \(Connect\)|dns error|dial tcp|i/o timeout|no such host"
-    r"|Temporary failure|Could not resolve|Could not connect|Unable to locate package|operation timed out",
+    r"|Temporary failure|Could not resolve|Could not connect|Unable to locate package|operation timed out"
+    r"|has no candidate",
     re.IGNORECASE,
 )
 _COMPILE = (
@@ -167,6 +168,36 @@ def _haproxy(home: Path) -> None:
     _link(home, shutil.which("haproxy") or _debian("haproxy", "haproxy"))
 
 
+def _prometheus(home: Path) -> None:
+    """The server and promtool, of this machine or unpacked from Debian's package: both need nothing else."""
+    programs = ("prometheus", "promtool")
+    there = [found for name in programs if (found := shutil.which(name))]
+    if len(there) < len(programs):
+        package = _unpacked(home / "debian", "prometheus")
+        there = [str(package / "usr" / "bin" / name) for name in programs]
+    (home / "bin").mkdir(parents=True)
+    for name, program in zip(programs, there, strict=True):
+        (home / "bin" / name).symlink_to(program)
+
+
+def _unpacked(folder: Path, package: str) -> Path:
+    """A package of Debian, not installed: no service of it starts, and nobody has to be root."""
+    apt, unpack = _need("apt-get"), _need("dpkg-deb")
+    folder.mkdir(parents=True)
+    if os.geteuid() == 0:
+        _run([apt, "update", "-q"])
+    _run([apt, "download", "-q", package], cwd=folder)
+    (archive,) = folder.glob("*.deb")
+    _run([unpack, "-x", str(archive), str(folder)])
+    archive.unlink()
+    return folder
+
+
+def _docker_compose(home: Path) -> None:
+    """The one of this machine, or Debian's; it reads files without an engine of Docker."""
+    _link(home, shutil.which("docker-compose") or _debian("docker-compose", "docker-compose"))
+
+
 def _link(home: Path, program: str) -> None:
     (home / "bin").mkdir(parents=True)
     (home / "bin" / home.name).symlink_to(program)
@@ -187,10 +218,12 @@ _BUILDERS: Mapping[str, Callable[[Path], None]] = {
     "perf_analyzer": _perf_analyzer,
     "grpcurl": _grpcurl,
     "chromium": _chromium,
+    "docker-compose": _docker_compose,
     "flink": _flink,
     "haproxy": _haproxy,
     "kafka": _kafka,
     "nginx": _nginx,
+    "prometheus": _prometheus,
     "versitygw": _versitygw,
 }
 

@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException
 
-from streaming.dispatcher import Dispatcher, DispatchFigures
+from streaming.dispatcher import Dispatcher, DispatchFigures, TraceRecord
 from streaming.http_client import HttpInference
 from streaming.image_questions import ImageQuestions
 from streaming.kafka_dispatch import KafkaPipeline
@@ -30,7 +31,10 @@ _IN_VAIN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchOptions:
-    """What is dispatched where. `timeout` is for one answer, `retry_seconds` for all tries of a message."""
+    """What is dispatched where. `timeout` is for one answer, `retry_seconds` for all tries of a message.
+
+    `token` is the bearer token for the service, where it needs one.
+    """
 
     kafka: KafkaSettings
     team: str
@@ -42,6 +46,7 @@ class DispatchOptions:
     concurrency: int = 16
     timeout: float = 35.0
     retry_seconds: float = 600.0
+    token: str | None = field(default=None, repr=False)
 
 
 def window_of(concurrency: int) -> int:
@@ -49,18 +54,25 @@ def window_of(concurrency: int) -> int:
     return 8 * concurrency
 
 
-async def run(options: DispatchOptions, report: Callable[[DispatchFigures], None] = lambda _: None) -> None:
+async def run(
+    options: DispatchOptions,
+    report: Callable[[DispatchFigures], None] = lambda _: None,
+    traced: TraceRecord = nullcontext,
+) -> None:
     """Dispatch until a signal. Raises `KafkaException` where Kafka refuses for good.
 
     `report` gets the figures every ten seconds, and at the end.
     """
-    client = HttpInference(options.url, connections=options.concurrency, seconds=options.timeout)
+    client = HttpInference(
+        options.url, connections=options.concurrency, seconds=options.timeout, token=options.token
+    )
     topics = OutcomeTopics(options.team, options.output_topic, options.dlq_topic)
     dispatcher = Dispatcher(
         ImageQuestions(client, topics),
         topics,
         RetryPolicy(options.retry_seconds),
         concurrency=options.concurrency,
+        traced=traced,
     )
     try:
         await until_signal(

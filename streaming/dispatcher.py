@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +33,9 @@ class Question(Protocol):
         """The record of the answer, which came after so many tries and seconds."""
         ...
 
+
+#: Around the work on a record: gives the record to go on with, which may have the headers of a trace.
+TraceRecord = Callable[[IncomingRecord], AbstractContextManager[IncomingRecord]]
 
 #: Reads a record; raises `BadMessage` for one that can never be answered.
 ReadQuestion = Callable[[IncomingRecord], Question]
@@ -58,6 +61,7 @@ class Dispatcher:
         policy: RetryPolicy | None = None,
         *,
         concurrency: int | None = None,
+        traced: TraceRecord = nullcontext,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
@@ -66,6 +70,7 @@ class Dispatcher:
         self._read = read
         self._places = nullcontext() if concurrency is None else asyncio.Semaphore(concurrency)
         self._topics = topics
+        self._traced = traced
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self._sleep = sleep
@@ -87,7 +92,8 @@ class Dispatcher:
 
     async def _outcome(self, record: IncomingRecord) -> OutgoingRecord:
         try:
-            return await self._tried(record, self._read(record))
+            with self._traced(record) as traced:
+                return await self._tried(record, self._read(traced))
         except BadMessage as bad:
             return self._dead(record, "invalid", FailedReply(bad.code, bad.reason, transient=False), 0)
         except Exception as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 from streaming.dispatch import until_signal, window_of
-from streaming.dispatcher import Dispatcher, DispatchFigures, Question, ReadQuestion
+from streaming.dispatcher import Dispatcher, DispatchFigures, Question, ReadQuestion, TraceRecord
 from streaming.embedding_questions import EmbeddingQuestions
 from streaming.event_shapes import EmbeddingGenerated, ImageRegistered, RetrainRequested
 from streaming.fetch import ImageFetcher, UrlPolicy
@@ -25,13 +26,17 @@ DLQ = "dlq.events"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingOptions:
-    """Registered pictures: whom the service at `url` asks for a vector (None: its default model)."""
+    """Registered pictures: whom the service at `url` asks for a vector (None: its default model).
+
+    `token` is the bearer token for the service, where it needs one.
+    """
 
     url: str
     model: str | None
     urls: UrlPolicy
     vectors: VectorStore
     topic: str = ImageRegistered.topic
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,7 @@ class EventOptions:
 class EventPipeline:
     """The parts of the pipeline; made and closed in one event loop."""
 
-    def __init__(self, options: EventOptions) -> None:
+    def __init__(self, options: EventOptions, traced: TraceRecord = nullcontext) -> None:
         self._options = options
         self._closing: list[HttpInference | ImageFetcher] = []
         self._read: dict[str, ReadQuestion] = {}
@@ -70,7 +75,11 @@ class EventPipeline:
             self._read[options.retraining.topic] = self._retraining(options.retraining)
         topics = OutcomeTopics("events", EmbeddingGenerated.topic, options.dlq_topic)
         self.dispatcher = Dispatcher(
-            self._question, topics, RetryPolicy(options.retry_seconds), concurrency=options.concurrency
+            self._question,
+            topics,
+            RetryPolicy(options.retry_seconds),
+            concurrency=options.concurrency,
+            traced=traced,
         )
 
     def _question(self, record: IncomingRecord) -> Question:
@@ -78,7 +87,9 @@ class EventPipeline:
 
     def _embeddings(self, options: EmbeddingOptions) -> ReadQuestion:
         path = "/predict" if options.model is None else f"/predict?model={options.model}"
-        client = HttpInference(options.url, connections=self._options.concurrency, path=path)
+        client = HttpInference(
+            options.url, connections=self._options.concurrency, path=path, token=options.token
+        )
         images = ImageFetcher(options.urls, connections=self._options.concurrency)
         self._closing += [images, client]
         return EmbeddingQuestions(images, client, options.vectors)
@@ -107,9 +118,13 @@ class EventPipeline:
             await each.close()
 
 
-async def run(options: EventOptions, report: Callable[[DispatchFigures], None] = lambda _: None) -> None:
+async def run(
+    options: EventOptions,
+    report: Callable[[DispatchFigures], None] = lambda _: None,
+    traced: TraceRecord = nullcontext,
+) -> None:
     """Take events until a signal. Raises `KafkaException` where Kafka refuses for good."""
-    events = EventPipeline(options)
+    events = EventPipeline(options, traced)
     try:
         await until_signal(events.pipeline, events.dispatcher.figures, report)
     finally:

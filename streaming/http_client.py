@@ -17,14 +17,24 @@ class HttpInference:
     """Asks one service, over as many connections as requests are under way."""
 
     def __init__(
-        self, url: str, *, connections: int, seconds: float = 35.0, path: str = "/infer_json"
+        self,
+        url: str,
+        *,
+        connections: int,
+        seconds: float = 35.0,
+        path: str = "/infer_json",
+        token: str | None = None,
     ) -> None:
-        """`url` is that of the service, with or without `path`. One answer takes `seconds` at most."""
+        """`url` is that of the service, with or without `path`. One answer takes `seconds` at most.
+
+        `token` is the bearer token of each request.
+        """
         self.url = url if url.endswith(path) else f"{url.rstrip('/')}{path}"
         #: The URL as it is shown: others' paths and queries may be secrets.
         parts = urlsplit(self.url)
         self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {token}"} if token else None,
             connector=aiohttp.TCPConnector(limit=connections),
             timeout=aiohttp.ClientTimeout(total=seconds, connect=5.0),
             auto_decompress=True,

@@ -19,6 +19,7 @@ import orjson
 from common.text import plain
 from hotswap.predictions import Answer, BaseAnswer, TensorAnswer, timings
 from lineage.records import ImageRecord
+from telemetry import spans
 
 #: Seconds that a line may wait for others.
 _GATHER_SECONDS = 0.05
@@ -273,6 +274,7 @@ def stored(record: ImageRecord) -> None:
             "model_digest": run.model_digest,
             "inference_time_ms": run.duration_ms,
         }
+    fields |= _traced()
     _pictures.info("%s handed in %s", capture.device_id, record.image_id, extra={"fields": fields})
 
 
@@ -298,11 +300,17 @@ def _answered(answer: BaseAnswer, what: str, more: Mapping[str, object]) -> None
         answer.version,
         what,
         answer.total_ms,
-        extra={"fields": {**named, **more}},
+        extra={"fields": {**named, **more, **_traced()}},
     )
 
 
 def refused(request_id: str, model: str | None, code: str, message: str) -> None:
     """One line for a prediction that was not made."""
-    fields = {"request_id": request_id, "model_name": model, "code": code}
+    fields = {"request_id": request_id, "model_name": model, "code": code, **_traced()}
     _inference.info("refused: %s", message, extra={"fields": fields})
+
+
+def _traced() -> dict[str, str]:
+    """The trace that a line belongs to, where there is one."""
+    trace = spans.trace_id()
+    return {} if trace is None else {"trace_id": trace}

@@ -1,4 +1,4 @@
-"""How busy the machine is: CPUs, memory and disk in percent, as the kernel tells them."""
+"""How busy the machine is: CPUs, memory and disk in percent, as the kernel gives them."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def disk_percent(folder: Path) -> float | None:
 
 
 def finite(value: float) -> float | None:
-    """A figure that JSON can carry; None for one that the system did not tell."""
+    """A figure that JSON can carry; None for one that the system did not give."""
     return value if math.isfinite(value) else None

@@ -110,6 +110,8 @@ class MetricDefinitions:
         self.load_wait = histogram("model_load_wait_seconds", waited, ("model",), buckets=_LOADS)
         held = "Memory of the loaded versions of a model, in all workers"
         self.model_memory = gauge_max("model_memory_bytes", held, ("model",))
+        budget = "What the loaded versions of all models may take, in all workers"
+        self.memory_budget = gauge_max("model_memory_budget_bytes", budget)
         opened = "Graphs that were opened, by whether their compiled form served"
         self.compiled_loads = counter("compiled_loads_total", opened, ("model", "outcome"))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 from cli.database_commands import upgrade_command
 from cli.import_commands import import_command
 from config_file import load_config
+from scripts import clients
 from settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +40,9 @@ def _filled(text: str, **variables: str) -> str:
 
 def _settings(service: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
     """What the service in the container is set to."""
+    for name in [*os.environ]:
+        if name.startswith(("OKAWARI_", "MODEMORA_")) or name in ("PORT", "GRPC_PORT", "WORKERS"):
+            monkeypatch.delenv(name)
     for name, value in service["environment"].items():
         monkeypatch.setenv(name, _filled(value, **variables))
     return Settings()
@@ -135,6 +139,16 @@ DEFAULT = {"import", "drop", "folders", "service"}
 OURS = {"inference-server", "detect-folders", "detect-import", "migrations", "lakefs-repository"}
 OTHERS = {"postgres", "minio", "lakefs"}
 LASTING = {"inference-server", *OTHERS}
+#: Profiles → their services; those of `stream` are below.
+PROFILES: dict[str, set[str]] = {
+    "detect": OURS | OTHERS,
+    "lakefs": OTHERS,
+    "modemora": {"modemora"},
+    "gpu": {"service-gpu"},
+    "observe": {"prometheus", "grafana", "jaeger", "loki", "alloy"},
+    "edge-proxy": {"edge-proxy"},
+    "stream": set(),
+}
 #: Secrets → the services that may know them.
 SECRETS = {
     "POSTGRES_PASSWORD": {"inference-server", "detect-import", "migrations", "postgres", "lakefs"},
@@ -143,6 +157,7 @@ SECRETS = {
     "LAKEFS_ENCRYPT_KEY": {"lakefs"},
     "MINIO_ACCESS_KEY": {"minio-hot", "fruit-inference-http", "minio", "lakefs"},
     "MINIO_SECRET_KEY": {"minio-hot", "fruit-inference-http", "minio", "lakefs"},
+    "GRAFANA_PASSWORD": {"grafana"},
     "DEVICE_001_TOKEN": {"inference-server", "detect-import", "migrations"},
     "DEVICE_002_TOKEN": {"inference-server", "detect-import", "migrations"},
 }
@@ -156,7 +171,8 @@ def _document() -> dict[str, Any]:
 def test_without_a_profile_nothing_but_the_plain_service_starts(services: dict[str, Any]) -> None:
     profiles = {name: service.get("profiles", []) for name, service in services.items()}
     assert {name for name, each in profiles.items() if each == []} == DEFAULT
-    assert {name for name, each in profiles.items() if each == ["detect"]} == OURS | OTHERS
+    for profile in PROFILES.keys() - {"stream"}:
+        assert {name for name, each in profiles.items() if profile in each} == PROFILES[profile], profile
     assert all(set(services[name].get("depends_on", {})) <= {"folders"} for name in DEFAULT)
 
 
@@ -166,13 +182,21 @@ def test_older_releases_of_compose_read_the_file(services: dict[str, Any]) -> No
     assert all(isinstance(port, str) for service in services.values() for port in service.get("ports", []))
 
 
+@pytest.fixture(scope="module")
+def compose() -> Path:
+    """The older release of compose, which Debian has."""
+    try:
+        return clients.build("docker-compose") / "bin" / "docker-compose"
+    except clients.Unavailable as error:
+        pytest.skip(f"docker-compose: {error}")
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("profile", [[], ["--profile", "detect"], ["--profile", "stream"]])
-def test_compose_itself_reads_the_file(profile: list[str]) -> None:
-    if shutil.which("docker-compose") is None:
-        pytest.skip("docker-compose is not installed")
-    command = ["docker-compose", "--env-file", ".env.example", *profile, "config", "-q"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("profiles", ["", *PROFILES, ",".join(PROFILES)])
+def test_compose_itself_reads_the_file(compose: Path, profiles: str) -> None:
+    variables = {"PATH": os.environ["PATH"], "COMPOSE_PROFILES": profiles}
+    command = [compose, "--env-file", ".env.example", "config", "-q"]
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -277,6 +301,7 @@ def test_data_lie_in_volumes_and_lakefs_has_a_database_of_its_own(services: dict
         "kafka_data",
         "hot_data",
         "flink_checkpoints",
+        *("prometheus_data", "grafana_data", "loki_data", "alloy_data"),
     }
     assert _mounts(services["postgres"])["/var/lib/postgresql/data"][0] == "postgres_data"
     assert _mounts(services["minio"])["/data"][0] == "minio_data"
@@ -290,21 +315,158 @@ def test_data_lie_in_volumes_and_lakefs_has_a_database_of_its_own(services: dict
     assert services["lakefs-repository"]["entrypoint"] == ["python", "/app/lakefs_repository.py"]
 
 
-def test_the_example_of_variables_names_all_that_the_profile_reads() -> None:
-    told = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+def test_the_example_of_variables_names_all_that_compose_reads_with_its_default() -> None:
+    example = (ROOT / ".env.example").read_text()
+    told = set(re.findall(r"^(?:# )?([A-Z]\w+)=", example, re.MULTILINE))
     text = (ROOT / "docker-compose.yml").read_text()
-    read = set(re.findall(r"\$\{(\w+):-", text)) - {
-        "PORT",
-        "GRPC_PORT",
-        "WORKERS",
-        "MINIO_IMAGE",
-        "LAKEFS_IMAGE",
-        "KAFKA_IMAGE",
-        "FLINK_IMAGE",
+    read = set(re.findall(r"\$\{(\w+):-", text))
+    assert told - {"COMPOSE_PROFILES"} == read
+    # What is no secret shows its default; a secret has none.
+    shown = dict(re.findall(r"^# ([A-Z]\w+)=(.*)$", example, re.MULTILINE))
+    assert not shown.keys() & SECRETS.keys()
+    defaults = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
+    for name, value in shown.items():
+        assert defaults.get(name, "") in (value, ""), name
+
+
+# --- the profiles `modemora`, `gpu`, `observe`, `edge-proxy` ---------------------------------------
+
+
+NEW = sorted(PROFILES["modemora"] | PROFILES["gpu"] | PROFILES["observe"] | PROFILES["edge-proxy"])
+
+
+@pytest.mark.parametrize("name", [*NEW, "service", "drop", "inference-server"])
+def test_what_lasts_writes_nothing_but_its_mounts_and_is_bounded(services: dict[str, Any], name: str) -> None:
+    service = services[name]
+    assert (service["read_only"], service["init"], service["restart"]) == (True, True, "unless-stopped")
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["cap_drop"] == ["ALL"]
+    assert not service["user"].startswith(("0", "root"))
+    assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+    assert all(_filled(port).startswith("127.0.0.1:") for port in service.get("ports", []))
+    named = (
+        {source for source, _ in _mounts(service).values() if "/" not in source}
+        if "volumes" in service
+        else set()
+    )
+    assert named <= set(_document()["volumes"])
+
+
+def test_no_two_services_of_a_profile_and_the_default_take_one_port(services: dict[str, Any]) -> None:
+    plain = {name for name, service in services.items() if "profiles" not in service}
+    # These stand in the place of `service`.
+    alone = {"modemora", "gpu"}
+    for profile in PROFILES.keys() - alone:
+        chosen = {name for name, service in services.items() if profile in service.get("profiles", ())}
+        ports = [_filled(port) for name in plain | chosen for port in services[name].get("ports", [])]
+        taken = [port.rsplit(":", 1)[0] for port in ports]
+        assert len(taken) == len(set(taken)), profile
+
+
+def test_modemora_is_where_modelmora_was(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    service = services["modemora"]
+    assert service["container_name"] == "miraveja-modemora"
+    assert [_filled(port) for port in service["ports"]] == ["127.0.0.1:8080:8080", "127.0.0.1:50051:50051"]
+    limits = {name: _filled(value) for name, value in service["deploy"]["resources"]["limits"].items()}
+    assert limits == {"cpus": "4", "memory": "10G"}
+    assert service["deploy"]["resources"]["reservations"].keys() == {"cpus", "memory"}
+    assert service["networks"] == ["miraveja"]
+    assert _document()["networks"]["miraveja"]["name"] == "miraveja"
+    labels = service["labels"]
+    assert labels["traefik.http.routers.modemora.rule"] == "PathPrefix(`/modemora`)"
+    assert labels["traefik.http.routers.modemora.entrypoints"] == "web,websecure"
+    found = _settings(service, monkeypatch)
+    assert labels["traefik.http.services.modemora.loadbalancer.server.port"] == str(found.port) == "8080"
+    assert (found.root_path, found.grpc_port, found.metrics_port) == ("/modemora", 50051, 9090)
+    assert (found.home, found.store_home) == (Path("/state"), Path("/home/bentoml"))
+    assert (found.device, found.workers, found.request_timeout) == ("cpu", 1, 30.0)
+    assert int(service["stop_grace_period"].removesuffix("s")) > found.request_timeout
+    check = service["healthcheck"]
+    assert [check[name] for name in ("interval", "timeout", "start_period", "retries")] == [
+        "30s",
+        "10s",
+        "40s",
+        3,
+    ]
+
+
+def test_the_service_on_a_gpu_is_the_plain_one_with_a_device(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (device,) = services["service-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    found = _settings(services["service-gpu"], monkeypatch)
+    assert found.device == "cuda"
+    assert _mounts(services["service-gpu"])["/state"] != _mounts(services["service"])["/state"]
+
+
+@pytest.mark.process
+def test_grafana_without_a_password_does_not_start(services: dict[str, Any]) -> None:
+    grafana = services["grafana"]
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == "${GRAFANA_PASSWORD:-}"
+    script = grafana["entrypoint"][2].replace("$$", "$").replace("exec /run.sh", "echo starts")
+    for password, status in (("", 1), ("p", 0)):
+        variables = {"GF_SECURITY_ADMIN_PASSWORD": password}
+        done = subprocess.run(["/bin/sh", "-c", script], env=variables, capture_output=True, check=False)
+        assert done.returncode == status
+        assert (b"GRAFANA_PASSWORD" in done.stderr) == (status == 1)
+
+
+def test_prometheus_listens_where_it_is_published_and_reaches_every_service(services: dict[str, Any]) -> None:
+    prometheus = services["prometheus"]
+    assert prometheus["ports"] == ["127.0.0.1:9091:9091"]
+    assert "--web.listen-address=:9091" in prometheus["command"]
+    scraped = ("service", "inference-server", "fruit-inference-http", "modemora")
+    networks = {network for name in scraped for network in services[name].get("networks", ["default"])}
+    assert networks <= set(prometheus["networks"])
+
+
+def test_logs_are_shipped_from_the_homes_of_all_services(services: dict[str, Any]) -> None:
+    config = (ROOT / "deploy" / "alloy" / "config.alloy").read_text()
+    globs = re.findall(r'__path__ = "/okawari/([^"]+)"', config)
+    data = "${OKAWARI_DATA:-./var/compose}"
+    assert _mounts(services["alloy"])["/okawari"] == (data, "ro")
+    homes = {
+        _mounts(services[name])["/state"][0]
+        for name in ("service", "inference-server", "modemora", "service-gpu")
     }
-    assert {*SECRETS, "POSTGRES_USER"} <= told
-    assert told <= read
-    assert {name for name in read if not name.startswith("OKAWARI_")} <= told
+    assert {f"{data}/{each.removesuffix('/logs/*.jsonl')}" for each in globs} == {*homes, f"{data}/teams/*"}
+    assert "http://loki:3100/" in config
+    loki = yaml.safe_load((ROOT / "deploy" / "loki" / "loki.yml").read_text())
+    assert loki["server"]["http_listen_port"] == 3100
+    assert loki["common"]["path_prefix"] == "/loki"
+    assert "/loki" in _mounts(services["loki"])
+
+
+def test_the_proxy_leads_to_the_services_by_tls_alone(services: dict[str, Any]) -> None:
+    folder = ROOT / "deploy" / "traefik"
+    points = yaml.safe_load((folder / "traefik.yml").read_text())["entryPoints"]
+    published = {_filled(port).rpartition(":")[2] for port in services["edge-proxy"]["ports"]}
+    assert {point["address"] for point in points.values()} == {f":{port}" for port in published}
+    assert points["web"]["http"]["redirections"]["entryPoint"]["scheme"] == "https"
+    routes = yaml.safe_load((folder / "routes.yml").read_text())
+    assert all(router["entryPoints"] == ["websecure"] for router in routes["http"]["routers"].values())
+    urls = [
+        server["url"]
+        for service in routes["http"]["services"].values()
+        for server in service["loadBalancer"]["servers"]
+    ]
+    for url in urls:
+        name, port = re.fullmatch(r"\w+://([\w-]+):(\d+)", url).groups()  # type: ignore[union-attr]
+        assert port in {each.rpartition(":")[2] for each in services[name]["ports"]}
+        assert set(services[name].get("networks", ["default"])) & set(services["edge-proxy"]["networks"])
+    (certificate,) = routes["tls"]["certificates"]
+    source, mode = _mounts(services["edge-proxy"])["/certs"]
+    assert (source, mode) == _mounts(services["service"])["/certs"]
+    assert all(path.startswith("/certs/") for path in certificate.values())
+
+
+def test_the_image_s_health_check_is_of_those_that_serve_alone(services: dict[str, Any]) -> None:
+    ours = [name for name, service in services.items() if "OKAWARI" in service["image"]]
+    for name in ours:
+        serves = "command" in services[name] or "ports" in services[name]
+        check = services[name]["healthcheck"]
+        assert ("test" in check) if serves else (check == {"disable": True}), name
 
 
 # --- profile `stream` ------------------------------------------------------------------------------

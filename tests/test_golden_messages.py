@@ -226,7 +226,10 @@ SUMMARIES = {
     "audit": "List who changed what, when and why; verify that record.",
     "dispatch": "Ask the service about each message of a topic of Kafka.",
     "events": "Take events: make vectors, record requests to retrain.",
+    "gate": "Show what the gate found about a version; judge it anew.",
+    "golden": "Pictures that every new version has to prove itself on.",
     "dlq": "List messages without a result; send them back.",
+    "soak": "Run a service of its own for hours under traffic, swaps and faults.",
     "families": "List the model families.",
     "schema": "Print the JSON Schema of config.json.",
 }

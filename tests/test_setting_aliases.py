@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import metrics_port
-from common.setting_aliases import ALIASES, LATER
+from common.setting_aliases import ALIASES, OF_COMMANDS
 from common.sizes import MemoryAmount
 from settings import Settings, load, unknown
 
@@ -33,6 +33,7 @@ SET: dict[str, tuple[str, str, object]] = {
         "model_registry",
         Path("/etc/ModelRegistry.yaml"),
     ),
+    "MODEMORA_ENABLE_TRACING": ("true", "tracing", True),
 }
 
 
@@ -59,7 +60,7 @@ def test_the_guide_has_each_alias_with_our_name() -> None:
     text = (Path(__file__).parent.parent / "docs" / "guides" / "modelmora.md").read_text()
     rows = dict(re.findall(r"^\| `(MODEMORA_\w+)` \| `(\w+)` \|", text, re.MULTILINE))
     assert rows == {variable: _variable(setting) for variable, setting in ALIASES.items()}
-    assert all(name in text for name in LATER)
+    assert all(name in text for name in OF_COMMANDS)
 
 
 @pytest.mark.parametrize("source", ["environment", "file"])
@@ -106,7 +107,13 @@ def test_two_names_of_a_setting_may_agree(monkeypatch: pytest.MonkeyPatch, varia
 
 
 #: Our own value for a setting that contradicts the one of `SET`.
-OTHER = {"device": "cuda:3", "log_level": "ERROR", "memory_budget": "60%", "warm_up": "true"}
+OTHER = {
+    "device": "cuda:3",
+    "log_level": "ERROR",
+    "memory_budget": "60%",
+    "warm_up": "true",
+    "tracing": "false",
+}
 
 
 @pytest.mark.parametrize("variable", SET)
@@ -166,19 +173,16 @@ def test_a_wrong_value_of_our_own_name_is_told_once(monkeypatch: pytest.MonkeyPa
         ("modemora_rest_prot", "unknown setting, ignored; did you mean MODEMORA_REST_PORT?"),
         ("MODEMORA_GRPC_TLS_CERT", "unknown setting, ignored; did you mean OKAWARI_GRPC_TLS_CERT?"),
         ("MODEMORA_QQQQ", "see docs/guides/modelmora.md"),
-        ("MODEMORA_SUBSCRIBE_TO_EVENTS", "not supported yet, ignored: events come with a later release"),
-        ("MODEMORA_ENABLE_TRACING", "not supported yet, ignored: traces come with a later release"),
     ],
 )
 def test_a_variable_without_a_meaning_is_told_with_the_nearest_that_has_one(name: str, words: str) -> None:
     (line,) = unknown([name])
     assert line.startswith(f"{name}: ")
     assert line.endswith(words)
-    assert ("unknown" in line) == (name not in LATER)
 
 
 def test_variables_with_a_meaning_are_told_nothing_of() -> None:
-    assert unknown(SET) == []
+    assert unknown([*SET, *OF_COMMANDS]) == []
 
 
 # --- .env ----------------------------------------------------------------------------------------

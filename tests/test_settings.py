@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from common.quotas import Quota
 from config_file import Config
 from settings import BESIDE_THE_SETTINGS, CONFIGURED, Settings, load, unknown
 
@@ -84,6 +85,11 @@ def test_a_setting_that_cannot_be_ends_the_program_with_its_name(
         ("OKAWARI_MAX_BUFFERED_BYTES", "1000000", "at least max_body_bytes"),
         ("OKAWARI_GRPC_TLS_CERT", "a.pem", "need each other"),
         ("OKAWARI_GRPC_TLS_CLIENT_CA", "a.pem", "set grpc_tls_cert"),
+        ("OKAWARI_OIDC_ISSUER", "https://id.example", "need each other"),
+        ("OKAWARI_OIDC_AUDIENCE", "okawari", "need each other"),
+        ("OKAWARI_QUOTA_SUBJECT", "1/minute", "need oidc_issuer"),
+        ("OKAWARI_QUOTA_ORGANISATION", "1/day", "need oidc_issuer"),
+        ("OKAWARI_AUTH_REQUIRED_FOR_PREDICT", "true", "needs oidc_issuer, or admin_token"),
     ],
 )
 def test_settings_that_do_not_fit_each_other_are_told(
@@ -93,6 +99,53 @@ def test_settings_that_do_not_fit_each_other_are_told(
     with pytest.raises(SystemExit, match=said) as ended:
         load()
     assert "found" not in str(ended.value), "a token is no text for a log"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "insecure", "accepted"),
+    [
+        ("https://id.example/realms/cameras", "", True),
+        ("http://127.0.0.1:8080/realms/cameras", "", True),
+        ("http://localhost/a", "", True),
+        ("http://[::1]:8080", "", True),
+        ("http://id.example/", "", False),
+        ("http://127.0.0.1.evil.example/", "", False),
+        ("http://localhost@evil.example/", "", False),
+        ("http://id.example/", "true", True),
+        ("ftp://id.example/", "true", False),
+        ("https://id.example/?a=b", "", False),
+        ("id.example", "", False),
+    ],
+)
+def test_a_provider_is_asked_by_tls(
+    monkeypatch: pytest.MonkeyPatch, issuer: str, insecure: str, accepted: bool
+) -> None:
+    monkeypatch.setenv("OKAWARI_OIDC_ISSUER", issuer)
+    monkeypatch.setenv("OKAWARI_OIDC_AUDIENCE", "okawari")
+    monkeypatch.setenv("OKAWARI_INSECURE", insecure)
+    if accepted:
+        assert load().oidc_issuer == issuer
+    else:
+        with pytest.raises(SystemExit, match=r"^okawari: "):
+            load()
+
+
+@pytest.mark.parametrize("algorithms", ["none", "HS256", "RS256,HS256", "ES256K", "rs256", ","])
+def test_only_algorithms_of_public_keys_are_allowed(monkeypatch: pytest.MonkeyPatch, algorithms: str) -> None:
+    monkeypatch.setenv("OKAWARI_OIDC_ALGORITHMS", algorithms)
+    with pytest.raises(SystemExit, match="OKAWARI_OIDC_ALGORITHMS: "):
+        load()
+    monkeypatch.setenv("OKAWARI_OIDC_ALGORITHMS", "ES256, PS512")
+    assert load().oidc_algorithms == ("ES256", "PS512")
+
+
+@pytest.mark.parametrize("quota", ["60", "0/minute", "-1/day", "60/hour", "1/day,2/day", "1/day,", "x/day"])
+def test_a_quota_that_is_none_is_told_with_the_form(monkeypatch: pytest.MonkeyPatch, quota: str) -> None:
+    monkeypatch.setenv("OKAWARI_QUOTA_DEVICE", quota)
+    with pytest.raises(SystemExit, match=r"OKAWARI_QUOTA_DEVICE: .*60/minute, 5000/day"):
+        load()
+    monkeypatch.setenv("OKAWARI_QUOTA_DEVICE", " 60/minute,5000 / day ")
+    assert load().quota_device == Quota(60, 5000)
 
 
 @pytest.mark.parametrize("text", [b"port = ", b'serve = "\xff"'])
@@ -226,7 +279,8 @@ def test_the_configuration_says_where_the_records_lie_unless_a_variable_does(
 CONFIG = """
 server: {host: 0.0.0.0, port: 8000, workers: 2}
 model: {device: cpu}
-observability: {logging: {level: DEBUG}}
+observability: {logging: {level: DEBUG}, tracing: {enabled: true, endpoint: "http://jaeger:4318"}}
+auth: {required_for_predict: true}
 """
 #: Setting → its default, what `CONFIG` says, its variable.
 SHARED: dict[str, tuple[object, object, str]] = {
@@ -234,8 +288,19 @@ SHARED: dict[str, tuple[object, object, str]] = {
     "workers": (1, 2, "WORKERS"),
     "device": ("auto", "cpu", "OKAWARI_DEVICE"),
     "log_level": ("INFO", "DEBUG", "OKAWARI_LOG_LEVEL"),
+    "tracing": (None, True, "OKAWARI_TRACING"),
+    "tracing_endpoint": (None, "http://jaeger:4318", "OKAWARI_TRACING_ENDPOINT"),
+    "auth_required_for_predict": (False, True, "OKAWARI_AUTH_REQUIRED_FOR_PREDICT"),
 }
-OTHER: dict[str, object] = {"port": 9, "workers": 3, "device": "cuda", "log_level": "ERROR"}
+OTHER: dict[str, object] = {
+    "port": 9,
+    "workers": 3,
+    "device": "cuda",
+    "log_level": "ERROR",
+    "tracing": False,
+    "tracing_endpoint": "http://other:4318",
+    "auth_required_for_predict": False,
+}
 
 
 @pytest.fixture
@@ -244,6 +309,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG)
     monkeypatch.setenv("OKAWARI_CONFIG", "config.yaml")
+    monkeypatch.setenv("OKAWARI_ADMIN_TOKEN", "needed by one of them")
     return file
 
 
@@ -258,10 +324,12 @@ def test_the_environment_goes_before_the_toml_file_before_the_configuration_befo
     default, configured, variable = SHARED[name]
     assert getattr(Settings(), name) == configured
     value = OTHER[name]
-    Path("okawari.toml").write_text(f"{name} = {value!r}")
+    written = str(value).lower() if isinstance(value, bool) else repr(value)
+    Path("okawari.toml").write_text(f"{name} = {written}")
     assert getattr(Settings(), name) == value
-    monkeypatch.setenv(variable, str(default))
-    assert getattr(Settings(), name) == default
+    if default is not None:
+        monkeypatch.setenv(variable, str(default))
+        assert getattr(Settings(), name) == default
     monkeypatch.setenv(variable, "")
     Path("okawari.toml").unlink()
     assert getattr(Settings(), name) == configured

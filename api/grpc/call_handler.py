@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
 
 from api import context
+from api.access.guard import AccessGuard
+from api.access.needs import grpc_need
 from api.context import RequestContext
 from api.grpc import errors
 from api.grpc.flow_control import HeldBytes, MessageReceiver, Messages, Taken, TimedWriter
@@ -20,10 +23,12 @@ from hotswap.admission import Admission
 from hotswap.dataplane import DataPlane
 from hotswap.errors import ServingError
 from hotswap.events import Recorder
+from telemetry import spans
 
 logger = logging.getLogger("bentoml.okawari.rpc")
 
 REQUEST_ID, MODEL_VERSION, ERROR_CODE = "x-request-id", "x-model-version", "x-error-code"
+RETRY_AFTER = "retry-after"
 _OTHER = "other"
 #: Services of gRPC itself.
 _STANDARD = "/grpc."
@@ -44,8 +49,8 @@ class RpcObserver(Protocol):
 class CallParts:
     """What calls are handled with. `seconds` is the most that one may wait, whatever its caller allows.
 
-    `check_room` raises `Overloaded` when a request for a model would be refused anyway. `lasting` has the
-    places of calls that last as long as their callers like: watchers and cameras.
+    `guard` lets calls in. `check_room` raises `Overloaded` when a request for a model would be refused.
+    `lasting` has the places of calls that last as long as their callers like: watchers and cameras.
     """
 
     receiving: MessageReceiver
@@ -53,12 +58,18 @@ class CallParts:
     observer: RpcObserver
     check_room: Callable[[], None]
     lasting: Admission
+    guard: AccessGuard
 
 
 def sent(call: Any, name: str) -> str | None:
     """A value of the caller's metadata, None where it is not there."""
     found = next((value for key, value in call.invocation_metadata() or () if key == name), None)
     return found if isinstance(found, str) else None
+
+
+def _authorization(call: Any) -> str:
+    """What the caller sent, as the guard wants it: each byte a character."""
+    return (sent(call, "authorization") or "").encode().decode("latin-1")
 
 
 def tell_version(call: Any, version: str) -> None:
@@ -117,7 +128,8 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         call.set_trailing_metadata(_identity())
         code = "UNKNOWN"
         try:
-            answer = await self._answer(method, handler, call, state)
+            with _span(method, call, state):
+                answer = await self._answer(method, handler, call, state)
             code = "OK"
             return answer
         except ServingError as error:
@@ -138,6 +150,8 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             self._parts.observer.called(method, code, time.perf_counter() - state.received)
 
     async def _answer(self, method: str, handler: Handler, call: Any, state: RequestContext) -> Any:
+        streaming = bool(handler.request_streaming)
+        await self._parts.guard.admit_call(grpc_need(method), _authorization(call), streaming=streaming)
         if method in self._admitted:
             self._parts.check_room()
         small = method not in self._admitted and _is_small(method, handler)
@@ -157,13 +171,29 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             return await _asked(handler, request, call if small else Taken(call, self._parts.seconds))
 
     async def _answer_stream(self, handler: Handler, call: Any, held: HeldBytes) -> Any:
-        messages = self._parts.receiving.stream(call, held, handler.request_deserializer)
+        count = self._parts.guard.count_message
+        messages = self._parts.receiving.stream(call, held, handler.request_deserializer, count)
         self._streams.add(messages)
         try:
             return await _asked(handler, messages, TimedWriter(Taken(call, self._parts.seconds), held))
         finally:
             self._streams.discard(messages)
             messages.close()
+
+
+def _span(method: str, call: Any, state: RequestContext) -> AbstractContextManager[spans.Span]:
+    """Around a call, below the caller's; those of gRPC's own services are none. An error is noted in it."""
+    if not spans.is_on() or method.startswith(_STANDARD):
+        return spans.OFF
+    service, _, name = method.strip("/").partition("/")
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+    sent_headers = {key: value for key in spans.HEADERS if (value := sent(call, key)) is not None}
+    return spans.span(
+        "grpc.request",
+        {**attributes, "request_id": state.request_id},
+        kind=spans.SpanKind.SERVER,
+        headers=sent_headers,
+    )
 
 
 def _is_small(method: str, handler: Handler) -> bool:
@@ -184,11 +214,17 @@ async def _asked(handler: Handler, request: Any, call: Any) -> Any:
 
 async def _refuse(call: Any, error: ServingError) -> None:
     """End the call with the error's status; this raises, as the library wants it."""
-    metadata = (*_identity(), (ERROR_CODE, error.code))
+    metadata = (*_identity(), (ERROR_CODE, error.code), *_retry(error))
     try:
         await call.abort(errors.status_of(error), errors.text_of(error), metadata)
     except grpc.aio.InternalError:  # the caller's own deadline came first, and nothing can be sent any more
         raise asyncio.CancelledError from None
+
+
+def _retry(error: ServingError) -> tuple[tuple[str, str], ...]:
+    """When to come back, as HTTP's header says it, where the error knows."""
+    seconds = getattr(error, "retry_after", None)
+    return () if seconds is None else ((RETRY_AFTER, str(max(1, math.ceil(seconds)))),)
 
 
 def _state(call: Any, most: float) -> RequestContext:

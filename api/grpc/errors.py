@@ -23,6 +23,7 @@ GRPC: tuple[tuple[type[ServingError], grpc.StatusCode], ...] = (
     (errors.ObjectNotFound, _Code.NOT_FOUND),
     (errors.BucketNotAllowed, _Code.PERMISSION_DENIED),
     (errors.ObjectsUnavailable, _Code.UNAVAILABLE),
+    (wire.IdentityProviderUnavailable, _Code.UNAVAILABLE),
     (errors.AdapterFailed, _Code.FAILED_PRECONDITION),
     (errors.ModelNotLoaded, _Code.UNAVAILABLE),
     (errors.VersionNotLoaded, _Code.FAILED_PRECONDITION),

@@ -165,8 +165,13 @@ class MessageReceiver:
         held.add(len(raw))
         return _read(raw, decode)
 
-    def stream(self, call: Reads, held: HeldBytes, decode: Decode) -> Messages:
-        """The messages of a call that may send many; raises `Overloaded` where too many are open."""
+    def stream(
+        self, call: Reads, held: HeldBytes, decode: Decode, count: Callable[[], None] = lambda: None
+    ) -> Messages:
+        """The messages of a call that may send many; raises `Overloaded` where too many are open.
+
+        `count` is called for each, and raises `Overloaded` where it is one too many.
+        """
         if self.streams.full:
             raise Overloaded(
                 f"all {self.streams.capacity} streams that may be open are; send pictures by unary calls, or "
@@ -180,6 +185,7 @@ class MessageReceiver:
                     f"{len(raw)}; send it by a unary call, or raise OKAWARI_MAX_STREAM_MESSAGE_BYTES"
                 )
             try:
+                count()
                 held.add(len(raw))
                 return _read(raw, decode)
             except Overloaded as error:

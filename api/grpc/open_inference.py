@@ -10,11 +10,12 @@ from typing import Any
 import grpc
 
 from api import context
+from api.access import guard
 from api.budget import ByteBudget
 from api.context import RequestContext
 from api.grpc import message_limits, open_inference_codec
 from api.grpc import open_inference_codec as described
-from api.grpc.call_handler import Call, Pictures, meaning, sent, tell_version
+from api.grpc.call_handler import Call, Pictures, meaning, tell_version
 from api.grpc.concurrency import OpenStreams
 from api.grpc.flow_control import HeldBytes, Messages, RefusedMessage
 from api.open_inference import not_supported
@@ -243,27 +244,22 @@ class InferenceServicer:
         )
 
     async def load(
-        self, request: messages.RepositoryModelLoadRequest, call: Any
+        self, request: messages.RepositoryModelLoadRequest, _: Any
     ) -> messages.RepositoryModelLoadResponse:
-        """Returns when the model serves; needs the admin token."""
-        actor = self._parts.auth.actor(_authorization(call))
+        """Returns when the model serves; needs the scope models:write."""
+        actor = guard.actor()
         _check_repository(request.repository_name)
         await self._parts.repository.load(request.model_name, request.parameters, actor)
         return messages.RepositoryModelLoadResponse()
 
     async def unload(
-        self, request: messages.RepositoryModelUnloadRequest, call: Any
+        self, request: messages.RepositoryModelUnloadRequest, _: Any
     ) -> messages.RepositoryModelUnloadResponse:
-        """Returns when no version of the model serves; needs the admin token."""
-        actor = self._parts.auth.actor(_authorization(call))
+        """Returns when no version of the model serves; needs the scope models:write."""
+        actor = guard.actor()
         _check_repository(request.repository_name)
         await self._parts.repository.unload(request.model_name, actor)
         return messages.RepositoryModelUnloadResponse()
-
-
-def _authorization(call: Any) -> str:
-    """What the caller sent, as the guard wants it: each byte a character."""
-    return (sent(call, "authorization") or "").encode().decode("latin-1")
 
 
 def _asked(name: str, version: str) -> BaseRequest:

@@ -93,6 +93,7 @@ class RpcServer:
             observer=parts.metrics,
             check_room=parts.check_room,
             lasting=Admission(_LASTING * capacity),
+            guard=parts.auth,
         )
         patience = int(1000 * listen.patience)
         self._calls = Calls(self._services.handlers, rules, frozenset(self._services.admitted))

@@ -22,6 +22,7 @@ _EXPOSED = (
         for name in ("Name", "Version", "Digest", "Generation")
     ),
     *("Inference-Header-Content-Length", "Retry-After", "Location", "Allow", "Accept-Encoding"),
+    "WWW-Authenticate",
 )
 
 

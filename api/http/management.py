@@ -18,7 +18,7 @@ from api import context, errors
 from api.http import detect_routes, infer_routes, registry_routes
 from api.http.model_bodies import ModelBodies, ModelBody, ModelsBody
 from api.http.schemas import ErrorBody, TargetBody, WarmUpBody
-from api.http.small_bodies import SmallBodyRoute, admin_route
+from api.http.small_bodies import SmallBodyRoute, managed_route
 from api.kserve_v1 import http_routes as v1_routes
 from api.open_inference import http_routes
 from api.parts import GetParts, ServiceParts
@@ -92,7 +92,7 @@ def _model_routes(parts: GetParts) -> APIRouter:
 def _change_routes(parts: GetParts) -> APIRouter:
     router = APIRouter(
         tags=["models"],
-        route_class=admin_route(lambda: parts().auth),
+        route_class=managed_route(),
         dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
     )
 
@@ -127,7 +127,7 @@ def _change_routes(parts: GetParts) -> APIRouter:
 def _residency_routes(parts: GetParts) -> APIRouter:
     router = APIRouter(
         tags=["models"],
-        route_class=admin_route(lambda: parts().auth),
+        route_class=managed_route(),
         dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
     )
     refusals = _refusals(401, 403, 404, 409, 503, 507)

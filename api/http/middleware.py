@@ -15,10 +15,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import budget, context, errors
+from api.access.guard import AccessGuard
 from api.context import FAULT, RequestContext
 from api.http import body
 from api.http.cross_origin import CrossOrigin
 from api.http.path_prefix import PathPrefix
+from api.http.request_span import RequestSpan
 from hotswap.errors import ServingError
 
 logger = logging.getLogger("bentoml.okawari.http")
@@ -28,6 +30,11 @@ LINGER_SECONDS = 1.0
 _REDIRECT = 307
 #: The framework's pages load third-party scripts, which could call the service on behalf of the page.
 _CONTENT_POLICY = "default-src 'self' data: blob: 'unsafe-inline'; frame-ancestors 'none'"
+#: Sent with every answer: it is what its Content-Type says, and no address of ours is told to others. (To the
+#: service's own pages it is: with `no-referrer` browsers hide their origin from the service, too.)
+_SECURITY = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
+#: For browsers that do not know `frame-ancestors`.
+_NO_FRAMES = "DENY"
 Health = Callable[[], str | None]
 
 
@@ -53,7 +60,8 @@ class MiddlewareOptions:
     """The parts of the middleware. `not_ready` returns the reason, None when ready, `degraded` what does not
     work meanwhile, though models answer. Without `cross_origin`
     no CORS header is sent, so browsers deny pages of other origins the answers. `prefix` is taken off paths.
-    `team` is whose pictures the service answers.
+    `team` is whose pictures the service answers. `guard` decides who is let in; there is none before the
+    worker has started.
     """
 
     max_body_bytes: int
@@ -67,6 +75,7 @@ class MiddlewareOptions:
     prefix: PathPrefix = field(default_factory=PathPrefix)
     routes: Mapping[str, RouteLimits] = field(default_factory=dict)
     team: str | None = None
+    guard: Callable[[], AccessGuard | None] = lambda: None
 
     def limits(self, path: str) -> RouteLimits:
         """The limits of a path: its own, or those of all."""
@@ -102,7 +111,16 @@ class RequestMiddleware:
             send = send if preflight else self._parts.cross_origin.with_headers(request, send)
         exchange = _Exchange(self._parts, scope, receive, send, state)
         fault = _refused if FAULT in scope else None
-        await exchange.run(fault or preflight or _to_root(scope, prefix) or self._health(scope) or self._app)
+        app = fault or preflight or _to_root(scope, prefix) or self._health(scope) or self._let_in
+        with RequestSpan(scope, request.headers, state.request_id) as span:
+            await exchange.run(app)
+            span.answered(exchange.status)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on that its sender may make. Nothing of its body is read before."""
+        guard = self._parts.guard()
+        refusal = None if guard is None else await guard.admit(scope)
+        await (refusal or self._app)(scope, receive, send)
 
     def _health(self, scope: Scope) -> ASGIApp | None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -157,7 +175,12 @@ class _Exchange:
             limited.release()
             seconds = time.perf_counter() - self._state.received
             method, path = self._labels()
-            self._parts.observer.request(method, path, self._status or 499, seconds)
+            self._parts.observer.request(method, path, self.status, seconds)
+
+    @property
+    def status(self) -> int:
+        """What was answered; 499 where the client had left before."""
+        return self._status or 499
 
     def _labels(self) -> tuple[str, str]:
         return ("", "") if FAULT in self._scope else (self._scope["method"], self._scope["path"])
@@ -179,9 +202,11 @@ class _Exchange:
     def _dressed(self, message: MutableMapping[str, Any]) -> Message:
         """The start of the response with our headers; an error of another shape is marked for replacement."""
         headers = MutableHeaders(scope=message)
+        headers.raw.extend(_SECURITY)
         headers["X-Request-ID"] = self._state.request_id
         if headers.get("content-type", "").startswith("text/html"):
             headers["Content-Security-Policy"] = _CONTENT_POLICY
+            headers["X-Frame-Options"] = _NO_FRAMES
         if self._parts.draining() or self._state.close:
             headers["Connection"] = "close"
         self._replaced = self._status >= 400 and not self._state.shaped

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from api import options
+from api.access.needs import Need, http_need
 from api.http import content_encoding, detect_openapi, image_response
 from api.http.schemas import ErrorBody, PredictBody
 from api.kserve_v1 import openapi as v1_documents
@@ -22,6 +24,23 @@ _REF = "#/components/schemas/{model}"
 _FIELDS = ("model", "version", *options.NAMES)
 
 _COMPRESSED = f"It may be compressed: Content-Encoding {' or '.join(content_encoding.ACCEPTED)}."
+
+
+_GAP = re.compile(r"\{[^}]*\}")
+_SCHEMES = {
+    "bearerToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "a token of the identity provider; one of the named scopes is needed",
+    },
+    "deviceToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Token",
+        "description": "the token of a device; the name of the header can be configured",
+    },
+}
 
 
 class HealthBody(BaseModel):
@@ -78,15 +97,17 @@ def document(generated: dict[str, Any], routes: dict[str, Any], version: str) ->
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "."}],
-        "paths": {
-            "/predict": {"post": predict},
-            "/predict/annotated": {"post": drawn},
-            **{path: _ours(operations) for path, operations in routes["paths"].items()},
-            **_other_routes(),
-            **openapi.paths(),
-            **v1_documents.paths(),
-            **detect_openapi.paths(),
-        },
+        "paths": _secured(
+            {
+                "/predict": {"post": predict},
+                "/predict/annotated": {"post": drawn},
+                **{path: _ours(operations) for path, operations in routes["paths"].items()},
+                **_other_routes(),
+                **openapi.paths(),
+                **v1_documents.paths(),
+                **detect_openapi.paths(),
+            }
+        ),
         "components": {
             "schemas": {
                 **routes["components"]["schemas"],
@@ -95,9 +116,28 @@ def document(generated: dict[str, Any], routes: dict[str, Any], version: str) ->
                 **v1_documents.schemas(),
                 **detect_openapi.schemas(),
             },
-            "securitySchemes": routes["components"]["securitySchemes"],
+            "securitySchemes": {**routes["components"]["securitySchemes"], **_SCHEMES},
         },
     }
+
+
+def _secured(paths: dict[str, Any]) -> dict[str, Any]:
+    """The operations with the tokens that they take; a service may be set up to need none."""
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            need = http_need(method.upper(), _GAP.sub("x", path))
+            if need is not None and need is not Need.OPEN:
+                other = "deviceToken" if need is Need.DETECT else "adminToken"
+                scopes = [str(scope) for scope in need.scopes]
+                operation["security"] = [{"bearerToken": scopes}, {other: []}, {}]
+                operation["responses"] |= _refused(path, operation["responses"])
+    return paths
+
+
+def _refused(path: str, responses: dict[str, Any]) -> dict[str, Any]:
+    """What callers are told who may not, or not now, in the error shape of the path."""
+    error = _answer("ProtocolError" if path.startswith(("/v1", "/v2")) else "ErrorBody")
+    return {status: responses.get(status, error) for status in ("401", "403", "429", "503")}
 
 
 def _predict(summary: str, generated: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -148,12 +188,10 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ours(operations: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI's operations without its own error shape, which no route answers in; the token is optional."""
+    """FastAPI's operations without its own error shape, which no route answers in."""
     for operation in operations.values():
         if "HTTPValidationError" in str(operation["responses"].get("422")):
             del operation["responses"]["422"]
-        if "security" in operation:
-            operation["security"] = [*operation["security"], {}]
     return operations
 
 

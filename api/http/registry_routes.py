@@ -12,8 +12,9 @@ from fastapi import APIRouter, Query, Request, Response, Security
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, BeforeValidator, Field, StrictInt, StrictStr
 
+from api.access.needs import Need
 from api.http.schemas import ErrorBody
-from api.http.small_bodies import SmallBodyRoute, admin_route
+from api.http.small_bodies import SmallBodyRoute, managed_route
 from api.parts import GetParts
 from registry.audit import Record, newest
 from registry.entries import By, ChangeRecord, RegistryEntry, Status, Switch, Version, checked
@@ -189,7 +190,7 @@ def _history(parts: GetParts) -> APIRouter:
 
 
 def _audit(parts: GetParts) -> APIRouter:
-    routes = _admin(parts)
+    routes = _managed(Need.AUDIT)
 
     @routes.get("/api/v1/audit", operation_id="audit")
     async def audit(wanted: Annotated[AuditQuery, Query()]) -> AuditBody:
@@ -199,17 +200,17 @@ def _audit(parts: GetParts) -> APIRouter:
     return routes
 
 
-def _admin(parts: GetParts) -> APIRouter:
+def _managed(need: Need = Need.WRITE) -> APIRouter:
     return APIRouter(
         tags=["registry"],
-        route_class=admin_route(lambda: parts().auth, _RegistryRoute),
+        route_class=managed_route(_RegistryRoute, need),
         dependencies=[Security(HTTPBearer(auto_error=False, scheme_name="adminToken"))],
         responses=_refusals(400, 401, 403, 404, 409, 413, 415, 422, 503),
     )
 
 
 def _changes(parts: GetParts) -> APIRouter:
-    routes = _admin(parts)
+    routes = _managed()
 
     @routes.post(_MODELS, status_code=201, operation_id="registry_register")
     async def register(wanted: EntryIn, request: Request) -> RegistryEntry:
@@ -256,7 +257,7 @@ def _changes(parts: GetParts) -> APIRouter:
 
 
 def _aliases(parts: GetParts) -> APIRouter:
-    routes = _admin(parts)
+    routes = _managed()
 
     @routes.put(_MODEL + "/aliases/{alias}", operation_id="registry_set_alias")
     async def set_alias(model_name: str, alias: str, wanted: AliasIn, request: Request) -> RegistryEntry:
@@ -284,7 +285,7 @@ def _aliases(parts: GetParts) -> APIRouter:
 
 
 def _production(parts: GetParts) -> APIRouter:
-    routes = _admin(parts)
+    routes = _managed()
     slow: dict[int | str, dict[str, Any]] = {202: {"model": PromotionBody}}
 
     @routes.put(_VERSION + "/activate", operation_id="registry_activate", responses=slow)

@@ -12,7 +12,8 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from api import errors
-from api.auth import AdminAuth
+from api.access import guard
+from api.access.needs import Need
 from api.http import body
 from common.text import explain_findings
 from hotswap.errors import BadRequest
@@ -83,23 +84,23 @@ class SmallBodyRoute(APIRoute):
         return self.invalid(explain_findings(where, [{**each, "loc": each["loc"][1:]} for each in findings]))
 
 
-def admin_route(
-    auth: Callable[[], AdminAuth], base: type[SmallBodyRoute] = SmallBodyRoute
+def managed_route(
+    base: type[SmallBodyRoute] = SmallBodyRoute, need: Need = Need.WRITE
 ) -> type[SmallBodyRoute]:
-    """Routes that need the admin token, which is checked before the body is read.
+    """Routes of whoever was let in with `need` by the access guard, before the body is read.
 
-    The endpoint reads the actor from `request.state.actor`. Raises as `AdminAuth.check`.
+    The endpoint reads the actor from `request.state.actor`. Raises as `guard.actor`.
     """
 
-    class AdminRoute(base):  # type: ignore[misc,valid-type]
+    class ManagedRoute(base):  # type: ignore[misc,valid-type]
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
 
             async def guarded(request: Request) -> Response:
-                request.state.actor = auth().check(request)
+                request.state.actor = guard.actor(need)
                 answer: Response = await handle(request)
                 return answer
 
             return guarded
 
-    return AdminRoute
+    return ManagedRoute

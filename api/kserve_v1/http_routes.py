@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -13,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from api import context
 from api.context import RequestContext
 from api.http.schemas import named
-from api.kserve_v1 import codec
+from api.kserve_v1 import codec, not_supported
 from api.kserve_v1.codec import V1Request
 from api.open_inference import http_codec, http_routes
 from api.open_inference.not_supported import NotOffered
@@ -22,14 +21,6 @@ from hotswap.errors import BadRequest
 from hotswap.events import Outcome
 from hotswap.predictions import PredictRequest
 from manifest.tags import as_version
-
-_MODEL = r"/v1/models/[^/]+(/versions/[^/]+)?"
-#: Unsupported paths of KServe and TensorFlow Serving → the reason.
-_NOT_OFFERED: Mapping[str, str] = {
-    f"{_MODEL}:(classify|regress|explain)": "not supported; use …:predict",
-    f"{_MODEL}/metadata": "not supported; GET /v2/models/{name} lists inputs and outputs",
-}
-_LABELS = "version labels are not supported; name a version (…/versions/v2), or none for the serving one"
 
 
 def table(parts: GetParts) -> list[BaseRoute]:
@@ -42,8 +33,8 @@ def table(parts: GetParts) -> list[BaseRoute]:
     ]
     return [
         Route("/v1/models", routes.models, methods=["GET"]),
-        NotOffered(r"/v1/models/[^/]+/labels/.*", _LABELS, BadRequest),
-        *(NotOffered(*item) for item in _NOT_OFFERED.items()),
+        *(NotOffered(*item, BadRequest) for item in not_supported.LABELS.items()),
+        *(NotOffered(*item) for item in not_supported.PATHS.items()),
         *models,
     ]
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from api import context, errors
+from api.access import guard
 from api.context import RequestContext
 from api.http import body, content_encoding
 from api.open_inference import http_codec, not_supported
@@ -249,14 +250,14 @@ class InferenceRoutes:
 
     async def load(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/load`."""
-        actor = self._parts().auth.check(request)
+        actor = guard.actor()
         parameters = read_parameters(await read_object(request))
         await self._parts().repository.load(request.path_params["name"], parameters, actor)
         return _json({})
 
     async def unload(self, request: Request) -> Response:
         """`POST /v2/repository/models/{name}/unload`."""
-        actor = self._parts().auth.check(request)
+        actor = guard.actor()
         read_parameters(await read_object(request))
         await self._parts().repository.unload(request.path_params["name"], actor)
         return _json({})

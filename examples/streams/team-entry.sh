@@ -6,7 +6,7 @@ list=/app/requirements.txt
 if [ -f "$list" ] && [ -s "$list" ]; then
   wheels="${OKAWARI_HOME:?}/wheels/$(cksum <"$list" | cut -d' ' -f1)"
   if [ ! -e "$wheels/.whole" ]; then
-    python -m uv pip install --quiet --python "$(command -v python)" --target "$wheels" -r "$list"
+    python -m pip install --quiet --disable-pip-version-check --no-cache-dir --target "$wheels" -r "$list"
     touch "$wheels/.whole"
   fi
   export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$wheels"

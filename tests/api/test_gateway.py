@@ -56,8 +56,23 @@ def _ask(
 def test_a_page_loads_nothing_from_elsewhere_and_other_answers_say_nothing_of_it() -> None:
     page, _ = _ask(HTMLResponse("<p>fine"))
     assert page.headers["content-security-policy"].startswith("default-src 'self' ")
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert page.headers["x-frame-options"] == "DENY"
     text, _ = _ask(PlainTextResponse("fine"))
     assert "content-security-policy" not in text.headers
+    assert "x-frame-options" not in text.headers
+
+
+@pytest.mark.parametrize("path", ["/x", "/livez", "/readyz", "/broken"])
+def test_every_answer_is_what_it_says_it_is_and_tells_no_address(path: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if path == "/broken":
+            raise ZeroDivisionError
+        await PlainTextResponse("fine")(scope, receive, send)
+
+    answer, _ = _ask(app, path)
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+    assert answer.headers.get_list("referrer-policy") == ["same-origin"]
 
 
 def test_an_answer_passes_with_its_request_id() -> None:

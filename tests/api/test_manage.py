@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from api.access.guard import AccessGuard
 from api.auth import AdminAuth
 from hotswap.control import Control
 from hotswap.errors import ModelFailed
@@ -61,7 +62,7 @@ def test_what_takes_longer_is_accepted(wire: Wire, monkeypatch: pytest.MonkeyPat
 
 
 def test_management_needs_the_token(tmp_path: Path) -> None:
-    with _served(tmp_path, auth=AdminAuth("secret", exposed=True)) as wire:
+    with _served(tmp_path, auth=AccessGuard(AdminAuth("secret", exposed=True))) as wire:
         for method, path in (
             ("POST", "/models/m/load"),
             ("DELETE", "/models/m"),

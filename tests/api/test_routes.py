@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import context, errors
+from api.access.guard import AccessGuard
 from api.auth import AdminAuth
 from api.budget import ByteBudget
 from api.http import management
@@ -68,6 +69,7 @@ def _wrapped(app: ASGIApp, parts: ServiceParts) -> ASGIApp:
         not_ready=parts.not_ready,
         draining=lambda: False,
         observer=_Unobserved(),
+        guard=lambda: parts.auth,
     )
     return RequestMiddleware(app, options)
 
@@ -152,7 +154,7 @@ def test_a_wrong_method_is_told_all_of_the_path(wire: Wire) -> None:
 
 
 def test_changes_need_the_token_before_their_body_is_read(tmp_path: Path) -> None:
-    with _served(tmp_path, auth=AdminAuth("secret", exposed=True)) as wire:
+    with _served(tmp_path, auth=AccessGuard(AdminAuth("secret", exposed=True))) as wire:
         for method, path in (
             ("PUT", "/models/m/target"),
             ("POST", "/api/v1/reload"),

@@ -24,6 +24,7 @@ from tests.e2e.sizes import FULL_SIZE
 from tests.e2e.stores import Store
 from tests.e2e.test_infer_json import BUCKET, add_fruit, picture
 from tests.support.kafka_server import KafkaServer
+from tests.support.otlp_receiver import OtlpReceiver, otlp_receiver
 from tests.support.s3_server import S3Server
 
 MESSAGES = 5_000 if FULL_SIZE else 300
@@ -48,6 +49,7 @@ class Streams:
     kafka: KafkaServer
     url: str
     folder: Path
+    collector: OtlpReceiver
     run: str = field(default_factory=lambda: uuid4().hex[:8])
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -71,7 +73,8 @@ class Streams:
 
     def dispatch(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a member of the group."""
-        return self._start(BIN / "okawari", "dispatch", *self._usual, *options)
+        traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": self.collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+        return self._start(BIN / "okawari", "dispatch", *self._usual, *options, **traces)
 
     def flink(self, *options: str) -> subprocess.Popen[bytes]:
         """Start the job in a mini-cluster; again, it goes on from its newest checkpoint."""
@@ -154,7 +157,16 @@ class Streams:
 
 
 @pytest.fixture(scope="module")
-def team(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Store]]:
+def collector() -> Iterator[OtlpReceiver]:
+    """Where the service and `okawari dispatch` send their traces."""
+    with otlp_receiver() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def team(
+    s3_server: S3Server, collector: OtlpReceiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, Store]]:
     """The service of the team `belt`, and its store."""
     bucket = s3_server.bucket(BUCKET)
     for number in range(20):
@@ -167,6 +179,7 @@ def team(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
     code.parent.mkdir(parents=True)
     code.write_text(_SLOW)
     settings = {"TEAM": "belt", "OKAWARI_TEAM_ROOT": str(folder / "root"), **s3_server.variables}
+    settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
     with contextmanager(services)() as make:
         yield make(store.home, **settings).ready(), store
 
@@ -177,9 +190,11 @@ def add_belt(store: Store, version: str) -> None:
 
 
 @pytest.fixture
-def streams(kafka: KafkaServer, team: tuple[Service, Store], tmp_path: Path) -> Iterator[Streams]:
+def streams(
+    kafka: KafkaServer, team: tuple[Service, Store], collector: OtlpReceiver, tmp_path: Path
+) -> Iterator[Streams]:
     """Topics of their own, and nothing left behind."""
-    made = Streams(kafka, team[0].url, tmp_path)
+    made = Streams(kafka, team[0].url, tmp_path, collector)
     try:
         yield made
     finally:

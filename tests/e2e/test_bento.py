@@ -10,28 +10,16 @@ import psutil
 import pytest
 import yaml
 
-from tests.e2e.harness import ROOT, environment
+from tests.contract.bento import bento
+from tests.e2e.harness import environment
 from tests.e2e.load import Load
 from tests.e2e.reporting import Start
 from tests.e2e.sizes import LIMIT
 from tests.e2e.stores import Store
 
+__all__ = ["bento"]
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
-
-
-@pytest.fixture(scope="module")
-def bento(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a Bento that was just built."""
-    home = tmp_path_factory.mktemp("bentos")
-    subprocess.run(
-        [sys.executable, "-m", "scripts.build_bento", "test"],
-        env=environment(home, home),
-        cwd=ROOT,
-        check=True,
-        timeout=100,
-        stdout=subprocess.DEVNULL,
-    )
-    return home / "bentos" / "okawari" / "test"
 
 
 def test_the_bento_lists_no_models_and_holds_what_serves(bento: Path) -> None:

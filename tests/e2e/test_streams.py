@@ -21,13 +21,24 @@ from confluent_kafka import Message
 from tests.e2e.harness import Service
 from tests.e2e.sizes import FULL_SIZE
 from tests.e2e.stores import Store
-from tests.e2e.streams import MESSAGES, Streams, add_belt, ids_of, message, mixed, sent_to, streams, team
+from tests.e2e.streams import (
+    MESSAGES,
+    Streams,
+    add_belt,
+    collector,
+    ids_of,
+    message,
+    mixed,
+    sent_to,
+    streams,
+    team,
+)
 from tests.e2e.test_infer_json import BUCKET, picture
 from tests.e2e.waiting import until
 from tests.support.kafka_server import kafka
 from tests.support.s3_server import S3Server, s3_server
 
-__all__ = ["kafka", "s3_server", "streams", "team"]
+__all__ = ["collector", "kafka", "s3_server", "streams", "team"]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400 if FULL_SIZE else 500)]
 
 
@@ -39,7 +50,9 @@ def test_each_message_becomes_a_result_or_a_dead_letter(streams: Streams) -> Non
         message("stream/2.jpg", bucket="secrets"),
         message("stream/broken.jpg"),
     ]
-    streams.kafka.send(streams.inputs, values, {"traceparent": b"00-aa-bb-01"})
+    trace, producer = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    parent = f"00-{trace}-{producer}-01".encode()
+    streams.kafka.send(streams.inputs, values, {"traceparent": parent})
     process = streams.dispatch()
     results, letters = streams.outcomes(len(values))
     (result,) = results
@@ -52,8 +65,17 @@ def test_each_message_becomes_a_result_or_a_dead_letter(streams: Streams) -> Non
     assert document["input"]["camera"] == "north"
     assert result.key() == b"north"
     headers = dict(result.headers() or ())
-    assert headers["traceparent"] == b"00-aa-bb-01"
     assert headers["okawari.model_version"] == b"v1"
+    (work,) = [
+        span
+        for span in streams.collector.of(trace, "message.process", "http.request", "model.inference")
+        if span.attributes.get("messaging.message.id") == ids_of([result])[0]
+    ]
+    assert (work.parent, work.service) == (producer, "okawari-dispatch")
+    assert headers["traceparent"] == f"00-{trace}-{work.id}-01".encode()
+    (request,) = [span for span in streams.collector.spans if span.parent == work.id]
+    (inference,) = [span for span in streams.collector.spans if span.parent == request.id]
+    assert (request.service, inference.attributes["model_version"]) == ("okawari", "v1")
     codes = {bytes(dict(one.headers() or ())["okawari.error.code"]).decode(): one for one in letters}
     assert set(codes) == {"object_not_found", "invalid_message", "bucket_not_allowed", "invalid_image"}
     assert codes["invalid_message"].value() == b"no json"

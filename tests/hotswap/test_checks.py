@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hotswap.checks import Result, Verdict, Version
+from hotswap.gate import Result, Verdict, Version
 from hotswap.generation import State
 from manifest.tags import ModelTag
 from tests.hotswap.world import World

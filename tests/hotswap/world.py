@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from hotswap.admission import Admission
-from hotswap.checks import Check
 from hotswap.control import Control
 from hotswap.coordination import Coordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import DesiredStore, set_target
+from hotswap.gate import Check, Gate
 from hotswap.predictions import Picture, PredictRequest
 from hotswap.reconciler import Reconciler
 from hotswap.resident_models import MemoryRules
@@ -60,7 +60,7 @@ class World:
             self.background,
             observer=self.observer,
             coordinator=coordinator,
-            checks=checks,
+            gate=Gate(checks),
             table=table,
             memory=memory,
             clock=self.clock,
@@ -114,7 +114,7 @@ class LiveWorld(World):
             self.loading,
             observer=self.observer,
             coordinator=shared.get("coordinator"),
-            checks=shared.get("checks", ()),
+            gate=Gate(shared.get("checks", ())),
             table=shared.get("table"),
             memory=shared.get("memory"),
             clock=self.clock,

@@ -71,7 +71,11 @@ class AskService(AsyncFunction):  # type: ignore[misc] # pyflink has no types
         """See `AsyncFunction`. Nothing is raised for a message."""
         if self._dispatcher is None:
             team, results, letters = self._topics
-            client = HttpInference(self._url, connections=self._capacity, seconds=self._seconds[0])
+            # Of the task manager: what the job holds is stored with its checkpoints.
+            token = os.environ.get("OKAWARI_TOKEN")
+            client = HttpInference(
+                self._url, connections=self._capacity, seconds=self._seconds[0], token=token
+            )
             policy = RetryPolicy(self._seconds[1])
             written = OutcomeTopics(team, results, letters)
             self._dispatcher = Dispatcher(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from api.access.guard import AccessGuard
 from api.auth import AdminAuth
 from api.budget import ByteBudget
 from api.open_inference.inference import Inference
@@ -69,7 +70,7 @@ def service_parts(**parts: Any) -> ServiceParts:
     names = ServiceParts.__dataclass_fields__
     others = {
         "metrics": NoMetrics(),
-        "auth": AdminAuth(None, exposed=False, insecure=False),
+        "auth": AccessGuard(AdminAuth(None, exposed=False, insecure=False)),
         "bodies": ByteBudget(100_000_000),
         "check_room": lambda: None,
         "not_ready": lambda: None,

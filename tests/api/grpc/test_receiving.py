@@ -9,6 +9,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from api.access.guard import AccessGuard
 from api.auth import AdminAuth
 from api.grpc import errors, flow_control
 from api.grpc.flow_control import ReceiveSlots
@@ -197,7 +198,7 @@ async def test_small_calls_are_small_so_that_who_watches_keeps_little() -> None:
 @pytest.mark.parametrize("sent", ["Bearer wrong", "Bearer é", "Bearer 中", "Bearer 💥"])
 async def test_an_admin_token_of_odd_bytes_is_wrong_and_no_fault_of_ours(sent: str) -> None:
     asked = pb.RepositoryModelUnloadRequest(model_name="m").SerializeToString()
-    async with served("m:v1", auth=AdminAuth("é", exposed=False)) as one:
+    async with served("m:v1", auth=AccessGuard(AdminAuth("é", exposed=False))) as one:
         async with wire(one.port) as line:
             line.call(UNLOAD, {"authorization": sent.encode()})
             line.send(message(asked), end=True)

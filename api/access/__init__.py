@@ -1,0 +1,1 @@
+"""Who may call what: identities, scopes, bearer tokens, quotas; one decision for HTTP and one for gRPC."""

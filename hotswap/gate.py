@@ -1,0 +1,245 @@
+"""The gate: checks that a version has to pass before it may answer, beside the version that answers now.
+
+One verdict for the files of a version, kept by digest. It may only refuse, never promote; and what has
+answered before is never refused, so that a rollback goes through.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+
+from hotswap.errors import VersionFailed
+from hotswap.repository import Artifact
+from hotswap.runner import Runner
+from manifest.tags import ModelTag
+
+logger = logging.getLogger("bentoml.okawari.hotswap")
+
+
+class Result(StrEnum):
+    """What a check found. An inconclusive one stops nothing."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result of one check, its reason for people, and the numbers behind it."""
+
+    result: Result
+    reason: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A loaded version as a check sees it."""
+
+    artifact: Artifact
+    runner: Runner
+
+
+class Check(Protocol):
+    """One question about a version. It runs in the loader's thread and may take its time."""
+
+    @property
+    def name(self) -> str:
+        """What logs and reasons call the check, for example `golden pictures`."""
+        ...
+
+    def judge(self, current: Version | None, candidate: Version) -> Verdict:
+        """Compare `candidate` with the version that answers now, None where none does."""
+        ...
+
+
+def judge_all(
+    checks: Sequence[Check],
+    current: Version | None,
+    candidate: Version,
+    allowed: Collection[str] = (),
+) -> dict[str, Verdict]:
+    """The verdicts by the name of the check, up to and with the first `fail` that is not `allowed`.
+
+    A check that raises is inconclusive: a fault of a check must not keep a good version out.
+    """
+    verdicts: dict[str, Verdict] = {}
+    for check in checks:
+        verdicts[check.name] = verdict = _judge(check, current, candidate)
+        if verdict.result is not Result.PASS:
+            tag, reason = candidate.artifact.tag, verdict.reason
+            logger.warning("%s: check %s: %s: %s", tag, check.name, verdict.result, reason)
+        if verdict.result is Result.FAIL and check.name not in allowed:
+            break
+    return verdicts
+
+
+def _judge(check: Check, current: Version | None, candidate: Version) -> Verdict:
+    try:
+        return check.judge(current, candidate)
+    except Exception as error:
+        logger.exception("the check %s of %s", check.name, candidate.artifact.tag)
+        return Verdict(Result.INCONCLUSIVE, f"the check failed itself: {type(error).__name__}: {error}")
+
+
+class GatePolicy(StrEnum):
+    """What a failed check does: refuses the version, is logged, or is not asked."""
+
+    ENFORCE = "enforce"
+    WARN = "warn"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRecord:
+    """What the gate found about the files of one version, and which version it was held against.
+
+    `allowed` are the checks whose failure somebody has accepted for these files.
+    """
+
+    tag: ModelTag
+    digest: str
+    policy: GatePolicy
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    compared: str | None = None
+    judged: datetime | None = None
+    allowed: frozenset[str] = frozenset()
+
+    @property
+    def result(self) -> Result:
+        """The worst of all verdicts; a failure that somebody has allowed does not count."""
+        results = {verdict.result for name, verdict in self.verdicts.items() if name not in self.allowed}
+        return next((each for each in (Result.FAIL, Result.INCONCLUSIVE) if each in results), Result.PASS)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the version may not answer; None where it may."""
+        if self.policy is not GatePolicy.ENFORCE or self.result is not Result.FAIL:
+            return None
+        failed = (
+            f"check {name}: {verdict.reason}"
+            for name, verdict in self.verdicts.items()
+            if verdict.result is Result.FAIL and name not in self.allowed
+        )
+        return next(failed)
+
+
+class GateStore(Protocol):
+    """Where verdicts are kept, for all workers of a service. Methods raise `OSError`."""
+
+    def read(self, digest: str) -> GateRecord | None:
+        """What was found about these files; None where they were not judged."""
+        ...
+
+    def write(self, record: GateRecord) -> None:
+        """Keep it."""
+        ...
+
+    def has_served(self, digest: str) -> bool:
+        """Whether a version with these files has answered here."""
+        ...
+
+    def note_served(self, digest: str) -> None:
+        """A version with these files answers."""
+        ...
+
+    def judging(self, digest: str) -> AbstractContextManager[None]:
+        """Held by the one that judges. Raises `TimeoutError`."""
+        ...
+
+
+class Gate:
+    """Judges versions after they were checked, before they may answer."""
+
+    def __init__(
+        self,
+        checks: Sequence[Check] = (),
+        store: GateStore | None = None,
+        *,
+        policy: Callable[[Artifact], GatePolicy] = lambda _: GatePolicy.ENFORCE,
+        last_digest: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        """Without a `store` each load is judged anew. `last_digest` is that of what answered last."""
+        self._checks = checks
+        self._store = store
+        self._policy = policy
+        self._last_digest = last_digest
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is asked."""
+        return not self._checks
+
+    def check_known(self, artifact: Artifact) -> None:
+        """Raise `VersionFailed` for a version that was refused before: it need not be loaded again."""
+        known = self._known(artifact)
+        if known is not None and known.refusal is not None:
+            raise VersionFailed(f"{known.refusal}; okawari gate {artifact.tag} --again judges it anew")
+
+    def judge(self, current: Version | None, candidate: Version) -> Mapping[str, Verdict]:
+        """The verdicts by the names of the checks. Raises `VersionFailed` where the version is refused."""
+        artifact = candidate.artifact
+        if not self._checks or self._is_trusted(artifact):
+            return {}
+        record = self._judged(current, candidate)
+        if record.refusal is not None:
+            raise VersionFailed(record.refusal)
+        return record.verdicts
+
+    def _judged(self, current: Version | None, candidate: Version) -> GateRecord:
+        digest = candidate.artifact.digest
+        if self._store is None:
+            return self._judge(current, candidate, frozenset())
+        try:
+            with self._store.judging(digest):
+                known = self._store.read(digest)
+                if known is not None and known.judged is not None:
+                    return known
+                allowed = known.allowed if known is not None else frozenset[str]()
+                record = self._judge(current, candidate, allowed)
+                self._store.write(record)
+                return record
+        except (OSError, TimeoutError) as error:
+            # Without a place for verdicts each worker judges for itself.
+            logger.warning("%s: its verdict cannot be kept: %s", candidate.artifact.tag, error)
+            return self._judge(current, candidate, frozenset())
+
+    def _judge(self, current: Version | None, candidate: Version, allowed: frozenset[str]) -> GateRecord:
+        artifact, policy = candidate.artifact, self._policy(candidate.artifact)
+        checks = () if policy is GatePolicy.OFF else self._checks
+        # Where nothing is refused, all checks are asked.
+        passed_over = allowed if policy is GatePolicy.ENFORCE else [check.name for check in checks]
+        return GateRecord(
+            artifact.tag,
+            artifact.digest,
+            policy,
+            judge_all(checks, current, candidate, passed_over),
+            compared=None if current is None else str(current.artifact.tag),
+            judged=datetime.now(UTC),
+            allowed=allowed,
+        )
+
+    def _known(self, artifact: Artifact) -> GateRecord | None:
+        if self._store is None or self._is_trusted(artifact):
+            return None
+        try:
+            return self._store.read(artifact.digest)
+        except OSError:
+            return None
+
+    def _is_trusted(self, artifact: Artifact) -> bool:
+        """Whether it has answered before."""
+        if self._store is None:
+            return False
+        try:
+            served = self._store.has_served(artifact.digest)
+        except OSError:
+            served = False
+        return served or self._last_digest(artifact.tag.name) == artifact.digest

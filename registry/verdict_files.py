@@ -1,0 +1,131 @@
+"""What the gate found, as files: one for each digest, and a mark for each that has answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from common.files import locked, write_atomically
+from hotswap.events import Observer, Swap
+from hotswap.gate import GatePolicy, GateRecord, Result, Verdict
+from manifest.tags import ModelTag
+
+#: Seconds that a worker waits for another one's verdict.
+_PATIENCE = 60.0
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _StoredVerdict(_Part):
+    result: Result
+    reason: str
+    numbers: Mapping[str, float] = {}
+
+
+class _StoredRecord(_Part):
+    format: int = 1
+    model: str
+    version: str
+    digest: str
+    policy: GatePolicy
+    compared: str | None = None
+    judged: datetime | None = None
+    allowed: frozenset[str] = frozenset()
+    verdicts: Mapping[str, _StoredVerdict] = {}
+
+
+class VerdictFiles:
+    """`<home>/state/verdicts`, shared by all processes of the home. Implements `GateStore`."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "state" / "verdicts"
+        self._served: set[str] = set()
+
+    def read(self, digest: str) -> GateRecord | None:
+        """See `GateStore.read`. A file that is damaged counts as none: the version is judged anew."""
+        try:
+            stored = _StoredRecord.model_validate_json(self._record(digest).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        return GateRecord(
+            tag=ModelTag(stored.model, stored.version),
+            digest=stored.digest,
+            policy=stored.policy,
+            verdicts={
+                name: Verdict(each.result, each.reason, each.numbers)
+                for name, each in stored.verdicts.items()
+            },
+            compared=stored.compared,
+            judged=stored.judged,
+            allowed=stored.allowed,
+        )
+
+    def write(self, record: GateRecord) -> None:
+        """See `GateStore.write`."""
+        stored = _StoredRecord(
+            model=record.tag.name,
+            version=record.tag.version,
+            digest=record.digest,
+            policy=record.policy,
+            compared=record.compared,
+            judged=record.judged,
+            allowed=record.allowed,
+            verdicts={
+                name: _StoredVerdict(result=each.result, reason=each.reason, numbers=dict(each.numbers))
+                for name, each in record.verdicts.items()
+            },
+        )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._record(record.digest), stored.model_dump_json(indent=1).encode())
+
+    def forget(self, digest: str) -> None:
+        """Let these files be judged anew."""
+        self._record(digest).unlink(missing_ok=True)
+
+    def has_served(self, digest: str) -> bool:
+        """See `GateStore.has_served`."""
+        if digest not in self._served and self._mark(digest).exists():
+            self._served.add(digest)
+        return digest in self._served
+
+    def note_served(self, digest: str) -> None:
+        """See `GateStore.note_served`."""
+        if not self.has_served(digest):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._mark(digest).touch()
+            self._served.add(digest)
+
+    @contextmanager
+    def judging(self, digest: str) -> Iterator[None]:
+        """See `GateStore.judging`."""
+        with locked(self._folder / f".{_name(digest)}.lock", _PATIENCE):
+            yield
+
+    def _record(self, digest: str) -> Path:
+        return self._folder / f"{_name(digest)}.json"
+
+    def _mark(self, digest: str) -> Path:
+        return self._folder / f"{_name(digest)}.served"
+
+
+def _name(digest: str) -> str:
+    return digest.rpartition(":")[2]
+
+
+class ServedVersions(Observer):
+    """Notes whatever comes to answer, so that a rollback to it is never refused."""
+
+    def __init__(self, files: VerdictFiles) -> None:
+        self._files = files
+
+    def published(self, swap: Swap) -> None:
+        """Another version answers."""
+        if swap.digest is not None:
+            with suppress(OSError):  # a full disk: it is asked again at the next load
+                self._files.note_served(swap.digest)

@@ -1,0 +1,1 @@
+"""A long run: traffic, swaps, evictions and faults on a service of its own, and what became of it."""

@@ -1,0 +1,121 @@
+"""Requests at a fixed rate, each answer held against the version that it names."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from soak.models import GUESTS, MAIN, picture, says_it_is
+
+#: Of all requests: to the models that do not all fit, and pictures that are stored.
+_GUESTS_SHARE, _STORED_SHARE = 0.15, 0.05
+#: Refusals that are the service's documented answer to too much at once, or to the end of a worker.
+_REFUSALS = frozenset({429, 503, 507})
+#: What waits at most; a service that stands still gets no more requests than these.
+_MOST_AT_ONCE = 64
+_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of requests. `lost`: the connection broke while a worker was being killed on purpose."""
+
+    answered: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    contradictions: int = 0
+    #: Milliseconds of each answer since they were last taken.
+    latencies: list[float] = field(default_factory=list)
+
+    def take_latencies(self) -> list[float]:
+        """The latencies since the last call."""
+        taken, self.latencies = self.latencies, []
+        return taken
+
+
+class Traffic:
+    """Sends requests until it is stopped. `expects_loss` says whether a worker was killed just now."""
+
+    def __init__(self, url: str, rate: float, expects_loss: Callable[[], bool], *, device: str) -> None:
+        """`rate` is requests a second; `device` is the token of `device-001`."""
+        self.counts = Counts()
+        self._url = url
+        self._rate = rate
+        self._expects_loss = expects_loss
+        self._device = device
+        self._picture = picture()
+        self._stopping = asyncio.Event()
+        self._room = asyncio.Semaphore(_MOST_AT_ONCE)
+
+    def stop(self) -> None:
+        """Send no more; what is under way is answered."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Send requests; late ones are not caught up on."""
+        limits = httpx.Limits(max_connections=_MOST_AT_ONCE)
+        async with (
+            httpx.AsyncClient(base_url=self._url, timeout=_SECONDS, limits=limits) as client,
+            asyncio.TaskGroup() as tasks,
+        ):
+            due = time.monotonic()
+            while not self._stopping.is_set():
+                await self._room.acquire()
+                tasks.create_task(self._send(client))
+                due = max(due + 1 / self._rate, time.monotonic() - 1)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def _send(self, client: httpx.AsyncClient) -> None:
+        began, chance = time.perf_counter(), random.random()  # noqa: S311 - no secret
+        try:
+            if chance < _STORED_SHARE:
+                answer, model = await self._store(client), MAIN
+            else:
+                model = random.choice(GUESTS) if chance < _STORED_SHARE + _GUESTS_SHARE else MAIN  # noqa: S311
+                answer = await client.post("/predict", params={"model": model}, content=self._picture)
+            self._judge(answer, model, (time.perf_counter() - began) * 1e3)
+        except httpx.HTTPError as error:
+            if self._expects_loss():
+                self.counts.lost += 1
+            else:
+                self.counts.failed[type(error).__name__] += 1
+        finally:
+            self._room.release()
+
+    async def _store(self, client: httpx.AsyncClient) -> httpx.Response:
+        moment = datetime.now(UTC).isoformat()
+        return await client.post(
+            "/api/v1/detect",
+            files={"image": ("soak.jpg", self._picture)},
+            data={"device_id": "device-001", "timestamp": moment},
+            headers={"X-API-Token": self._device},
+        )
+
+    def _judge(self, answer: httpx.Response, model: str, milliseconds: float) -> None:
+        if answer.status_code != httpx.codes.OK:
+            code = _code(answer)
+            known = answer.status_code in _REFUSALS
+            (self.counts.refused if known else self.counts.failed)[code] += 1
+            return
+        body: dict[str, Any] = answer.json()
+        labels = [each["label"] for each in body["detections"]]
+        self.counts.answered += 1
+        self.counts.latencies.append(milliseconds)
+        if body["model"] != model or not says_it_is(labels, model, body["model_version"]):
+            self.counts.contradictions += 1
+
+
+def _code(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"]["code"])
+    except (ValueError, KeyError, TypeError):
+        return f"http_{answer.status_code}"
