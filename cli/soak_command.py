@@ -129,7 +129,8 @@ def _say(piece: dict[str, Any], sums: dict[str, Any], out: Path) -> None:
     lost, wrong = piece["lost_with_killed_workers"], piece["contradictions"]
     say(f"{piece['answered']} answered, {refused} refused, {lost} lost with killed workers")
     say(f"{failed} failed, {wrong} contradictions")
-    say(f"{piece['swaps']} switches, {piece['kills']} workers killed, {piece['restarts']} restarts")
+    say(f"{piece['swaps']} switches, {piece['evictions']} evictions")
+    say(f"{piece['kills']} workers killed, {piece['restarts']} restarts")
     grown = ", ".join(f"{name} {value}" for name, value in piece["growth_per_hour"].items())
     say(f"growth per hour: {grown}")
     say(f"all pieces in {out}: {sums['answered']} answered, {sums['swaps']} switches")

@@ -21,6 +21,7 @@ _SUMMED = (
     "lost_with_killed_workers",
     "contradictions",
     "swaps",
+    "evictions",
     "kills",
     "restarts",
 )
@@ -39,6 +40,7 @@ class Piece:
     samples: Sequence[Sample]
     marks: Sequence[tuple[float, str]]
     swaps: int
+    evictions: int
     kills: int
     restarts: int
     problems: Sequence[str]
@@ -62,6 +64,7 @@ class Piece:
             "failed": dict(counts.failed),
             "contradictions": counts.contradictions,
             "swaps": self.swaps,
+            "evictions": self.evictions,
             "kills": self.kills,
             "restarts": self.restarts,
             "problems": list(self.problems),
@@ -83,23 +86,15 @@ def write(folder: Path, piece: Piece) -> dict[str, Any]:
     write_atomically(path, json.dumps({"sums": sums, "pieces": pieces}, indent=1).encode())
     title = (
         f"{piece.seconds / 60:.0f} minutes, {piece.workers} worker(s): {piece.counts.answered} answers, "
-        f"{piece.swaps} swaps, {piece.kills} kills, {sum(piece.counts.failed.values())} failed"
+        f"{piece.swaps} swaps, {piece.evictions} evictions, {piece.kills} kills, "
+        f"{sum(piece.counts.failed.values())} failed"
     )
     write_atomically(folder / _PLOT, plot(piece.samples, piece.marks, title).encode())
     return sums
 
 
 def _sums(pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    names = (
-        "seconds",
-        "answered",
-        "lost_with_killed_workers",
-        "contradictions",
-        "swaps",
-        "kills",
-        "restarts",
-    )
-    sums: dict[str, Any] = {name: sum(piece[name] for piece in pieces) for name in names}
+    sums: dict[str, Any] = {name: sum(piece[name] for piece in pieces) for name in _SUMMED}
     for name in ("refused", "failed"):
         total: Counter[str] = Counter()
         for piece in pieces:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
+
 from soak.disturbances import Disturbances, DisturbanceSchedule
 from soak.models import GUEST_SIZE, GUESTS, MAIN, Versions
 from soak.report import Piece
@@ -91,6 +93,7 @@ async def _soak(
     traffic = Traffic(service.url, options.rate, disturbances.expects_loss, device=device)
     sending, disturbing = asyncio.create_task(traffic.run()), asyncio.create_task(disturbances.run())
     samples: list[Sample] = []
+    evictions = 0
     try:
         with suppress(asyncio.CancelledError):  # Ctrl-C
             while (left := options.seconds - (time.monotonic() - began)) > 0:
@@ -106,6 +109,8 @@ async def _soak(
         await asyncio.gather(disturbing, return_exceptions=True)
         traffic.stop()
         await sending
+    with suppress(httpx.HTTPError):  # it may have died: then 0
+        evictions = await asyncio.to_thread(service.evictions)
     return Piece(
         started=started.isoformat(timespec="seconds"),
         seconds=time.monotonic() - began,
@@ -115,6 +120,7 @@ async def _soak(
         samples=samples,
         marks=disturbances.marks,
         swaps=disturbances.swaps,
+        evictions=evictions,
         kills=disturbances.kills,
         restarts=disturbances.restarts,
         problems=disturbances.problems,

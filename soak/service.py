@@ -22,6 +22,7 @@ _BIN = Path(sys.executable).parent
 _ROOT = Path(settings.__file__).parent
 _START_SECONDS, _STOP_SECONDS = 120.0, 90.0
 _HOST = "127.0.0.1"
+_EVICTIONS = re.compile(r"^model_evictions_total\{[^}]*\} (\S+)$", re.MULTILINE)
 _MEMORY = re.compile(r'^model_memory_bytes\{model="([^"]+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -40,8 +41,14 @@ class SoakedService:
 
     def model_memory(self) -> list[tuple[str, int]]:
         """Bytes that the loaded versions of each model take, in all workers. Raises `httpx.HTTPError`."""
-        text = httpx.get(f"{self.url}/metrics").raise_for_status().text
-        return [(model, int(float(size))) for model, size in _MEMORY.findall(text)]
+        return [(model, int(float(size))) for model, size in _MEMORY.findall(self._metrics())]
+
+    def evictions(self) -> int:
+        """How often a version left memory for another one. Raises `httpx.HTTPError`."""
+        return sum(int(float(count)) for count in _EVICTIONS.findall(self._metrics()))
+
+    def _metrics(self) -> str:
+        return httpx.get(f"{self.url}/metrics").raise_for_status().text
 
     @property
     def is_running(self) -> bool:

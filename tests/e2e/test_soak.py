@@ -30,6 +30,7 @@ def test_a_short_run_is_recorded_and_holds(tmp_path: Path) -> None:
     assert sums["answered"] > 30
     assert sums["kills"] > 0
     assert sums["swaps"] > 0
+    assert sums["evictions"] > 0
     assert (sums["failed"], sums["contradictions"]) == ({}, 0)
     (piece,) = json.loads((tmp_path / "out" / "soak.json").read_text())["pieces"]
     assert piece["problems"] == []

@@ -30,6 +30,7 @@ def _piece(**changes: object) -> Piece:
         "samples": [_sample(minute, 300.0) for minute in range(10)],
         "marks": [(30.0, "a worker was killed")],
         "swaps": 5,
+        "evictions": 3,
         "kills": 1,
         "restarts": 0,
         "problems": [],
@@ -58,7 +59,8 @@ def test_a_process_that_has_ended_counts_nothing() -> None:
 def test_each_run_adds_its_piece_and_the_plot_is_of_the_last(tmp_path: Path) -> None:
     write(tmp_path, _piece())
     sums = write(tmp_path, _piece(counts=Counts(answered=50, failed=Counter({"ReadError": 1}))))
-    assert (sums["answered"], sums["swaps"], sums["failed"]) == (150, 10, {"ReadError": 1})
+    assert (sums["answered"], sums["swaps"], sums["evictions"]) == (150, 10, 6)
+    assert sums["failed"] == {"ReadError": 1}
     record = json.loads((tmp_path / "soak.json").read_text())
     assert len(record["pieces"]) == 2
     assert record["sums"] == sums
