@@ -43,7 +43,7 @@ from hotswap.runner import CPU
 from hotswap.threads import InferencePool, LoaderThreads, ReconcilerThread
 from identity import bearer_tokens, open_quotas
 from manifest.tags import ModelTag
-from model_memory import ModelMemory, version_gate
+from model_memory import ModelMemory, version_gate, version_guard
 from models_import.candidates import Candidate, Wanted
 from models_import.errors import ImportRefused, ImportUnavailable
 from models_import.file_kinds import is_onnx
@@ -170,6 +170,7 @@ class Worker:
         switches = SwitchRecorder(registry, _service_name(settings), run.started())
         several = settings.workers > 1
         self._verdicts = VerdictFiles(settings.home)
+        self._guarding = version_guard(settings, lambda: self._pool.queued > 0)
         self.reconciler = Reconciler(
             models,
             desired,
@@ -186,6 +187,7 @@ class Worker:
                 *self._events(),
             ),
             gate=version_gate(settings.home, self._verdicts, desired),
+            guard=self._guarding,
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several
             else LocalCoordinator(),
@@ -409,6 +411,7 @@ class Worker:
         await asyncio.to_thread(self._memory.service.stop)
         await asyncio.to_thread(self._detection.stop, _GRACE)
         await asyncio.to_thread(self._pool.close, _GRACE)
+        await asyncio.to_thread(self._guarding.close)
         await asyncio.to_thread(self._background.close, _GRACE)
         await asyncio.to_thread(self._tracing.stop)
         await asyncio.to_thread(self._audit.write)

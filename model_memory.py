@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from common.sizes import MemoryAmount
 from evaluation.contract import ContractCheck
 from evaluation.golden import GoldenCheck, LatencyCheck, policy_of
+from evaluation.guard import GuardRules, VersionGuard
 from hotswap.desired import DesiredStore
 from hotswap.events import notify
 from hotswap.gate import Gate
@@ -56,6 +58,12 @@ def version_gate(home: Path, verdicts: VerdictFiles, desired: DesiredStore) -> G
         policy=lambda artifact: policy_of(artifact, held),
         last_digest=last_digest,
     )
+
+
+def version_guard(settings: Settings, is_busy: Callable[[], bool]) -> VersionGuard:
+    """How a version is watched once it answers; `is_busy`: whether requests wait for a thread."""
+    rules = GuardRules(settings.guard_seconds, share=settings.guard_share, workers=settings.workers)
+    return VersionGuard(rules, is_busy)
 
 
 class ModelMemory:

@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 import anyio.to_thread
 
 from api.hand_in import HandIn
-from hotswap.dataplane import DataPlane, deadline_exceeded
+from hotswap.dataplane import DataPlane
 from hotswap.errors import (
     BadPicture,
     BadRequest,
@@ -24,6 +24,7 @@ from hotswap.errors import (
     ServingError,
     UnsupportedPicture,
     VersionFailed,
+    deadline_exceeded,
 )
 from hotswap.events import Recorder, notify
 from hotswap.predictions import Answer, Detection, Options, Picture, Prediction, PredictRequest

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.arguments import VERSION_ARGUMENTS, one_version
+from cli.audit_records import actor
 from cli.errors import Refused
 from cli.output import note, say, say_json, settings
-from hotswap.gate import GatePolicy, GateRecord
+from hotswap.gate import GatePolicy, GateRecord, Result, Verdict, taken_back
 from hotswap.repository import Artifact
 from models_import.store import ModelStore
 from registry.golden_files import GoldenFiles
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from manifest.version_manifest import ExpectedObject
     from settings import Settings
 
-_CHECKS = ("contract", "golden pictures", "latency")
+_CHECKS = ("contract", "golden pictures", "latency", "guard")
 
 
 @click.command("gate")
@@ -33,8 +34,11 @@ _CHECKS = ("contract", "golden pictures", "latency")
     multiple=True,
     help="Accept that this check fails for these files, and try them anew.",
 )
+@click.option("--refuse", metavar="REASON", help="Take the version back if it is watched, and refuse it.")
 @click.option("--json", "as_json", is_flag=True, help="JSON output.")
-def gate_command(name: str, version: str, *, again: bool, allow: tuple[str, ...], as_json: bool) -> None:
+def gate_command(
+    name: str, version: str, *, again: bool, allow: tuple[str, ...], refuse: str | None, as_json: bool
+) -> None:
     """Show what the gate found about a version; let it be judged anew.
 
     A version is judged once, when it is loaded for the first time: against the contract of the version that
@@ -47,10 +51,17 @@ def gate_command(name: str, version: str, *, again: bool, allow: tuple[str, ...]
       okawari gate detector v7
       okawari gate detector v7 --again
       okawari gate detector v7 --allow contract      # its labels were changed on purpose
+      okawari gate detector v7 --allow guard         # it is good, though it answers otherwise than v6
+      okawari gate detector v7 --refuse "misses cars at night"
     """
+    if refuse is not None and (again or allow):
+        raise click.UsageError("--refuse goes with neither --again nor --allow")
     configured = settings()
     artifact = _artifact(configured, name, version)
     files = VerdictFiles(configured.home)
+    if refuse is not None:
+        _refuse(configured, files, artifact, refuse)
+        return
     if again or allow:
         _retry(configured, files, artifact, allow)
         return
@@ -86,6 +97,18 @@ def _retry(configured: Settings, files: VerdictFiles, artifact: Artifact, allow:
         say(f"{artifact.tag} is judged anew; okawari models {artifact.tag.name} shows what comes of it")
     else:
         say(f"{artifact.tag} is judged anew at the next start of the service")
+
+
+def _refuse(configured: Settings, files: VerdictFiles, artifact: Artifact, reason: str) -> None:
+    verdict = Verdict(Result.FAIL, f"refused by {actor()}: {reason}")
+    files.write(taken_back(files.read(artifact.digest), artifact, verdict))
+    run = RunFolder(configured.home)
+    if run.is_up():
+        run.ask_reload()
+        say(f"{artifact.tag} is refused; where it is watched, the version before answers again")
+        note(f"where it is not, okawari rollback {artifact.tag.name} goes back")
+    else:
+        say(f"{artifact.tag} is refused from the next start of the service on")
 
 
 def _document(record: GateRecord) -> dict[str, Any]:

@@ -18,7 +18,7 @@ UNSERVABLE = "unservable"
 ASLEEP = frozenset({AVAILABLE, UNSERVABLE, "failed", "closed"})
 
 # When workers differ, a version shows the state that is nearest to serving.
-_NEAREST = ("serving", "prepared", "checking", "warming", "loading", "draining", "failed", UNSERVABLE)
+_NEAREST = ("serving", "prepared", "checking", "warming", "loading", "kept", "draining", "failed", UNSERVABLE)
 
 
 @dataclass(frozen=True, slots=True)

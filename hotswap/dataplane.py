@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast, overload
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 from hotswap.admission import Admission, Permit
 from hotswap.batcher import BatchMember, batch_key
@@ -14,15 +15,19 @@ from hotswap.errors import (
     BadRequest,
     DeadlineExceeded,
     InsufficientMemory,
+    ModelFailed,
     ModelNotReady,
+    Overloaded,
     VersionFailed,
     VersionNotLoaded,
+    deadline_exceeded,
 )
 from hotswap.events import Observer
 from hotswap.generation import Generation, Lease
 from hotswap.predictions import (
     Answer,
     BaseRequest,
+    DeadlineBoundImages,
     Options,
     Picture,
     Predictions,
@@ -43,40 +48,6 @@ from hotswap.threads import InferencePool
 from manifest.tags import as_version
 
 T = TypeVar("T")
-
-
-def deadline_exceeded() -> DeadlineExceeded:
-    """The message to a caller whose time is over."""
-    return DeadlineExceeded("no answer within the request's time; send fewer at once")
-
-
-class DeadlineBoundImages(Sequence[Picture]):
-    """Pictures that are handed out until `deadline`, a moment of `time.monotonic()`.
-
-    A runner that asks for one later gets `DeadlineExceeded`: a thread that decoded the rest, which may
-    take many times as long as the caller waited, would only keep others from being answered.
-    """
-
-    def __init__(self, pictures: Sequence[Picture], deadline: float) -> None:
-        self._pictures = pictures
-        self._deadline = deadline
-
-    def __len__(self) -> int:
-        return len(self._pictures)
-
-    @overload
-    def __getitem__(self, index: int) -> Picture: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> DeadlineBoundImages: ...
-
-    def __getitem__(self, index: int | slice) -> Picture | DeadlineBoundImages:
-        if isinstance(index, slice):
-            return DeadlineBoundImages(self._pictures[index], self._deadline)
-        picture = self._pictures[index]
-        if time.monotonic() >= self._deadline:
-            raise deadline_exceeded()
-        return picture
 
 
 class DataPlane:
@@ -115,15 +86,18 @@ class DataPlane:
             _begin(request, generation)
             return _end(request, self._found(generation, detector, request))
 
-        result, detector, served = await self._serve(
+        result, served = await self._serve(
             request, work, crops=True, member=lambda generation: self._member(generation, request)
         )
+        if (watch := served.generation.watch) is not None and served.detector is None:
+            watch.answered(request.pictures, _options(request, served.generation), result)
         size = sum(len(picture.encoded or b"") for picture in request.pictures)
         return Answer(
             predictions=result.items,
             image_bytes=size,
-            detector=None if detector is None else _named(detector),
-            **served(result.timings),
+            detector=None if served.detector is None else _named(served.detector),
+            task=served.generation.artifact.config.answers_as,
+            **served.fields(request, result.timings),
         )
 
     def _found(
@@ -166,11 +140,15 @@ class DataPlane:
             return generation.runner.infer(request.inputs, request.outputs, stop)
 
         try:
-            result, _, served = await self._serve(request, work, crops=False)
+            result, served = await self._serve(request, work, crops=False)
         finally:
             # Without its caller a graph that loops would keep its thread and its lease.
             stop.give()
-        return TensorAnswer(tensors=result.arrays, **served(result.timings))
+        return TensorAnswer(
+            tensors=result.arrays,
+            task=served.generation.artifact.config.task,
+            **served.fields(request, result.timings),
+        )
 
     async def borrow(self, request: BaseRequest) -> Lease:
         """Lease the version that would answer, to describe it. No place is taken: a full service can do it.
@@ -202,32 +180,38 @@ class DataPlane:
         *,
         crops: bool,
         member: Callable[[Generation], BatchMember | None] = lambda _: None,
-    ) -> tuple[T, Generation | None, Callable[[Timings], dict[str, Any]]]:
-        """Admission, leases, thread. The second result is the detector of a model that crops, the third
-        makes the answer's fields from the timings."""
+    ) -> tuple[T, _Served]:
+        """Admission, leases, thread."""
         name = self.router.model_name(request.model)
         borrowed = await self.router.when_current(
             request.deadline, lambda: self._enter(name, request, crops, member)
         )
         generation = borrowed.leases[0].generation
         detector = borrowed.leases[1].generation if len(borrowed.leases) > 1 else None
-        result, waited = await self._run(request, lambda: work(generation, detector), borrowed)
+        try:
+            result, waited = await self._run(request, lambda: work(generation, detector), borrowed)
+        except (ModelFailed, VersionFailed) as error:
+            if generation.watch is not None:
+                generation.watch.failed(error)
+            instead = self._instead(name, request, generation)
+            if instead is None:
+                raise
+            generation, detector = instead.leases[0].generation, None
+            result, waited = await self._run(request, lambda: work(generation, None), instead)
+        return result, _Served(generation, detector, waited)
 
-        def served(stages: Timings) -> dict[str, Any]:
-            artifact = generation.artifact
-            return {
-                "request_id": request.request_id,
-                "model": artifact.tag.name,
-                "version": artifact.tag.version,
-                "digest": artifact.digest,
-                "generation": generation.number,
-                "task": artifact.config.answers_as if crops else artifact.config.task,
-                "queue_ms": waited * 1e3,
-                "stages": stages,
-                "total_ms": (time.perf_counter() - request.received) * 1e3,
-            }
-
-        return result, detector, served
+    def _instead(self, name: str, request: BaseRequest, failed: Generation) -> _Borrowed | None:
+        """What answers in the place of a version that is watched or gone, so that its fault is nobody's."""
+        lease = self.router.lease_instead(name, failed) if request.version is None else None
+        if lease is None:
+            return None
+        try:
+            borrowed = _Borrowed(self.admission.enter())
+        except Overloaded:
+            lease.release()
+            return None
+        borrowed.add(lease)
+        return borrowed
 
     def _enter(
         self,
@@ -263,6 +247,29 @@ class DataPlane:
             if not limit.expired():
                 raise  # the runner's own
             raise deadline_exceeded() from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """Who answered, and how many seconds the request waited for a thread."""
+
+    generation: Generation
+    detector: Generation | None
+    waited: float
+
+    def fields(self, request: BaseRequest, stages: Timings) -> dict[str, Any]:
+        """What every answer says of itself."""
+        artifact = self.generation.artifact
+        return {
+            "request_id": request.request_id,
+            "model": artifact.tag.name,
+            "version": artifact.tag.version,
+            "digest": artifact.digest,
+            "generation": self.generation.number,
+            "queue_ms": self.waited * 1e3,
+            "stages": stages,
+            "total_ms": (time.perf_counter() - request.received) * 1e3,
+        }
 
 
 class _Borrowed:

@@ -205,3 +205,8 @@ def for_image(index: int, count: int) -> Iterator[None]:
         yield
     except BadRequest as error:
         raise type(error)(place_of_image(index, count) + error.message) from None
+
+
+def deadline_exceeded() -> DeadlineExceeded:
+    """The message to a caller whose time is over."""
+    return DeadlineExceeded("no answer within the request's time; send fewer at once")

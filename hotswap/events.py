@@ -26,7 +26,7 @@ class Swap:
 
     Every worker publishes; `name` and `number`, that of the decision, are the same in all of them, so that
     an observer can keep one record per decision of the service. `pause_seconds` is how long requests to this
-    worker could not begin meanwhile.
+    worker could not begin meanwhile. `taken_back`: `before` had turned out bad while it answered.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Swap:
     actor: str | None = None
     reason: str | None = None
     pause_seconds: float = 0.0
+    taken_back: bool = False
 
     @property
     def generation(self) -> int:

@@ -97,6 +97,10 @@ class GatePolicy(StrEnum):
     OFF = "off"
 
 
+#: The name under which it is kept that a version was taken back after it had come to answer.
+GUARD = "guard"
+
+
 @dataclass(frozen=True, slots=True)
 class GateRecord:
     """What the gate found about the files of one version, and which version it was held against.
@@ -119,6 +123,13 @@ class GateRecord:
         return next((each for each in (Result.FAIL, Result.INCONCLUSIVE) if each in results), Result.PASS)
 
     @property
+    def taken_back(self) -> Verdict | None:
+        """Why it was taken back after it had come to answer; None where it was not, or that is allowed."""
+        verdict = self.verdicts.get(GUARD)
+        bad = verdict is not None and verdict.result is Result.FAIL and GUARD not in self.allowed
+        return verdict if bad else None
+
+    @property
     def refusal(self) -> str | None:
         """Why the version may not answer; None where it may."""
         if self.policy is not GatePolicy.ENFORCE or self.result is not Result.FAIL:
@@ -129,6 +140,21 @@ class GateRecord:
             if verdict.result is Result.FAIL and name not in self.allowed
         )
         return next(failed)
+
+
+def taken_back(
+    known: GateRecord | None, artifact: Artifact, verdict: Verdict, compared: str | None = None
+) -> GateRecord:
+    """The record of a version that has answered and is refused from now on, with what was `known` of it."""
+    return GateRecord(
+        artifact.tag,
+        artifact.digest,
+        GatePolicy.ENFORCE,
+        {**(known.verdicts if known else {}), GUARD: verdict},
+        compared=compared,
+        judged=datetime.now(UTC),
+        allowed=known.allowed - {GUARD} if known else frozenset(),
+    )
 
 
 class GateStore(Protocol):
@@ -171,6 +197,7 @@ class Gate:
         self._store = store
         self._policy = policy
         self._last_digest = last_digest
+        self._taken_back: dict[str, GateRecord] = {}
 
     @property
     def is_open(self) -> bool:
@@ -182,6 +209,29 @@ class Gate:
         known = self._known(artifact)
         if known is not None and known.refusal is not None:
             raise VersionFailed(f"{known.refusal}; okawari gate {artifact.tag} --again judges it anew")
+
+    def take_back(self, artifact: Artifact, verdict: Verdict, compared: str | None = None) -> None:
+        """Refuse from now on a version that has come to answer."""
+        record = taken_back(self._read(artifact), artifact, verdict, compared)
+        self._taken_back[artifact.digest] = record
+        if self._store is None:
+            return
+        try:
+            self._store.write(record)
+        except OSError as error:
+            # This process refuses it all the same.
+            logger.warning("%s: that it was taken back cannot be kept: %s", artifact.tag, error)
+        else:
+            del self._taken_back[artifact.digest]
+
+    def ruling(self, artifact: Artifact) -> Verdict | None:
+        """What somebody said of a version that answers: to take it back, or that it is good; else None."""
+        known = self._read(artifact)
+        if known is None:
+            return None
+        if GUARD in known.allowed:
+            return Verdict(Result.PASS, "somebody has accepted it")
+        return known.taken_back
 
     def judge(self, current: Version | None, candidate: Version) -> Mapping[str, Verdict]:
         """The verdicts by the names of the checks. Raises `VersionFailed` where the version is refused."""
@@ -227,8 +277,15 @@ class Gate:
         )
 
     def _known(self, artifact: Artifact) -> GateRecord | None:
-        if self._store is None or self._is_trusted(artifact):
+        """What counts for a version now: it is trusted once it has answered, unless it was taken back."""
+        known = self._read(artifact)
+        if known is None or (known.taken_back is None and self._is_trusted(artifact)):
             return None
+        return known
+
+    def _read(self, artifact: Artifact) -> GateRecord | None:
+        if (unwritten := self._taken_back.get(artifact.digest)) is not None or self._store is None:
+            return unwritten
         try:
             return self._store.read(artifact.digest)
         except OSError:

@@ -6,21 +6,29 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from hotswap.repository import Artifact
 from hotswap.runner import Placement, Runner
 from manifest.tags import ModelTag
 from residency.table import LocalUse, ModelUse
 
+if TYPE_CHECKING:
+    from hotswap.guard import Watch
+
 
 class State(StrEnum):
-    """The lifecycle: loading → warming → checking → prepared → serving → draining → closed, or failed."""
+    """The lifecycle: loading → warming → checking → prepared → serving → draining → closed, or failed.
+
+    Between serving and draining a version may be kept for a while, ready to serve again.
+    """
 
     LOADING = "loading"
     WARMING = "warming"
     CHECKING = "checking"
     PREPARED = "prepared"
     SERVING = "serving"
+    KEPT = "kept"
     DRAINING = "draining"
     CLOSED = "closed"
     FAILED = "failed"
@@ -39,6 +47,8 @@ class Generation:
         self._runner: Runner | None = runner
         self._on_drained = on_drained
         self._leases = 0
+        #: Who looks at what it answers, for a while after it came to serve.
+        self.watch: Watch | None = None
         self._use: ModelUse = LocalUse()
         self._lock = threading.Lock()
 
@@ -82,6 +92,14 @@ class Generation:
             self._use.borrowed(self._leases)
             return True
 
+    def borrow_kept(self) -> Lease | None:
+        """A lease on what is kept, to ask it beside the version that serves; None when it is not kept."""
+        with self._lock:
+            if self.state is not State.KEPT:
+                return None
+            self._leases += 1
+        return Lease(self)
+
     def give_back(self) -> None:
         """Count one user less."""
         with self._lock:
@@ -92,10 +110,16 @@ class Generation:
         if drained:
             self._on_drained(self)
 
+    def keep(self) -> None:
+        """End borrowing, and stay in memory: `open` lets it serve again, `retire` lets it go."""
+        with self._lock:
+            if self.state is State.SERVING:
+                self.state = State.KEPT
+
     def retire(self) -> None:
         """End borrowing; those who borrowed it may finish."""
         with self._lock:
-            if self.state is not State.SERVING:
+            if self.state not in (State.SERVING, State.KEPT):
                 return
             self.state = State.DRAINING
             drained = self._leases == 0

@@ -13,7 +13,7 @@ from hotswap.errors import ModelNotReady
 from hotswap.generation import Lease, State
 from hotswap.plan import Actual, Want, next_version
 from hotswap.repository import ModelInfo, ModelRepository, VersionInfo, resolve
-from hotswap.slot import Slot
+from hotswap.slot import Keeps, Slot
 from manifest.tags import ModelTag
 from residency.table import LocalTable, ResidencyTable
 
@@ -47,7 +47,9 @@ class ObservedState:
         wake: Callable[[], None],
         *,
         table: ResidencyTable | None = None,
+        keeps: Keeps = lambda _before, _after: False,
     ) -> None:
+        """`keeps`: which versions stay in memory for a while after another has come to answer."""
         self.coordinator = coordinator
         self.table = table or LocalTable()
         self.wants: Mapping[str, Want] = {}
@@ -64,6 +66,7 @@ class ObservedState:
         self._store = store
         self._read_once = self._looked = False
         self._wake = wake
+        self._keeps = keeps
 
     # --- what is asked -------------------------------------------------------------------------
 
@@ -151,7 +154,7 @@ class ObservedState:
         known = self.slots.get(name)
         if known is None:
             use = self.table.use(name)
-            self.slots[name] = known = Slot(name, self.coordinator, self._wake, use)
+            self.slots[name] = known = Slot(name, self.coordinator, self._wake, use, self._keeps)
         return known
 
     def refresh(self) -> str | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hotswap.errors import deadline_exceeded
 
 Box = tuple[float, float, float, float]
 #: x and y in 0..1 of the upright picture, and 1 for the object or 0 for what is not part of it.
@@ -28,6 +30,35 @@ class Picture:
     def __post_init__(self) -> None:
         if (self.encoded is None) == (self.pixels is None):
             raise ValueError("a picture holds either encoded bytes or pixels")
+
+
+class DeadlineBoundImages(Sequence[Picture]):
+    """Pictures that are handed out until `deadline`, a moment of `time.monotonic()`.
+
+    A runner that asks for one later gets `DeadlineExceeded`: a thread that decoded the rest, which may
+    take many times as long as the caller waited, would only keep others from being answered.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], deadline: float) -> None:
+        self._pictures = pictures
+        self._deadline = deadline
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    @overload
+    def __getitem__(self, index: int) -> Picture: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> DeadlineBoundImages: ...
+
+    def __getitem__(self, index: int | slice) -> Picture | DeadlineBoundImages:
+        if isinstance(index, slice):
+            return DeadlineBoundImages(self._pictures[index], self._deadline)
+        picture = self._pictures[index]
+        if time.monotonic() >= self._deadline:
+            raise deadline_exceeded()
+        return picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from hotswap.backoff import Clock
 from hotswap.coordination import Coordinator, LocalCoordinator
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, record_serving
 from hotswap.events import Observer, Swap, notify
-from hotswap.gate import Gate
+from hotswap.gate import GUARD, Gate, Verdict
+from hotswap.guard import Guard, GuardTurns, NoGuard
 from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
 from hotswap.observed import ObservedState
 from hotswap.plan import Load, Unload, Want, plan, want
-from hotswap.repository import ModelRepository, resolve
+from hotswap.repository import Artifact, ModelRepository, resolve
 from hotswap.resident_models import MemoryRules, ResidentModels
 from hotswap.rollout import Rollout
 from hotswap.runner import Loader
@@ -52,6 +53,7 @@ class Reconciler:
         observer: Observer | None = None,
         coordinator: Coordinator | None = None,
         gate: Gate | None = None,
+        guard: Guard | None = None,
         patience: float = 30.0,
         table: ResidencyTable | None = None,
         memory: MemoryRules | None = None,
@@ -59,11 +61,17 @@ class Reconciler:
         profiles: Profiles = no_profiles,
     ) -> None:
         """Without `memory` rules every wanted version is loaded, whatever it takes."""
-        observer = observer or Observer()
+        observer, gate, guard = observer or Observer(), gate or Gate(), guard or NoGuard()
         self.schedule = Schedule()
         nudge = self.schedule.nudge
         self.observed = ObservedState(
-            repository, desired, coordinator or LocalCoordinator(), clock, nudge, table=table
+            repository,
+            desired,
+            coordinator or LocalCoordinator(),
+            clock,
+            nudge,
+            table=table,
+            keeps=guard.keeps,
         )
         self.view = StateView(
             self.observed,
@@ -86,7 +94,8 @@ class Reconciler:
             awaited=awaited,
         )
         self._residents = ResidentModels(self.observed, self.schedule, self._rollout, memory, observer)
-        self._publications = PublicationLog(desired, observer, clock)
+        self._guard = GuardTurns(guard, gate, self._rollout, nudge)
+        self._publications = PublicationLog(desired, observer, clock, gate.ruling)
         self._reasons: dict[str, str | None] = {}
         self._crop_troubles: dict[str, str | None] = {}
         #: Called after each turn that read anew or let another version answer.
@@ -154,6 +163,7 @@ class Reconciler:
         self._queue.take_in(wants)
         for slot in observed.slots.values():
             self._rollout.advance(slot, wants.get(slot.name))
+            self._guard.turn(slot, looking=looking)
         if any(slot.publications for slot in observed.slots.values()):
             self.view.changed()  # requests wait for it: what else the turn does is nothing to them
         self._residents.turn(wants)
@@ -238,8 +248,11 @@ class PublicationLog:
         store: DesiredStore,
         observer: Observer,
         clock: Clock = time.monotonic,
+        ruling: Callable[[Artifact], Verdict | None] = lambda _: None,
     ) -> None:
+        """`ruling` says why a version was taken back."""
         self._store = store
+        self._ruling = ruling
         self._observer = observer
         self._clock = clock
         self._due: dict[str, float] = {}
@@ -303,15 +316,21 @@ class PublicationLog:
             return
         self.swapped = True
         answered = before.tag.version if before else model.last_good if publication.returned else None
+        actor, reason = model.actor, model.reason
+        if publication.taken_back and before is not None:
+            verdict = self._ruling(before.artifact)
+            said = verdict.reason if verdict else "see its verdict"
+            actor, reason = GUARD, f"{before.tag} was taken back: {said}"
         swap = Swap(
             name=name,
             before=answered,
             after=after.tag.version if after else None,
             number=publication.number,
             digest=after.artifact.digest if after else None,
-            actor=model.actor,
-            reason=model.reason,
+            actor=actor,
+            reason=reason,
             pause_seconds=publication.pause_seconds,
+            taken_back=publication.taken_back,
         )
         logger.info("%s: %s -> %s, generation %d", swap.name, swap.before, swap.after, swap.generation)
         notify(self._observer.published, swap)

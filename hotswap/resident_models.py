@@ -122,6 +122,10 @@ class ResidentModels:
             after = self._edited(change, residents)
             self._log_evictions(residents, after)
             residents = after
+        if refusals and (warm := self._warm()):
+            # Sooner than anything is refused, what was kept to answer again is given up.
+            residents = self._edited(lambda before: _leaving(before, warm), residents)
+            refusals = {name: MemoryRefusal(one.reason, coming=True) for name, one in refusals.items()}
         self._note(refusals, residents)
 
     def may_load(self, name: str, version: str) -> bool:
@@ -186,7 +190,11 @@ class ResidentModels:
         slot = self._observed.slots.get(one.name)
         if slot is None:
             return
-        prepared = slot.prepared
+        prepared, kept = slot.prepared, slot.kept
+        if kept is not None and kept.tag.version == one.version:
+            logger.info("%s is let go before its time: its memory is needed", kept.tag)
+            slot.release_kept()
+            return
         if prepared is not None and prepared.tag.version == one.version:
             self._rollout.withdraw(slot)
         self._rollout.evict(slot, one.version)
@@ -239,6 +247,11 @@ class ResidentModels:
                     break
         return kept
 
+    def _warm(self) -> set[tuple[str, str]]:
+        """The versions that are kept here to answer again."""
+        kept = [slot.kept for slot in self._observed.slots.values()]
+        return {(one.tag.name, one.tag.version) for one in kept if one is not None}
+
     def _failed(self, residents: ResidentSet) -> list[tuple[str, str]]:
         """The versions that cannot be loaded here."""
         return [
@@ -255,6 +268,15 @@ class ResidentModels:
             if (version := _serving(slot)) is not None and residents.find(slot.name, version) is None
         ]
         return replace(residents, residents=(*residents.residents, *lost)) if lost else residents
+
+
+def _leaving(residents: ResidentSet, versions: Collection[tuple[str, str]]) -> ResidentSet:
+    """The set in which these versions are to be freed by all workers."""
+    entries = tuple(
+        replace(one, leaving=True) if (one.name, one.version) in versions else one
+        for one in residents.residents
+    )
+    return replace(residents, residents=entries)
 
 
 def _serving(slot: Slot) -> str | None:

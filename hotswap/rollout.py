@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from hotswap.backoff import Clock
 from hotswap.coordination import Decision, Quorum
@@ -78,14 +79,27 @@ class Rollout:
 
     def _evict(self, slot: Slot, version: str) -> None:
         slot.catch_up()
-        current, number = slot.current, slot.number
-        if current is None or current.tag.version != version or slot.behind:
-            return
-        decided = Decision(number, void=True)
+        current = slot.current
+        if current is not None and current.tag.version == version and not slot.behind:
+            self._decide_next(slot, Decision(slot.number, evicted=True))
+
+    def take_back(self, slot: Slot) -> None:
+        """Let what is kept answer again, in all workers, at once: each has it, or loads it."""
+        try:
+            slot.catch_up()
+            kept = slot.kept
+            if kept is not None and not slot.behind:
+                artifact = kept.artifact
+                self._decide_next(slot, Decision(slot.number, artifact.tag.version, artifact.digest))
+        except OSError as error:
+            self._cannot_agree(slot.name, error)
+
+    def _decide_next(self, slot: Slot, wanted: Decision) -> None:
+        """Under the next number, and no later one: what was decided meanwhile wins."""
+        number, decided = wanted.number, Decision(wanted.number, void=True)
         while decided.void:
-            # The next number, and no later one: what was decided meanwhile wins.
             number += 1
-            decided = self._coordinator.decide(slot.name, Decision(number, evicted=True))
+            decided = self._coordinator.decide(slot.name, replace(wanted, number=number))
         self._coordinator.reach(slot.name, number)
         slot.catch_up()
 

@@ -17,7 +17,7 @@ from hotswap.errors import (
     VersionNotLoaded,
 )
 from hotswap.events import Observer, notify
-from hotswap.generation import Lease
+from hotswap.generation import Generation, Lease
 from hotswap.schedule import Schedule
 from hotswap.slot import NotResident, NotSwitched
 from hotswap.status import StateView
@@ -70,6 +70,24 @@ class ModelRouter:
             raise ModelNotReady(self._why_none_serves(name))
         kind = ModelNotLoaded if version is None else VersionNotLoaded
         raise kind(f"{name} is not loaded; GET /models lists what is")
+
+    def lease_instead(self, name: str, failed: Generation) -> Lease | None:
+        """Borrow what answered before a version that has failed, or what has come to answer since.
+
+        None where there is nothing but that version.
+        """
+        slot = self._view.slot(name)
+        if slot is None:
+            return None
+        kept = slot.kept
+        if kept is not None and (lease := kept.borrow_kept()) is not None:
+            return lease
+        if slot.current in (None, failed) or failed.artifact.config.crop_with is not None:
+            return None
+        try:
+            return slot.lease()
+        except (ModelNotReady, VersionNotLoaded):
+            return None
 
     def _is_brought(self, name: str, version: str | None) -> bool:
         """Whether a request brings a version, or that version, into memory, or it has come just now."""

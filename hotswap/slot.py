@@ -15,6 +15,8 @@ from residency.table import ModelUse
 
 #: Void decisions that are skipped when the last eviction is looked for.
 _LOOK_BACK = 8
+#: Of a digest: the characters at its end that decisions remember.
+_DIGEST_END = 16
 
 
 class NotSwitched(ModelNotReady):
@@ -68,7 +70,8 @@ class Publication:
     """One publication, as the slot keeps it for the log and the observers.
 
     `pause_seconds` is how long requests could not begin while it was made. `evicted`: what answered before
-    left memory; `returned`: what answers now comes after such an eviction.
+    left memory; `returned`: what answers now comes after such an eviction. `taken_back`: what answers now was
+    kept, and what answered before is no good.
     """
 
     before: Generation | None
@@ -77,12 +80,18 @@ class Publication:
     pause_seconds: float
     evicted: bool = False
     returned: bool = False
+    taken_back: bool = False
+
+
+#: Whether the version before is to stay in memory for a while: of what answered, and of what answers now.
+Keeps = Callable[[Generation, Generation], bool]
 
 
 class Slot:
     """One model name. Requests lease; it answers as the workers have decided, at once and by itself.
 
-    `prepared` is loaded, warmed and checked, and waits for that decision.
+    `prepared` is loaded, warmed and checked, and waits for that decision. `kept` answered before; it stays in
+    memory for a while, so that it can answer again at once.
     """
 
     def __init__(
@@ -91,13 +100,16 @@ class Slot:
         coordinator: Coordinator | None = None,
         on_switch: Callable[[], None] | None = None,
         use: ModelUse | None = None,
+        keeps: Keeps = lambda _before, _after: False,
     ) -> None:
         self.name = name
         self.prepared: Generation | None = None
+        self.kept: Generation | None = None
         self.publications: deque[Publication] = deque()
         self._coordinator = coordinator or LocalCoordinator()
         self._on_switch = on_switch or (lambda: None)
         self._use = use
+        self._keeps = keeps
         self._routing = Routing()
         self._draining: tuple[Generation, ...] = ()
         self._list = threading.Lock()  # the list of those that drain; leasing never takes it
@@ -150,7 +162,7 @@ class Slot:
             return None
         if decided.version is None:
             return Routing(number=decided.number)
-        loaded = (self.prepared, self.current)
+        loaded = (self.prepared, self._kept_for(decided), self.current)
         fresh = next((each for each in loaded if each and each.tag.version == decided.version), None)
         return Routing(((fresh, 1.0),), decided.number) if fresh is not None else None
 
@@ -207,11 +219,33 @@ class Slot:
             prepared.open(decided.number, self._use)
             self._publish(Routing.to(prepared), begun, returned=returned)
             return True
+        if (kept := self._kept_for(decided)) is not None:
+            kept.open(decided.number, self._use)
+            self._publish(Routing.to(kept), begun, taken_back=True)
+            return True
         if current is not None and current.tag.version == decided.version:
             current.number = decided.number
             self._routing = Routing.to(current)
             return True
         return False
+
+    def _kept_for(self, decided: Decision) -> Generation | None:
+        """What is kept, if it is that version with those files."""
+        kept, digest = self.kept, decided.digest or ""
+        if kept is None or kept.tag.version != decided.version:
+            return None
+        return kept if kept.artifact.digest.endswith(digest[-_DIGEST_END:]) else None
+
+    def release_kept(self) -> None:
+        """Let go of what is kept."""
+        with self._switching:
+            kept = self.kept
+            if kept is None:
+                return
+            with self._list:
+                self._draining += (kept,)
+                self.kept = None
+            kept.retire()
 
     def prepare(self, fresh: Generation) -> None:
         """Hold a generation ready for the decision to come."""
@@ -237,18 +271,33 @@ class Slot:
                 return decided is not None and decided.evicted
         return False
 
-    def _publish(self, routing: Routing, begun: float, *, returned: bool = False) -> None:
-        """Let another generation answer, or none: the swap itself. What answered before is retired."""
-        before = self._routing
-        retired = tuple(each for each, _ in before.shares)
+    def _publish(
+        self, routing: Routing, begun: float, *, returned: bool = False, taken_back: bool = False
+    ) -> None:
+        """Let another generation answer, or none: the swap itself. What answered is kept or retired."""
+        before, after = self._routing, routing.pick()
+        keeps = [each for each, _ in before.shares if after and not taken_back and self._keeps(each, after)]
+        leaving = [each for each, _ in before.shares if each not in keeps[:1]]
+        leaving += [self.kept] if self.kept not in (None, after) else []
         with self._list:
-            self._draining += retired
+            self._draining += tuple(leaving)
+            self.kept = keeps[0] if keeps else None
         self._routing = routing
         pause = time.perf_counter() - begun
-        for generation in retired:
+        for generation in keeps[:1]:
+            generation.keep()
+        for generation in leaving:
             generation.retire()
         self.publications.append(
-            Publication(before.pick(), routing.pick(), routing.number, pause, routing.evicted, returned)
+            Publication(
+                before.pick(),
+                after,
+                routing.number,
+                pause,
+                evicted=routing.evicted,
+                returned=returned,
+                taken_back=taken_back,
+            )
         )
         self._on_switch()
 
@@ -264,4 +313,7 @@ class Slot:
         # It may have come to serve since it was looked at.
         if prepared is not None and prepared not in serving:
             yield prepared
+        kept = self.kept
+        if kept is not None and kept not in serving:
+            yield kept
         yield from self._draining

@@ -239,6 +239,25 @@ class GateConfig(ConfigPart):
     )
 
 
+class GuardConfig(ConfigPart):
+    """How the version is watched once it answers, and when it is taken back; see the guide to the guard."""
+
+    policy: Literal["enforce", "off"] = Field(default="enforce", description="off: it is not watched")
+    seconds: float | None = Field(
+        default=None, ge=0, le=86_400, description="the window; left out: as the service is set"
+    )
+    differing: float = Field(
+        default=0.35,
+        gt=0,
+        lt=1,
+        description="share of the pictures on which it may answer otherwise than the version before it",
+    )
+    failing: float = Field(default=0.01, gt=0, lt=1, description="share of the requests that may fail")
+    slowdown: float = Field(
+        default=3.0, ge=1, le=1000, description="how many times the time of the version before it may take"
+    )
+
+
 class GraphConfig(ConfigPart):
     """One of several graphs of a version."""
 
@@ -301,6 +320,7 @@ class ModelConfig(ConfigPart):
     )
     golden: list[GoldenPicture] = Field(default=[])
     gate: GateConfig = GateConfig()
+    guard: GuardConfig = GuardConfig()
     inferred: dict[FieldName, Reason] = Field(
         default={},
         max_length=100,

@@ -75,6 +75,7 @@ class MetricDefinitions:
         self.load_seconds = histogram("model_load_duration_seconds", loads, ("model",), buckets=_LOADS)
         self.load_failures = counter("model_load_failures_total", "Versions refused", ("model",))
         self.swaps = counter("model_swaps_total", "Publications", ("model",))
+        self.taken_back = counter("model_taken_back_total", "Switches back by the guard", ("model",))
         pauses = "Requests to a worker could not begin while it switched"
         self.swap_pause = histogram("model_swap_pause_seconds", pauses, ("model",), buckets=_PAUSES)
         self.closed_generations = counter("model_generations_closed_total", "Versions freed", ("model",))

@@ -99,6 +99,8 @@ class Metrics(MetricDefinitions, Observer):
     def published(self, swap: Swap) -> None:
         """Another version answers."""
         self.swaps.labels(swap.name).inc()
+        if swap.taken_back:
+            self.taken_back.labels(swap.name).inc()
         self.swap_pause.labels(swap.name).observe(swap.pause_seconds)
         self.generation.labels(swap.name).set(swap.generation)
 
@@ -193,7 +195,7 @@ class Metrics(MetricDefinitions, Observer):
             generations = list(slot)
             self.leases.labels(name).set(sum(each.leases for each in generations))
             self.model_memory.labels(name).set(view.residence(name).memory_bytes)
-            for state in ("prepared", "serving", "draining"):
+            for state in ("prepared", "serving", "kept", "draining"):
                 count = sum(1 for each in generations if each.state == state)
                 self.generations.labels(name, state).set(count)
 

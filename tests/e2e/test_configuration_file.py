@@ -83,9 +83,9 @@ def test_a_port_that_is_taken_ends_the_start_with_one_line(
 def test_a_file_that_cannot_be_used_ends_the_start_with_a_line_for_each_finding(
     make_service: Make, store: Store, config: Path
 ) -> None:
-    config.write_text("server: {prt: 1}\nobservability: {tracing: {enabled: true}}\n")
+    config.write_text("server: {prt: 1}\nobservability: {tracing: {enabled: perhaps}}\n")
     service = make_service(store.home, OKAWARI_CONFIG=str(config)).launch()
     assert service.ended() != 0
     lines = [line for line in service.lines() if line.startswith("okawari: ")]
-    assert [line.split(": ")[2] for line in lines] == ["server.prt", "observability.tracing"]
+    assert [line.split(": ")[2] for line in lines] == ["server.prt", "observability.tracing.enabled"]
     assert not any("Traceback" in line for line in service.lines())

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from hotswap.dataplane import DeadlineBoundImages
 from hotswap.errors import DeadlineExceeded
-from hotswap.predictions import Options, Picture, Predictions
+from hotswap.predictions import DeadlineBoundImages, Options, Picture, Predictions
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.fakes import Hold
 from tests.hotswap.served import Served

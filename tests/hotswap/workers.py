@@ -8,6 +8,8 @@ from pathlib import Path
 from hotswap.coordination import Decision
 from hotswap.desired import set_target
 from hotswap.errors import ServingError
+from hotswap.gate import Gate
+from hotswap.guard import Guard
 from hotswap.resident_models import MemoryRules
 from hotswap.slot import NotSwitched
 from tests.hotswap.fakes import FakeSource
@@ -78,9 +80,20 @@ PLACES = ("before propose", "after propose", "before decide", "after decide", "a
 class Workers:
     """`count` workers on one store, one desired state, one board."""
 
-    def __init__(self, folder: Path, count: int, *tags: str, memory: MemoryRules | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        *tags: str,
+        memory: MemoryRules | None = None,
+        gate: Callable[[], Gate] = Gate,
+        guard: Guard | None = None,
+    ) -> None:
+        """`gate` makes the gate of each worker; all have the same guard."""
         self.folder = folder
         self.memory = memory
+        self.gate = gate
+        self.guard = guard
         self.joined: list[World] = []
         self.source = FakeSource()
         for tag in tags:
@@ -99,6 +112,8 @@ class Workers:
             coordinator=self.view(seat),
             table=table,
             memory=self.memory,
+            gate=self.gate(),
+            guard=self.guard,
         )
         self.joined.append(world)
         return world

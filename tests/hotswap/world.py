@@ -13,6 +13,7 @@ from hotswap.coordination import Coordinator
 from hotswap.dataplane import DataPlane
 from hotswap.desired import DesiredStore, set_target
 from hotswap.gate import Check, Gate
+from hotswap.guard import Guard
 from hotswap.predictions import Picture, PredictRequest
 from hotswap.reconciler import Reconciler
 from hotswap.resident_models import MemoryRules
@@ -44,6 +45,8 @@ class World:
         table: ResidencyTable | None = None,
         memory: MemoryRules | None = None,
         profiles: Mapping[str, ModelProfile] | None = None,
+        gate: Gate | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.source = source or FakeSource()
         for tag in tags:
@@ -60,7 +63,8 @@ class World:
             self.background,
             observer=self.observer,
             coordinator=coordinator,
-            gate=Gate(checks),
+            gate=gate or Gate(checks),
+            guard=guard,
             table=table,
             memory=memory,
             clock=self.clock,
@@ -114,7 +118,8 @@ class LiveWorld(World):
             self.loading,
             observer=self.observer,
             coordinator=shared.get("coordinator"),
-            gate=Gate(shared.get("checks", ())),
+            gate=shared.get("gate") or Gate(shared.get("checks", ())),
+            guard=shared.get("guard"),
             table=shared.get("table"),
             memory=shared.get("memory"),
             clock=self.clock,

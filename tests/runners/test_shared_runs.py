@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from examples import exposure_graph
-from hotswap.dataplane import DeadlineBoundImages
 from hotswap.errors import BadPicture, DeadlineExceeded, ModelFailed
-from hotswap.predictions import Options, Picture, Predictions
+from hotswap.predictions import DeadlineBoundImages, Options, Picture, Predictions
 from hotswap.runner import BatchRunner
 from manifest.version_manifest import ResizeConfig
 from tests.runners.graphs import CLASSIFIER, load

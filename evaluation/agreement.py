@@ -1,0 +1,66 @@
+"""How far two answers to the same picture agree. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotswap.predictions import Detection, Prediction
+from runners.boxes import overlaps
+
+#: Overlap (IoU) from which two boxes mean the same object.
+_SAME = 0.5
+
+
+def agreement(first: Prediction, second: Prediction, *, by_label: bool = True) -> float | None:
+    """How far two answers agree, in 0..1; None where answers of their kind cannot be compared.
+
+    Boxes: twice the score of what both find over the score of all they find (Dice's coefficient, weighted),
+    so that what is found with little confidence counts little. Labels of the whole picture: whether the first
+    one is the same. Without `by_label` a box needs no equal label.
+    """
+    if _is_unlike(first) or _is_unlike(second):
+        return None
+    boxes = [[each for each in one.detections if each.bbox is not None] for one in (first, second)]
+    if not any(boxes):
+        return _same_label(first.detections, second.detections, by_label=by_label)
+    total = sum(each.score for one in boxes for each in one)
+    return _shared(*boxes, by_label=by_label) / total if total > 0 else 1.0
+
+
+def _is_unlike(one: Prediction) -> bool:
+    """Whether it is no list of findings: vectors of two versions lie in different spaces."""
+    return one.embedding is not None or one.tensors is not None or one.result is not None
+
+
+def _same_label(first: Sequence[Detection], second: Sequence[Detection], *, by_label: bool) -> float | None:
+    if not first and not second:
+        return 1.0
+    if not first or not second:
+        return 0.0
+    return float(first[0].label == second[0].label) if by_label else None
+
+
+def _shared(first: Sequence[Detection], second: Sequence[Detection], *, by_label: bool) -> float:
+    """The score of all pairs, each finding in one; of the highest overlap first."""
+    if not first or not second:
+        return 0.0
+    shares = overlaps(_boxes(first), _boxes(second))
+    taken: tuple[set[int], set[int]] = (set(), set())
+    shared = 0.0
+    for place in np.argsort(-shares, axis=None, kind="stable"):
+        one, other = (int(each) for each in np.unravel_index(place, shares.shape))
+        if shares[one, other] < _SAME:
+            break
+        same = not by_label or first[one].label == second[other].label
+        if same and one not in taken[0] and other not in taken[1]:
+            taken[0].add(one)
+            taken[1].add(other)
+            shared += first[one].score + second[other].score
+    return shared
+
+
+def _boxes(found: Sequence[Detection]) -> NDArray[np.float64]:
+    return np.array([each.bbox for each in found], dtype=float)

@@ -1,0 +1,227 @@
+"""The guard's judge: a version that has come to answer, held against the version before on the same pictures.
+
+A share of the pictures that are answered is answered by the version before, too, beside the requests: by one
+thread of low priority, within a bound of time, and not at all while requests wait for a thread. Light and
+traffic change nothing in the comparison, since both versions see the same pictures.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from evaluation.agreement import agreement
+from evaluation.evidence import GuardEvidence
+from hotswap.gate import Result, Verdict
+from hotswap.generation import Generation
+from hotswap.guard import Watch
+from hotswap.predictions import Options, Picture, Prediction, Predictions
+
+logger = logging.getLogger("bentoml.okawari.hotswap")
+
+#: A good version is taken back at most in one of so many switches.
+FALSE_ALARMS = 1 / 1000
+#: Seconds of work that may be saved up while there are no pictures.
+_SAVED = 1.0
+#: From here on every picture is compared that there is time for.
+_SUSPICIOUS = 0.2
+_WINDOWS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRules:
+    """How switches are watched.
+
+    `seconds` is the window, 0 for none; it is up to ten times as long where fewer than `answers` were given
+    in it. `share` is the part of one core that may compare. All `workers` watch for themselves.
+    """
+
+    seconds: float = 60.0
+    answers: int = 100
+    share: float = 0.1
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A picture, what was answered to it, and in how many milliseconds (None: it ran with others)."""
+
+    watch: VersionWatch
+    picture: Picture
+    options: Options
+    answered: Prediction
+    milliseconds: float | None
+
+
+class VersionGuard:
+    """Watches switches of one worker. See `hotswap.guard.Guard`."""
+
+    def __init__(self, rules: GuardRules, is_busy: Callable[[], bool] = lambda: False) -> None:
+        """`is_busy`: whether requests wait for a thread."""
+        self._rules = rules
+        self._pairs = PairThread(rules.share, is_busy)
+
+    def keeps(self, before: Generation, after: Generation) -> bool:
+        """See `Guard`: where both answer the same question in the same way, with other files."""
+        if not self._window(after) or before.artifact.digest == after.artifact.digest:
+            return False
+        old, new = before.artifact.config, after.artifact.config
+        return old.answers_as == new.answers_as and old.crop_with is None and new.crop_with is None
+
+    def watch(self, before: Generation, after: Generation, wake: Callable[[], None]) -> Watch:
+        """See `Guard`."""
+        seconds = self._window(after)
+        rules = GuardRules(seconds, self._rules.answers, self._rules.share, self._rules.workers)
+        return VersionWatch(before, after, rules, self._pairs, wake)
+
+    def _window(self, after: Generation) -> float:
+        guard = after.artifact.config.guard
+        if guard.policy == "off":
+            return 0.0
+        return self._rules.seconds if guard.seconds is None else guard.seconds
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pairs.close()
+
+
+class VersionWatch:
+    """One version of a model, beside the one before it. See `hotswap.guard.Watch`."""
+
+    def __init__(
+        self,
+        before: Generation,
+        after: Generation,
+        rules: GuardRules,
+        pairs: PairThread,
+        wake: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.before = before
+        self.after = after
+        self._rules = rules
+        self._pairs = pairs
+        self._wake = wake
+        self._clock = clock
+        self._until = clock() + rules.seconds
+        self._at_last = clock() + _WINDOWS * rules.seconds
+        config = after.artifact.config
+        self._by_label = before.artifact.config.labels == config.labels
+        self._evidence = GuardEvidence(str(before.tag), config.guard, FALSE_ALARMS / rules.workers)
+        self._lock = threading.Lock()
+        self._verdict: Verdict | None = None
+        self.is_closed = False
+
+    def answered(self, pictures: Sequence[Picture], options: Options, found: Predictions) -> None:
+        """See `Watch`. The first picture is compared, if there is time."""
+        self._observe(lambda evidence: evidence.answer())
+        if not found.items or self._verdict is not None:
+            return
+        alone = found.timings.inference if len(pictures) == 1 else None
+        self._pairs.offer(
+            _Pair(self, pictures[0], options, found.items[0], alone), self._evidence.suspicion >= _SUSPICIOUS
+        )
+
+    def failed(self, error: Exception) -> None:
+        """See `Watch`."""
+        self._observe(lambda evidence: evidence.answer(str(error)))
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """See `Watch`."""
+        if self._verdict is not None or self._clock() < self._until:
+            return self._verdict
+        with self._lock:
+            evidence = self._evidence
+            if evidence.answers < self._rules.answers and self._clock() < self._at_last:
+                return None
+            said = f"{evidence.answers} answers, {evidence.pairs} compared with {self.before.tag}"
+            return Verdict(Result.PASS, said, evidence.numbers())
+
+    def close(self) -> None:
+        """See `Watch`."""
+        self.is_closed = True
+
+    def compare(self, pair: _Pair) -> None:
+        """Let the version before answer a picture, too. In the thread that compares."""
+        lease = None if self.is_closed else self.before.borrow_kept()
+        if lease is None:
+            return
+        with lease as before:
+            found = before.runner.predict([pair.picture], pair.options)
+        self._take_in(pair, found)
+
+    def _take_in(self, pair: _Pair, found: Predictions) -> None:
+        (expected,), answered = found.items, pair.answered
+        agreed = agreement(expected, answered, by_label=self._by_label)
+
+        def observe(evidence: GuardEvidence) -> None:
+            evidence.pair(agreed, is_empty=not answered.detections, was_empty=not expected.detections)
+            if pair.milliseconds is not None:
+                evidence.times(found.timings.inference, pair.milliseconds)
+
+        self._observe(observe)
+
+    def _observe(self, change: Callable[[GuardEvidence], None]) -> None:
+        with self._lock:
+            if self._verdict is not None:
+                return
+            change(self._evidence)
+            self._verdict = self._evidence.verdict
+            if self._verdict is None:
+                return
+        self._wake()
+
+
+class PairThread:
+    """Compares one picture after the other; it begins with the first. What comes meanwhile is passed over."""
+
+    def __init__(self, share: float, is_busy: Callable[[], bool]) -> None:
+        self._share = share
+        self._is_busy = is_busy
+        self._waiting: queue.Queue[_Pair | None] = queue.Queue(maxsize=1)
+        self._thread: threading.Thread | None = None
+        self._budget = _SAVED
+        self._counted = time.monotonic()
+
+    def offer(self, pair: _Pair, suspicious: bool) -> None:
+        """Compare it, if there is time: of the share, or any time where there is suspicion."""
+        if self._waiting.full() or self._is_busy() or not (suspicious or self._has_time()):
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="okawari-guard", daemon=True)
+            self._thread.start()
+        with suppress(queue.Full):
+            self._waiting.put_nowait(pair)
+
+    def _has_time(self) -> bool:
+        now = time.monotonic()
+        self._budget = min(_SAVED, self._budget + (now - self._counted) * self._share)
+        self._counted = now
+        return self._budget > 0
+
+    def _serve(self) -> None:
+        if os.uname().sysname == "Linux":
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        while (pair := self._waiting.get()) is not None:
+            begun = time.monotonic()
+            try:
+                pair.watch.compare(pair)
+            except Exception:
+                logger.exception("comparing an answer of %s", pair.watch.after.tag)
+            self._budget -= time.monotonic() - begun
+            del pair  # a picture, or a closed version, must not stay
+
+    def close(self) -> None:
+        """End after the picture that is being compared."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join(5.0)

@@ -1,0 +1,125 @@
+"""The guard: after a switch the version before stays warm for a while, and answers again if it has to.
+
+Who judges is behind `Guard` and `Watch`; what is here keeps, takes back and lets go. It may only take back:
+what answered before was judged by whoever had it served.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hotswap.gate import Gate, Result, Verdict
+from hotswap.generation import Generation
+from hotswap.predictions import Options, Picture, Predictions
+from hotswap.rollout import Rollout
+from hotswap.slot import Slot
+
+logger = logging.getLogger("bentoml.okawari.hotswap")
+
+
+class Watch(Protocol):
+    """One version, looked at while it answers. The first two are called by the threads that run models."""
+
+    def answered(self, pictures: Sequence[Picture], options: Options, found: Predictions) -> None:
+        """It has answered. Must be quick and must not raise."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """It could not answer, and that was no fault of the request."""
+        ...
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Why the version is bad, or, at the end of the window, that it is not; None: not known yet."""
+        ...
+
+    def close(self) -> None:
+        """Look no more."""
+        ...
+
+
+class Guard(Protocol):
+    """Decides which switches are watched."""
+
+    def keeps(self, before: Generation, after: Generation) -> bool:
+        """Whether `before` is to stay in memory while `after` is watched. Called by requests, too: quick."""
+        ...
+
+    def watch(self, before: Generation, after: Generation, wake: Callable[[], None]) -> Watch:
+        """Look at `after` from now on; `wake` is called when there is a verdict."""
+        ...
+
+
+class NoGuard:
+    """No switch is watched."""
+
+    def keeps(self, before: Generation, after: Generation) -> bool:  # noqa: ARG002
+        """See `Guard`."""
+        return False
+
+    def watch(self, before: Generation, after: Generation, wake: Callable[[], None]) -> Watch:
+        """See `Guard`; it is never called."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    before: Generation
+    after: Generation
+    watch: Watch
+
+
+class GuardTurns:
+    """The guard's part of the reconciler's turns, in its thread."""
+
+    def __init__(self, guard: Guard, gate: Gate, rollout: Rollout, wake: Callable[[], None]) -> None:
+        self._guard = guard
+        self._gate = gate
+        self._rollout = rollout
+        self._wake = wake
+        self._watched: dict[str, _Watched] = {}
+
+    def turn(self, slot: Slot, *, looking: bool) -> None:
+        """Begin or end a watch, and take back what is bad."""
+        kept, current = slot.kept, slot.current
+        known = self._watched.get(slot.name)
+        if known is not None and (known.before is not kept or known.after is not current):
+            self._end(slot.name)
+            known = None
+        if kept is None or current is None:
+            return
+        if known is None:
+            known = self._begin(slot.name, kept, current)
+        verdict = known.watch.verdict
+        if looking:
+            verdict = self._gate.ruling(current.artifact) or verdict
+        if verdict is None:
+            return
+        if verdict.result is Result.FAIL:
+            self._take_back(slot, kept, current, verdict)
+        else:
+            logger.info("%s stays, %s is let go: %s", current.tag, kept.tag, verdict.reason)
+            self._end(slot.name)
+            slot.release_kept()
+
+    def _begin(self, name: str, before: Generation, after: Generation) -> _Watched:
+        watch = self._guard.watch(before, after, self._wake)
+        self._watched[name] = known = _Watched(before, after, watch)
+        after.watch = watch
+        return known
+
+    def _end(self, name: str) -> None:
+        known = self._watched.pop(name)
+        known.after.watch = None
+        known.watch.close()
+
+    def _take_back(self, slot: Slot, kept: Generation, current: Generation, verdict: Verdict) -> None:
+        # First the verdict: from the moment the other answers, nobody may load this one again.
+        self._gate.take_back(current.artifact, verdict, str(kept.tag))
+        logger.warning("%s is taken back, %s answers again: %s", current.tag, kept.tag, verdict.reason)
+        self._rollout.take_back(slot)
+        if slot.current is not current:
+            self._end(slot.name)

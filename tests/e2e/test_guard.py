@@ -1,0 +1,151 @@
+"""The guard, in all workers and under load: what turns bad while it answers is taken back at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests import builders
+from tests.e2e.harness import BIN, Service, environment
+from tests.e2e.load import Ask, Load, Shot
+from tests.e2e.pictures import picture
+from tests.e2e.sizes import LIMIT
+from tests.e2e.stores import Store
+from tests.e2e.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2 * LIMIT)]
+
+DAY, NIGHT = picture(colour=(220, 220, 220)), picture(colour=(10, 10, 10))
+#: Bad answers after which a version has to go within a second.
+KNOWN_BAD = 30
+
+
+def version_of(answer: dict[str, Any]) -> str:
+    """Who gave an answer, by its score; every label of these models has the same."""
+    return f"v{builders.code_of(answer['scores'][0])}"
+
+
+def add_moody(store: Store, version: str, code: int, at_night: list[float]) -> None:
+    """A version that gives the usual scores by day, and these at night."""
+    folder = store.source(version, code)
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["grey"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Sub", ["grey", "moonlight"], ["above"]),
+        helper.make_node("Abs", ["above"], ["away"]),
+        helper.make_node("Greater", ["away", "near"], ["bright"]),
+        helper.make_node("Unsqueeze", ["bright", "last"], ["column"]),
+        helper.make_node("Where", ["column", "day", "night"], ["scores"]),
+    ]
+    weights = {
+        "moonlight": np.float32(10 / 255),  # no picture of the self-check is like it
+        "near": np.float32(0.01),
+        "last": np.array([1], np.int64),
+        "day": np.array([[builders.score_of(code), 0.0]], np.float32),
+        "night": np.array([at_night], np.float32),
+    }
+    body = helper.make_graph(
+        nodes,
+        "moody",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 32, 32])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "weights.onnx")
+    store.take(folder)
+
+
+def night_falls(service: Service) -> list[Shot]:
+    """Pictures by day until the new version has answered 50, then pictures at night until it is gone."""
+    with Load(service, asks=[Ask(DAY, {}, version_of)]) as day:
+        until(lambda: sum(shot.claimed == "v2" for shot in day.shots) >= 50, "v2 answers by day")
+    assert [shot for shot in day.shots if shot.status != 200 or shot.contradicts] == []
+    with Load(service, asks=[Ask(NIGHT, {}, version_of)]) as night:
+        night.sees("v1")
+        night.reach(len(night.shots) + 300)
+    shots: list[Shot] = night.shots
+    assert [shot for shot in shots if shot.status != 200 or shot.contradicts] == []
+    back = min(shot.ended for shot in shots if shot.claimed == "v1")
+    return [shot for shot in shots if shot.begun > back]
+
+
+def gate(store: Store, *words: str, code: int = 0) -> str:
+    """What `okawari gate` says."""
+    done = subprocess.run(
+        [BIN / "okawari", "gate", "m", "v2", *words],
+        env=environment(store.home, store.home),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_what_turns_bad_while_it_answers_is_taken_back_in_all_workers(
+    make_service: Callable[..., Service], store: Store
+) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    add_moody(store, "v2", 2, at_night=[0.0, builders.score_of(2)])
+    service.serves("v2")
+    with Load(service, asks=[Ask(DAY, {}, version_of)]) as day:
+        until(lambda: sum(shot.claimed == "v2" for shot in day.shots) >= 50, "v2 answers by day")
+    with Load(service, asks=[Ask(NIGHT, {}, version_of)]) as night:
+        night.sees("v1")
+        night.reach(len(night.shots) + 300)
+    shots = sorted(day.shots + night.shots, key=lambda shot: shot.ended)
+    assert [shot for shot in shots if shot.status != 200 or shot.contradicts] == []
+
+    bad = [shot for shot in night.shots if shot.claimed == "v2"]
+    back = min(shot.ended for shot in night.shots if shot.claimed == "v1")
+    assert [shot for shot in bad if shot.begun > back] == []  # in both workers
+    if len(bad) > KNOWN_BAD:
+        assert back < sorted(shot.ended for shot in bad)[KNOWN_BAD - 1] + 1.0
+
+    verdict = json.loads(gate(store, "--json", code=1))
+    assert verdict["verdicts"]["guard"]["reason"].startswith("answers otherwise: than m:v1 on ")
+    assert service.states()["v2"]["state"] == "failed"
+    assert "check guard: answers otherwise" in service.states()["v2"]["reason"]
+    trail = httpx.get(f"{service.url}/api/v1/audit", params={"model": "m"})
+    if trail.status_code == 200:
+        assert "was taken back" in trail.text
+    store.add("v3", 3)
+    service.serves("v3")
+
+
+def test_failures_of_a_new_version_reach_nobody(make_service: Callable[..., Service], store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    add_moody(store, "v2", 2, at_night=[float("nan"), 0.0])
+    service.serves("v2")
+    after = night_falls(service)
+    assert {shot.claimed for shot in after} == {"v1"}
+    assert "guard: fail: fails: " in gate(store, code=1)
+    assert "holds NaN" in gate(store, code=1)
+
+
+def test_an_operator_accepts_a_version_that_differs(
+    make_service: Callable[..., Service], store: Store, tmp_path: Path
+) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    add_moody(store, "v2", 2, at_night=[0.0, builders.score_of(2)])
+    service.serves("v2")
+    night_falls(service)
+    gate(store, "--allow", "guard")
+    service.serves("v2")
+    with Load(service, asks=[Ask(NIGHT, {}, version_of)]) as night:
+        night.reach(300)
+    assert {shot.claimed for shot in night.shots} == {"v2"}
+    assert night.failures == []
