@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from evaluation.agreement import agreement
-from evaluation.evidence import GuardEvidence
+from evaluation.guard_evidence import GuardEvidence
 from hotswap.gate import Result, Verdict
 from hotswap.generation import Generation
 from hotswap.guard import Watch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from evaluation.evidence import GuardEvidence
+from evaluation.guard_evidence import GuardEvidence
 from hotswap.gate import Result
 from manifest.version_manifest import GuardConfig
 
