@@ -332,7 +332,7 @@ class Bench:
         with self._progress("memory", 2 * swaps) as tell:
             for prelude in ("", remembering.UNTRIMMED):
                 home = self._home(f"memory-{bool(prelude)}", versions)
-                with Service(home, 1, prelude=prelude) as service:
+                with Service(home, 1, prelude=prelude, OKAWARI_GUARD_SECONDS="0") as service:
                     results.append(
                         remembering.measure(service, versions, self.small, swaps, tell, trimmed=not prelude)
                     )

@@ -37,7 +37,7 @@ def _look(service: Service) -> None:
 def test_files_that_vanish_take_nothing_away(make_service: Start, store: Store) -> None:
     store.add("v1", 1)
     store.add("v2", 2)
-    service = make_service(store.home).ready()
+    service = make_service(store.home, OKAWARI_GUARD_SECONDS="0").ready()
     with _undisturbed(service) as load:
         # The version that serves is deleted: `latest` names nothing.
         store.remove("v2")

@@ -20,7 +20,7 @@ def test_swaps_of_a_heavy_model_leave_nothing(tmp_path: Path, prelude: str) -> N
     home = tmp_path / "home"
     home.mkdir()
     bring(home, versions)
-    with Service(home, 1, prelude=prelude) as service:
+    with Service(home, 1, prelude=prelude, OKAWARI_GUARD_SECONDS="0") as service:
         result = remembering.measure(
             service, versions, pictures.small(None), SIZES.memory_swaps, print, trimmed=not prelude
         )
