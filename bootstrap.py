@@ -186,7 +186,7 @@ class Worker:
                 ServedVersions(self._verdicts),
                 *self._events(),
             ),
-            gate=version_gate(settings.home, self._verdicts, desired),
+            gate=version_gate(settings.home, self._verdicts, desired, settings.require_signature),
             guard=self._guarding,
             coordinator=SharedCoordinator(run.commits, self.seats, self.seat.index)
             if several

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from common.sizes import MemoryAmount
 from evaluation.contract import ContractCheck
-from evaluation.golden import GoldenCheck, LatencyCheck, policy_of
+from evaluation.evidence import AnswersCheck
+from evaluation.golden import GoldenCheck, policy_of
 from evaluation.guard import GuardRules, VersionGuard
+from evaluation.latency import LatencyCheck
+from evaluation.metamorphic import AgreementCheck, MetamorphicCheck
 from hotswap.desired import DesiredStore
 from hotswap.events import notify
 from hotswap.gate import Gate
@@ -21,6 +24,7 @@ from registry.device_file import DeviceFile
 from registry.golden_files import GoldenFiles
 from registry.model_list_file import ModelListFile
 from registry.providers import Providers
+from registry.signatures import SignatureFiles, SignatureRequirement
 from registry.verdict_files import VerdictFiles
 from residency.planner import Policy
 from runners.compiled_graphs import CompiledGraphs
@@ -44,8 +48,13 @@ def open_model_list(settings: Settings) -> ModelListFile:
     return ModelListFile(settings.model_registry, Providers(tasks))
 
 
-def version_gate(home: Path, verdicts: VerdictFiles, desired: DesiredStore) -> Gate:
-    """What a version has to prove before it may answer; verdicts are shared by all workers of a home."""
+def version_gate(
+    home: Path, verdicts: VerdictFiles, desired: DesiredStore, keys: Sequence[Path] | None = None
+) -> Gate:
+    """What a version has to prove before it may answer; verdicts are shared by all workers of a home.
+
+    With public `keys`, one of them has to have signed it.
+    """
     held = GoldenFiles(home).held
 
     def last_digest(name: str) -> str | None:
@@ -53,8 +62,16 @@ def version_gate(home: Path, verdicts: VerdictFiles, desired: DesiredStore) -> G
         return None if model is None else model.last_digest
 
     return Gate(
-        [ContractCheck(), GoldenCheck(held), LatencyCheck(held)],
+        [
+            ContractCheck(),
+            AnswersCheck(held),
+            GoldenCheck(held),
+            MetamorphicCheck(held),
+            AgreementCheck(held),
+            LatencyCheck(held),
+        ],
         verdicts,
+        requirements=[SignatureRequirement(keys, SignatureFiles(home))] if keys else (),
         policy=lambda artifact: policy_of(artifact, held),
         last_digest=last_digest,
     )

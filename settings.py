@@ -320,6 +320,7 @@ class Settings(BaseSettings):
     tracing: bool | None = None
     tracing_endpoint: Annotated[str | None, Field(pattern=r"^https?://[^\s@]+$")] = None
     metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = None
+    require_signature: Annotated[tuple[_File, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     pinned: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     minimum_stay: Annotated[float, Field(ge=0, le=3600)] = 0.2
     guard_seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0

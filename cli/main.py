@@ -40,7 +40,8 @@ COMMANDS = {
     "alias": ("cli.promotion_commands", "Let an alias mean a version."),
     "archive": ("cli.promotion_commands", "Put a version away."),
     "gate": ("cli.gate_commands", "Show what the gate found about a version; judge it anew."),
-    "golden": ("cli.gate_commands", "Pictures that every new version has to prove itself on."),
+    "golden": ("cli.golden_commands", "Pictures that every new version has to prove itself on."),
+    "sign": ("cli.gate_commands", "Sign a version with a private key."),
     "registry": ("cli.registry_commands", "The record of all versions."),
     "db": (
         "cli.database_commands",

@@ -1,14 +1,13 @@
-"""Golden pictures: what a version has to find in them, how fast, and when that binds."""
+"""Golden pictures: what a version has to find in them, and when that binds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 from evaluation.average_precision import iou
+from hotswap.errors import ServingError
 from hotswap.gate import GatePolicy, Result, Verdict, Version
 from hotswap.predictions import Box, Detection, Options, Picture
 from hotswap.repository import Artifact
@@ -16,8 +15,6 @@ from manifest.version_manifest import ExpectedObject, GateConfig, GoldenPicture
 
 #: Further findings that a picture may have beside as many as are expected in it.
 _SPARE = 2
-#: Of a comparison of times: rounds, pictures, and milliseconds by which what is slower is no reason.
-_ROUNDS, _MOST_PICTURES, _LEAST = 5, 4, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,13 @@ class GoldenCheck:
         examples = examples_of(candidate, self._held)
         if not examples:
             return Verdict(Result.PASS, "no golden picture says what is expected")
-        answers = [_answer(candidate, each) for each in examples]
+        options = usual_options(candidate)
+        answers = []
+        for each in examples:
+            try:
+                answers.append(_answer(candidate, each, options))
+            except ServingError as error:
+                return Verdict(Result.FAIL, f"it cannot answer {each.name}: {error.message}")
         compared = [
             compare(each.expected, found, rules) for each, found in zip(examples, answers, strict=True)
         ]
@@ -108,8 +111,14 @@ class GoldenCheck:
         return _verdict(examples, compared, rules)
 
 
-def _answer(version: Version, example: GoldenExample) -> tuple[Detection, ...]:
-    predictions = version.runner.predict([Picture(encoded=example.data)], Options())
+def usual_options(version: Version, threshold: float | None = None) -> Options:
+    """Options that every picture can be asked with, prompts included; no threshold: the version's own."""
+    trial = next(iter(version.runner.trials()), None)
+    return replace(trial.options if trial is not None else Options(), threshold=threshold)
+
+
+def _answer(version: Version, example: GoldenExample, options: Options) -> tuple[Detection, ...]:
+    predictions = version.runner.predict([Picture(encoded=example.data)], options)
     return predictions.items[0].detections
 
 
@@ -153,46 +162,20 @@ def _verdict(
     return Verdict(Result.PASS, f"finds {found} of {expected} expected objects", numbers)
 
 
-class LatencyCheck:
-    """Whether a version is not much slower than the one before it, on golden pictures."""
-
-    name = "latency"
-
-    def __init__(self, held: HeldGolden = lambda _: ()) -> None:
-        self._held = held
-
-    def judge(self, current: Version | None, candidate: Version) -> Verdict:
-        """See `Check.judge`. Times are in milliseconds."""
-        examples = examples_of(candidate, self._held)[:_MOST_PICTURES]
-        if current is None or not examples:
-            return Verdict(Result.PASS, "there is nothing to compare with")
-        pictures = [Picture(encoded=each.data) for each in examples]
-        before, after = [], []
-        for _ in range(_ROUNDS):
-            for picture in pictures:
-                before.append(_milliseconds(current, picture))
-                after.append(_milliseconds(candidate, picture))
-        return _compared(median(before), median(after), candidate.artifact.config.gate.slowdown)
-
-
-def _milliseconds(version: Version, picture: Picture) -> float:
-    begun = perf_counter()
-    version.runner.predict([picture], Options())
-    return (perf_counter() - begun) * 1e3
-
-
-def _compared(before: float, after: float, slowdown: float) -> Verdict:
-    numbers = {"before_ms": round(before, 3), "after_ms": round(after, 3)}
-    said = f"takes {after:.1f} ms for a golden picture, the version before {before:.1f} ms"
-    if after > slowdown * before and after - before > _LEAST:
-        return Verdict(Result.FAIL, f"{said}; at most {slowdown:g} times as long is allowed", numbers)
-    return Verdict(Result.PASS, said, numbers)
-
-
 def policy_of(artifact: Artifact, held: HeldGolden) -> GatePolicy:
-    """What its config says; left out: `enforce` where a golden picture says what is expected, else `warn`."""
+    """What its config says; left out: `enforce` where something says what is expected, else `warn`.
+
+    That is a golden picture with expectations, or a bound for the agreement with the version before.
+    """
     config = artifact.config
     if config.gate.policy is not None:
         return GatePolicy(config.gate.policy)
-    pictures = (*config.golden, *(picture for picture, _ in held(artifact.tag.name)))
-    return GatePolicy.ENFORCE if any(each.expected is not None for each in pictures) else GatePolicy.WARN
+    if config.gate.agreement is not None or states_expectations(artifact, held):
+        return GatePolicy.ENFORCE
+    return GatePolicy.WARN
+
+
+def states_expectations(artifact: Artifact, held: HeldGolden) -> bool:
+    """Whether a golden picture says what is expected in it."""
+    pictures = (*artifact.config.golden, *(picture for picture, _ in held(artifact.tag.name)))
+    return any(each.expected is not None for each in pictures)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
@@ -60,6 +60,23 @@ class Check(Protocol):
         ...
 
 
+class Requirement(Protocol):
+    """What a version needs before it is even loaded, under any policy, also when it has answered before."""
+
+    @property
+    def name(self) -> str:
+        """What reasons call it; a name of `REQUIREMENTS`."""
+        ...
+
+    def judge(self, artifact: Artifact) -> Verdict:
+        """Whether the files fulfil it. It is asked at each load."""
+        ...
+
+
+#: Checks that are asked at each load: what they found before is not kept against a version.
+REQUIREMENTS = frozenset({"signature"})
+
+
 def judge_all(
     checks: Sequence[Check],
     current: Version | None,
@@ -75,7 +92,8 @@ def judge_all(
         verdicts[check.name] = verdict = _judge(check, current, candidate)
         if verdict.result is not Result.PASS:
             tag, reason = candidate.artifact.tag, verdict.reason
-            logger.warning("%s: check %s: %s: %s", tag, check.name, verdict.result, reason)
+            level = logging.WARNING if verdict.result is Result.FAIL else logging.INFO
+            logger.log(level, "%s: check %s: %s: %s", tag, check.name, verdict.result, reason)
         if verdict.result is Result.FAIL and check.name not in allowed:
             break
     return verdicts
@@ -132,14 +150,14 @@ class GateRecord:
     @property
     def refusal(self) -> str | None:
         """Why the version may not answer; None where it may."""
-        if self.policy is not GatePolicy.ENFORCE or self.result is not Result.FAIL:
-            return None
         failed = (
             f"check {name}: {verdict.reason}"
             for name, verdict in self.verdicts.items()
-            if verdict.result is Result.FAIL and name not in self.allowed
+            if verdict.result is Result.FAIL
+            and name not in self.allowed
+            and (self.policy is GatePolicy.ENFORCE or name in REQUIREMENTS)
         )
-        return next(failed)
+        return next(failed, None)
 
 
 def taken_back(
@@ -189,12 +207,14 @@ class Gate:
         checks: Sequence[Check] = (),
         store: GateStore | None = None,
         *,
+        requirements: Sequence[Requirement] = (),
         policy: Callable[[Artifact], GatePolicy] = lambda _: GatePolicy.ENFORCE,
         last_digest: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         """Without a `store` each load is judged anew. `last_digest` is that of what answered last."""
         self._checks = checks
         self._store = store
+        self._requirements = requirements
         self._policy = policy
         self._last_digest = last_digest
         self._taken_back: dict[str, GateRecord] = {}
@@ -205,7 +225,12 @@ class Gate:
         return not self._checks
 
     def check_known(self, artifact: Artifact) -> None:
-        """Raise `VersionFailed` for a version that was refused before: it need not be loaded again."""
+        """Raise `VersionFailed` for a version that lacks what is required, or that was refused before.
+
+        It need not be loaded then.
+        """
+        for requirement in self._requirements:
+            self._require(requirement, artifact)
         known = self._known(artifact)
         if known is not None and known.refusal is not None:
             raise VersionFailed(f"{known.refusal}; okawari gate {artifact.tag} --again judges it anew")
@@ -243,6 +268,29 @@ class Gate:
             raise VersionFailed(record.refusal)
         return record.verdicts
 
+    def _require(self, requirement: Requirement, artifact: Artifact) -> None:
+        """Raise `VersionFailed` where the version lacks it; else take back what was written down of that."""
+        verdict, known = requirement.judge(artifact), self._read(artifact)
+        record = known or GateRecord(artifact.tag, artifact.digest, GatePolicy.WARN)
+        fails, failed = verdict.result is Result.FAIL, requirement.name in record.verdicts
+        if fails:
+            judged = record.judged or datetime.now(UTC)
+            self._note(
+                replace(record, verdicts={**record.verdicts, requirement.name: verdict}, judged=judged)
+            )
+            raise VersionFailed(f"check {requirement.name}: {verdict.reason}")
+        if failed and record.verdicts[requirement.name].result is Result.FAIL:
+            others = {name: each for name, each in record.verdicts.items() if name != requirement.name}
+            self._note(replace(record, verdicts=others, judged=record.judged if others else None))
+
+    def _note(self, record: GateRecord) -> None:
+        if self._store is None:
+            return
+        try:
+            self._store.write(record)
+        except OSError as error:
+            logger.warning("%s: its verdict cannot be kept: %s", record.tag, error)
+
     def _judged(self, current: Version | None, candidate: Version) -> GateRecord:
         digest = candidate.artifact.digest
         if self._store is None:
@@ -270,7 +318,10 @@ class Gate:
             artifact.tag,
             artifact.digest,
             policy,
-            judge_all(checks, current, candidate, passed_over),
+            {
+                **{each.name: each.judge(artifact) for each in self._requirements},
+                **judge_all(checks, current, candidate, passed_over),
+            },
             compared=None if current is None else str(current.artifact.tag),
             judged=datetime.now(UTC),
             allowed=allowed,

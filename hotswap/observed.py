@@ -27,6 +27,7 @@ class MemoryRefusal:
     reason: str
     hopeless: bool = False
     coming: bool = False
+    version: str | None = None
 
 
 class ObservedState:

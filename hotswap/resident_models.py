@@ -110,7 +110,10 @@ class ResidentModels:
                 if admission.reason is None or candidate.eager:
                     continue
                 refusals[candidate.name] = MemoryRefusal(
-                    admission.reason, hopeless=admission.hopeless, coming=admission.coming
+                    admission.reason,
+                    hopeless=admission.hopeless,
+                    coming=admission.coming,
+                    version=candidate.version,
                 )
                 if admission.coming:
                     reserved += planner.needed(candidate)

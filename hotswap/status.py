@@ -16,7 +16,7 @@ from hotswap.observed import MemoryRefusal, ObservedState
 from hotswap.repository import Artifact, ModelInfo, VersionInfo, resolve
 from hotswap.schedule import Schedule
 from hotswap.slot import Routing, Slot
-from hotswap.version_status import VersionStatus, version_status
+from hotswap.version_status import AVAILABLE, UNSERVABLE, VersionStatus, version_status
 from manifest.profiles import MISSING, Profiles, no_profiles
 from manifest.tags import ModelTag, natural_key
 from residency.planner import Eviction, Residence
@@ -184,10 +184,13 @@ class StateView:
     def _fits(self, name: str) -> bool:
         """Whether a request brings a version into memory, and there could be room for it."""
         version = self.version_to_bring(name)
-        left_out = self._observed.table.residents().evictions.get(name)
+        left_out = self._left_out(name)
         return version is not None and (
             left_out is None or not left_out.hopeless or left_out.version != version
         )
+
+    def _left_out(self, name: str) -> Eviction | None:
+        return self._observed.table.residents().evictions.get(name)
 
     def known(self, name: str) -> bool:
         """Whether there is, was or should be a model of that name."""
@@ -351,6 +354,7 @@ class StateView:
             )
             for version in sorted({*stored, *live, *loading}, key=natural_key)
         ]
+        versions = _without_room(versions, self.memory_refusal(name), self._left_out(name))
         trouble = self.crop_trouble(name) or self.misfit(name)
         if trouble is None:
             return versions
@@ -359,6 +363,19 @@ class StateView:
             replace(each, reason=each.reason or trouble) if each.version == serving else each
             for each in versions
         ]
+
+
+def _without_room(
+    versions: list[VersionStatus], refusal: MemoryRefusal | None, left_out: Eviction | None
+) -> list[VersionStatus]:
+    """The versions, with the reason of one for which there is no room, whatever leaves."""
+    reasons = {one.version: one.reason for one in (left_out, refusal) if one is not None and one.hopeless}
+    return [
+        replace(each, state=UNSERVABLE, reason=f"check memory: {reasons[each.version]}")
+        if each.version in reasons and each.state == AVAILABLE
+        else each
+        for each in versions
+    ]
 
 
 def _loaded(artifact: Artifact) -> VersionInfo:

@@ -234,6 +234,11 @@ class GateConfig(ConfigPart):
     found: Unit = Field(default=0.8, description="share of the expected findings that must be found")
     min_iou: Unit = Field(default=0.5, description="least overlap of a found box with the expected one")
     score_tolerance: Unit = Field(default=0.3, description="how much lower than expected a score may be")
+    agreement: Unit | None = Field(
+        default=None,
+        description="share of the objects in pictures at hand on which it must agree with the version before "
+        "it; left out: a half, where no golden picture says what is expected",
+    )
     slowdown: float = Field(
         default=3.0, ge=1, le=1000, description="how many times the time of the version before it may take"
     )

@@ -33,14 +33,18 @@ class GoldenFiles:
         folder = self._folder / model
         return [(picture, folder / picture.file) for picture in self._read(folder).pictures]
 
-    def add(self, model: str, name: str, data: bytes, expected: Sequence[ExpectedObject]) -> str:
-        """Hold a picture, in place of an equal one; returns the name of its file."""
+    def add(self, model: str, name: str, data: bytes, expected: Sequence[ExpectedObject] | None) -> str:
+        """Hold a picture, in place of an equal one; returns the name of its file.
+
+        None is `expected` where nobody has said what is to be found.
+        """
         folder = self._folder / model
         file = f"{hashlib.sha256(data).hexdigest()[:16]}{Path(name).suffix.lower()}"
         with locked(folder / ".lock"):
             others = [each for each in self._read(folder).pictures if each.file != file]
             write_atomically(folder / file, data)
-            self._write(folder, [*others, GoldenPicture(file=file, expected=list(expected))])
+            found = None if expected is None else list(expected)
+            self._write(folder, [*others, GoldenPicture(file=file, expected=found)])
         return file
 
     def remove(self, model: str, file: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ class VerdictFiles:
     def __init__(self, home: Path) -> None:
         self._folder = home / "state" / "verdicts"
         self._served: set[str] = set()
+        self._known: dict[str, tuple[int, GateRecord | None]] = {}
 
     def read(self, digest: str) -> GateRecord | None:
         """See `GateStore.read`. A file that is damaged counts as none: the version is judged anew."""
@@ -84,9 +85,29 @@ class VerdictFiles:
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._record(record.digest), stored.model_dump_json(indent=1).encode())
 
-    def forget(self, digest: str) -> None:
-        """Let these files be judged anew."""
-        self._record(digest).unlink(missing_ok=True)
+    def known(self, digest: str) -> GateRecord | None:
+        """As `read`, out of memory while the file is the same; None also where it cannot be read."""
+        try:
+            stamp = self._record(digest).stat().st_mtime_ns
+            if self._known.get(digest, (0, None))[0] != stamp:
+                self._known[digest] = stamp, self.read(digest)
+        except OSError:
+            self._known.pop(digest, None)
+            return None
+        return self._known[digest][1]
+
+    def judge_again(self, tag: ModelTag, digest: str, allow: Collection[str] = ()) -> frozenset[str]:
+        """Let these files be judged anew at the next load; returns the checks that may fail for them.
+
+        Those are `allow`, and whatever was allowed before. Raises `OSError`.
+        """
+        before = self.read(digest)
+        allowed = frozenset(allow) | (before.allowed if before is not None else frozenset())
+        if allowed:
+            self.write(GateRecord(tag, digest, GatePolicy.ENFORCE, allowed=allowed))
+        else:
+            self._record(digest).unlink(missing_ok=True)
+        return allowed
 
     def has_served(self, digest: str) -> bool:
         """See `GateStore.has_served`."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from hotswap.errors import VersionFailed
 from hotswap.predictions import Picture
 from hotswap.repository import Artifact
+from runners.decode import decode
 
 
 def check_pictures(artifact: Artifact) -> list[tuple[str, Picture]]:
@@ -47,3 +51,18 @@ def _generated(width: int, height: int) -> Iterator[tuple[str, Picture]]:
     yield "black", Picture(pixels=np.zeros(shape, dtype=np.uint8))
     yield "white", Picture(pixels=np.full(shape, 255, dtype=np.uint8))
     yield "gradient", Picture(pixels=np.broadcast_to(ramp[None, :, None], shape).copy())
+
+
+def pixels_of(picture: Picture, size: tuple[int, int], max_pixels: int) -> NDArray[np.uint8]:
+    """The upright RGB pixels [height, width, 3] of a picture; of a JPEG, at least twice `size`.
+
+    Raises what `decode` raises.
+    """
+    return np.array(decode(picture, size, max_pixels).image, dtype=np.uint8)
+
+
+def as_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+    """RGB pixels [height, width, 3] as a JPEG; `quality` in 1..95."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return file.getvalue()

@@ -212,6 +212,7 @@ SUMMARIES = {
     "load": "Load a model into memory, also after an unload.",
     "unload": "Unload a model from memory; its files stay.",
     "warmup": "Run a model on the pictures that it is checked on.",
+    "sign": "Sign a version with a private key.",
     "promote": "Make a version production, and serve it.",
     "rollback": "Go back to the version that was production before.",
     "alias": "Let an alias mean a version.",

@@ -115,6 +115,7 @@ EXTRA = {
     "models_import/probe.py": {"numpy", "onnxruntime"},
     "registry/audit_check.py": {"cryptography"},
     "registry/audit_key.py": {"cryptography"},
+    "registry/signatures.py": {"model_signing"},
 }
 
 

@@ -9,8 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from hotswap.repository import Artifact
+from manifest.tags import ModelTag
+from models_import.store import ModelStore
+from registry.signatures import SignatureFiles, SignatureRequirement
 from tests.e2e.pictures import picture
 from tests.e2e.stores import Store
+from tests.support.bad_versions import key_pair
 
 
 @pytest.fixture
@@ -47,6 +52,53 @@ def test_what_is_no_picture_is_not_held(held: Store, tmp_path: Path) -> None:
 
 
 def test_a_version_that_was_not_judged_says_so(held: Store) -> None:
-    assert json.loads(run("gate", "m", "v1", "--json").output) == {"verdict": None, "served": False}
+    found = json.loads(run("gate", "m", "v1", "--json").output)
+    assert (found["result"], found["served"], found["verdicts"]) == (None, False, {})
     assert "next start" in run("gate", "m", "v1", "--again").output
     assert run("gate", "m", "v9").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "label", "bbox"),
+    [
+        ([{"label": "cat", "bbox": [0.1, 0.2, 0.6, 0.9]}], "cat", [0.1, 0.2, 0.6, 0.9]),
+        ({"detections": [{"label": "cat", "label_id": 3, "score": 0.7, "bbox": None}]}, "cat", None),
+    ],
+)
+def test_a_person_says_what_is_expected(
+    held: Store, tmp_path: Path, document: object, label: str, bbox: object
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    assert run("golden", "add", "m", tmp_path / "a.jpg", "--expected", tmp_path / "a.json").exit_code == 0
+    (golden,) = json.loads(run("golden", "list", "m", "--json").output)
+    (expected,) = golden["expected"]
+    assert (expected["label"], expected["bbox"]) == (label, bbox)
+
+
+def test_a_picture_may_be_held_without_expectations(held: Store, tmp_path: Path) -> None:
+    assert run("golden", "add", "m", tmp_path / "a.jpg").exit_code == 0
+    (golden,) = json.loads(run("golden", "list", "m", "--json").output)
+    assert golden["expected"] is None
+    assert "any findings" in run("golden", "list", "m").output
+    assert run("golden", "add", "m", tmp_path / "text.jpg").exit_code == 1
+    assert run("golden", "add", "absent", tmp_path / "a.jpg").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "3", "{}", '[{"label": 3}]', '["cat"]', '[{"label":"a","bbox":[2,0,1,1]}]']
+)
+def test_what_says_nothing_is_refused(held: Store, tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    done = run("golden", "add", "m", tmp_path / "a.jpg", "--expected", tmp_path / "a.json")
+    assert (done.exit_code, "a.json" in done.output) == (1, True)
+
+
+def test_a_version_is_signed_with_a_key(held: Store, tmp_path: Path) -> None:
+    key, public = key_pair(tmp_path, "release")
+    done = run("sign", "m", "v1", "--key", key)
+    assert done.exit_code == 0, done.output
+    artifact = ModelStore(held.models).settle(ModelTag("m", "v1"))
+    assert isinstance(artifact, Artifact)
+    required = SignatureRequirement([public], SignatureFiles(held.home))
+    assert required.judge(artifact).reason == "signed with the key of release.pub"
+    assert run("sign", "m", "v1", "--key", public).exit_code == 1

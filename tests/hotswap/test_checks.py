@@ -67,6 +67,7 @@ def test_an_inconclusive_check_stops_nothing_and_is_told(how, caplog):
     def fail(_: Version | None) -> None:
         raise ZeroDivisionError("no pictures")
 
+    caplog.set_level("INFO")
     check = Scripted(UNSURE) if how == "says so" else Scripted(at_work=fail)
     world = World("m:v1", checks=[check, Scripted(name="later")])
     world.settle()

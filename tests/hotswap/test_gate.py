@@ -11,6 +11,7 @@ import pytest
 
 from hotswap.errors import VersionFailed
 from hotswap.gate import Gate, GatePolicy, GateRecord, GateStore, Result, Verdict, Version
+from hotswap.repository import Artifact
 from manifest.tags import ModelTag
 from registry.verdict_files import VerdictFiles
 from tests.hotswap.fake_models import FakeRunner
@@ -75,7 +76,7 @@ def test_what_was_refused_is_not_loaded_again_until_somebody_asks(tmp_path: Path
         with pytest.raises(VersionFailed, match="okawari gate m:v2 --again"):
             other.check_known(version().artifact)
     assert len(check.asked) == 1
-    files.forget(DIGEST)
+    files.judge_again(ModelTag("m", "v2"), DIGEST)
     gate.check_known(version().artifact)
     check.verdict = PASSED
     assert gate.judge(None, version()) == {"golden pictures": PASSED}
@@ -129,3 +130,46 @@ def test_a_damaged_verdict_counts_as_none(tmp_path: Path) -> None:
     (file,) = (tmp_path / "state" / "verdicts").glob("*.json")
     file.write_text("{")
     assert files.read(DIGEST) is None
+
+
+@dataclass
+class Required:
+    """A requirement that says what it is told."""
+
+    verdict: Verdict
+    name: str = "signature"
+
+    def judge(self, _artifact: Artifact) -> Verdict:
+        return self.verdict
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_what_is_required_is_asked_at_each_load_under_any_policy(store: GateStore, served: bool) -> None:
+    required, check = Required(Verdict(Result.FAIL, "it is not signed")), Scripted()
+    gate = Gate([check], store, requirements=[required], policy=lambda _: GatePolicy.OFF)
+    if served:
+        store.note_served(DIGEST)
+    for _ in range(2):
+        with pytest.raises(VersionFailed, match="check signature: it is not signed"):
+            gate.check_known(version().artifact)
+    record = store.read(DIGEST)
+    assert record is not None
+    assert record.refusal == "check signature: it is not signed"
+    required.verdict = Verdict(Result.PASS, "signed")
+    gate.check_known(version().artifact)
+    record = store.read(DIGEST)
+    assert record is not None
+    assert (record.refusal, record.judged) == (None, None)
+
+
+def test_a_signature_that_came_late_leaves_the_other_verdicts(store: GateStore) -> None:
+    required, check = Required(Verdict(Result.PASS, "signed")), Scripted()
+    gate = Gate([check], store, requirements=[required])
+    assert list(gate.judge(None, version())) == ["signature", "golden pictures"]
+    required.verdict = Verdict(Result.FAIL, "the key was changed")
+    with pytest.raises(VersionFailed, match="the key was changed"):
+        gate.check_known(version().artifact)
+    required.verdict = Verdict(Result.PASS, "signed")
+    gate.check_known(version().artifact)
+    assert "golden pictures" in gate.judge(None, version())
+    assert len(check.asked) == 1
