@@ -236,6 +236,7 @@ class Worker:
             registry=registry,
             promotions=promotions,
             audit=place.store,
+            verdicts=self._verdicts,
             registrations=Registrations(
                 registry,
                 promotions.look,

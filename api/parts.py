@@ -25,6 +25,7 @@ from registry.audit import AuditStore
 from registry.model_registry import ModelRegistry
 from registry.promotion import Promotions
 from registry.registration import Registrations
+from registry.verdict_files import VerdictFiles
 
 
 class WireMetrics(Protocol):
@@ -55,6 +56,7 @@ class ServiceParts:
     promotions: Promotions
     registrations: Registrations
     audit: AuditStore
+    verdicts: VerdictFiles
     data_plane: DataPlane
     recorder: Recorder
     metrics: WireMetrics

@@ -15,7 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
 from api import context, errors
-from api.http import detect_routes, infer_routes, registry_routes
+from api.http import detect_routes, gate_routes, infer_routes, registry_routes
 from api.http.model_bodies import ModelBodies, ModelBody, ModelsBody
 from api.http.schemas import ErrorBody, TargetBody, WarmUpBody
 from api.http.small_bodies import SmallBodyRoute, managed_route
@@ -50,6 +50,7 @@ def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     app.include_router(_model_routes(parts))
     app.include_router(_change_routes(parts))
     app.include_router(_residency_routes(parts))
+    app.include_router(gate_routes.router(parts))
     app.include_router(registry_routes.router(parts))
     app.include_router(_text_routes(parts, lambda: docs(app.openapi())))
     app.mount(_PAGES, StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
@@ -212,7 +213,7 @@ def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> API
 
 
 def _bodies(parts: ServiceParts) -> ModelBodies:
-    return ModelBodies(parts.view)
+    return ModelBodies(parts.view, parts.verdicts)
 
 
 async def _all_models(parts: ServiceParts) -> ModelsBody:

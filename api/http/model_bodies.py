@@ -7,12 +7,24 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, Field
 
 from hotswap.errors import ModelNotFound
+from hotswap.gate import Result
 from hotswap.repository import VersionInfo
 from hotswap.status import ModelStatus, StateView
+from hotswap.version_status import VersionStatus
 from manifest.profiles import ModelProfile
+from manifest.tags import ModelTag
+from registry.gate_report import GateReport, report
 from registry.providers import model_type, provider_of
+from registry.verdict_files import VerdictFiles
 
 _MEGA = 1_000_000
+
+
+class GateSummary(BaseModel):
+    """What the gate found about a version: `pass`, `fail` or `inconclusive`, and why if not `pass`."""
+
+    result: Result | None = Field(description="null: it was not judged")
+    reason: str | None
 
 
 class VersionBody(BaseModel):
@@ -26,6 +38,7 @@ class VersionBody(BaseModel):
     created: datetime | None
     device: str | None = Field(default=None, description="where it runs, such as cpu or cuda:0, if loaded")
     device_reason: str | None = Field(default=None, description="why there")
+    gate: GateSummary | None = Field(default=None, description="what the gate found; null: it was not judged")
 
 
 class ResourcesBody(BaseModel):
@@ -75,8 +88,9 @@ class ModelsBody(BaseModel):
 class ModelBodies:
     """Builds what is shown of models from the state, their configs, and what an operator declares of them."""
 
-    def __init__(self, view: StateView) -> None:
+    def __init__(self, view: StateView, verdicts: VerdictFiles) -> None:
         self._view = view
+        self._verdicts = verdicts
 
     def all(self) -> list[ModelBody]:
         """Every model, by name."""
@@ -109,9 +123,25 @@ class ModelBodies:
             last_used=None if used is None else datetime.fromtimestamp(used, UTC),
             evictable=residence.evictable,
             residency_reason=residence.reason,
-            versions=[VersionBody.model_validate(each, from_attributes=True) for each in status.versions],
+            versions=[self._version(status.name, each) for each in status.versions],
             missing=status.missing,
         )
+
+    def _version(self, name: str, status: VersionStatus) -> VersionBody:
+        body = VersionBody.model_validate(status, from_attributes=True)
+        found = report_of(self._verdicts, name, status)
+        if found.result is not None:
+            body.gate = GateSummary(result=found.result, reason=found.reason)
+        return body
+
+
+def report_of(verdicts: VerdictFiles, name: str, status: VersionStatus) -> GateReport:
+    """What the gate found about a version that is in this state."""
+    tag, digest = ModelTag(name, status.version), status.digest
+    if digest is None:
+        return report(tag, None, None, state_reason=status.reason)
+    record, served = verdicts.known(digest), verdicts.has_served(digest)
+    return report(tag, digest, record, served=served, state_reason=status.reason)
 
 
 def megabytes(size: float) -> float:

@@ -34,8 +34,8 @@ def test_models_are_listed_with_every_version(api: Service) -> None:
         "v2": "serving",
     }
     for each in states.values():
-        told = ["version", "digest", "state", "reason", "size_bytes", "created", "device", "device_reason"]
-        assert list(each) == told
+        state = ["version", "digest", "state", "reason", "size_bytes", "created"]
+        assert list(each) == [*state, "device", "device_reason", "gate"]
         assert each["device"] == ("cpu" if each["state"] == "serving" else None)
         assert re.fullmatch(r"sha256:[0-9a-f]{64}", each["digest"])
         assert each["size_bytes"] > 0

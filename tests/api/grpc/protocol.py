@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from api.access.guard import AccessGuard
@@ -15,6 +16,7 @@ from api.open_inference.statistics import Statistics
 from api.parts import ServiceParts
 from hotswap.errors import ServingError
 from hotswap.events import Observer, Recorder
+from registry.verdict_files import VerdictFiles
 from tests.hotswap.world import LiveWorld
 
 Refuse = Callable[[str, str | None, ServingError, float], None]
@@ -72,6 +74,7 @@ def service_parts(**parts: Any) -> ServiceParts:
         "metrics": NoMetrics(),
         "auth": AccessGuard(AdminAuth(None, exposed=False, insecure=False)),
         "bodies": ByteBudget(100_000_000),
+        "verdicts": VerdictFiles(Path("a home that is not there")),
         "check_room": lambda: None,
         "not_ready": lambda: None,
         "max_body_bytes": 2_000_000,
