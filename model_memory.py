@@ -8,10 +8,9 @@ from pathlib import Path
 
 from common.sizes import MemoryAmount
 from evaluation.contract import ContractCheck
-from evaluation.evidence import AnswersCheck
+from evaluation.evidence import AnswersCheck, LatencyCheck
 from evaluation.golden import GoldenCheck, policy_of
 from evaluation.guard import GuardRules, VersionGuard
-from evaluation.latency import LatencyCheck
 from evaluation.metamorphic import AgreementCheck, MetamorphicCheck
 from hotswap.desired import DesiredStore
 from hotswap.events import notify

@@ -1,9 +1,10 @@
-"""The pictures at hand when a version is judged, and what versions answer for them."""
+"""The pictures at hand when a version is judged: what versions answer for them, and how fast."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from time import perf_counter
 
 from evaluation.golden import HeldGolden, usual_options
@@ -13,7 +14,9 @@ from hotswap.predictions import Options, Picture, Prediction
 from runners.check_images import generated_pictures
 
 #: Pictures on which a version is compared at most, and seconds after which no further one is begun.
-MOST_PICTURES, SECONDS = 8, 15.0
+MOST_PICTURES, SECONDS = 8, 10.0
+#: Of a comparison of times: rounds, pictures, and milliseconds by which what is slower is no reason.
+_ROUNDS, _MOST_TIMED, _LEAST = 5, 4, 5.0
 #: How much lower than its version's threshold an object may be scored and yet count as seen.
 TOLERANCE = 0.2
 
@@ -137,3 +140,38 @@ def _content(prediction: Prediction) -> tuple[object, ...]:
     vector = None if prediction.embedding is None else prediction.embedding.round(5).tobytes()
     arrays = tuple((name, each.tobytes()) for name, each in (prediction.tensors or {}).items())
     return found, vector, arrays, repr(prediction.result)
+
+
+class LatencyCheck:
+    """Whether a version is not much slower than the one before it, on the pictures at hand."""
+
+    name = "latency"
+
+    def __init__(self, held: HeldGolden = lambda _: ()) -> None:
+        self._held = held
+
+    def judge(self, current: Version | None, candidate: Version) -> Verdict:
+        """See `Check.judge`. Times are in milliseconds."""
+        pictures = at_hand(current, candidate, self._held)[:_MOST_TIMED]
+        if current is None or not pictures:
+            return Verdict(Result.PASS, "there is nothing to compare with")
+        options = usual_options(candidate)
+        before, after = [], []
+        for each in within_time(pictures * _ROUNDS):
+            before.append(_milliseconds(current, each.picture, options))
+            after.append(_milliseconds(candidate, each.picture, options))
+        return _compared(median(before), median(after), candidate.artifact.config.gate.slowdown)
+
+
+def _milliseconds(version: Version, picture: Picture, options: Options) -> float:
+    begun = perf_counter()
+    version.runner.predict([picture], options)
+    return (perf_counter() - begun) * 1e3
+
+
+def _compared(before: float, after: float, slowdown: float) -> Verdict:
+    numbers = {"before_ms": round(before, 3), "after_ms": round(after, 3)}
+    said = f"takes {after:.1f} ms for a picture, the version before {before:.1f} ms"
+    if after > slowdown * before and after - before > _LEAST:
+        return Verdict(Result.FAIL, f"{said}; at most {slowdown:g} times as long is allowed", numbers)
+    return Verdict(Result.PASS, said, numbers)

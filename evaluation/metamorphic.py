@@ -22,6 +22,8 @@ from runners.check_images import as_jpeg, pixels_of
 Pixels = NDArray[np.uint8]
 
 _SHIFT, _BRIGHTER, _QUALITY = 0.04, 1.15, 60
+#: Share from which on findings are said to follow a change.
+_FOLLOWS = 0.5
 #: Pictures that are changed, and pixels that one of them may have.
 _MOST_CHANGED, _MAX_PIXELS = 4, 50_000_000
 #: Tasks whose answers have no labels: those of two versions may be other numbers and as good.
@@ -91,6 +93,14 @@ def fallen(candidate: Tally, current: Tally) -> bool:
     return candidate.interval[1] < current.interval[0]
 
 
+def too_few(candidate: Tally, current: Tally) -> bool:
+    """Whether the candidate has so few findings that it could not have failed, whatever they did.
+
+    Where the current version's do not follow either, nothing is lost by that.
+    """
+    return current.share > _FOLLOWS and not fallen(replace(candidate, alike=0.0), current)
+
+
 class MetamorphicCheck:
     """Whether findings follow their picture when it is changed, as those of the current version do."""
 
@@ -116,6 +126,16 @@ class MetamorphicCheck:
                 f"{_counted(after[name])} findings follow when a picture is {name}, with "
                 f"{current.artifact.tag} {_counted(before[name])}",
                 numbers,
+            )
+        few = [name for name in RELATIONS if too_few(after[name], before[name])]
+        if few and not states_expectations(candidate.artifact, self._held):
+            needed = after[few[0]].pictures_needed(before[few[0]].interval[0])
+            return Verdict(
+                Result.INCONCLUSIVE,
+                f"{after[few[0]].objects} findings in {after[few[0]].pictures} pictures are too few to say "
+                f"whether they follow; about {needed} more pictures with something in them are needed "
+                "(okawari golden add)",
+                numbers | {"pictures_needed": needed},
             )
         shares = ", ".join(f"{name} {after[name].share:.0%}" for name in RELATIONS)
         return Verdict(Result.PASS, f"findings follow as with {current.artifact.tag}: {shares}", numbers)

@@ -16,7 +16,7 @@ from hotswap.observed import MemoryRefusal, ObservedState
 from hotswap.repository import Artifact, ModelInfo, VersionInfo, resolve
 from hotswap.schedule import Schedule
 from hotswap.slot import Routing, Slot
-from hotswap.version_status import AVAILABLE, UNSERVABLE, VersionStatus, version_status
+from hotswap.version_status import VersionStatus, version_status, without_room
 from manifest.profiles import MISSING, Profiles, no_profiles
 from manifest.tags import ModelTag, natural_key
 from residency.planner import Eviction, Residence
@@ -354,7 +354,10 @@ class StateView:
             )
             for version in sorted({*stored, *live, *loading}, key=natural_key)
         ]
-        versions = _without_room(versions, self.memory_refusal(name), self._left_out(name))
+        no_room = (self.memory_refusal(name), self._left_out(name))
+        versions = without_room(
+            versions, {one.version: one.reason for one in no_room if one and one.hopeless}
+        )
         trouble = self.crop_trouble(name) or self.misfit(name)
         if trouble is None:
             return versions
@@ -363,19 +366,6 @@ class StateView:
             replace(each, reason=each.reason or trouble) if each.version == serving else each
             for each in versions
         ]
-
-
-def _without_room(
-    versions: list[VersionStatus], refusal: MemoryRefusal | None, left_out: Eviction | None
-) -> list[VersionStatus]:
-    """The versions, with the reason of one for which there is no room, whatever leaves."""
-    reasons = {one.version: one.reason for one in (left_out, refusal) if one is not None and one.hopeless}
-    return [
-        replace(each, state=UNSERVABLE, reason=f"check memory: {reasons[each.version]}")
-        if each.version in reasons and each.state == AVAILABLE
-        else each
-        for each in versions
-    ]
 
 
 def _loaded(artifact: Artifact) -> VersionInfo:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hotswap.backoff import Failure
@@ -48,6 +49,16 @@ def version_status(
         device=placement.device if placement else None,
         device_reason=placement.reason if placement else None,
     )
+
+
+def without_room(versions: Iterable[VersionStatus], reasons: Mapping[str | None, str]) -> list[VersionStatus]:
+    """The versions, with the reason of each for which there is no room in memory, whatever leaves."""
+    return [
+        replace(each, state=UNSERVABLE, reason=f"check memory: {reasons[each.version]}")
+        if each.version in reasons and each.state == AVAILABLE
+        else each
+        for each in versions
+    ]
 
 
 def _state(

@@ -15,7 +15,7 @@ from hotswap.gate import GatePolicy, GateRecord, Result, Verdict
 from manifest.tags import ModelTag
 
 #: Seconds that a worker waits for another one's verdict.
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 
 
 class _Part(BaseModel):

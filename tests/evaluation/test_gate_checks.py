@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from evaluation.contract import ContractCheck, changes
+from evaluation.evidence import LatencyCheck
 from evaluation.golden import GoldenCheck, compare, policy_of
-from evaluation.latency import LatencyCheck
 from hotswap.gate import GatePolicy, Result, Version
 from hotswap.predictions import Box, Detection, Options, Picture, Prediction, Predictions, Timings
 from manifest.tags import ModelTag

@@ -80,8 +80,8 @@ class Scripted(FakeRunner):
 
 
 PLACES = [
-    [(5, 10), (40, 50), (72, 20)],
     [(10, 60), (50, 5)],
+    [(5, 10), (40, 50), (72, 20)],
     [(20, 40), (60, 60)],
     [(3, 3), (30, 30), (60, 75)],
 ]
@@ -127,6 +127,19 @@ def test_findings_that_do_not_follow_are_refused_beside_a_version_whose_do(
     assert "0 of 8 findings follow when a picture is mirrored, with m:v1 10 of 10" in verdict.reason
     assert check.judge(make(constant, "v1"), make(constant)).result is Result.PASS
     assert check.judge(None, make(constant)).result is Result.PASS
+
+
+def nothing(_: Pixels) -> list[Detection]:
+    return []
+
+
+@pytest.mark.parametrize(("find", "pictures"), [(nothing, 4), (bright, 1)])
+def test_too_few_findings_cannot_show_whether_they_follow(
+    make: Callable[..., Version], find: Find, pictures: int
+) -> None:
+    verdict = MetamorphicCheck().judge(make(bright, "v1", pictures), make(find, pictures=pictures))
+    assert verdict.result is Result.INCONCLUSIVE
+    assert verdict.numbers["pictures_needed"] >= 1
 
 
 def test_a_version_that_disagrees_is_refused_with_the_count(make: Callable[..., Version]) -> None:

@@ -328,6 +328,9 @@ async def test_a_target_is_brought_when_it_is_set_whoever_sets_it() -> None:
     refusal = world.reconciler.view.memory_refusal("c")
     assert refusal is not None
     assert refusal.hopeless
+    states = {each.version: each for each in world.reconciler.view.model("c").versions}
+    assert (states["v1"].state, states["large"].state) == ("available", "unservable")
+    assert str(states["large"].reason).startswith("check memory: c:large needs 900 MB at its peak")
     assert world.loaded() == ["a"]
     await world.end()
 
