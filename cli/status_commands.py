@@ -13,10 +13,13 @@ from cli.errors import Refused
 from cli.output import mega, note, say, say_json, settings, short
 from cli.view import ModelView, VersionView, views
 from hotswap.desired import DesiredState
+from manifest.tags import ModelTag
 from models_import.store import ModelStore
 from registry.file_store import DesiredFile
+from registry.gate_report import report
 from registry.model_list import BadModelList
 from registry.model_list_file import ModelListFile
+from registry.verdict_files import VerdictFiles
 from settings import Settings
 from workers.run_folder import RunFolder, WorkerState
 
@@ -73,7 +76,7 @@ def models_command(names: tuple[str, ...], as_json: bool) -> None:
     if missing := set(names) - {model.name for model in models}:
         raise Refused(f"there is no model {', '.join(sorted(missing))}")
     if as_json:
-        say_json(_document(overview, models))
+        say_json(_document(overview, models, VerdictFiles(configured.home)))
     elif models:
         _print(_table(models), models)
     else:
@@ -82,11 +85,22 @@ def models_command(names: tuple[str, ...], as_json: bool) -> None:
         say("install the demo models with `okawari init`, or your own with `okawari import PATH`")
 
 
-def _document(overview: Overview, models: list[ModelView]) -> dict[str, Any]:
+def _document(overview: Overview, models: list[ModelView], verdicts: VerdictFiles) -> dict[str, Any]:
     documents = [asdict(model) for model in models]
-    for version in (version for document in documents for version in document["versions"]):
-        del version["note"]
+    for document in documents:
+        for version in document["versions"]:
+            del version["note"]
+            version["gate"] = _gate(document["name"], version, verdicts)
     return {"up": overview.up, "default": overview.desired.default, "models": documents}
+
+
+def _gate(name: str, version: dict[str, Any], verdicts: VerdictFiles) -> dict[str, Any] | None:
+    """What the gate found about a version; None where it was not judged."""
+    digest = version["digest"]
+    record = verdicts.read(digest) if digest is not None else None
+    tag = ModelTag(name, version["version"])
+    found = report(tag, digest, record, state_reason=version["reason"])
+    return None if found.result is None else {"result": found.result, "reason": found.reason}
 
 
 def _table(models: list[ModelView]) -> Table:
