@@ -16,15 +16,15 @@ from hotswap.desired import DesiredState
 from manifest.tags import ModelTag
 from models_import.store import ModelStore
 from registry.file_store import DesiredFile
-from registry.gate_report import report
 from registry.model_list import BadModelList
 from registry.model_list_file import ModelListFile
-from registry.verdict_files import VerdictFiles
 from settings import Settings
 from workers.run_folder import RunFolder, WorkerState
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from registry.verdict_files import VerdictFiles
 
 _COLOURS = {"serving": "green", "available": "", "unservable": "yellow", "failed": "red"}
 
@@ -76,7 +76,7 @@ def models_command(names: tuple[str, ...], as_json: bool) -> None:
     if missing := set(names) - {model.name for model in models}:
         raise Refused(f"there is no model {', '.join(sorted(missing))}")
     if as_json:
-        say_json(_document(overview, models, VerdictFiles(configured.home)))
+        say_json(_document(configured, overview, models))
     elif models:
         _print(_table(models), models)
     else:
@@ -85,7 +85,10 @@ def models_command(names: tuple[str, ...], as_json: bool) -> None:
         say("install the demo models with `okawari init`, or your own with `okawari import PATH`")
 
 
-def _document(overview: Overview, models: list[ModelView], verdicts: VerdictFiles) -> dict[str, Any]:
+def _document(configured: Settings, overview: Overview, models: list[ModelView]) -> dict[str, Any]:
+    from registry.verdict_files import VerdictFiles
+
+    verdicts = VerdictFiles(configured.home)
     documents = [asdict(model) for model in models]
     for document in documents:
         for version in document["versions"]:
@@ -96,6 +99,8 @@ def _document(overview: Overview, models: list[ModelView], verdicts: VerdictFile
 
 def _gate(name: str, version: dict[str, Any], verdicts: VerdictFiles) -> dict[str, Any] | None:
     """What the gate found about a version; None where it was not judged."""
+    from registry.gate_report import report
+
     digest = version["digest"]
     record = verdicts.read(digest) if digest is not None else None
     tag = ModelTag(name, version["version"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.sizes import LIMIT, SIZES
 from tests.support.bad_versions import (
     BAD_VERSIONS,
     BadVersion,
@@ -18,7 +19,7 @@ from tests.support.bad_versions import (
 )
 from tests.support.real_core import RealCore
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 _MODELS = ("shapes", "exposure")
 #: What the reason of a refusal begins with, by what has refused.
@@ -77,12 +78,11 @@ def test_a_bad_version_is_refused_with_its_own_reason(
         assert bad.says in status.reason
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(LIMIT)
 @pytest.mark.parametrize("labelled", [True, False], ids=["golden", "unlabelled"])
-def test_a_hundred_good_retrained_versions_pass(labelled: bool, tmp_path: Path) -> None:
+def test_good_retrained_versions_all_pass(labelled: bool, tmp_path: Path) -> None:
     core = _core(tmp_path, labelled=labelled)
-    for seed in range(100):
+    for seed in range(SIZES.good_versions):
         version = f"v{2 + seed}"
         folder = write_version(tmp_path / f"seed-{seed}", version, 2 + seed)
         edit_config(folder, gate={} if labelled else {"agreement": 0.8})
