@@ -11,6 +11,7 @@ import click
 from cli.arguments import VERSION_ARGUMENTS, stored_model
 from cli.errors import Refused
 from cli.gate_commands import settled_version
+from cli.golden_marks import marks_command
 from cli.output import note, say, say_json, settings
 from common.text import explain
 from hotswap.errors import ServingError
@@ -165,3 +166,6 @@ def remove_command(name: str, file: str) -> None:
     if not GoldenFiles(settings().home).remove(name, file):
         raise Refused(f"no golden picture {file} is held for {name}")
     say(f"removed {file}")
+
+
+golden_command.add_command(marks_command)

@@ -42,6 +42,7 @@ COMMANDS = {
     "gate": ("cli.gate_commands", "Show what the gate found about a version; judge it anew."),
     "golden": ("cli.golden_commands", "Pictures that every new version has to prove itself on."),
     "sign": ("cli.gate_commands", "Sign a version with a private key."),
+    "compare": ("cli.compare_command", "Compare two versions on pictures, as a page."),
     "registry": ("cli.registry_commands", "The record of all versions."),
     "db": (
         "cli.database_commands",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -28,9 +29,32 @@ def _change_options(command: Command) -> Command:
 @click.argument("name")
 @click.argument("version")
 @_change_options
+@click.option(
+    "--require",
+    "required",
+    multiple=True,
+    metavar="RULE",
+    help='Refuse unless a comparison shows it, such as "ap50>=current" or "p95_ms<=80".',
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    metavar="PATH",
+    help="The comparison: what okawari compare wrote.",
+)
 @TIMEOUT
 def promote_command(
-    name: str, version: str, *, expected_current: str | None, reason: str | None, yes: bool, timeout: float
+    name: str,
+    version: str,
+    *,
+    expected_current: str | None,
+    reason: str | None,
+    yes: bool,
+    required: tuple[str, ...],
+    report: Path,
+    timeout: float,
 ) -> None:
     """Make a version production, and serve it.
 
@@ -41,10 +65,12 @@ def promote_command(
     Examples:
       okawari promote detector v7
       okawari promote detector 7 --yes --reason "better at night" --expected-current v6
+      okawari promote detector v7 --require "ap50>=current" --report report/
     """
     with OpenRegistry() as opened:
         registry = opened.registry
         record = opened.entry(name, version)
+        _require(required, report, record, registry.production(name))
         _confirm(
             registry.production(name), record, f"make {record.model_name}:{record.version} production", yes
         )
@@ -141,6 +167,23 @@ def alias_command(
 
 def _by(expected_current: str | None, reason: str | None) -> By:
     return checked(By, "options", actor=actor(), reason=reason, expected_current=expected_current)
+
+
+def _require(
+    required: tuple[str, ...], report: Path, record: RegistryEntry, production: RegistryEntry | None
+) -> None:
+    """Hold the rules against a comparison of these files. Raises `Refused` with the numbers."""
+    if not required:
+        return
+    from evaluation.requirement import Requirement, read_report
+
+    compared = read_report(report)
+    for text in required:
+        try:
+            rule = Requirement.parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--require") from None
+        note(rule.judge(compared, record.digest, production.digest if production else None))
 
 
 def _confirm(before: RegistryEntry | None, after: RegistryEntry, what: str, yes: bool) -> None:

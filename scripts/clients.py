@@ -25,6 +25,7 @@ LOCKS = ROOT / "tests" / "clients" / "environments"
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
 KAFKA = ("org.apache.kafka:kafka_2.13:3.9.1", "org.slf4j:slf4j-simple:1.7.36")
 FLINK_KAFKA = "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2"
+AXE = "axe-core@4.11.0"
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 UNAVAILABLE = 69
 #: What runs a client that is built.
@@ -33,7 +34,7 @@ _RUN_BY = {"kafka": "java", "flink": "java"}
 _NO_NETWORK = re.compile(
     r"error sending request|client error \(Connect\)|dns error|dial tcp|i/o timeout|no such host"
     r"|Temporary failure|Could not resolve|Could not connect|Unable to locate package|operation timed out"
-    r"|has no candidate",
+    r"|has no candidate|ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT",
     re.IGNORECASE,
 )
 _COMPILE = (
@@ -77,7 +78,7 @@ def lock() -> None:
 
 def _digest(name: str) -> str:
     path = LOCKS / f"{name}.lock"
-    programs = {"versitygw": VERSITYGW, "kafka": " ".join(KAFKA)}
+    programs = {"axe": AXE, "versitygw": VERSITYGW, "kafka": " ".join(KAFKA)}
     data = path.read_bytes() if path.exists() else programs.get(name, GRPCURL).encode()
     return hashlib.sha256(data + sys.version.encode()).hexdigest()
 
@@ -114,6 +115,14 @@ def _grpcurl(home: Path) -> None:
 
 def _versitygw(home: Path) -> None:
     _go(home, VERSITYGW)
+
+
+def _axe(home: Path) -> None:
+    """The script that judges a page's accessibility, by npm; nothing of it is run at the installation."""
+    npm = _need("npm")
+    home.mkdir(parents=True)
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    _run([npm, "install", "--prefix", str(home), *quiet, AXE], cwd=home)
 
 
 def _kafka(home: Path) -> None:
@@ -215,6 +224,7 @@ def _debian(program: str, package: str) -> str:
 
 
 _BUILDERS: Mapping[str, Callable[[Path], None]] = {
+    "axe": _axe,
     "perf_analyzer": _perf_analyzer,
     "grpcurl": _grpcurl,
     "chromium": _chromium,

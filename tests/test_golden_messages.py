@@ -229,6 +229,7 @@ SUMMARIES = {
     "events": "Take events: make vectors, record requests to retrain.",
     "gate": "Show what the gate found about a version; judge it anew.",
     "golden": "Pictures that every new version has to prove itself on.",
+    "compare": "Compare two versions on pictures, as a page.",
     "dlq": "List messages without a result; send them back.",
     "soak": "Run a service of its own for hours under traffic, swaps and faults.",
     "families": "List the model families.",

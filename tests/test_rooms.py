@@ -112,6 +112,7 @@ EXTRA = {
     "cli/client.py": {"httpx"},
     "common/cron.py": {"cronsim"},
     "common/strict_yaml.py": {"yaml"},
+    "evaluation/picture_facts.py": {"PIL"},
     "models_import/probe.py": {"numpy", "onnxruntime"},
     "registry/audit_check.py": {"cryptography"},
     "registry/audit_key.py": {"cryptography"},
