@@ -58,7 +58,7 @@ def page(comparison: Comparison, thumbnails: Thumbnails, folder: str, most_bytes
             f"<style>{style}</style></head>",
             f'<body data-show="both"><main>{before}',
             f'<section aria-labelledby="changes"><h2 id="changes">Changed pictures</h2>{changes}</section>',
-            f"{after}</main>{_BAR}",
+            f"{after}{_BAR}</main>",
             f'<script type="application/json" id="data">{_script_json(data)}</script>',
             f"<script>{script}</script></body></html>\n",
         )
