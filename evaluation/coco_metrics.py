@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.coco_truth import TruePicture
+from evaluation.coco_truth import TrueObject, TruePicture
 from hotswap.predictions import Detection
 
 Floats = NDArray[np.float64]
@@ -70,40 +70,68 @@ class LabelFigures:
     found: int
 
 
-def picture_matches(
-    detections: Sequence[Detection], truth: TruePicture, area: str = "all"
-) -> dict[str, LabelMatch]:
-    """Match what was found in a picture with what is in it, label by label; whole-picture labels count not.
+class PictureMatcher:
+    """What was found in a picture and what is in it, label by label; whole-picture labels count not."""
 
-    Boxes of `detections` are in 0..1 of the upright picture. `area` is one of `AREAS`.
+    def __init__(
+        self, detections: Sequence[Detection], truth: TruePicture, labels: frozenset[str] | None = None
+    ) -> None:
+        """Boxes of `detections` are in 0..1 of the upright picture; `labels` are those that count, or all."""
+        found: dict[str, list[Detection]] = {}
+        objects: dict[str, list[TrueObject]] = {}
+        for detection in detections:
+            if detection.bbox is not None and (labels is None or detection.label in labels):
+                found.setdefault(detection.label, []).append(detection)
+        for true in truth.objects:
+            if labels is None or true.label in labels:
+                objects.setdefault(true.label, []).append(true)
+        scale = np.array([truth.width, truth.height] * 2, dtype=float)
+        self._labels = {
+            label: _LabelBoxes.of(found.get(label, ()), objects.get(label, ()), scale)
+            for label in dict.fromkeys((*found, *objects))
+        }
+
+    def matches(self, area: str = "all") -> dict[str, LabelMatch]:
+        """Match them; of objects of one of `AREAS`."""
+        return {label: boxes.match(AREAS[area]) for label, boxes in self._labels.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _LabelBoxes:
+    """One label in one picture: `scores` [D] and `sizes` [D] in square pixels by falling score, their
+    `shares` [D, G] with objects of `areas` [G]; `crowd` [G].
     """
-    labels: dict[str, tuple[list[Detection], list[int]]] = {}
-    for found in detections:
-        if found.bbox is not None:
-            labels.setdefault(found.label, ([], []))[0].append(found)
-    for index, each in enumerate(truth.objects):
-        labels.setdefault(each.label, ([], []))[1].append(index)
-    return {label: _label_match(found, truth, rows, AREAS[area]) for label, (found, rows) in labels.items()}
 
+    scores: Floats
+    sizes: Floats
+    shares: Floats
+    areas: Floats
+    crowd: Bools
 
-def _label_match(
-    found: Sequence[Detection], truth: TruePicture, rows: Sequence[int], area: tuple[float, float]
-) -> LabelMatch:
-    scale = np.array([truth.width, truth.height] * 2, dtype=float)
-    scores = np.array([each.score for each in found], dtype=float)
-    order = np.argsort(-scores, kind="stable")[:MOST_DETECTIONS]
-    boxes = (np.array([each.bbox for each in found], dtype=float).reshape(-1, 4) * scale)[order]
-    objects = [truth.objects[row] for row in rows]
-    areas = np.array([each.area for each in objects], dtype=float)
-    crowd = np.array([each.crowd for each in objects], dtype=bool)
-    ignore = crowd | (areas < area[0]) | (areas > area[1])
-    # Objects that count come first, as there.
-    turn = np.argsort(ignore, kind="stable")
-    shares = crowd_overlaps(boxes, _boxes([each.bbox for each in objects]), crowd)[:, turn]
-    matched, ignored = greedy(shares, crowd[turn], ignore[turn])
-    sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    outside = (sizes < area[0]) | (sizes > area[1])
-    return LabelMatch(scores[order], matched, ignored | (~matched & outside), int((~ignore).sum()))
+    @classmethod
+    def of(cls, found: Sequence[Detection], objects: Sequence[TrueObject], scale: Floats) -> _LabelBoxes:
+        scores = np.array([each.score for each in found], dtype=float)
+        order = np.argsort(-scores, kind="stable")[:MOST_DETECTIONS]
+        boxes = (_boxes([each.bbox for each in found]) * scale)[order]
+        sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        areas = np.array([each.area for each in objects], dtype=float)
+        crowd = np.array([each.crowd for each in objects], dtype=bool)
+        if objects and found:
+            shares = crowd_overlaps(boxes, _boxes([each.bbox for each in objects]), crowd)
+        else:
+            shares = np.zeros((len(boxes), len(objects)))
+        return cls(scores[order], sizes, shares, areas, crowd)
+
+    def match(self, area: tuple[float, float]) -> LabelMatch:
+        outside = (self.sizes < area[0]) | (self.sizes > area[1])
+        if not len(self.areas):
+            nothing = np.zeros((len(IOUS), len(self.scores)), dtype=bool)
+            return LabelMatch(self.scores, nothing, nothing | outside, 0)
+        ignore = self.crowd | (self.areas < area[0]) | (self.areas > area[1])
+        # Objects that count come first, as there.
+        turn = np.argsort(ignore, kind="stable")
+        matched, ignored = greedy(self.shares[:, turn], self.crowd[turn], ignore[turn])
+        return LabelMatch(self.scores, matched, ignored | (~matched & outside), int((~ignore).sum()))
 
 
 def _boxes(rows: Sequence[Any]) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.answers import PairedAnswer, SideAnswer
-from evaluation.coco_metrics import AREAS, LabelMatch, figures, mean_figures, picture_matches
+from evaluation.coco_metrics import AREAS, LabelMatch, PictureMatcher, figures, mean_figures
 from evaluation.coco_truth import CocoTruth, TrueObject, TruePicture
 from evaluation.transitions import (
     SAME_PLACE,
@@ -90,7 +90,14 @@ class BoxMeasures:
         self._thresholds = thresholds
         self._labels = labels
         self._truths = [truth.of_picture(each.name) if truth else None for each in answers]
-        self._matches: dict[str, list[tuple[dict[str, LabelMatch], dict[str, LabelMatch]] | None]] = {}
+        self._matchers = [
+            None
+            if known is None
+            else tuple(PictureMatcher(each.detections, known, labels) for each in (answer.a, answer.b))
+            for answer, known in zip(answers, self._truths, strict=True)
+        ]
+        self._matches: dict[str, list[tuple[Mapping[str, LabelMatch], ...] | None]] = {}
+        self._shared: dict[int, tuple[int, int, list[float]]] = {}
 
     def figures(self, rows: Sequence[int], area: str = "all") -> BothFigures:
         """See `TaskMeasures.figures`; of objects of one area of `AREAS`."""
@@ -109,15 +116,13 @@ class BoxMeasures:
 
         `mask_iou` is the mean overlap of the masks of such pairs, where there are masks.
         """
-        shared, count, masks = 0, 0, []
+        shared, count, masks = 0, 0, list[float]()
         for row in rows:
-            first, second = (each.reported for each in self._findings(row))
-            pairs = _pairs(first, second)
-            shared += 2 * len(pairs)
-            count += len(first) + len(second)
-            masks += [
-                mask_overlap(a.mask, b.mask) for a, b in pairs if a.mask is not None and b.mask is not None
-            ]
+            if row not in self._shared:
+                self._shared[row] = _shared(*self._findings(row))
+            shared += self._shared[row][0]
+            count += self._shared[row][1]
+            masks += self._shared[row][2]
         values: dict[str, Figure] = {"agreement": shared / count if count else None}
         return values | ({"mask_iou": mean(masks)} if masks else {})
 
@@ -137,16 +142,11 @@ class BoxMeasures:
             Findings(answer.b.detections, self._thresholds[1]),
         )
 
-    def _matched(self, area: str) -> list[tuple[dict[str, LabelMatch], dict[str, LabelMatch]] | None]:
+    def _matched(self, area: str) -> list[tuple[Mapping[str, LabelMatch], ...] | None]:
         if area not in self._matches:
             self._matches[area] = [
-                None
-                if truth is None
-                else (
-                    picture_matches(answer.a.detections, truth, area),
-                    picture_matches(answer.b.detections, truth, area),
-                )
-                for answer, truth in zip(self._answers, self._truths, strict=True)
+                None if pair is None else tuple(each.matches(area) for each in pair)
+                for pair in self._matchers
             ]
         return self._matches[area]
 
@@ -173,6 +173,14 @@ def _scaled(
     box: tuple[float, float, float, float], scale: tuple[int, int, int, int]
 ) -> tuple[float, float, float, float]:
     return box[0] / scale[0], box[1] / scale[1], box[2] / scale[2], box[3] / scale[3]
+
+
+def _shared(a: Findings, b: Findings) -> tuple[int, int, list[float]]:
+    """Of the reported findings those that both have, all, and the overlaps of the masks of such pairs."""
+    first, second = a.reported, b.reported
+    pairs = _pairs(first, second)
+    masks = [mask_overlap(one.mask, other.mask) for one, other in pairs if one.mask and other.mask]
+    return 2 * len(pairs), len(first) + len(second), masks
 
 
 def _pairs(first: Sequence[Detection], second: Sequence[Detection]) -> list[tuple[Detection, Detection]]:

@@ -111,7 +111,7 @@ def _before(comparison: Comparison) -> str:
         f'<h1><span class="side-a">A {escape(a.name)}</span> against '
         f'<span class="side-b">B {escape(b.name)}</span></h1>'
         f'<div class="verdict {kind}"><p><strong>{escape(_capital(verdict["result"]))}</strong></p>'
-        f"<p>{escape(verdict['sentence'])}.</p></div>"
+        f"<p>{escape(_capital(verdict['sentence']))}.</p></div>"
         f'<p class="soft">{escape("; ".join(notes))}. {escape(document["task"])}, '
         f"{escape(document['created'])}. Digests {escape(a.digest[:19])}… and {escape(b.digest[:19])}…</p>"
         f'<section aria-labelledby="figures"><h2 id="figures">Figures</h2>{figure_table(document)}</section>'

@@ -19,7 +19,7 @@ def figure_table(document: Document) -> str:
     rows = [
         (f"{words.title} ({words.unit})" if words.unit else words.title, name)
         for name, words in MEASURES.items()
-        if a["measures"].get(name) is not None or b["measures"].get(name) is not None
+        if any(side["measures"].get(name) is not None for side in (a, b)) and not _is_zero(name, a, b)
     ]
     body = [
         (title, *_three(a["measures"].get(name), b["measures"].get(name), is_cost=MEASURES[name].is_cost))
@@ -40,6 +40,11 @@ def figure_table(document: Document) -> str:
         + '<p class="soft">Latency is decoding, preprocessing and the graph for one picture; both versions '
         "ran in turn in one process. AP is the mean over overlaps of 0.50 to 0.95, as COCO has it.</p>"
     )
+
+
+def _is_zero(name: str, a: Document, b: Document) -> bool:
+    """Whether a row says only that nothing failed."""
+    return name == "failed" and not (a["measures"][name] or b["measures"][name])
 
 
 def class_table(document: Document) -> str:
@@ -100,7 +105,7 @@ def score_bars(document: Document) -> str:
     bars = "".join(_bars(a, b, most))
     words = f"Findings by score from 0 to 1: A has {sum(a)}, B has {sum(b)}"
     svg = (
-        f'<svg class="bars" viewBox="0 0 400 132" role="img" aria-label="{words}">{bars}'
+        f'<svg class="bars" viewBox="0 0 400 112" role="img" aria-label="{words}">{bars}'
         '<line x1="0" y1="110" x2="400" y2="110" stroke="#57606a"/></svg>'
     )
     said = (

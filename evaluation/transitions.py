@@ -235,8 +235,12 @@ def box_overlap(first: Box | None, second: Box | None) -> float:
     """Intersection over union of two boxes, 0..1; a box is not at the place of the whole picture (None)."""
     if first is None or second is None:
         return float(first is second)
-    share = crowd_overlaps(np.array([first]), np.array([second]), np.zeros(1, dtype=bool))
-    return float(share[0, 0])
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    sizes = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
+    return width * height / (sizes - width * height)
 
 
 def _score(found: Detection | None) -> float:

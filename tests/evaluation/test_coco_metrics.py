@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from evaluation.coco_metrics import AREAS, figures, mean_figures, picture_matches
+from evaluation.coco_metrics import AREAS, PictureMatcher, figures, mean_figures
 from evaluation.coco_truth import TrueObject, TruePicture, read_coco
 from hotswap.predictions import Detection, Options, Picture
 from models_import.catalogue import choose, config_of, entries
@@ -21,7 +21,7 @@ LABELS = ("cat", "dog", "bird")
 @pytest.mark.parametrize("seed", range(6))
 def test_made_up_pictures_have_the_figures_of_pycocotools(seed: int, area: str) -> None:
     pictures = made_up(seed, LABELS)
-    matches = [picture_matches(found, truth, area) for truth, found in pictures]
+    matches = [PictureMatcher(found, truth).matches(area) for truth, found in pictures]
     own, theirs = figures(matches, LABELS, 0.5), reference(pictures, LABELS, area)
     assert set(own) == set(theirs["classes"])
     for label, each in own.items():
@@ -35,16 +35,16 @@ def test_precision_and_recall_are_those_of_the_reported_findings() -> None:
         "a", 100, 100, (TrueObject("cat", (0, 0, 50, 50), 2500), TrueObject("cat", (50, 0, 90, 40), 1))
     )
     found = [Detection("cat", 0, 0.9, box), Detection("cat", 0, 0.7, away), Detection("cat", 0, 0.2, away)]
-    each = figures([picture_matches(found, truth)], ["cat"], 0.5)["cat"]
+    each = figures([PictureMatcher(found, truth).matches()], ["cat"], 0.5)["cat"]
     assert (each.precision, each.recall, each.objects, each.found) == (0.5, 0.5, 2, 2)
-    weak = figures([picture_matches(found, truth)], ["cat"], 0.1)["cat"]
+    weak = figures([PictureMatcher(found, truth).matches()], ["cat"], 0.1)["cat"]
     assert weak.precision == pytest.approx(1 / 3)
-    assert figures([picture_matches(found, truth)], ["cat"], 0.95)["cat"].precision is None
+    assert figures([PictureMatcher(found, truth).matches()], ["cat"], 0.95)["cat"].precision is None
 
 
 def test_a_label_without_objects_has_no_figures_and_one_without_findings_has_none_right() -> None:
     truth = TruePicture("a", 100, 100, (TrueObject("cat", (0, 0, 50, 50), 2500),))
-    matches = [picture_matches([Detection("dog", 0, 0.9, (0, 0, 1, 1))], truth)]
+    matches = [PictureMatcher([Detection("dog", 0, 0.9, (0, 0, 1, 1))], truth).matches()]
     found = figures(matches, ["cat", "dog"], 0.5)
     assert set(found) == {"cat"}
     assert (found["cat"].ap, found["cat"].recall) == (0.0, 0.0)
@@ -72,7 +72,7 @@ def test_real_detectors_have_the_figures_of_pycocotools(name: str, version: str 
         pictures.append((each, list(answered.detections)))
     labels = sorted(truth.labels & set(config.labels))
     assert len(labels) > 60
-    own = figures([picture_matches(found, each) for each, found in pictures], labels, 0.5)
+    own = figures([PictureMatcher(found, each).matches() for each, found in pictures], labels, 0.5)
     theirs = reference(pictures, labels)
     means = mean_figures(own)
     for measure in ("ap", "ap50", "ap75", "ar"):
