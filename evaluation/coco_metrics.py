@@ -31,6 +31,7 @@ AREAS: Mapping[str, tuple[float, float]] = {
     "large": (96.0**2, 1e10),
 }
 MOST_DETECTIONS = 100
+_NOTHING: Bools = np.zeros((len(IOUS), MOST_DETECTIONS), dtype=bool)
 _MEANS = ("ap", "ap50", "ap75", "ar")
 #: What is as good as an overlap of 1.
 _WHOLE = 1 - 1e-10
@@ -40,11 +41,12 @@ _WHOLE = 1 - 1e-10
 class LabelMatch:
     """Detections of one label in one picture, by falling score, at T overlaps.
 
-    `scores` [D]; `matched` [T, D] whether each takes an object; `ignored` [T, D] whether it counts neither as
-    right nor as wrong; `objects` how many there are to be found.
+    `scores` [D]; `sizes` [D] of the boxes in square pixels; `matched` [T, D] whether each takes an object,
+    and `ignored` [T, D] whether that object does not count; `objects` how many there are to be found.
     """
 
     scores: Floats
+    sizes: Floats
     matched: Bools
     ignored: Bools
     objects: int
@@ -77,23 +79,37 @@ class PictureMatcher:
         self, detections: Sequence[Detection], truth: TruePicture, labels: frozenset[str] | None = None
     ) -> None:
         """Boxes of `detections` are in 0..1 of the upright picture; `labels` are those that count, or all."""
-        found: dict[str, list[Detection]] = {}
+        boxed = [each for each in detections if each.bbox is not None]
+        if labels is not None:
+            boxed = [each for each in boxed if each.label in labels]
+        boxed.sort(key=lambda each: -each.score)
+        scale = np.array([truth.width, truth.height] * 2, dtype=float)
+        boxes, scores = (
+            _boxes([each.bbox for each in boxed]) * scale,
+            np.array([each.score for each in boxed]),
+        )
+        places: dict[str, list[int]] = {}
+        for place, each in enumerate(boxed):
+            places.setdefault(each.label, []).append(place)
         objects: dict[str, list[TrueObject]] = {}
-        for detection in detections:
-            if detection.bbox is not None and (labels is None or detection.label in labels):
-                found.setdefault(detection.label, []).append(detection)
         for true in truth.objects:
             if labels is None or true.label in labels:
                 objects.setdefault(true.label, []).append(true)
-        scale = np.array([truth.width, truth.height] * 2, dtype=float)
-        self._labels = {
-            label: _LabelBoxes.of(found.get(label, ()), objects.get(label, ()), scale)
-            for label in dict.fromkeys((*found, *objects))
-        }
+        sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        self._without: dict[str, LabelMatch] = {}
+        self._labels: dict[str, _LabelBoxes] = {}
+        for label in dict.fromkeys((*places, *objects)):
+            own = places.get(label, [])[:MOST_DETECTIONS]
+            if label in objects:
+                self._labels[label] = _LabelBoxes.of(boxes[own], scores[own], sizes[own], objects[label])
+            else:
+                nothing = _NOTHING[:, : len(own)]
+                self._without[label] = LabelMatch(scores[own], sizes[own], nothing, nothing, 0)
 
     def matches(self, area: str = "all") -> dict[str, LabelMatch]:
         """Match them; of objects of one of `AREAS`."""
-        return {label: boxes.match(AREAS[area]) for label, boxes in self._labels.items()}
+        matched = {label: boxes.match(AREAS[area]) for label, boxes in self._labels.items()}
+        return self._without | matched
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,29 +125,18 @@ class _LabelBoxes:
     crowd: Bools
 
     @classmethod
-    def of(cls, found: Sequence[Detection], objects: Sequence[TrueObject], scale: Floats) -> _LabelBoxes:
-        scores = np.array([each.score for each in found], dtype=float)
-        order = np.argsort(-scores, kind="stable")[:MOST_DETECTIONS]
-        boxes = (_boxes([each.bbox for each in found]) * scale)[order]
-        sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    def of(cls, boxes: Floats, scores: Floats, sizes: Floats, objects: Sequence[TrueObject]) -> _LabelBoxes:
         areas = np.array([each.area for each in objects], dtype=float)
         crowd = np.array([each.crowd for each in objects], dtype=bool)
-        if objects and found:
-            shares = crowd_overlaps(boxes, _boxes([each.bbox for each in objects]), crowd)
-        else:
-            shares = np.zeros((len(boxes), len(objects)))
-        return cls(scores[order], sizes, shares, areas, crowd)
+        shares = crowd_overlaps(boxes, _boxes([each.bbox for each in objects]), crowd)
+        return cls(scores, sizes, shares, areas, crowd)
 
     def match(self, area: tuple[float, float]) -> LabelMatch:
-        outside = (self.sizes < area[0]) | (self.sizes > area[1])
-        if not len(self.areas):
-            nothing = np.zeros((len(IOUS), len(self.scores)), dtype=bool)
-            return LabelMatch(self.scores, nothing, nothing | outside, 0)
         ignore = self.crowd | (self.areas < area[0]) | (self.areas > area[1])
         # Objects that count come first, as there.
         turn = np.argsort(ignore, kind="stable")
         matched, ignored = greedy(self.shares[:, turn], self.crowd[turn], ignore[turn])
-        return LabelMatch(self.scores, matched, ignored | (~matched & outside), int((~ignore).sum()))
+        return LabelMatch(self.scores, self.sizes, matched, ignored, int((~ignore).sum()))
 
 
 def _boxes(rows: Sequence[Any]) -> Floats:
@@ -162,29 +167,28 @@ def greedy(shares: Floats, crowd: Bools, ignore: Bools) -> tuple[Bools, Bools]:
     """
     matched = np.zeros((len(IOUS), len(shares)), dtype=bool)
     ignored = np.zeros_like(matched)
-    taken = np.zeros((len(IOUS), shares.shape[1]), dtype=bool)
-    least = np.minimum(IOUS, _WHOLE)
     if not shares.size:
         return matched, ignored
+    free = np.ones((len(IOUS), shares.shape[1]), dtype=bool)
+    least = np.minimum(IOUS, _WHOLE)[:, None]
+    # What counts is worth more than any overlap with what does not.
+    worth = shares + np.where(ignore, 0.0, 2.0)
     for row in np.flatnonzero(shares.max(axis=1) >= least[0]):
-        fits = (shares[row] >= least[:, None]) & (~taken | crowd)
-        for step in np.flatnonzero(fits.any(axis=1)):
-            at = _best(shares[row], fits[step], ignore)
-            matched[step, row], ignored[step, row], taken[step, at] = True, ignore[at], True
+        fits = (shares[row] >= least) & free
+        # The last one of equals, as there.
+        best = shares.shape[1] - 1 - np.where(fits, worth[row], -1.0)[:, ::-1].argmax(axis=1)
+        steps = np.flatnonzero(fits.any(axis=1))
+        taken = best[steps]
+        matched[steps, row], ignored[steps, row] = True, ignore[taken]
+        free[steps, taken] = crowd[taken]
     return matched, ignored
 
 
-def _best(shares: Floats, fits: Bools, ignore: Bools) -> int:
-    """The object of most overlap, the last one of equals."""
-    counting = fits & ~ignore
-    among = np.where(counting if counting.any() else fits, shares, -1.0)
-    return int(len(among) - 1 - np.argmax(among[::-1]))
-
-
-def label_figures(matches: Iterable[LabelMatch], threshold: float) -> LabelFigures | None:
+def label_figures(matches: Iterable[LabelMatch], threshold: float, area: str = "all") -> LabelFigures | None:
     """How well a label is found over its pictures; None where it has no object.
 
-    Precision and recall are those of detections with a score of at least `threshold`.
+    Precision and recall are those of detections with a score of at least `threshold`. What was not matched
+    and is of another size than `area` counts not.
     """
     parts = list(matches)
     objects = sum(each.objects for each in parts)
@@ -195,6 +199,8 @@ def label_figures(matches: Iterable[LabelMatch], threshold: float) -> LabelFigur
     scores = scores[order]
     matched = np.concatenate([each.matched for each in parts], axis=1)[:, order]
     ignored = np.concatenate([each.ignored for each in parts], axis=1)[:, order]
+    sizes, (least, greatest) = np.concatenate([each.sizes for each in parts])[order], AREAS[area]
+    ignored |= ~matched & ((sizes < least) | (sizes > greatest))
     right = np.cumsum(matched & ~ignored, axis=1, dtype=float)
     wrong = np.cumsum(~matched & ~ignored, axis=1, dtype=float)
     each_ap = [_precision(right[step], wrong[step], objects) for step in range(len(IOUS))]
@@ -227,7 +233,7 @@ def _precision(right: Floats, wrong: Floats, objects: int) -> float:
 
 
 def figures(
-    pictures: Sequence[Mapping[str, LabelMatch]], labels: Iterable[str], threshold: float
+    pictures: Sequence[Mapping[str, LabelMatch]], labels: Iterable[str], threshold: float, area: str = "all"
 ) -> dict[str, LabelFigures]:
     """`label_figures` of each of `labels` that has objects in these pictures."""
     wanted = set(labels)
@@ -236,7 +242,7 @@ def figures(
         for label, match in picture.items():
             if label in wanted:
                 by_label.setdefault(label, []).append(match)
-    counted = {label: label_figures(by_label[label], threshold) for label in sorted(by_label)}
+    counted = {label: label_figures(by_label[label], threshold, area) for label in sorted(by_label)}
     return {label: each for label, each in counted.items() if each is not None}
 
 

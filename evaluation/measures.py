@@ -103,7 +103,8 @@ class BoxMeasures:
         """See `TaskMeasures.figures`; of objects of one area of `AREAS`."""
         pairs = [pair for row in rows if (pair := self._matched(area)[row]) is not None]
         a, b = (
-            figures([pair[side] for pair in pairs], self._labels, self._thresholds[side]) for side in (0, 1)
+            figures([pair[side] for pair in pairs], self._labels, self._thresholds[side], area)
+            for side in (0, 1)
         )
         both = [
             SideFigures(mean_figures(each), {label: asdict(row) for label, row in each.items()})

@@ -211,19 +211,27 @@ def _boxed(findings: Findings, objects: Sequence[TrueObject]) -> _Boxed:
     items = sorted((each for each in findings.reported if each.bbox), key=lambda each: -each.score)
     hits: dict[int, int] = {}
     in_crowd: set[int] = set()
-    if items and objects:
-        crowd = np.array([each.crowd for each in objects])
-        rows = np.array([each.bbox for each in items]), np.array([each.bbox for each in objects])
-        shares = crowd_overlaps(*rows, crowd)
-        for index, found in enumerate(items):
-            same = np.array([each.label == found.label for each in objects])
-            free = same & ~crowd & ~np.isin(np.arange(len(objects)), list(hits.values()))
-            best = int(np.argmax(np.where(free, shares[index], -1.0)))
-            if free[best] and shares[index, best] >= SAME_PLACE:
-                hits[index] = best
-            elif (np.where(same & crowd, shares[index], 0.0) >= SAME_PLACE).any():
-                in_crowd.add(index)
+    free = {number for number, each in enumerate(objects) if not each.crowd}
+    for index, found in enumerate(items):
+        near = {
+            number: box_overlap(found.bbox, objects[number].bbox)
+            for number in free
+            if objects[number].label == found.label
+        }
+        best = max(near, key=lambda number: (near[number], -number), default=None)
+        if best is not None and near[best] >= SAME_PLACE:
+            hits[index] = best
+            free.remove(best)
+        elif any(_is_inside(found, each) for each in objects if each.crowd):
+            in_crowd.add(index)
     return _Boxed(items, hits, in_crowd)
+
+
+def _is_inside(found: Detection, crowd: TrueObject) -> bool:
+    """Whether most of a box lies in a crowd of its label."""
+    if found.label != crowd.label or found.bbox is None:
+        return False
+    return _common(found.bbox, crowd.bbox) >= SAME_PLACE * _size(found.bbox)
 
 
 def _overlaps(first: Sequence[Detection], second: Sequence[Detection]) -> Floats:
@@ -235,12 +243,18 @@ def box_overlap(first: Box | None, second: Box | None) -> float:
     """Intersection over union of two boxes, 0..1; a box is not at the place of the whole picture (None)."""
     if first is None or second is None:
         return float(first is second)
+    common = _common(first, second)
+    return common / (_size(first) + _size(second) - common) if common else 0.0
+
+
+def _common(first: Box, second: Box) -> float:
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    sizes = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
-    return width * height / (sizes - width * height)
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+def _size(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _score(found: Detection | None) -> float:

@@ -22,7 +22,7 @@ LABELS = ("cat", "dog", "bird")
 def test_made_up_pictures_have_the_figures_of_pycocotools(seed: int, area: str) -> None:
     pictures = made_up(seed, LABELS)
     matches = [PictureMatcher(found, truth).matches(area) for truth, found in pictures]
-    own, theirs = figures(matches, LABELS, 0.5), reference(pictures, LABELS, area)
+    own, theirs = figures(matches, LABELS, 0.5, area), reference(pictures, LABELS, area)
     assert set(own) == set(theirs["classes"])
     for label, each in own.items():
         assert close(asdict(each), theirs["classes"][label]), (label, each, theirs["classes"][label])
