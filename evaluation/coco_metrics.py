@@ -133,10 +133,14 @@ class _LabelBoxes:
 
     def match(self, area: tuple[float, float]) -> LabelMatch:
         ignore = self.crowd | (self.areas < area[0]) | (self.areas > area[1])
+        objects = len(ignore) - int(ignore.sum())
+        if not len(self.scores) or self.shares.max() < IOUS[0]:
+            nothing = _NOTHING[:, : len(self.scores)]
+            return LabelMatch(self.scores, self.sizes, nothing, nothing, objects)
         # Objects that count come first, as there.
         turn = np.argsort(ignore, kind="stable")
         matched, ignored = greedy(self.shares[:, turn], self.crowd[turn], ignore[turn])
-        return LabelMatch(self.scores, self.sizes, matched, ignored, int((~ignore).sum()))
+        return LabelMatch(self.scores, self.sizes, matched, ignored, objects)
 
 
 def _boxes(rows: Sequence[Any]) -> Floats:

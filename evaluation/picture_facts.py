@@ -14,7 +14,7 @@ from hotswap.predictions import Picture
 from runners.decode import decode
 
 #: Model inputs that a picture is decoded for: small JPEGs are decoded much faster than whole ones.
-_SMALL = (64, 64)
+_SMALL = (24, 24)
 _MAKE, _MODEL, _EXIF_PART, _TAKEN, _CHANGED = 0x010F, 0x0110, 0x8769, 0x9003, 0x0132
 _TIME = re.compile(r"\d{4}[:-]\d\d[:-]\d\d[ T](\d\d):\d\d")
 #: Least mean luma, 0..255, of each kind.
