@@ -177,7 +177,10 @@ def _require(
         return
     from evaluation.requirement import Requirement, read_report
 
-    compared = read_report(report)
+    try:
+        compared = read_report(report)
+    except FileNotFoundError:
+        raise Refused(f"there is no comparison at {report}: run okawari compare, or give --report") from None
     for text in required:
         try:
             rule = Requirement.parse(text)

@@ -119,7 +119,8 @@ def _before(comparison: Comparison) -> str:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """With a capital at its beginning, unless a model's name stands there."""
+    return text if ":" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
 def _after(comparison: Comparison) -> str:
