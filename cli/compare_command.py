@@ -1,4 +1,4 @@
-"""`compare`: two versions side by side on pictures, as one page and one document."""
+"""`compare`: two versions side by side on pictures, as a page; `golden marks`: what was marked on it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.arguments import one_version
+from cli.arguments import one_version, stored_model
 from cli.errors import Refused
 from cli.image_files import SkippedFiles, pictures
 from cli.output import note, say, say_json, settings
 from cli.progress import counted
 from common.files import write_atomically
+from hotswap.errors import BadRequest
 from hotswap.repository import Artifact
 from models_import.store import ModelStore
+from registry.golden_files import GoldenFiles
 
 if TYPE_CHECKING:
     from evaluation.answers import AnswerFile, PairedAnswer, PairedRunners
-    from evaluation.comparison import ComparedVersion, Comparison
+    from evaluation.comparison import ComparedVersion, VersionComparison
     from evaluation.page import Thumbnail
     from hotswap.predictions import Options
     from hotswap.runner import Runner
@@ -252,7 +254,6 @@ def _ask_all(
     kept: AnswerFile, both: PairedRunners, asked: Sequence[_Asked], step: Callable[[], None]
 ) -> tuple[list[PairedAnswer], int]:
     from evaluation.answers import stamp_of
-    from hotswap.errors import BadRequest
 
     answers, unreadable = [], 0
     warm = _WARM
@@ -284,7 +285,7 @@ def _read(path: Path) -> bytes:
 # --- the report ------------------------------------------------------------------------------------
 
 
-def _write(comparison: Comparison, images: Path, out: Path, max_pixels: int) -> None:
+def _write(comparison: VersionComparison, images: Path, out: Path, max_pixels: int) -> None:
     from evaluation.page import Thumbnail, page
     from evaluation.picture_facts import thumbnail
     from hotswap.errors import ServingError
@@ -302,7 +303,7 @@ def _write(comparison: Comparison, images: Path, out: Path, max_pixels: int) -> 
     write_atomically(out / PAGE, page(comparison, small, str(images)).encode())
 
 
-def _say(comparison: Comparison, out: Path, *, as_json: bool) -> None:
+def _say(comparison: VersionComparison, out: Path, *, as_json: bool) -> None:
     if as_json:
         say_json(comparison.document)
         return
@@ -311,3 +312,47 @@ def _say(comparison: Comparison, out: Path, *, as_json: bool) -> None:
     for kind, count in comparison.document["transitions"]["counts"].items():
         say(f"  {kind}: {count}")
     say(f"the page is {out / PAGE}")
+
+
+# --- marks ------------------------------------------------------------------------------------------
+
+
+@click.command("marks")
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder with the pictures. Default: the one that was compared.",
+)
+def marks_command(name: str, file: Path, images: Path | None) -> None:
+    """Hold the pictures of a comparison in which somebody marked which version is right.
+
+    FILE is what the page of `okawari compare` saves. What the right version found is expected of every later
+    version of the model. Pictures in which neither is right are left out, and so are those that have changed.
+
+    \b
+    Example:
+      okawari golden marks detector ~/Downloads/marks.json
+    """
+    from evaluation.marks import marked_picture, read_marks
+
+    marks = read_marks(file)
+    configured = settings()
+    stored_model(ModelStore(configured.models), name, configured.models)
+    folder = images or Path(marks.folder)
+    golden = GoldenFiles(configured.home)
+    added = 0
+    for mark, expected in marks.golden():
+        try:
+            data = marked_picture(folder, mark)
+        except (BadRequest, OSError) as error:
+            note(f"left out: {error}")
+            continue
+        golden.add(name, mark.picture, data, expected)
+        say(f"{mark.picture}: {len(expected)} findings are expected")
+        added += 1
+    if not added:
+        raise Refused(f"{file} marks no picture of {folder} in which a version is right")
+    note(f"{added} golden pictures are held for {name}; every version from now on is tried on them")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.arguments import VERSION_ARGUMENTS, stored_model
+from cli.compare_command import marks_command
 from cli.errors import Refused
 from cli.gate_commands import settled_version
-from cli.golden_marks import marks_command
 from cli.output import note, say, say_json, settings
 from common.text import explain
 from hotswap.errors import ServingError

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from evaluation.answers import PairedAnswer, SideAnswer
+from evaluation.box_measures import BoxMeasures
 from evaluation.coco_truth import CocoTruth
+from evaluation.comparison_verdict import MeasureChange, Tally, verdict
 from evaluation.measures import (
     BothFigures,
-    BoxMeasures,
     Figure,
     LabelMeasures,
     MapMeasures,
@@ -25,14 +24,10 @@ from evaluation.measures import (
     TaskMeasures,
     VectorMeasures,
 )
-from evaluation.transitions import Transition
+from evaluation.transitions import ChangedPicture, Transition
 from hotswap.predictions import Detection
 
 FORMAT = 1
-#: Chance at which as many better pictures would come by themselves, below which a verdict is given.
-SIGNIFICANT = 0.05
-#: Agreement from which versions without a known truth count as the same.
-_SAME = 0.95
 _BINS = 20
 #: Pictures with changes that the document lists, and the values of one slice.
 _MOST_LISTED, _MOST_VALUES = 2_000, 24
@@ -44,15 +39,6 @@ _BOXES = (
 )
 _LABELS = ("image-classification", "zero-shot-classification")
 TASKS = (*_BOXES, *_LABELS, "image-embedding", "semantic-segmentation")
-
-
-class ComparisonResult(StrEnum):
-    """What comes out for version B."""
-
-    BETTER = "better"
-    WORSE = "worse"
-    NO_DIFFERENCE = "no clear difference"
-    NOT_COMPARABLE = "not comparable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +59,7 @@ class ComparedVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangedPicture:
-    """A picture with changes, the worst first; `row` is its place in the answers."""
-
-    row: int
-    transitions: tuple[Transition, ...]
-
-    @property
-    def severity(self) -> tuple[float, float]:
-        """That of the worst change, then that of all."""
-        return self.transitions[0].severity, sum(each.severity for each in self.transitions)
-
-    @property
-    def gain(self) -> int:
-        """1 where more became right than wrong, -1 for the contrary, else 0."""
-        total = sum(each.gain for each in self.transitions)
-        return (total > 0) - (total < 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class VersionComparison:
     """Both versions, all answers, the pictures with changes (the worst first), and the document."""
 
     versions: tuple[ComparedVersion, ComparedVersion]
@@ -109,16 +76,18 @@ def compare_answers(
     *,
     created: datetime,
     unreadable: int = 0,
-) -> Comparison:
+) -> VersionComparison:
     """Compare two versions by their answers to the same pictures; `unreadable` ones could not be asked."""
     labels = _counted_labels(versions, answers, truth)
     measures = _measures(task, versions, answers, truth, labels)
     rows = [row for row, each in enumerate(answers) if each.a.error is None and each.b.error is None]
     changed = _changed(measures, rows)
     figures, agreement = measures.figures(rows), measures.agreement(rows)
-    known = [row for row in rows if measures.has_truth(row)]
-    tally = Tally.of(changed, answers, len(rows), len(known))
-    result, sentence = _verdict(versions, measures.main, figures, agreement, tally)
+    known = [row for row in range(len(answers)) if measures.has_truth(row)]
+    tally = Tally.of(changed, answers, known)
+    names = versions[0].name, versions[1].name
+    change = _main_change(measures.main, figures)
+    result, sentence = verdict(*names, tally, change, agreement.get("agreement"))
     document = {
         "format": FORMAT,
         "created": created.isoformat(timespec="seconds"),
@@ -141,7 +110,7 @@ def compare_answers(
         "transitions": _listed(changed, answers),
         "promote": promote_command(versions, sentence),
     }
-    return Comparison(versions, tuple(answers), tuple(changed), document)
+    return VersionComparison(versions, tuple(answers), tuple(changed), document)
 
 
 def _measures(
@@ -199,99 +168,19 @@ def _changed(measures: TaskMeasures, rows: Sequence[int]) -> list[ChangedPicture
     return sorted(pictures, key=lambda each: each.severity, reverse=True)
 
 
-# --- the verdict -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Pictures that both answered, those of them with a known truth and with changes, and what came of them.
-
-    A picture is better where more became right than wrong, or where only version A failed to answer.
-    """
-
-    pictures: int
-    known: int
-    changed: int
-    better: int
-    worse: int
-
-    @classmethod
-    def of(
-        cls, changed: Sequence[ChangedPicture], answers: Sequence[PairedAnswer], pictures: int, known: int
-    ) -> Tally:
-        """Count them."""
-        only_a = sum(each.a.error is None and each.b.error is not None for each in answers)
-        only_b = sum(each.a.error is not None and each.b.error is None for each in answers)
-        better = sum(each.gain > 0 for each in changed) + only_b
-        worse = sum(each.gain < 0 for each in changed) + only_a
-        return cls(pictures, known, len(changed), better, worse)
-
-
-def _verdict(
-    versions: tuple[ComparedVersion, ComparedVersion],
-    main: str,
-    figures: BothFigures,
-    agreement: Mapping[str, Figure],
-    tally: Tally,
-) -> tuple[ComparisonResult, str]:
-    """The result and a sentence with its numbers."""
-    a, b = (each.name for each in versions)
-    better, worse = tally.better, tally.worse
-    chance = sign_test(better, worse)
-    if not tally.pictures:
-        return ComparisonResult.NOT_COMPARABLE, f"{a} and {b} answered no picture both"
-    before, after = (each.measures.get(main) for each in figures)
-    if before is None or after is None:
-        return _by_agreement(a, b, agreement.get("agreement"), tally)
-    result = ComparisonResult.NO_DIFFERENCE
-    if chance < SIGNIFICANT:
-        if better > worse and after >= before:
-            result = ComparisonResult.BETTER
-        elif worse > better and after <= before:
-            result = ComparisonResult.WORSE
-    said = {
-        ComparisonResult.BETTER: f"{b} is better than {a}",
-        ComparisonResult.WORSE: f"{b} is worse than {a}",
-    }.get(result, f"there is no clear difference between {a} and {b}")
-    return result, (
-        f"{said}: of {tally.known} pictures with a known truth {better} are better and {worse} worse "
-        f"(sign test, p = {chance:.2g}); {MEASURES[main].title} {before:.3f} → {after:.3f}"
-    )
-
-
-def _by_agreement(a: str, b: str, agreement: Figure, tally: Tally) -> tuple[ComparisonResult, str]:
-    """Without a known truth only that they are alike can be said."""
-    if agreement is None:
-        said = f"{a} and {b} find nothing in {tally.pictures} pictures"
-        return ComparisonResult.NOT_COMPARABLE, said
-    numbers = f"they agree to {agreement:.1%}; {tally.changed} of {tally.pictures} pictures change"
-    if agreement >= _SAME and sign_test(tally.better, tally.worse) >= SIGNIFICANT:
-        return ComparisonResult.NO_DIFFERENCE, f"there is no clear difference between {a} and {b}: {numbers}"
-    return ComparisonResult.NOT_COMPARABLE, (
-        f"nothing says whether {a} or {b} is right: {numbers}; mark pictures below, or give a ground truth"
-    )
-
-
-def sign_test(better: int, worse: int) -> float:
-    """The chance that of as many changed pictures at least so many go one way, if both ways were alike.
-
-    The exact two-sided sign test (binomial, 1/2), which is McNemar's for pairs.
-    """
-    count, fewer = better + worse, min(better, worse)
-    # As logarithms: 2 to the power of thousands is no float.
-    terms = [
-        math.lgamma(count + 1) - math.lgamma(each + 1) - math.lgamma(count - each + 1) - count * math.log(2)
-        for each in range(fewer + 1)
-    ]
-    return min(1.0, 2 * sum(math.exp(term) for term in terms))
-
-
 def promote_command(versions: tuple[ComparedVersion, ComparedVersion], reason: str) -> str | None:
     """The command that makes B production; None where they are not versions of one model."""
     a, b = versions
     if a.model != b.model:
         return None
     return f"okawari promote {b.model} {b.version} --reason {shlex.quote(reason)}"
+
+
+def _main_change(main: str, figures: BothFigures) -> MeasureChange | None:
+    before, after = (each.measures.get(main) for each in figures)
+    if before is None or after is None:
+        return None
+    return MeasureChange(MEASURES[main].title, before, after)
 
 
 # --- figures ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,3 +56,17 @@ def read_marks(path: Path) -> ComparisonMarks:
         raise BadRequest(
             f"{explain(str(path), error)}; expected is what the page of a comparison saves"
         ) from None
+
+
+def marked_picture(folder: Path, mark: PictureMark) -> bytes:
+    """The bytes of a marked picture.
+
+    Raises `BadRequest` where it is not the one that was compared, or `OSError`.
+    """
+    path = folder / mark.picture
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise BadRequest(f"{path} lies outside the folder")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != mark.sha256:
+        raise BadRequest(f"{path} is not the picture that was compared")
+    return data

@@ -1,4 +1,4 @@
-"""The page of a comparison: one HTML file of bounded size that asks nobody, for screens, phones and paper."""
+"""The page of a comparison: one HTML file that loads nothing, for screens, phones and paper."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.answers import PairedAnswer
-from evaluation.comparison import ChangedPicture, Comparison, finding_entry, transition_entry
+from evaluation.comparison import VersionComparison, finding_entry, transition_entry
 from evaluation.page_tables import class_table, figure_table, score_bars, slice_tables
-from evaluation.transitions import Findings, Transition
+from evaluation.transitions import ChangedPicture, Findings, Transition
 from hotswap.predictions import Box, Detection
 
 _FILES = Path(__file__).parent / "page_files"
@@ -38,7 +38,9 @@ class Thumbnail:
 Thumbnails = Callable[[PairedAnswer], Thumbnail | None]
 
 
-def page(comparison: Comparison, thumbnails: Thumbnails, folder: str, most_bytes: int = MOST_BYTES) -> str:
+def page(
+    comparison: VersionComparison, thumbnails: Thumbnails, folder: str, most_bytes: int = MOST_BYTES
+) -> str:
     """The file, at most `most_bytes` of UTF-8 where its tables leave room; `folder` has the pictures."""
     style, script = ((_FILES / name).read_text() for name in ("style.css", "script.js"))
     before, after = _before(comparison), _after(comparison)
@@ -96,7 +98,7 @@ _BAR = """
 # --- before and after the pictures -----------------------------------------------------------------
 
 
-def _before(comparison: Comparison) -> str:
+def _before(comparison: VersionComparison) -> str:
     document = comparison.document
     verdict, pictures = document["verdict"], document["pictures"]
     a, b = comparison.versions
@@ -123,7 +125,7 @@ def _capital(text: str) -> str:
     return text if ":" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
-def _after(comparison: Comparison) -> str:
+def _after(comparison: VersionComparison) -> str:
     document = comparison.document
     parts = [class_table(document), slice_tables(document), score_bars(document)]
     promote = document["promote"]
@@ -159,7 +161,7 @@ def _cut(shown: int, changed: int) -> str:
     return f'<p>{said} {legend}<span class="screen">{keys}</span></p>'
 
 
-def _data(comparison: Comparison, rows: Sequence[Mapping[str, Any]], folder: str) -> dict[str, Any]:
+def _data(comparison: VersionComparison, rows: Sequence[Mapping[str, Any]], folder: str) -> dict[str, Any]:
     a, b = comparison.versions
     promote = comparison.document["promote"]
     return {
@@ -179,7 +181,7 @@ def _data(comparison: Comparison, rows: Sequence[Mapping[str, Any]], folder: str
 
 
 def _articles(
-    comparison: Comparison, thumbnails: Thumbnails, room: int
+    comparison: VersionComparison, thumbnails: Thumbnails, room: int
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """The changed pictures that fit into so many bytes, and what the script knows of each."""
     articles: list[str] = []
@@ -200,7 +202,7 @@ def _articles(
     return articles, rows
 
 
-def _reported(comparison: Comparison, answer: PairedAnswer) -> dict[str, tuple[Detection, ...]]:
+def _reported(comparison: VersionComparison, answer: PairedAnswer) -> dict[str, tuple[Detection, ...]]:
     a, b = comparison.versions
     return {
         "a": Findings(answer.a.detections, a.threshold).reported,

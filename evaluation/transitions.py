@@ -64,6 +64,25 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedPicture:
+    """A picture with changes, the worst first; `row` is its place in the answers."""
+
+    row: int
+    transitions: tuple[Transition, ...]
+
+    @property
+    def severity(self) -> tuple[float, float]:
+        """That of the worst change, then that of all."""
+        return self.transitions[0].severity, sum(each.severity for each in self.transitions)
+
+    @property
+    def gain(self) -> int:
+        """1 where more became right than wrong, -1 for the contrary, else 0."""
+        total = sum(each.gain for each in self.transitions)
+        return (total > 0) - (total < 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """All findings of one version in a picture, by falling score, and the least score that it reports."""
 

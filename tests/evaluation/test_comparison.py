@@ -11,7 +11,8 @@ import pytest
 
 from evaluation.answers import PairedAnswer
 from evaluation.coco_truth import CocoTruth
-from evaluation.comparison import ComparedVersion, ComparisonResult, compare_answers, sign_test
+from evaluation.comparison import ComparedVersion, compare_answers
+from evaluation.comparison_verdict import ComparisonResult, sign_test
 from evaluation.picture_facts import PictureFacts
 from runners.mask_runs import mask_of
 from tests.evaluation.answered import found, pair, side, truth_of, versions
@@ -63,7 +64,7 @@ class TestVerdict:
     def test_a_version_that_fails_where_the_other_answers_is_worse(self) -> None:
         failed = [pair(f"f{name}.jpg", self.CAT, side(error="NaN")) for name in names(8)]
         answers = [*failed, pair("one.jpg", self.CAT, self.CAT)]
-        document = compared(answers, truth_of(one="cat"))
+        document = compared(answers, truth_of(**{each.name.removesuffix(".jpg"): "cat" for each in answers}))
         assert document["verdict"]["result"] == RESULT.WORSE
         assert document["b"]["measures"]["failed"] == 8
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from evaluation.answers import PairedAnswer
-from evaluation.comparison import Comparison, compare_answers
+from evaluation.comparison import VersionComparison, compare_answers
 from evaluation.page import MOST_BYTES, Thumbnail, page
 from tests.evaluation.answered import found, pair, side, truth_of, versions
 
@@ -21,7 +21,7 @@ EVIL = "</script><img src=x onerror=alert(1)>\"'&"
 SMALL = Thumbnail("data:image/jpeg;base64,AAAA", 320, 240)
 
 
-def _comparison(answers: list[PairedAnswer], **more: Any) -> Comparison:
+def _comparison(answers: list[PairedAnswer], **more: Any) -> VersionComparison:
     created = datetime(2026, 1, 1, tzinfo=UTC)
     return compare_answers("object-detection", versions(), answers, created=created, **more)
 
