@@ -72,7 +72,7 @@ def test_a_line_that_was_cut_off_is_asked_again_and_what_stood_before_is_kept(tm
         assert AnswerFile(path, HEADER).get("b.jpg", "s") is not None
 
 
-@pytest.mark.parametrize("damage", [b"{}\n", b'{"picture": 1}\n', b"\xff\xfe\n", b'["a"]\n'])
+@pytest.mark.parametrize("damage", [b"{}\n", b'{"picture": 1}\n', b"\xff\xfe\n", b'["a"]\n', b"x\n" * 9000])
 def test_after_a_damaged_line_everything_is_asked_again(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "answers.jsonl"
     AnswerFile(path, HEADER).add(_full("a.jpg"), "s")
@@ -81,6 +81,7 @@ def test_after_a_damaged_line_everything_is_asked_again(tmp_path: Path, damage: 
     assert file.get("a.jpg", "s") is not None
     file.add(_full("b.jpg"), "s")
     assert AnswerFile(path, HEADER).get("b.jpg", "s") is not None
+    assert len(path.read_bytes().splitlines()) == 3, "nothing of the damage is left"
 
 
 def test_other_versions_or_options_begin_anew(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from evaluation.answers import PairedAnswer
 from evaluation.coco_truth import CocoTruth
 from evaluation.comparison import ComparedVersion, compare_answers
-from evaluation.comparison_verdict import ComparisonResult, sign_test
+from evaluation.comparison_verdict import ComparisonResult, MeasureChange, Tally, sign_test, verdict
 from evaluation.picture_facts import PictureFacts
 from runners.mask_runs import mask_of
 from tests.evaluation.answered import found, pair, side, truth_of, versions
@@ -67,6 +67,22 @@ class TestVerdict:
         document = compared(answers, truth_of(**{each.name.removesuffix(".jpg"): "cat" for each in answers}))
         assert document["verdict"]["result"] == RESULT.WORSE
         assert document["b"]["measures"]["failed"] == 8
+
+    def test_one_that_answers_where_the_other_fails_is_better(self) -> None:
+        failed = [pair(f"f{name}.jpg", side(error="NaN"), self.CAT) for name in names(8)]
+        answers = [*failed, pair("one.jpg", self.CAT, self.CAT)]
+        truth = truth_of(**{each.name.removesuffix(".jpg"): "cat" for each in answers})
+        document = compared(answers, truth)
+        assert document["verdict"]["result"] == RESULT.BETTER
+        assert "of 9 pictures with a known truth 8 are better" in document["verdict"]["sentence"]
+
+    def test_a_measure_that_says_the_contrary_stands_against_a_verdict(self) -> None:
+        for tally, before, after, result in (
+            (Tally(20, 20, 10, better=10, worse=0), 0.5, 0.5, RESULT.BETTER),
+            (Tally(20, 20, 10, better=10, worse=0), 0.5, 0.4, RESULT.NO_DIFFERENCE),
+            (Tally(20, 20, 10, better=0, worse=10), 0.4, 0.5, RESULT.NO_DIFFERENCE),
+        ):
+            assert verdict("a", "b", tally, MeasureChange("AP50", before, after), 1.0)[0] == result
 
     def test_without_truth_nothing_is_better(self) -> None:
         alike = [pair(f"{name}.jpg", self.CAT, self.CAT) for name in names(40)]

@@ -78,6 +78,7 @@ def test_texts_of_others_are_shown_as_texts() -> None:
     plain = _read(page(_comparison(_changed(1)), lambda _: SMALL, "x"))
     reader = _read(text)
     assert [tag for tag, _ in reader.tags] == [tag for tag, _ in plain.tags]
+    assert [given["alt"] for tag, given in reader.tags if tag == "img"] == [f"{EVIL}.jpg"]
     data = json.loads(reader.texts["script application/json"])
     assert (data["rows"][0]["picture"], data["folder"]) == (f"{EVIL}.jpg", EVIL)
     assert data["rows"][0]["a"][0]["label"] == EVIL
