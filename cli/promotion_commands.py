@@ -175,7 +175,7 @@ def _require(
     """Hold the rules against a comparison of these files. Raises `Refused` with the numbers."""
     if not required:
         return
-    from evaluation.requirement import Requirement, read_report
+    from evaluation.requirement import PromotionRequirement, read_report
 
     try:
         compared = read_report(report)
@@ -183,7 +183,7 @@ def _require(
         raise Refused(f"there is no comparison at {report}: run okawari compare, or give --report") from None
     for text in required:
         try:
-            rule = Requirement.parse(text)
+            rule = PromotionRequirement.parse(text)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--require") from None
         note(rule.judge(compared, record.digest, production.digest if production else None))

@@ -14,7 +14,7 @@ import numpy as np
 from evaluation.answers import PairedAnswer, SideAnswer
 from evaluation.box_measures import BoxMeasures
 from evaluation.coco_truth import CocoTruth
-from evaluation.comparison_verdict import MeasureChange, Tally, verdict
+from evaluation.comparison_verdict import ChangeTally, MeasureChange, verdict
 from evaluation.measures import (
     BothFigures,
     Figure,
@@ -84,7 +84,7 @@ def compare_answers(
     changed = _changed(measures, rows)
     figures, agreement = measures.figures(rows), measures.agreement(rows)
     known = [row for row in range(len(answers)) if measures.has_truth(row)]
-    tally = Tally.of(changed, answers, known)
+    tally = ChangeTally.of(changed, answers, known)
     names = versions[0].name, versions[1].name
     change = _main_change(measures.main, figures)
     result, sentence = verdict(*names, tally, change, agreement.get("agreement"))

@@ -26,7 +26,7 @@ class ComparisonResult(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ChangeTally:
     """Pictures that both answered, those with a known truth, those with changes, and what came of them.
 
     A picture is better where more became right than wrong, or where only version A failed to answer.
@@ -41,7 +41,7 @@ class Tally:
     @classmethod
     def of(
         cls, changed: Sequence[ChangedPicture], answers: Sequence[PairedAnswer], known: Sequence[int]
-    ) -> Tally:
+    ) -> ChangeTally:
         """Count them; `known` are the places of pictures with a known truth. Without any, all count."""
         pictures = sum(each.a.error is None and each.b.error is None for each in answers)
         counting = [answers[row] for row in known] or answers
@@ -62,7 +62,7 @@ class MeasureChange:
 
 
 def verdict(
-    a: str, b: str, tally: Tally, change: MeasureChange | None, agreement: float | None
+    a: str, b: str, tally: ChangeTally, change: MeasureChange | None, agreement: float | None
 ) -> tuple[ComparisonResult, str]:
     """The result for version `b`, and a sentence with its numbers; without a truth `change` is None."""
     if not tally.pictures:
@@ -87,7 +87,9 @@ def verdict(
     )
 
 
-def _by_agreement(a: str, b: str, agreement: float | None, tally: Tally) -> tuple[ComparisonResult, str]:
+def _by_agreement(
+    a: str, b: str, agreement: float | None, tally: ChangeTally
+) -> tuple[ComparisonResult, str]:
     """Without a known truth only that they are alike can be said."""
     if agreement is None:
         said = f"{a} and {b} find nothing in {tally.pictures} pictures"

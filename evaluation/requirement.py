@@ -62,7 +62,7 @@ def read_report(path: Path) -> ComparisonReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
+class PromotionRequirement:
     """`measure`, a comparison, and a limit: that of the current version (None) or a number; plus `offset`."""
 
     text: str
@@ -72,7 +72,7 @@ class Requirement:
     offset: float = 0.0
 
     @classmethod
-    def parse(cls, text: str) -> Requirement:
+    def parse(cls, text: str) -> PromotionRequirement:
         """Read one. Raises `ValueError`, which says what is allowed."""
         found = _WRITTEN.fullmatch(text)
         if found is None:

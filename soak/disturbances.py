@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from subprocess import CalledProcessError
 
 import httpx
 
@@ -60,25 +61,26 @@ class Disturbances:
 
     async def run(self) -> None:
         """Disturb, each kind at its own pace."""
-        kinds: list[tuple[float, Callable[[], Awaitable[None]]]] = [
-            (self.schedule.imports, self._import),
-            (self.schedule.switches, self._switch),
-            (self.schedule.kills, self._kill),
+        kinds: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
+            ("import", self.schedule.imports, self._import),
+            ("switch", self.schedule.switches, self._switch),
+            ("kill", self.schedule.kills, self._kill),
         ]
         if self.schedule.command:
-            kinds.append((self.schedule.restarts, partial(self._restart, self.schedule.command)))
+            kinds.append(("restart", self.schedule.restarts, partial(self._restart, self.schedule.command)))
         async with asyncio.TaskGroup() as tasks:
-            for seconds, disturb in kinds:
+            for kind, seconds, disturb in kinds:
                 if seconds > 0:
-                    tasks.create_task(self._repeat(seconds, disturb))
+                    tasks.create_task(self._repeat(kind, seconds, disturb))
 
-    async def _repeat(self, seconds: float, disturb: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, kind: str, seconds: float, disturb: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(seconds)
             try:
                 await disturb()
             except Exception as error:  # noqa: BLE001 - reported at the end, and the run goes on
-                self.problems.append(f"{disturb}: {error!r}"[:500])
+                said = error.stderr.decode(errors="replace") if isinstance(error, CalledProcessError) else ""
+                self.problems.append(f"{kind}: {said.strip() or repr(error)}"[:500])
 
     async def _import(self) -> None:
         """A new version; the oldest leaves the store."""

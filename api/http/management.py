@@ -23,9 +23,9 @@ from api.kserve_v1 import http_routes as v1_routes
 from api.open_inference import http_routes
 from api.parts import GetParts, ServiceParts
 from api.service_health import ServiceHealthBody
+from api.warm_up import WarmUps
 from hotswap.control import TargetChange
 from hotswap.errors import ServingError
-from hotswap.warm_up import WarmUps
 from telemetry.observers import CONTENT_TYPE
 
 _PAGES = "/documentation"

@@ -12,7 +12,7 @@ import pytest
 from evaluation.answers import PairedAnswer
 from evaluation.coco_truth import CocoTruth
 from evaluation.comparison import ComparedVersion, compare_answers
-from evaluation.comparison_verdict import ComparisonResult, MeasureChange, Tally, sign_test, verdict
+from evaluation.comparison_verdict import ChangeTally, ComparisonResult, MeasureChange, sign_test, verdict
 from evaluation.picture_facts import PictureFacts
 from runners.mask_runs import mask_of
 from tests.evaluation.answered import found, pair, side, truth_of, versions
@@ -78,9 +78,9 @@ class TestVerdict:
 
     def test_a_measure_that_says_the_contrary_stands_against_a_verdict(self) -> None:
         for tally, before, after, result in (
-            (Tally(20, 20, 10, better=10, worse=0), 0.5, 0.5, RESULT.BETTER),
-            (Tally(20, 20, 10, better=10, worse=0), 0.5, 0.4, RESULT.NO_DIFFERENCE),
-            (Tally(20, 20, 10, better=0, worse=10), 0.4, 0.5, RESULT.NO_DIFFERENCE),
+            (ChangeTally(20, 20, 10, better=10, worse=0), 0.5, 0.5, RESULT.BETTER),
+            (ChangeTally(20, 20, 10, better=10, worse=0), 0.5, 0.4, RESULT.NO_DIFFERENCE),
+            (ChangeTally(20, 20, 10, better=0, worse=10), 0.4, 0.5, RESULT.NO_DIFFERENCE),
         ):
             assert verdict("a", "b", tally, MeasureChange("AP50", before, after), 1.0)[0] == result
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.requirement import ComparisonReport, Requirement, read_report
+from evaluation.requirement import ComparisonReport, PromotionRequirement, read_report
 from hotswap.errors import BadRequest
 
 OLD, NEW = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
@@ -38,7 +38,7 @@ def _report(**changes: Any) -> ComparisonReport:
     ],
 )
 def test_a_rule_holds_or_not_with_its_numbers(text: str, holds: bool) -> None:
-    rule = Requirement.parse(text)
+    rule = PromotionRequirement.parse(text)
     if holds:
         assert "holds for m:v2" in rule.judge(_report(), NEW, OLD)
         return
@@ -47,7 +47,7 @@ def test_a_rule_holds_or_not_with_its_numbers(text: str, holds: bool) -> None:
 
 
 def test_the_version_may_be_either_side() -> None:
-    assert Requirement.parse("ap50>=current").judge(_report(), OLD, NEW)
+    assert PromotionRequirement.parse("ap50>=current").judge(_report(), OLD, NEW)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_report_about_something_else_is_no_evidence(
     candidate: str | None, current: str | None, text: str, said: str
 ) -> None:
     with pytest.raises(BadRequest, match=said):
-        Requirement.parse(text).judge(_report(), candidate, current)
+        PromotionRequirement.parse(text).judge(_report(), candidate, current)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_report_about_something_else_is_no_evidence(
 )
 def test_what_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        Requirement.parse(text)
+        PromotionRequirement.parse(text)
 
 
 def test_a_report_is_read_from_its_folder(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
+from api.warm_up import WarmUpReport, WarmUps
 from hotswap.errors import DeadlineExceeded, ModelNotFound, ModelNotLoaded, Overloaded, VersionNotLoaded
 from hotswap.predictions import Trial
-from hotswap.warm_up import WarmUpReport, WarmUps
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.fakes import Hold
 from tests.hotswap.test_loading_calls import ready
