@@ -38,7 +38,7 @@ class Sizes:
     overload_rounds: int = _size(3, 20)
     examples: int = _size(100, 300)
     orders: int = _size(30, 200)
-    good_versions: int = _size(8, 100)
+    good_versions: int = _size(3, 100)
 
 
 SIZES = Sizes()

@@ -26,7 +26,7 @@ from tests.support.bad_versions import (
     write_version,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5 * LIMIT)]
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(5 * LIMIT)]
 
 _MODELS = ("shapes", "exposure")
 

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.harness import BIN, environment
 from tests.e2e.sizes import LIMIT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(max(LIMIT, 240))]
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(max(LIMIT, 240))]
 
 
 def test_a_short_run_is_recorded_and_holds(tmp_path: Path) -> None:
