@@ -196,6 +196,7 @@ async def _answer(fields: PredictFields, *, drawn: bool = False) -> Response:
             drawing = ANNOTATOR.drawing(picture, fields.options) if drawn else None
             request = PredictRequest(
                 request_id=state.request_id,
+                key=state.route_key,
                 pictures=(picture,),
                 deadline=state.deadline,
                 model=fields.model,

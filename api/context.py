@@ -31,6 +31,8 @@ class RequestContext:
     request_id: str
     deadline: float
     received: float = field(default_factory=time.perf_counter)
+    #: Requests with the same key get the same version where several share a model.
+    route_key: str | None = None
     problem: ServingError | None = None
     #: Who calls, where that was asked; see `api.access.guard`.
     identity: Identity | None = None
@@ -63,6 +65,11 @@ def request_id(sent: str | None) -> str:
         return sent
     # It must be unique, not secret; the system's randomness would cost more than the rest of this layer.
     return f"{random.getrandbits(128):032x}"
+
+
+def route_key(sent: str | None) -> str | None:
+    """The key that a caller has sent, if it is as an id may be."""
+    return sent if sent is not None and _SAFE_ID.fullmatch(sent) else None
 
 
 async def in_time(work: Callable[[], T], deadline: float) -> T:

@@ -205,6 +205,7 @@ class Detector:
         with self._recorder.inference(request_id, name) as outcome:
             request = PredictRequest(
                 request_id=request_id,
+                key=hand_ins[0].device_id,
                 pictures=tuple(Picture(encoded=each.data) for each in hand_ins),
                 deadline=deadline,
                 model=name,

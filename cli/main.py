@@ -39,6 +39,7 @@ COMMANDS = {
     "rollback": ("cli.promotion_commands", "Go back to the version that was production before."),
     "alias": ("cli.promotion_commands", "Let an alias mean a version."),
     "archive": ("cli.promotion_commands", "Put a version away."),
+    "canary": ("cli.canary_command", "Let a version answer a share of the requests."),
     "gate": ("cli.gate_commands", "Show what the gate found about a version; judge it anew."),
     "golden": ("cli.golden_commands", "Pictures that every new version has to prove itself on."),
     "sign": ("cli.gate_commands", "Sign a version with a private key."),

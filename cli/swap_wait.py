@@ -57,6 +57,18 @@ class SwapWatch:
             ),
         )
 
+    def until_answering(self, name: str, version: str) -> bool:
+        """Wait until `version` answers in every worker, alone or beside another; as `until_serving` does."""
+        asked = self._run.ask_reload()
+
+        def holds(workers: list[WorkerState]) -> bool:
+            looked = [worker for worker in workers if worker.reload_seen >= asked]
+            for worker in looked:
+                _raise_failure(worker, name, version)
+            return len(looked) == len(workers) and all(_answers(worker, name, version) for worker in looked)
+
+        return self._until(holds, lambda: f"{name}:{version} does not answer yet; the change stays in effect")
+
     def until_looked(self) -> bool:
         """Wait until every worker has rescanned the store; False if the service stopped meanwhile."""
         asked = self._run.ask_reload()
@@ -90,6 +102,12 @@ class SwapWatch:
 def _serves(worker: WorkerState, name: str, version: str) -> bool:
     model = worker.models.get(name)
     return model is not None and model.serving == version
+
+
+def _answers(worker: WorkerState, name: str, version: str) -> bool:
+    model = worker.models.get(name)
+    states = {each.version: each.state for each in model.generations} if model else {}
+    return states.get(version) == "serving"
 
 
 def _raise_failure(worker: WorkerState, name: str, version: str) -> None:

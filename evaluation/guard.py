@@ -151,7 +151,7 @@ class VersionWatch:
 
     def compare(self, pair: _Pair) -> None:
         """Let the version before answer a picture, too. In the thread that compares."""
-        lease = None if self.is_closed else self.before.borrow_kept()
+        lease = None if self.is_closed else self.before.borrow_beside()
         if lease is None:
             return
         with lease as before:

@@ -7,7 +7,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hotswap.desired import DesiredModel, DesiredState, DesiredStore, Edit, put_back, set_loaded, set_target
+from hotswap.desired import (
+    CanaryTarget,
+    DesiredModel,
+    DesiredState,
+    DesiredStore,
+    Edit,
+    put_back,
+    set_canary,
+    set_loaded,
+    set_target,
+)
 from hotswap.errors import (
     BadRequest,
     Conflict,
@@ -21,6 +31,7 @@ from hotswap.errors import (
 from hotswap.repository import ModelInfo, ModelRepository, resolve
 from hotswap.schedule import Schedule
 from hotswap.status import StateView
+from hotswap.version_status import CanaryStatus
 from manifest.tags import LATEST, BadTag, ModelTag, alias_of, as_target, as_version
 
 
@@ -31,7 +42,7 @@ def check_not_superseded(name: str, made: DesiredModel, now: DesiredModel | None
     """
     if now is None or now.revision <= made.revision:
         return
-    if (now.target, now.unloaded) != (made.target, made.unloaded):
+    if (now.target, now.unloaded, now.canary) != (made.target, made.unloaded, made.canary):
         raise Superseded(f"{_made_change(name, made)} was superseded: {_later_change(name, now)}")
 
 
@@ -53,6 +64,17 @@ class TargetChange:
     target: str
     actor: str
     expected_current: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryChange:
+    """Let `version` of `name` answer a `share` of the requests, 0..1 exclusively, beside the target."""
+
+    name: str
+    version: str
+    share: float
+    actor: str
     reason: str | None = None
 
 
@@ -85,6 +107,69 @@ class Control:
         edit = set_target(change.name, target, change.actor, change.reason)
         before, after = await asyncio.to_thread(self._edit, change.name, edit, lambda: self._expect(change))
         return await self._bring(change.name, before, after, seconds)
+
+    async def set_canary(self, change: CanaryChange, seconds: float) -> bool:
+        """Let a version answer a share of the requests; True when it does, False when that takes longer.
+
+        Raises `ModelNotFound`, `VersionNotFound`, `Conflict` (nothing was changed), `VersionFailed` and
+        `InsufficientMemory` (it is put back, unless somebody changed it since) and `Superseded`.
+        """
+        await asyncio.to_thread(self._check_canary, change)
+        canary = CanaryTarget(version=change.version, share=change.share)
+        edit = set_canary(change.name, canary, change.actor, change.reason)
+        before, after = await asyncio.to_thread(self._edit, change.name, edit)
+        return await self._bring_canary(change, before, after.models[change.name], seconds)
+
+    async def end_canary(self, name: str, actor: str, reason: str | None, seconds: float) -> bool:
+        """Let the target of a model answer alone; True when it does. Raises `ModelNotFound`, `Superseded`."""
+        await asyncio.to_thread(self._info, name)
+        _, after = await asyncio.to_thread(self._edit, name, set_canary(name, None, actor, reason))
+        model, looked = after.models[name], self._schedule.look()
+        return await self._wait_for(model, name, looked, lambda: self._view.canary(name) is None, seconds)
+
+    async def _bring_canary(
+        self, change: CanaryChange, before: DesiredModel | None, model: DesiredModel, seconds: float
+    ) -> bool:
+        name, tag = change.name, ModelTag(change.name, change.version)
+        looked = self._schedule.retry(tag)
+        wanted = CanaryStatus(change.version, change.share)
+
+        def failure() -> str | None:
+            found = self._view.failure(tag)
+            return None if found is None or found.settling else found.reason
+
+        def decided() -> bool:
+            return self._view.canary(name) == wanted or failure() is not None
+
+        with self._schedule.demand(name):
+            await self._wait_for(model, name, looked, decided, seconds)
+        if self._view.canary(name) == wanted:
+            return True
+        reason = failure() if looked() else None
+        if reason is None:
+            return False
+        try:
+            await asyncio.to_thread(self._desired.edit, put_back(name, before, model.revision))
+        except OSError as error:
+            raise StateUnavailable(
+                f"{tag} was refused: {reason}; it is still wanted, as the state cannot be written: {error}"
+            ) from None
+        await self._seen()
+        raise VersionFailed(f"{tag} was refused: {reason}; the target answers alone")
+
+    def _check_canary(self, change: CanaryChange) -> None:
+        info = self._info(change.name)
+        versions = info.versions if info else {}
+        if change.version not in versions:
+            raise VersionNotFound(f"there is no version {change.version} of {change.name}")
+        model = self._desired.read().model(change.name) or DesiredModel()
+        if model.unloaded:
+            raise Conflict(f"{change.name} is unloaded: no version answers beside which one could be tried")
+        if resolve(model.target, info or ModelInfo(change.name, None, {})).version == change.version:
+            raise Conflict(
+                f"{change.version} is what the target {model.target} of {change.name} means: it answers "
+                "alone; set the target to another version first"
+            )
 
     async def load(self, name: str, actor: str, seconds: float) -> bool:
         """Serve what the target of a model means, also after `unload` or a failure; as `set_target` does.

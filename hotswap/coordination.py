@@ -19,7 +19,8 @@ class Decision:
 
     `evicted`: no version answers because it left memory; it comes back when it is asked for.
     `digest` is that of the files which were checked before it was proposed; it takes part in the
-    comparison of proposals, and of what was decided its end is remembered.
+    comparison of proposals, and of what was decided its end is remembered. `candidate` answers a `share` of
+    the requests beside `version`, 0..1 exclusively.
     """
 
     number: int
@@ -27,6 +28,9 @@ class Decision:
     digest: str | None = None
     void: bool = False
     evicted: bool = False
+    candidate: str | None = None
+    candidate_digest: str | None = None
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

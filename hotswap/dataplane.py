@@ -226,7 +226,8 @@ class DataPlane:
         """
         borrowed = _Borrowed(self.admission.enter())
         try:
-            lease = borrowed.add(self.router.lease(name, request.version))
+            key = request.key or request.request_id
+            lease = borrowed.add(self.router.lease(name, request.version, key))
             crop = lease.generation.artifact.config.crop_with if crops else None
             if crop is not None:
                 tag = lease.generation.tag

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from manifest.tags import LATEST, as_target, check_word
 
@@ -27,13 +27,21 @@ Name = Annotated[str, AfterValidator(_name)]
 Target = Annotated[str, AfterValidator(_a_target)]
 
 
+class CanaryTarget(_Part):
+    """A version that is to answer a share of the requests (0..1 exclusively) beside the target."""
+
+    version: str
+    share: Annotated[float, Field(gt=0, lt=1)]
+
+
 class DesiredModel(_Part):
     """The desired state of one model.
 
     `last_good` is the version that last served (`last_digest` its files) and `generation` the number of
     the decision to serve it; the reconciler writes them. `revision` is the document's revision at the last
     change of this model by a person or the environment. `promoting` is the version that somebody is about to
-    make production, from before the registry is changed until the target is.
+    make production, from before the registry is changed until the target is. A `canary` ends with the next
+    change of the target.
     """
 
     target: Target = LATEST
@@ -46,6 +54,7 @@ class DesiredModel(_Part):
     reason: str | None = None
     changed: datetime | None = None
     promoting: str | None = None
+    canary: CanaryTarget | None = None
 
 
 class DesiredState(_Part):
@@ -220,6 +229,21 @@ def set_loaded(name: str, loaded: bool, actor: str, reason: str | None) -> Edit:
     return change
 
 
+def set_canary(name: str, canary: CanaryTarget | None, actor: str, reason: str | None) -> Edit:
+    """The edit that lets a version answer a share of the requests, or ends that; the target stays."""
+
+    def change(document: DesiredState) -> DesiredState:
+        revision = document.revision + 1
+        old = document.model(name) or document.models.get(name)
+        model = _changed(old, old.target if old else LATEST, revision, actor, reason)
+        unloaded = old is not None and old.unloaded
+        return _with(
+            document, name, model.model_copy(update={"canary": canary, "unloaded": unloaded}), revision
+        )
+
+    return change
+
+
 def put_back(name: str, before: DesiredModel | None, made: int) -> Edit:
     """The edit that undoes the change made at revision `made`, unless somebody changed it since."""
 
@@ -277,6 +301,7 @@ def _changed(
             "reason": reason,
             "changed": datetime.now(UTC),
             "promoting": None,
+            "canary": None,
         }
     )
 

@@ -92,12 +92,14 @@ class Generation:
             self._use.borrowed(self._leases)
             return True
 
-    def borrow_kept(self) -> Lease | None:
-        """A lease on what is kept, to ask it beside the version that serves; None when it is not kept."""
+    def borrow_beside(self) -> Lease | None:
+        """A lease to ask it beside another one, also where it is kept; None when it does neither."""
         with self._lock:
-            if self.state is not State.KEPT:
+            if self.state not in (State.SERVING, State.KEPT):
                 return None
             self._leases += 1
+            if self.state is State.SERVING:
+                self._use.borrowed(self._leases)
         return Lease(self)
 
     def give_back(self) -> None:

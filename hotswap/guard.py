@@ -84,26 +84,33 @@ class GuardTurns:
 
     def turn(self, slot: Slot, *, looking: bool) -> None:
         """Begin or end a watch, and take back what is bad."""
-        kept, current = slot.kept, slot.current
+        before, after = self._pair(slot)
         known = self._watched.get(slot.name)
-        if known is not None and (known.before is not kept or known.after is not current):
+        if known is not None and (known.before is not before or known.after is not after):
             self._end(slot.name)
             known = None
-        if kept is None or current is None:
+        if before is None or after is None:
             return
         if known is None:
-            known = self._begin(slot.name, kept, current)
+            known = self._begin(slot.name, before, after)
         verdict = known.watch.verdict
         if looking:
-            verdict = self._gate.ruling(current.artifact) or verdict
+            verdict = self._gate.ruling(after.artifact) or verdict
         if verdict is None:
             return
         if verdict.result is Result.FAIL:
-            self._take_back(slot, kept, current, verdict)
-        else:
-            logger.info("%s stays, %s is let go: %s", current.tag, kept.tag, verdict.reason)
+            self._take_back(slot, before, after, verdict)
+        elif before is slot.kept:
+            logger.info("%s stays, %s is let go: %s", after.tag, before.tag, verdict.reason)
             self._end(slot.name)
             slot.release_kept()
+
+    def _pair(self, slot: Slot) -> tuple[Generation | None, Generation | None]:
+        """What is held against what: a candidate against the target, else the new against what is kept."""
+        if slot.candidate is not None and slot.current is not None:
+            watched = self._guard.keeps(slot.current, slot.candidate)
+            return (slot.current, slot.candidate) if watched else (None, None)
+        return slot.kept, slot.current
 
     def _begin(self, name: str, before: Generation, after: Generation) -> _Watched:
         watch = self._guard.watch(before, after, self._wake)
@@ -116,10 +123,13 @@ class GuardTurns:
         known.after.watch = None
         known.watch.close()
 
-    def _take_back(self, slot: Slot, kept: Generation, current: Generation, verdict: Verdict) -> None:
+    def _take_back(self, slot: Slot, before: Generation, after: Generation, verdict: Verdict) -> None:
         # First the verdict: from the moment the other answers, nobody may load this one again.
-        self._gate.take_back(current.artifact, verdict, str(kept.tag))
-        logger.warning("%s is taken back, %s answers again: %s", current.tag, kept.tag, verdict.reason)
-        self._rollout.take_back(slot)
-        if slot.current is not current:
+        self._gate.take_back(after.artifact, verdict, str(before.tag))
+        logger.warning("%s is taken back, %s answers again: %s", after.tag, before.tag, verdict.reason)
+        if after is slot.candidate:
+            self._rollout.end_canary(slot)
+        else:
+            self._rollout.take_back(slot)
+        if after not in (slot.current, slot.candidate):
             self._end(slot.name)

@@ -104,6 +104,8 @@ class ObservedState:
         return Actual(
             serving=current.tag.version if current else None,
             prepared=prepared.tag.version if prepared else None,
+            candidate=slot.candidate.tag.version if slot and slot.candidate else None,
+            aside=slot.aside.tag.version if slot and slot.aside else None,
             loading=frozenset(tag.version for tag in self.loading if tag.name == name),
             waiting=frozenset(
                 tag.version for tag in self.backoff.failures if tag.name == name and self.waiting(tag)

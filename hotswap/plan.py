@@ -10,25 +10,31 @@ from dataclasses import dataclass
 class Want:
     """What is wanted of one model now.
 
-    `version` is what the target means (None: no version now), `last_good` what served last.
+    `version` is what the target means (None: no version now), `last_good` what served last. `candidate` is to
+    answer a `share` of the requests beside it.
     """
 
     name: str
     version: str | None
     last_good: str | None = None
+    candidate: str | None = None
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Actual:
     """What one slot does now. `waiting` are versions that failed and are not to be tried yet.
 
-    `prepared` is loaded and waits for the other workers.
+    `prepared` is loaded and waits for the other workers, `candidate` answers beside `serving`; `aside` waits
+    for a candidate.
     """
 
     serving: str | None = None
     loading: frozenset[str] = frozenset()
     waiting: frozenset[str] = frozenset()
     prepared: str | None = None
+    candidate: str | None = None
+    aside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +79,12 @@ def next_version(want: Want, slot: Actual) -> str | None:
     """The version to load now: the target's, else for an empty slot what served last."""
     if slot.loading:
         return None
-    busy = slot.waiting | {slot.serving, slot.prepared}
+    busy = slot.waiting | {slot.serving, slot.prepared, slot.candidate, slot.aside}
     if want.version is not None and want.version not in busy:
         return want.version
-    if slot.serving is None and slot.prepared is None and want.last_good not in busy:
+    if want.candidate is not None and want.candidate not in busy and want.version in _ready(slot):
+        return want.candidate
+    if slot.serving is slot.prepared is slot.aside is None and want.last_good not in busy:
         return want.last_good
     return None
 
@@ -85,4 +93,11 @@ def may_publish(version: str, want: Want | None, slot: Actual) -> bool:
     """Whether a version that has just been loaded is still wanted."""
     if want is None:
         return False
-    return version == want.version or (slot.serving is None and version == want.last_good)
+    if version == want.version or (slot.serving is None and version == want.last_good):
+        return True
+    return version == want.candidate and want.version in _ready(slot)
+
+
+def _ready(slot: Actual) -> set[str]:
+    """The versions beside which a candidate may come."""
+    return {each for each in (slot.serving, slot.aside) if each is not None}

@@ -222,12 +222,16 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseRequest:
-    """What every request says. `deadline` is a moment of `time.monotonic()`."""
+    """What every request says. `deadline` is a moment of `time.monotonic()`.
+
+    Requests with the same `key`, such as a camera's name, get the same version where several share a model.
+    """
 
     request_id: str
     deadline: float
     model: str | None = None
     version: str | None = None
+    key: str | None = None
     received: float = field(default_factory=time.perf_counter)
 
 

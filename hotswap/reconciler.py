@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from hotswap.backoff import Clock
 from hotswap.coordination import Coordinator, LocalCoordinator
@@ -201,12 +202,19 @@ class Reconciler:
         observed = self.observed
         info = observed.models.get(name)
         version = observed.version_to_follow(name) or self._resolved(name, model.target)
-        return want(
+        wanted = want(
             name,
             version,
             model.last_good if info is not None and model.last_good in info.versions else None,
             refused=version is not None and self._refused_elsewhere(name, version, model.revision),
         )
+        decided = observed.unfollowed(name)
+        if decided is not None and decided.version == version and decided.candidate is not None:
+            return replace(wanted, candidate=decided.candidate, share=decided.share)
+        canary = model.canary
+        if canary is None or info is None or canary.version not in info.versions:
+            return wanted
+        return replace(wanted, candidate=canary.version, share=canary.share)
 
     def _resolved(self, name: str, target: str) -> str | None:
         """What a target means now; a reason for none is logged once."""

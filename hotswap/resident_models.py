@@ -13,7 +13,6 @@ from hotswap.plan import Want, next_version
 from hotswap.repository import VersionInfo
 from hotswap.rollout import Rollout
 from hotswap.schedule import Schedule
-from hotswap.slot import Slot
 from manifest.tags import ModelTag
 from residency.planner import (
     Footprint,
@@ -198,6 +197,9 @@ class ResidentModels:
             logger.info("%s is let go before its time: its memory is needed", kept.tag)
             slot.release_kept()
             return
+        if slot.candidate is not None and slot.candidate.tag.version == one.version:
+            self._rollout.end_canary(slot)
+            return
         if prepared is not None and prepared.tag.version == one.version:
             self._rollout.withdraw(slot)
         self._rollout.evict(slot, one.version)
@@ -248,6 +250,8 @@ class ResidentModels:
                 if version is not None and not self._observed.waiting(ModelTag(name, version)):
                     kept.append((name, version))
                     break
+            if want.candidate is not None and not self._observed.waiting(ModelTag(name, want.candidate)):
+                kept.append((name, want.candidate))
         return kept
 
     def _warm(self) -> set[tuple[str, str]]:
@@ -268,7 +272,8 @@ class ResidentModels:
         lost = [
             Resident(slot.name, version, self._footprint(slot.name, version), now)
             for slot in list(self._observed.slots.values())
-            if (version := _serving(slot)) is not None and residents.find(slot.name, version) is None
+            for version in slot.generations
+            if residents.find(slot.name, version) is None
         ]
         return replace(residents, residents=(*residents.residents, *lost)) if lost else residents
 
@@ -280,8 +285,3 @@ def _leaving(residents: ResidentSet, versions: Collection[tuple[str, str]]) -> R
         for one in residents.residents
     )
     return replace(residents, residents=entries)
-
-
-def _serving(slot: Slot) -> str | None:
-    current = slot.current
-    return current.tag.version if current is not None else None

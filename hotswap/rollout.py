@@ -43,15 +43,57 @@ class Rollout:
 
     def advance(self, slot: Slot, want: Want | None) -> None:
         """Bring what is prepared to answer, or give it up."""
+        try:
+            if slot.set_aside():
+                return
+            waited_in_vain = slot.take_aside()
+        except OSError as error:
+            self._cannot_agree(slot.name, error)
+            return
+        if waited_in_vain is not None:
+            self._closer.unwanted(waited_in_vain)
         prepared = slot.prepared
         if prepared is None:
             if slot.behind and self._serves_the_target(slot):
-                self._advance(slot)  # the others left it, and may come back
+                self._advance(slot, want)  # the others left it, and may come back
+            else:
+                self._regroup(slot, want)
             return
         if may_publish(prepared.tag.version, want, self._observed.actual(slot.name)):
-            self._advance(slot)
+            self._advance(slot, want)
         else:
             self.withdraw(slot)
+
+    def _regroup(self, slot: Slot, want: Want | None) -> None:
+        """Let those that answer do it as is wanted: the candidate alone, the target alone, other shares.
+
+        All workers have them already: none is waited for.
+        """
+        current, candidate = slot.current, slot.candidate
+        if want is None or current is None or candidate is None or slot.behind:
+            return
+        if want.version == candidate.tag.version:
+            wanted = _alone(candidate)
+        elif want.version != current.tag.version:
+            return  # another version is on its way
+        elif want.candidate != candidate.tag.version:
+            wanted = _alone(current)
+        elif want.share != slot.share:
+            wanted = _beside(current, candidate, want.share)
+        else:
+            return
+        self._decide_now(slot, wanted)
+
+    def end_canary(self, slot: Slot) -> None:
+        """Let the target answer alone, in all workers, at once."""
+        if slot.current is not None and slot.candidate is not None and not slot.behind:
+            self._decide_now(slot, _alone(slot.current))
+
+    def _decide_now(self, slot: Slot, wanted: Decision) -> None:
+        try:
+            self._decide_next(slot, replace(wanted, number=slot.number))
+        except OSError as error:
+            self._cannot_agree(slot.name, error)
 
     def withdraw(self, slot: Slot) -> None:
         """Give up what is prepared, if that is possible now."""
@@ -87,10 +129,8 @@ class Rollout:
         """Let what is kept answer again, in all workers, at once: each has it, or loads it."""
         try:
             slot.catch_up()
-            kept = slot.kept
-            if kept is not None and not slot.behind:
-                artifact = kept.artifact
-                self._decide_next(slot, Decision(slot.number, artifact.tag.version, artifact.digest))
+            if slot.kept is not None and not slot.behind:
+                self._decide_next(slot, replace(_alone(slot.kept), number=slot.number))
         except OSError as error:
             self._cannot_agree(slot.name, error)
 
@@ -113,7 +153,8 @@ class Rollout:
         """Take the next step for a slot that expects the others; whether a whole turn has something to do."""
         try:
             # A refusal is for the turn, too: somebody may wait for the outcome.
-            return slot.catch_up() and (self._advance(slot) or slot not in self.expecting())
+            want = self._observed.wants.get(slot.name)
+            return slot.catch_up() and (self._advance(slot, want) or slot not in self.expecting())
         except Exception:  # noqa: BLE001 - the turn meets it again, and logs it
             return True
 
@@ -123,9 +164,9 @@ class Rollout:
             return False
         return current.tag.version == self._observed.resolved(slot.name, model.target)
 
-    def _advance(self, slot: Slot) -> bool:
+    def _advance(self, slot: Slot, want: Want | None) -> bool:
         try:
-            return self._propose(slot)
+            return self._propose(slot, want)
         except OSError as error:
             self._cannot_agree(slot.name, error)
             return False
@@ -135,7 +176,7 @@ class Rollout:
 
     # --- the agreement -------------------------------------------------------------------------
 
-    def _propose(self, slot: Slot) -> bool:
+    def _propose(self, slot: Slot, want: Want | None) -> bool:
         """Do the next thing for what is prepared; whether it answers now."""
         slot.catch_up()
         fresh = slot.prepared or (slot.current if slot.behind else None)
@@ -143,7 +184,7 @@ class Rollout:
             return False
         before = slot.number
         known = self._coordinator.number(slot.name)
-        wanted = self._decision_for(slot, fresh)
+        wanted = self._decision_for(slot, fresh, want)
         if self._coordinator.number(slot.name) > known or slot.number > before:
             return slot.number > before  # found decided while its number was looked for
         self._proposed[slot.name] = wanted
@@ -174,7 +215,11 @@ class Rollout:
             self._coordinator.reach(slot.name, decided.number)
         slot.catch_up()
 
-    def _decision_for(self, slot: Slot, fresh: Generation) -> Decision:
+    def _decision_for(self, slot: Slot, fresh: Generation, want: Want | None) -> Decision:
+        current, version = slot.current, fresh.tag.version
+        is_candidate = want is not None and version == want.candidate and version != want.version
+        if want is not None and is_candidate and current is not None and current.tag.version == want.version:
+            return replace(_beside(current, fresh, want.share), number=self._next_number(slot))
         artifact, model = fresh.artifact, self._observed.desired_model(slot.name)
         again = (model.last_good, model.last_digest) == (artifact.tag.version, artifact.digest)
         number = self._next_number(slot, again=again)
@@ -214,3 +259,16 @@ class Rollout:
         if waited >= self._timeout:
             logger.warning("%s: workers %s are waited for no longer", fresh.tag, quorum.missing)
         return waited >= self._timeout
+
+
+def _alone(generation: Generation) -> Decision:
+    """A decision, still without its number."""
+    artifact = generation.artifact
+    return Decision(0, artifact.tag.version, artifact.digest)
+
+
+def _beside(target: Generation, candidate: Generation, share: float) -> Decision:
+    artifact = candidate.artifact
+    return replace(
+        _alone(target), candidate=artifact.tag.version, candidate_digest=artifact.digest, share=share
+    )

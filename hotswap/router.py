@@ -45,8 +45,8 @@ class ModelRouter:
         """Whether a request for a model is answered, after a load or at once."""
         return self._view.servable(name)
 
-    def lease(self, name: str, version: str | None) -> Lease:
-        """Borrow the generation that answers for a model, or a certain version of it.
+    def lease(self, name: str, version: str | None, key: str | None = None) -> Lease:
+        """Borrow the generation that answers for a model, for a key of it, or a certain version of it.
 
         Raises `ModelNotFound`, `VersionNotFound`, `VersionNotLoaded`, `ModelNotReady`, and `NotSwitched` or
         `NotResident` where waiting for the reconciler helps.
@@ -58,7 +58,7 @@ class ModelRouter:
             version = self._known_version(name, version)
         if slot is not None and (slot.current is not None or slot.behind):
             try:
-                return slot.lease(version)
+                return slot.lease(version, key)
             except (ModelNotReady, VersionNotLoaded) as missing:
                 # It may have left memory since it was looked at.
                 if isinstance(missing, NotSwitched) or not self._is_brought(name, version):
@@ -80,7 +80,7 @@ class ModelRouter:
         if slot is None:
             return None
         kept = slot.kept
-        if kept is not None and (lease := kept.borrow_kept()) is not None:
+        if kept is not None and (lease := kept.borrow_beside()) is not None:
             return lease
         if slot.current in (None, failed) or failed.artifact.config.crop_with is not None:
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import threading
 import time
 from collections import deque
@@ -12,6 +14,8 @@ from hotswap.coordination import Coordinator, Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, Lease, State
 from residency.table import ModelUse
+
+logger = logging.getLogger("bentoml.okawari.hotswap")
 
 #: Void decisions that are skipped when the last eviction is looked for.
 _LOOK_BACK = 8
@@ -37,32 +41,42 @@ class NotResident(ModelNotReady):
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """Who answers: generations with their shares of the requests, which sum to 1.
+    """Who answers: generations with their shares of the requests, which sum to 1, the target's first.
 
-    It is never changed, only replaced as a whole. Today there is one entry, with share 1. `number` is
-    that of the decision behind it. `evicted`: none answers, since it has left memory.
+    It is never changed, only replaced as a whole. `number` is that of the decision behind it. `evicted`: none
+    answers, since it has left memory.
     """
 
     shares: tuple[tuple[Generation, float], ...] = ()
     number: int = 0
     evicted: bool = False
 
-    @classmethod
-    def to(cls, generation: Generation) -> Routing:
-        """All requests to one generation."""
-        return cls(((generation, 1.0),), generation.number)
+    def pick(self, key: str | None = None) -> Generation | None:
+        """The generation for a key, the same for the same key; without a key that of the target.
 
-    def pick(self, at: float = 0.0) -> Generation | None:
-        """The generation at a point in 0..1 of the shares; None when none answers."""
-        for generation, share in self.shares:
+        None when none answers.
+        """
+        if len(self.shares) < 2 or key is None:
+            return self.shares[0][0] if self.shares else None
+        at = point_of(self.shares[0][0].tag.name, key)
+        for generation, share in reversed(self.shares):
             at -= share
             if at < 0:
                 return generation
-        return self.shares[-1][0] if self.shares else None
+        return self.shares[0][0]
 
     def find(self, version: str) -> Generation | None:
         """The generation of that version, if it answers."""
         return next((each for each, _ in self.shares if each.tag.version == version), None)
+
+
+def point_of(name: str, key: str) -> float:
+    """A point in 0..1 for a key of a model's requests, evenly spread over keys.
+
+    What has a point below a share keeps it when the share grows.
+    """
+    digest = hashlib.blake2b(f"{name} {key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +105,8 @@ class Slot:
     """One model name. Requests lease; it answers as the workers have decided, at once and by itself.
 
     `prepared` is loaded, warmed and checked, and waits for that decision. `kept` answered before; it stays in
-    memory for a while, so that it can answer again at once.
+    memory for a while, so that it can answer again at once. `aside` waits for the candidate that the others
+    have beside it.
     """
 
     def __init__(
@@ -105,6 +120,7 @@ class Slot:
         self.name = name
         self.prepared: Generation | None = None
         self.kept: Generation | None = None
+        self.aside: Generation | None = None
         self.publications: deque[Publication] = deque()
         self._coordinator = coordinator or LocalCoordinator()
         self._on_switch = on_switch or (lambda: None)
@@ -117,8 +133,20 @@ class Slot:
 
     @property
     def current(self) -> Generation | None:
-        """The generation that answers requests which name no version."""
+        """The generation of the target: it answers requests which name no version."""
         return self._routing.pick()
+
+    @property
+    def candidate(self) -> Generation | None:
+        """The generation that answers a share of them; None without one."""
+        shares = self._routing.shares
+        return shares[1][0] if len(shares) > 1 else None
+
+    @property
+    def share(self) -> float:
+        """The share of the candidate, 0..1."""
+        shares = self._routing.shares
+        return shares[1][1] if len(shares) > 1 else 0.0
 
     @property
     def number(self) -> int:
@@ -162,18 +190,36 @@ class Slot:
             return None
         if decided.version is None:
             return Routing(number=decided.number)
-        loaded = (self.prepared, self._kept_for(decided), self.current)
-        fresh = next((each for each in loaded if each and each.tag.version == decided.version), None)
-        return Routing(((fresh, 1.0),), decided.number) if fresh is not None else None
+        return self._decided(decided)
 
-    def lease(self, version: str | None = None) -> Lease:
-        """Borrow the generation that answers now.
+    def _decided(self, decided: Decision) -> Routing | None:
+        """What a decision for a version means here; None when one of its versions is not loaded."""
+        target = self._loaded(decided.version, decided.digest)
+        if target is None:
+            return None
+        if decided.candidate is None:
+            return Routing(((target, 1.0),), decided.number)
+        candidate = self._loaded(decided.candidate, decided.candidate_digest)
+        if candidate is None:
+            return None
+        return Routing(((target, 1 - decided.share), (candidate, decided.share)), decided.number)
+
+    def _loaded(self, version: str | None, digest: str | None) -> Generation | None:
+        """The loaded generation of a version: prepared, kept (with those files), or one that answers."""
+        kept = self.kept
+        if kept is not None and not kept.artifact.digest.endswith((digest or "")[-_DIGEST_END:]):
+            kept = None
+        places = (self.prepared, self.aside, kept, *(each for each, _ in self._routing.shares))
+        return next((each for each in places if each is not None and each.tag.version == version), None)
+
+    def lease(self, version: str | None = None, key: str | None = None) -> Lease:
+        """Borrow the generation that answers now: that of the version, or the one for the key.
 
         Raises `NotSwitched`, `ModelNotReady` or `VersionNotLoaded`.
         """
         while True:
             routing = self._routing
-            chosen = self._choose(routing, version)
+            chosen = self._choose(routing, version, key)
             # It may have been retired since the table was read; then the table has changed, too.
             if chosen is not None and chosen.borrow():
                 # A process may have been stopped for long just here, while the others went on.
@@ -185,8 +231,8 @@ class Slot:
             if chosen is None and routing is self._routing:
                 raise self._refusal(version)
 
-    def _choose(self, routing: Routing, version: str | None) -> Generation | None:
-        return routing.pick() if version is None else routing.find(version)
+    def _choose(self, routing: Routing, version: str | None, key: str | None) -> Generation | None:
+        return routing.pick(key) if version is None else routing.find(version)
 
     def _refusal(self, version: str | None) -> ModelNotReady | VersionNotLoaded:
         if version is None:
@@ -212,29 +258,21 @@ class Slot:
         if decided.version is None:
             self._publish(Routing(number=decided.number, evicted=decided.evicted), begun)
             return True
-        current, prepared = self.current, self.prepared
-        if prepared is not None and prepared.tag.version == decided.version:
-            self.prepared = None
-            returned = current is None and self._was_evicted(decided.number)
-            prepared.open(decided.number, self._use)
-            self._publish(Routing.to(prepared), begun, returned=returned)
-            return True
-        if (kept := self._kept_for(decided)) is not None:
-            kept.open(decided.number, self._use)
-            self._publish(Routing.to(kept), begun, taken_back=True)
-            return True
-        if current is not None and current.tag.version == decided.version:
-            current.number = decided.number
-            self._routing = Routing.to(current)
-            return True
-        return False
-
-    def _kept_for(self, decided: Decision) -> Generation | None:
-        """What is kept, if it is that version with those files."""
-        kept, digest = self.kept, decided.digest or ""
-        if kept is None or kept.tag.version != decided.version:
-            return None
-        return kept if kept.artifact.digest.endswith(digest[-_DIGEST_END:]) else None
+        routing = self._decided(decided)
+        if routing is None:
+            return False
+        target, kept = routing.shares[0][0], self.kept
+        returned = self.current is None and self._was_evicted(decided.number)
+        for generation, _ in routing.shares:
+            generation.number = decided.number
+            if generation.state is not State.SERVING:
+                generation.open(decided.number, self._use)
+            if generation is self.prepared:
+                self.prepared = None
+            if generation is self.aside:
+                self.aside = None
+        self._publish(routing, begun, returned=returned, taken_back=target is kept)
+        return True
 
     def release_kept(self) -> None:
         """Let go of what is kept."""
@@ -251,6 +289,33 @@ class Slot:
         """Hold a generation ready for the decision to come."""
         fresh.state = State.PREPARED
         self.prepared = fresh
+
+    def decided(self) -> Decision | None:
+        """What the others have gone on to; None where this process has, too. Raises `OSError`."""
+        number = self._coordinator.number(self.name)
+        return self._coordinator.decision(self.name, number) if number > self.number else None
+
+    def set_aside(self) -> bool:
+        """Let what is prepared wait for the candidate that was decided beside it. Raises `OSError`."""
+        decided, prepared = self.decided(), self.prepared
+        if decided is None or decided.candidate is None or prepared is None:
+            return False
+        if prepared.tag.version != decided.version:
+            return False
+        with self._switching:
+            if self.prepared is not prepared or self.aside is not None:
+                return False
+            self.aside, self.prepared = prepared, None
+            return True
+
+    def take_aside(self) -> Generation | None:
+        """What waits in vain, as something else was decided. Raises `OSError`."""
+        decided, aside = self.decided(), self.aside
+        if aside is None or (decided is not None and decided.version == aside.tag.version):
+            return None
+        with self._switching:
+            taken, self.aside = self.aside, None
+            return taken
 
     def drop(self, fresh: Generation) -> bool:
         """Hold `fresh` no longer; False when it has come to answer meanwhile."""
@@ -274,23 +339,29 @@ class Slot:
     def _publish(
         self, routing: Routing, begun: float, *, returned: bool = False, taken_back: bool = False
     ) -> None:
-        """Let another generation answer, or none: the swap itself. What answered is kept or retired."""
+        """Let other generations answer, or none: the swap itself. What answered is kept or retired."""
         before, after = self._routing, routing.pick()
-        keeps = [each for each, _ in before.shares if after and not taken_back and self._keeps(each, after)]
-        leaving = [each for each, _ in before.shares if each not in keeps[:1]]
-        leaving += [self.kept] if self.kept not in (None, after) else []
+        staying = [each for each, _ in routing.shares]
+        leaving = [each for each, _ in before.shares if each not in staying]
+        last = before.pick()
+        keeps = [last] if last in leaving and after and not taken_back and self._keeps(last, after) else []
+        if self.kept is not None and self.kept not in staying and (keeps or last is not after):
+            leaving.append(self.kept)
         with self._list:
-            self._draining += tuple(leaving)
-            self.kept = keeps[0] if keeps else None
+            self._draining += tuple(each for each in leaving if each not in keeps)
+            if last is not after or self.kept in staying:
+                self.kept = keeps[0] if keeps else None
         self._routing = routing
         pause = time.perf_counter() - begun
-        for generation in keeps[:1]:
-            generation.keep()
         for generation in leaving:
-            generation.retire()
+            generation.keep() if generation in keeps else generation.retire()
+        if after is not None and last is after:
+            if routing.shares != before.shares:
+                logger.info("%s answers %s, generation %d", after.tag, _beside(routing), routing.number)
+            return
         self.publications.append(
             Publication(
-                before.pick(),
+                last,
                 after,
                 routing.number,
                 pause,
@@ -313,7 +384,14 @@ class Slot:
         # It may have come to serve since it was looked at.
         if prepared is not None and prepared not in serving:
             yield prepared
-        kept = self.kept
-        if kept is not None and kept not in serving:
-            yield kept
+        for other in (self.aside, self.kept):
+            if other is not None and other not in serving:
+                yield other
         yield from self._draining
+
+
+def _beside(routing: Routing) -> str:
+    if len(routing.shares) < 2:
+        return "alone"
+    candidate, share = routing.shares[1]
+    return f"beside {candidate.tag}, which has a share of {share:.4g}"

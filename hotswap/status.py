@@ -16,7 +16,7 @@ from hotswap.observed import MemoryRefusal, ObservedState
 from hotswap.repository import Artifact, ModelInfo, VersionInfo, resolve
 from hotswap.schedule import Schedule
 from hotswap.slot import Routing, Slot
-from hotswap.version_status import VersionStatus, version_status, without_room
+from hotswap.version_status import CanaryStatus, VersionStatus, version_status, without_room
 from manifest.profiles import MISSING, Profiles, no_profiles
 from manifest.tags import ModelTag, natural_key
 from residency.planner import Eviction, Residence
@@ -40,6 +40,7 @@ class ModelStatus:
     reason: str | None
     versions: tuple[VersionStatus, ...]
     missing: bool = False
+    canary: CanaryStatus | None = None
 
 
 class StateView:
@@ -124,7 +125,16 @@ class StateView:
             reason=MISSING if missing else _reason(info, desired),
             versions=tuple(self._versions(name, info)),
             missing=missing,
+            canary=self.canary(name),
         )
+
+    def canary(self, name: str) -> CanaryStatus | None:
+        """The version that answers a share of the requests now; None without one."""
+        routing = self._routing(name)
+        if routing is None or len(routing.shares) < 2:
+            return None
+        candidate, share = routing.shares[1]
+        return CanaryStatus(candidate.tag.version, share)
 
     def serving(self, name: str) -> str | None:
         """The version that answers for a model now."""

@@ -31,6 +31,14 @@ class VersionStatus:
     device_reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CanaryStatus:
+    """A version that answers a share of a model's requests, 0..1, beside the target."""
+
+    version: str
+    share: float
+
+
 def version_status(
     info: VersionInfo, live: Generation | None, loading: str | None, failure: Failure | None
 ) -> VersionStatus:

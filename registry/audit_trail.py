@@ -176,17 +176,21 @@ class AuditedDesired:
         # Whatever puts a change back restores the time of the one before.
         if old.changed is not None and (new.changed is None or new.changed < old.changed):
             return AuditedDecision("target", name, old.actor, None, before, after, outcome="put back")
-        kind: Action = "override" if self._is_override(name, after) else "target"
+        moved = after is not None and (old.target, old.unloaded) != (new.target, new.unloaded)
+        kind: Action = "override" if moved and self._is_override(name, new.target) else "target"
         return AuditedDecision(kind, name, new.actor, new.reason, before, after)
 
-    def _is_override(self, name: str, target: str | None) -> bool:
-        if target is None or alias_of(target) is not None:
+    def _is_override(self, name: str, target: str) -> bool:
+        if alias_of(target) is not None:
             return False
         production = self._production(name)
         return production is not None and production != target
 
 
 def _wish(document: DesiredState, name: str) -> str | None:
-    """What a model follows; None where no version is wanted."""
+    """What a model follows, and what is tried beside it; None where no version is wanted."""
     model = document.model(name)
-    return None if model is None or model.unloaded else model.target
+    if model is None or model.unloaded:
+        return None
+    canary = model.canary
+    return model.target if canary is None else f"{model.target}, {canary.version} for {canary.share:.4g}"

@@ -57,7 +57,7 @@ _ROUTES = (
     (re.compile(r"/models/[^/]+/versions/[^/]+/gate"), "/models/{name}/versions/{version}/gate"),
     *(
         (re.compile(rf"/models/[^/]+/{what}"), f"/models/{{name}}/{what}")
-        for what in ("target", "load", "warmup")
+        for what in ("target", "canary", "load", "warmup")
     ),
     *(
         (re.compile(f"/api/v1/registry/models{path}"), f"/api/v1/registry/models{name}")

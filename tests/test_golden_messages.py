@@ -227,6 +227,7 @@ SUMMARIES = {
     "audit": "List who changed what, when and why; verify that record.",
     "dispatch": "Ask the service about each message of a topic of Kafka.",
     "events": "Take events: make vectors, record requests to retrain.",
+    "canary": "Let a version answer a share of the requests.",
     "gate": "Show what the gate found about a version; judge it anew.",
     "golden": "Pictures that every new version has to prove itself on.",
     "compare": "Compare two versions on pictures, as a page.",

@@ -139,11 +139,28 @@ def _text(decision: Decision) -> str:
         return "void"
     if decision.evicted:
         return "evict"
-    digest = (decision.digest or "")[-16:]
-    return "none" if decision.version is None else f"serve {decision.version} {digest}"
+    if decision.version is None:
+        return "none"
+    text = f"serve {decision.version} {_end_of(decision.digest)}"
+    if decision.candidate is None:
+        return text
+    return f"{text} {decision.candidate} {_end_of(decision.candidate_digest)} {decision.share!r}"
+
+
+def _end_of(digest: str | None) -> str:
+    return (digest or "")[-16:]
 
 
 def _parsed(number: int, text: str) -> Decision:
-    kind, _, rest = text.partition(" ")
-    version, _, digest = rest.partition(" ")
-    return Decision(number, version or None, digest or None, void=kind == "void", evicted=kind == "evict")
+    kind, *rest = text.split(" ")
+    version, digest, candidate, candidate_digest, share = (*rest, *[""] * (5 - len(rest)))
+    return Decision(
+        number,
+        version or None,
+        digest or None,
+        void=kind == "void",
+        evicted=kind == "evict",
+        candidate=candidate or None,
+        candidate_digest=candidate_digest or None,
+        share=float(share or 0),
+    )

@@ -44,6 +44,7 @@ HTTP: Mapping[str, Mapping[str, Need]] = {
     "/models": {"GET": Need.READ},
     "/models/{name}": {"GET": Need.READ, "DELETE": Need.WRITE},
     "/models/{name}/target": {"PUT": Need.WRITE},
+    "/models/{name}/canary": {"PUT": Need.WRITE, "DELETE": Need.WRITE},
     "/models/{name}/load": {"POST": Need.WRITE},
     "/models/{name}/warmup": {"POST": Need.WRITE},
     "/models/{name}/versions/{version}/gate": {"GET": Need.READ, "POST": Need.WRITE},

@@ -86,6 +86,7 @@ async def _answer(parts: ServiceParts, message: InferIn) -> Response:
         data = await read_in_time(parts.objects, message.bucket, message.key, state.deadline, state.hold)
         request = PredictRequest(
             request_id=state.request_id,
+            key=state.route_key,
             pictures=(Picture(encoded=data),),
             deadline=state.deadline,
             model=model,

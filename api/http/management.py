@@ -17,15 +17,16 @@ from starlette.staticfiles import StaticFiles
 from api import context, errors
 from api.http import detect_routes, gate_routes, infer_routes, registry_routes
 from api.http.model_bodies import ModelBodies, ModelBody, ModelsBody
-from api.http.schemas import ErrorBody, TargetBody, WarmUpBody
+from api.http.schemas import CanaryChangeBody, ErrorBody, TargetBody, WarmUpBody
 from api.http.small_bodies import SmallBodyRoute, managed_route
 from api.kserve_v1 import http_routes as v1_routes
 from api.open_inference import http_routes
 from api.parts import GetParts, ServiceParts
 from api.service_health import ServiceHealthBody
 from api.warm_up import WarmUps
-from hotswap.control import TargetChange
+from hotswap.control import CanaryChange, TargetChange
 from hotswap.errors import ServingError
+from manifest.tags import as_version
 from telemetry.observers import CONTENT_TYPE
 
 _PAGES = "/documentation"
@@ -113,6 +114,39 @@ def _change_routes(parts: GetParts) -> APIRouter:
             reason=change.reason,
         )
         if not await parts().control.set_target(wanted, parts().swap_timeout):
+            _goes_on(response, name)
+        return _bodies(parts()).one(name)
+
+    @router.put(
+        "/models/{name}/canary",
+        operation_id="set_canary",
+        responses={202: {"model": ModelBody}, **_refusals(400, 401, 403, 404, 409, 413, 415, 503, 507)},
+    )
+    async def set_canary(
+        name: str, change: CanaryChangeBody, request: Request, response: Response
+    ) -> ModelBody:
+        """Let a version answer a share of a model's requests beside the target; 202 if that takes longer."""
+        versions = [each.version for each in _known(parts(), name).versions]
+        wanted = CanaryChange(
+            name=name,
+            version=as_version(str(change.version), versions),
+            share=change.share,
+            actor=request.state.actor,
+            reason=change.reason,
+        )
+        if not await parts().control.set_canary(wanted, parts().swap_timeout):
+            _goes_on(response, name)
+        return _bodies(parts()).one(name)
+
+    @router.delete(
+        "/models/{name}/canary",
+        operation_id="end_canary",
+        responses={202: {"model": ModelBody}, **_refusals(401, 403, 404, 409, 503)},
+    )
+    async def end_canary(name: str, request: Request, response: Response) -> ModelBody:
+        """Let the target of a model answer alone again."""
+        actor = request.state.actor
+        if not await parts().control.end_canary(name, actor, "the trial has ended", parts().swap_timeout):
             _goes_on(response, name)
         return _bodies(parts()).one(name)
 
@@ -214,6 +248,11 @@ def _text_routes(parts: GetParts, document: Callable[[], dict[str, Any]]) -> API
 
 def _bodies(parts: ServiceParts) -> ModelBodies:
     return ModelBodies(parts.view, parts.verdicts)
+
+
+def _known(parts: ServiceParts, name: str) -> ModelBody:
+    """What is shown of a model. Raises `ModelNotFound`."""
+    return _bodies(parts).one(name)
 
 
 async def _all_models(parts: ServiceParts) -> ModelsBody:

@@ -99,6 +99,7 @@ class RequestMiddleware:
         limits = self._parts.limits(scope["path"])
         state = RequestContext(
             request_id=context.request_id(request.headers.get("x-request-id")),
+            route_key=context.route_key(request.headers.get("x-route-key")),
             deadline=time.monotonic() + limits.request_timeout,
             statuses=limits.statuses,
             prefix=prefix,

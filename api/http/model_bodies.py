@@ -53,6 +53,13 @@ class ResourcesBody(BaseModel):
     )
 
 
+class CanaryBody(BaseModel):
+    """A version that answers a share of the requests, 0..1, beside the target."""
+
+    version: str
+    share: float
+
+
 class ModelBody(BaseModel):
     """One model; `revision` is that of the desired state at this model's last change."""
 
@@ -76,6 +83,9 @@ class ModelBody(BaseModel):
     )
     versions: list[VersionBody]
     missing: bool = Field(description="the list of models declares it, and the store lacks it")
+    canary: CanaryBody | None = Field(
+        default=None, description="what answers a share of the requests; null: the target answers alone"
+    )
 
 
 class ModelsBody(BaseModel):
@@ -125,6 +135,7 @@ class ModelBodies:
             residency_reason=residence.reason,
             versions=[self._version(status.name, each) for each in status.versions],
             missing=status.missing,
+            canary=CanaryBody.model_validate(status.canary, from_attributes=True) if status.canary else None,
         )
 
     def _version(self, name: str, status: VersionStatus) -> VersionBody:

@@ -105,6 +105,14 @@ class TargetBody(BaseModel, extra="forbid"):
     reason: str | None = Field(default=None, max_length=500)
 
 
+class CanaryChangeBody(BaseModel, extra="forbid"):
+    """The body of `PUT /models/{name}/canary`."""
+
+    version: str | StrictInt = Field(description="the candidate; an integer n means vn")
+    share: float = Field(gt=0, lt=1, description="its part of the requests")
+    reason: str | None = Field(default=None, max_length=500)
+
+
 class WarmUpBody(BaseModel):
     """The answer to `POST /models/{name}/warmup`: what was run, by which version, and how long it took."""
 

@@ -81,6 +81,7 @@ class V1Routes:
         parsed = await http_routes.read_as(parse, parts, request, state)
         predict_request = PredictRequest(
             request_id=state.request_id,
+            key=state.route_key,
             deadline=state.deadline,
             model=request.path_params["name"],
             version=_version(request),

@@ -293,4 +293,5 @@ def _request(request: Request, parsed: Parsed, state: RequestContext) -> InferRe
         request_id=state.request_id,
         deadline=state.deadline,
         received=state.received,
+        key=state.route_key,
     )

@@ -36,6 +36,7 @@ class Inference:
         outcome.answer = answer = await self._data_plane.predict(
             PredictRequest(
                 request_id=request.request_id,
+                key=request.key,
                 deadline=request.deadline,
                 model=request.model,
                 version=request.version,
@@ -49,6 +50,7 @@ class Inference:
     async def _tensors(self, request: InferRequest, outcome: Outcome) -> InferResponse:
         tensor_request = TensorRequest(
             request_id=request.request_id,
+            key=request.key,
             deadline=request.deadline,
             model=request.model,
             version=request.version,

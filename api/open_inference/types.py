@@ -83,7 +83,7 @@ class InferRequest:
 
     `version` is `v1` or `1`, None for the serving version; `id` is the caller's. `outputs` names the
     requested outputs, empty for all. `request_id` is the id in the log, `deadline` a `time.monotonic()`
-    value, `received` a `time.perf_counter()` value.
+    value, `received` a `time.perf_counter()` value. Requests with the same `key` get the same version.
     """
 
     model: str
@@ -95,6 +95,7 @@ class InferRequest:
     parameters: Parameters = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     received: float = field(default_factory=time.perf_counter)
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -251,7 +251,7 @@ def test_a_kept_version_is_lent_beside_the_one_that_serves(guard: ScriptedGuard)
     assert one is not None
     assert one.state is State.KEPT
     assert not one.borrow()
-    lease = one.borrow_kept()
+    lease = one.borrow_beside()
     assert lease is not None
     guard.watches[0].verdict = GOOD
     world.settle()
@@ -259,4 +259,4 @@ def test_a_kept_version_is_lent_beside_the_one_that_serves(guard: ScriptedGuard)
     lease.release()
     world.background.run_all()
     assert world.loader.of("v1").closed == 1
-    assert one.borrow_kept() is None
+    assert one.borrow_beside() is None

@@ -9,7 +9,7 @@ import pytest
 from hotswap.coordination import Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
 from hotswap.generation import Generation, State
-from hotswap.slot import Routing, Slot
+from hotswap.slot import Routing, Slot, point_of
 from manifest.tags import ModelTag
 from tests.hotswap.fake_models import FakeRunner
 from tests.hotswap.fakes import artifact
@@ -20,8 +20,8 @@ class StoppedSlot(Slot):
 
     between: Callable[[], None] | None = None
 
-    def _choose(self, routing: Routing, version: str | None) -> Generation | None:
-        chosen = super()._choose(routing, version)
+    def _choose(self, routing: Routing, version: str | None, key: str | None) -> Generation | None:
+        chosen = super()._choose(routing, version, key)
         act, self.between = self.between, None
         if act is not None:
             act()
@@ -114,19 +114,29 @@ def test_a_lease_of_a_version_that_retires_just_then_says_that_it_is_not_loaded(
         made.slot.lease("v1")
 
 
-def test_requests_are_routed_by_their_point_in_the_shares(made: Made) -> None:
-    one, two = made.generation("v1"), made.generation("v2")
-    routing = Routing(((one, 0.25), (two, 0.75)))
-    points = [0.0, 0.2499, 0.25, 0.9, 1.0]
-    assert [routing.pick(at) for at in points] == [one, one, two, two, two]
-    assert routing.find("v2") is two
-    assert routing.find("v3") is None
+def test_requests_are_routed_by_their_keys(made: Made) -> None:
+    target, candidate = made.generation("v1"), made.generation("v2")
+    few = Routing(((target, 0.9), (candidate, 0.1)))
+    many = Routing(((target, 0.5), (candidate, 0.5)))
+    keys = [f"camera-{number}" for number in range(2000)]
+    some = {key for key in keys if few.pick(key) is candidate}
+    more = {key for key in keys if many.pick(key) is candidate}
+    assert 150 <= len(some) <= 250
+    assert 900 <= len(more) <= 1100
+    assert some < more  # who has it keeps it when the share grows
+    assert few.pick() is target
+    assert (few.find("v2"), few.find("v3")) == (candidate, None)
 
 
-def test_a_share_of_nothing_gets_nothing(made: Made) -> None:
-    shadow, main = made.generation("v1"), made.generation("v2")
-    assert Routing(((shadow, 0.0), (main, 1.0))).pick() is main
-    assert Routing().pick() is None
+def test_a_point_is_the_same_in_every_process() -> None:
+    assert round(point_of("m", "camera-1"), 6) == 0.503833
+    assert point_of("m", "camera-1") != point_of("other", "camera-1")
+
+
+def test_a_routing_to_nobody_picks_nobody(made: Made) -> None:
+    alone = made.generation("v1")
+    assert Routing(((alone, 1.0),)).pick("any") is alone
+    assert Routing().pick("any") is None
 
 
 def test_nothing_retires_before_its_successor_can_be_borrowed(made: Made) -> None:
