@@ -10,7 +10,6 @@ from cli.arguments import VERSION_ARGUMENTS, one_version
 from cli.audit_records import actor
 from cli.errors import Refused
 from cli.output import note, say, say_json, settings
-from hotswap.gate import Result, Verdict, taken_back
 from hotswap.repository import Artifact
 from models_import.store import ModelStore
 from registry.gate_report import GateReport, report
@@ -108,8 +107,7 @@ def _retry(configured: Settings, files: VerdictFiles, artifact: Artifact, allow:
 
 
 def _refuse(configured: Settings, files: VerdictFiles, artifact: Artifact, reason: str) -> None:
-    verdict = Verdict(Result.FAIL, f"refused by {actor()}: {reason}")
-    files.write(taken_back(files.read(artifact.digest), artifact, verdict))
+    files.refuse(artifact.tag, artifact.digest, actor(), reason)
     run = RunFolder(configured.home)
     if run.is_up():
         run.ask_reload()

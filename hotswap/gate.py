@@ -161,12 +161,12 @@ class GateRecord:
 
 
 def taken_back(
-    known: GateRecord | None, artifact: Artifact, verdict: Verdict, compared: str | None = None
+    known: GateRecord | None, tag: ModelTag, digest: str, verdict: Verdict, compared: str | None = None
 ) -> GateRecord:
     """The record of a version that has answered and is refused from now on, with what was `known` of it."""
     return GateRecord(
-        artifact.tag,
-        artifact.digest,
+        tag,
+        digest,
         GatePolicy.ENFORCE,
         {**(known.verdicts if known else {}), GUARD: verdict},
         compared=compared,
@@ -237,7 +237,7 @@ class Gate:
 
     def take_back(self, artifact: Artifact, verdict: Verdict, compared: str | None = None) -> None:
         """Refuse from now on a version that has come to answer."""
-        record = taken_back(self._read(artifact), artifact, verdict, compared)
+        record = taken_back(self._read(artifact), artifact.tag, artifact.digest, verdict, compared)
         self._taken_back[artifact.digest] = record
         if self._store is None:
             return

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.files import locked, write_atomically
 from hotswap.events import Observer, Swap
-from hotswap.gate import GatePolicy, GateRecord, Result, Verdict
+from hotswap.gate import GatePolicy, GateRecord, Result, Verdict, taken_back
 from manifest.tags import ModelTag
 
 #: Seconds that a worker waits for another one's verdict.
@@ -108,6 +108,11 @@ class VerdictFiles:
         else:
             self._record(digest).unlink(missing_ok=True)
         return allowed
+
+    def refuse(self, tag: ModelTag, digest: str, actor: str, reason: str) -> None:
+        """Refuse a version from now on, whether or not it has answered. Raises `OSError`."""
+        verdict = Verdict(Result.FAIL, f"refused by {actor}: {reason}")
+        self.write(taken_back(self.read(digest), tag, digest, verdict))
 
     def has_served(self, digest: str) -> bool:
         """See `GateStore.has_served`."""

@@ -26,7 +26,7 @@ logger = logging.getLogger("bentoml.okawari.api")
 
 PATH = "/models/{name}/versions/{version}/gate"
 #: The checks whose failure may be allowed.
-Allowable = Literal["contract", "answers", "golden pictures", "metamorphic", "agreement", "latency"]
+Allowable = Literal["contract", "answers", "golden pictures", "metamorphic", "agreement", "latency", "guard"]
 
 
 class VerdictBody(BaseModel):
@@ -54,9 +54,15 @@ class GateBody(BaseModel):
 
 
 class JudgeBody(BaseModel, extra="forbid"):
-    """The body of `POST …/gate`; `{}` forgets the verdict and allows nothing more."""
+    """The body of `POST …/gate`; `{}` forgets the verdict and allows nothing more.
+
+    With `refuse` the version is refused instead, and taken back at once where it is watched.
+    """
 
     allow: list[Allowable] = Field(default=[], description="accept that these checks fail for these files")
+    refuse: str | None = Field(
+        default=None, min_length=1, max_length=500, description="why it may not answer"
+    )
 
 
 def router(parts: GetParts) -> APIRouter:
@@ -87,11 +93,15 @@ def router(parts: GetParts) -> APIRouter:
             raise Conflict(
                 f"{name}:{status.version} has no digest yet: {status.reason or 'it is not settled'}"
             )
-        tag = ModelTag(name, status.version)
-        again = parts().verdicts.judge_again
-        allowed = await anyio.to_thread.run_sync(again, tag, status.digest, body.allow)
-        actor = request.state.actor
-        logger.info("%s lets %s be judged anew, allowing %s", actor, tag, sorted(allowed) or "nothing")
+        tag, actor = ModelTag(name, status.version), request.state.actor
+        if body.refuse is not None:
+            refuse = parts().verdicts.refuse
+            await anyio.to_thread.run_sync(refuse, tag, status.digest, actor, body.refuse)
+            logger.info("%s refuses %s: %s", actor, tag, body.refuse)
+        else:
+            again = parts().verdicts.judge_again
+            allowed = await anyio.to_thread.run_sync(again, tag, status.digest, body.allow)
+            logger.info("%s lets %s be judged anew, allowing %s", actor, tag, sorted(allowed) or "nothing")
         await parts().control.reload()
         return _body(_report(parts(), name, version))
 

@@ -57,3 +57,18 @@ def test_a_refused_version_is_judged_again_on_request(
     found = service.get(path).json()
     assert (found["result"], found["allowed"], found["served"]) == ("pass", ["agreement", "contract"], True)
     assert found["verdicts"]["contract"]["result"] == "fail"
+
+
+def test_a_version_is_refused_and_taken_back_on_request(make_service: Start, store: Store) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home).ready()
+    store.add("v2", 2)
+    service.serves("v2")
+    path = "/models/m/versions/v2/gate"
+    answer = service.client.post(path, json={"refuse": "misses cars at night"})
+    assert answer.status_code == 202, answer.text
+    service.serves("v1")  # which was kept warm
+    refusal = "check guard: refused by anonymous: misses cars at night"
+    until(lambda: service.states()["v2"]["reason"] == refusal, "it is refused")
+    assert service.client.post(path, json={"allow": ["guard"]}).status_code == 202
+    service.serves("v2")
