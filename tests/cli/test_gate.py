@@ -102,3 +102,14 @@ def test_a_version_is_signed_with_a_key(held: Store, tmp_path: Path) -> None:
     required = SignatureRequirement([public], SignatureFiles(held.home))
     assert required.judge(artifact).reason == "signed with the key of release.pub"
     assert run("sign", "m", "v1", "--key", public).exit_code == 1
+
+
+def test_a_person_refuses_a_version_with_a_reason(held: Store) -> None:
+    done = run("gate", "m", "v1", "--refuse", "misses cars at night")
+    assert (done.exit_code, "refused from the next start" in done.output) == (0, True), done.output
+    done = run("gate", "m", "v1")
+    assert (done.exit_code, "guard: fail: refused by " in done.output) == (1, True)
+    assert "misses cars at night" in done.output
+    assert run("gate", "m", "v1", "--refuse", "no", "--again").exit_code == 2
+    assert run("gate", "m", "v1", "--allow", "guard").exit_code == 0
+    assert run("gate", "m", "v1").exit_code == 0
