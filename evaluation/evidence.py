@@ -14,7 +14,7 @@ from hotswap.predictions import Options, Picture, Prediction
 from runners.check_images import generated_pictures
 
 #: Pictures on which a version is compared at most, and seconds after which no further one is begun.
-MOST_PICTURES, SECONDS = 8, 10.0
+MOST_PICTURES, SECONDS = 8, 2.0
 #: Of a comparison of times: rounds, pictures, and milliseconds by which what is slower is no reason.
 _ROUNDS, _MOST_TIMED, _LEAST = 5, 4, 5.0
 #: How much lower than its version's threshold an object may be scored and yet count as seen.

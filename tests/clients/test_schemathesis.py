@@ -17,7 +17,7 @@ from tests.e2e.sizes import FULL_SIZE, LIMIT, SIZES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2 * LIMIT)]
 
-EXAMPLES = SIZES.fuzz // (30 if FULL_SIZE else 60)
+EXAMPLES = SIZES.fuzz // (30 if FULL_SIZE else 100)
 #: A schema cannot say which bytes are a picture, which names there are, or what a graph takes. Where a model
 #: was unloaded 503 is the right answer, and 504 on a busy machine; the description has to say so.
 CONFIG = """

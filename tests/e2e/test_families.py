@@ -59,7 +59,7 @@ def _import(home: Path, scratch: Path, name: str) -> None:
         shutil.copy(Reference.of(reference).folder / file, folder)
     # One small picture, since large inputs are slow beside other tests.
     (folder / "check.png").write_bytes(SMALL)
-    checked = {"golden": [{"file": "check.png"}], "warm_up": {"runs": 0}}
+    checked = {"golden": [{"file": "check.png"}], "warm_up": {"runs": 0}, "gate": {"policy": "off"}}
     (folder / "config.json").write_text(json.dumps(config | checked))
     Importer(home).run(Candidate(folder, Wanted(), named=True))
 

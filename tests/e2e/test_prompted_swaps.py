@@ -76,7 +76,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str]
         if version == "v2":
             _change(folder / CHANGED[name])
         (folder / "check.png").write_bytes(PICTURES[0])
-        checked = {"golden": [{"file": "check.png"}], "warm_up": {"runs": 0}}
+        checked = {"golden": [{"file": "check.png"}], "warm_up": {"runs": 0}, "gate": {"policy": "off"}}
         (folder / "config.json").write_text(json.dumps(config | checked))
         found[name, version] = folder
     return found
