@@ -252,7 +252,7 @@ class GuardConfig(ConfigPart):
         default=None, ge=0, le=86_400, description="the window; left out: as the service is set"
     )
     differing: float = Field(
-        default=0.35,
+        default=0.6,
         gt=0,
         lt=1,
         description="share of the pictures on which it may answer otherwise than the version before it",

@@ -93,6 +93,11 @@ _LOADS = Row(
             {"{{model}}": grown("model_load_failures_total", "model", MODEL)},
         ),
         Panel(
+            "Versions taken back",
+            "By the guard, each counted in every worker. Alert: OkawariTakenBack.",
+            {"{{model}}": grown("model_taken_back_total", "model", MODEL)},
+        ),
+        Panel(
             "Last load of each version",
             "Time to verify, load, warm and check it.",
             {"{{model}}:{{version}}": gauge("max", "model_load_time_seconds", "model, version", MODEL)},

@@ -24,7 +24,7 @@ def test_models_are_listed_with_every_version(api: Service) -> None:
     state = ["name", "target", "serving", "generation", "revision", "reason"]
     nature = ["type", "provider", "resources"]
     residence = ["loaded", "memory_mb", "last_used", "evictable", "residency_reason"]
-    assert list(found) == [*state, *nature, *residence, "versions", "missing"]
+    assert list(found) == [*state, *nature, *residence, "versions", "missing", "canary"]
     assert (found["target"], found["serving"], found["generation"]) == ("latest", "v2", 1)
     assert isinstance(found["revision"], int)
     assert found["reason"] is None
