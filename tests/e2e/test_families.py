@@ -304,6 +304,7 @@ def test_odd_parameters_of_the_open_protocol_are_refused(
     assert set(answer.json()) == {"error"}
 
 
+@pytest.mark.full
 def test_ever_new_prompts_hold_no_memory(service: Service) -> None:
     """Each is another one: what is kept of the last ones is bounded, and refused ones leave nothing."""
 
@@ -323,6 +324,7 @@ def test_ever_new_prompts_hold_no_memory(service: Service) -> None:
     assert service.resident() - before < 16e6
 
 
+@pytest.mark.full
 def test_ever_new_pictures_of_a_model_that_keeps_some_hold_no_memory(service: Service) -> None:
     """The encoder's results of eight pictures are kept, 8 MB each, of which the oldest goes."""
 

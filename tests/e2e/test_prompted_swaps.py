@@ -37,7 +37,7 @@ from tests.e2e.test_families import MODELS
 from tests.runners.pictures import encode, smooth
 from tests.runners.references import Reference
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4 * LIMIT)]
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(4 * LIMIT)]
 
 #: The graph whose last weights differ in v2, and what is asked.
 CHANGED: Mapping[str, str] = {
