@@ -191,13 +191,13 @@ class DataPlane:
         try:
             result, waited = await self._run(request, lambda: work(generation, detector), borrowed)
         except (ModelFailed, VersionFailed) as error:
-            if generation.watch is not None:
-                generation.watch.failed(error)
             instead = self._instead(name, request, generation)
             if instead is None:
                 raise
-            generation, detector = instead.leases[0].generation, None
+            watch, generation, detector = generation.watch, instead.leases[0].generation, None
             result, waited = await self._run(request, lambda: work(generation, None), instead)
+            if watch is not None:
+                watch.failed(error)  # and not the request: another version has answered it
         return result, _Served(generation, detector, waited)
 
     def _instead(self, name: str, request: BaseRequest, failed: Generation) -> _Borrowed | None:

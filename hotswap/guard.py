@@ -28,7 +28,7 @@ class Watch(Protocol):
         ...
 
     def failed(self, error: Exception) -> None:
-        """It could not answer, and that was no fault of the request."""
+        """It could not answer what another version has answered."""
         ...
 
     @property

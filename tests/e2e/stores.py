@@ -79,6 +79,19 @@ class Store:
             timeout=100,
         )
 
+    def okawari(self, *words: str | Path, code: int = 0) -> str:
+        """What a command of ours says on this home; it must end with that code."""
+        done = subprocess.run(
+            [BIN / "okawari", *map(str, words)],
+            env=environment(self.home, self.home),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def remove(self, version: str, name: str = "m") -> None:
         """Delete a version's files, as somebody with a shell would."""
         shutil.rmtree(self.models / name / version)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 
 import httpx
 import pytest
 
-from tests.e2e.harness import BIN, Service, environment
+from tests.e2e.harness import Service
 from tests.e2e.load import Load
 from tests.e2e.pictures import picture
 from tests.e2e.sizes import FULL_SIZE, LIMIT
@@ -21,20 +20,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2 * LIMIT)]
 
 REQUESTS = 10_000 if FULL_SIZE else 1_500
 SHARE = 0.2
-
-
-def okawari(store: Store, *words: str, code: int = 0) -> str:
-    """What a command says."""
-    done = subprocess.run(
-        [BIN / "okawari", *words],
-        env=environment(store.home, store.home),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def canary(service: Service) -> dict[str, object] | None:
@@ -49,7 +34,7 @@ def test_shares_keys_promotion_and_end(make_service: Callable[..., Service], sto
     assert service.target("v1").status_code == 200
     store.add("v2", 2)
     with Load(service) as load:
-        assert "m:v2 gets 0.2 of the requests" in okawari(store, "canary", "m", "v2", "--share", "20%")
+        assert "m:v2 gets 0.2 of the requests" in store.okawari("canary", "m", "v2", "--share", "20%")
         begun = len(load.shots)
         load.reach(begun + REQUESTS)
         shots = load.shots[begun:]
@@ -72,7 +57,7 @@ def test_shares_keys_promotion_and_end(make_service: Callable[..., Service], sto
             "it answers alone"
             in service.client.put("/models/m/canary", json={"version": "v1", "share": 0.5}).text
         )
-        okawari(store, "canary", "m", "--end")
+        store.okawari("canary", "m", "--end")
         until(lambda: canary(service) is None, "the trial has ended")
         load.sees("v1")
         assert service.client.put("/models/m/canary", json={"version": 2, "share": 0.5}).status_code == 200

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import BIN, Service, environment
+from tests.e2e.harness import Service
 from tests.e2e.load import Load
 from tests.e2e.pictures import picture
 from tests.e2e.sizes import LIMIT
@@ -17,20 +16,6 @@ from tests.e2e.stores import Store
 from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
-
-
-def okawari(store: Store, *words: str | Path, code: int = 0) -> str:
-    """What a command says."""
-    done = subprocess.run(
-        [BIN / "okawari", *words],
-        env=environment(store.home, store.home),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def refusal(service: Service, version: str) -> str:
@@ -46,7 +31,7 @@ def test_a_version_proves_itself_on_golden_pictures_before_it_answers(
     for number in range(2):
         (tmp_path / f"{number}.jpg").write_bytes(picture(colour=(number * 90, 120, 60)))
     pictures = [tmp_path / f"{number}.jpg" for number in range(2)]
-    assert "1 findings are expected" in okawari(store, "golden", "record", "m", "v1", *pictures)
+    assert "1 findings are expected" in store.okawari("golden", "record", "m", "v1", *pictures)
     service = make_service(store.home, WORKERS="2").ready()
     with Load(service) as load:
         permuted = store.add("v2", 2, config={"labels": ["other", "code"]})
@@ -54,18 +39,18 @@ def test_a_version_proves_itself_on_golden_pictures_before_it_answers(
         until(lambda: contract in refusal(service, "v2"), "v2 is refused")
         assert service.version() == "v1"
 
-        told = okawari(store, "gate", "m", "v2", code=1)
+        told = store.okawari("gate", "m", "v2", code=1)
         assert "contract: fail" in told
-        okawari(store, "gate", "m", "v2", "--allow", "contract")
+        store.okawari("gate", "m", "v2", "--allow", "contract")
         until(lambda: "golden pictures" in refusal(service, "v2"), "the pictures are asked, too")
-        verdict = json.loads(okawari(store, "gate", "m", "v2", "--json", code=1))
+        verdict = json.loads(store.okawari("gate", "m", "v2", "--json", code=1))
         assert verdict["digest"] == permuted.digest
         assert verdict["verdicts"]["golden pictures"]["numbers"]["found"] == 0
         assert verdict["compared"] == "m:v1"
 
         store.add("v3", 3)
         service.serves("v3")
-        assert "v3: pass beside m:v1" in okawari(store, "gate", "m", "v3")
+        assert "v3: pass beside m:v1" in store.okawari("gate", "m", "v3")
         assert service.target("v1").status_code == 200  # it has answered before: nothing is asked of it
         service.serves("v1")
     assert [shot for shot in load.shots if shot.status != 200 or shot.contradicts] == []

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests import builders
-from tests.e2e.harness import BIN, Service, environment
+from tests.e2e.harness import Service
 from tests.e2e.load import Ask, Load, Shot
 from tests.e2e.pictures import picture
 from tests.e2e.sizes import LIMIT
@@ -80,16 +78,7 @@ def night_falls(service: Service) -> list[Shot]:
 
 def gate(store: Store, *words: str, code: int = 0) -> str:
     """What `okawari gate` says."""
-    done = subprocess.run(
-        [BIN / "okawari", "gate", "m", "v2", *words],
-        env=environment(store.home, store.home),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return store.okawari("gate", "m", "v2", *words, code=code)
 
 
 def test_what_turns_bad_while_it_answers_is_taken_back_in_all_workers(
@@ -110,16 +99,15 @@ def test_what_turns_bad_while_it_answers_is_taken_back_in_all_workers(
     bad = [shot for shot in night.shots if shot.claimed == "v2"]
     back = min(shot.ended for shot in night.shots if shot.claimed == "v1")
     assert [shot for shot in bad if shot.begun > back] == []  # in both workers
-    if len(bad) > KNOWN_BAD:
-        assert back < sorted(shot.ended for shot in bad)[KNOWN_BAD - 1] + 1.0
+    known = sorted(shot.ended for shot in bad)[:KNOWN_BAD][-1]
+    assert back < known + 1.0
 
     verdict = json.loads(gate(store, "--json", code=1))
     assert verdict["verdicts"]["guard"]["reason"].startswith("answers otherwise: than m:v1 on ")
     assert service.states()["v2"]["state"] == "failed"
     assert "check guard: answers otherwise" in service.states()["v2"]["reason"]
-    trail = httpx.get(f"{service.url}/api/v1/audit", params={"model": "m"})
-    if trail.status_code == 200:
-        assert "was taken back" in trail.text
+    assert "m:v2 was taken back: answers otherwise" in store.okawari("audit", "--model", "m", "--json")
+    assert service.figure("model_taken_back_total", model="m") > 0
     store.add("v3", 3)
     service.serves("v3")
 

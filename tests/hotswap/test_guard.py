@@ -217,6 +217,15 @@ def test_a_failure_of_the_new_version_is_nobodys(guard: ScriptedGuard) -> None:
             asyncio.run(_ask(world))
 
 
+def test_what_no_version_can_answer_is_held_against_none(guard: ScriptedGuard) -> None:
+    with served(guard) as world:
+        for version in ("v1", "v2"):
+            world.loader.of(version).fails["predict"] = ModelFailed("output scores holds NaN")
+        with pytest.raises(ModelFailed, match="NaN"):
+            asyncio.run(_ask(world))
+        assert guard.watches[0].failures == []
+
+
 def test_a_request_that_names_the_version_meets_its_failure(guard: ScriptedGuard) -> None:
     with served(guard) as world:
         world.loader.of("v2").fails["predict"] = ModelFailed("output scores holds NaN")
