@@ -14,7 +14,6 @@ from tests.e2e.load import Ask, Load
 from tests.e2e.reporting import Start
 from tests.e2e.sizes import LIMIT
 from tests.e2e.stores import Store, untried
-from tests.e2e.test_gate import okawari
 from tests.e2e.waiting import until
 from tests.support.bad_versions import (
     BAD_VERSIONS,
@@ -58,7 +57,7 @@ def test_each_bad_version_is_refused_while_the_old_one_answers(
         take(store, write_version(tmp_path / "v1", "v1", 0, model=model), key)
         for number, picture in enumerate(pictures(model)):
             (tmp_path / f"{model}-{number}.png").write_bytes(picture)
-        okawari(store, "golden", "record", model, "v1", *sorted(tmp_path.glob(f"{model}-*.png")))
+        store.okawari("golden", "record", model, "v1", *sorted(tmp_path.glob(f"{model}-*.png")))
     service = make_service(store.home, WORKERS="2", OKAWARI_REQUIRE_SIGNATURE=str(public)).ready()
     asks = [
         Ask(picture, {"model": model}, lambda answer: str(answer["model_version"]))
@@ -74,7 +73,7 @@ def test_each_bad_version_is_refused_while_the_old_one_answers(
             print(f"{bad.kind:24} {refusal(service, bad, version)}")
             assert service.version(bad.model) == "v1"
             if bad.caught not in ("load", "warm-up"):
-                assert f"{bad.caught}: fail" in okawari(store, "gate", bad.model, version, code=1)
+                assert f"{bad.caught}: fail" in store.okawari("gate", bad.model, version, code=1)
         good = write_version(tmp_path / "v20", "v20", 20)
         retrained(good, 1)
         take(store, good, key)
