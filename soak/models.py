@@ -22,15 +22,21 @@ GUESTS = ("guest-a", "guest-b", "guest-c")
 #: Bytes of weights that each of those has.
 GUEST_SIZE = 40_000_000
 _SOURCE = DEMO / "shapes" / "v1"
+_PICTURE = _SOURCE / "golden" / "shapes-1013.jpg"
 _BIN = Path(sys.executable).parent
 _IMPORT_SECONDS = 300.0
 _SIDES = (512, 512)
 
 
 def picture() -> bytes:
-    """A picture in which the model finds something, large enough for the routes for devices."""
+    """A picture in which the model finds something."""
+    return _PICTURE.read_bytes()
+
+
+def large_picture() -> bytes:
+    """The same, large enough for the routes for devices."""
     written = BytesIO()
-    with Image.open(_SOURCE / "golden" / "shapes-1013.jpg") as small:
+    with Image.open(_PICTURE) as small:
         small.resize(_SIDES).save(written, "JPEG", quality=90)
     return written.getvalue()
 

@@ -73,10 +73,9 @@ def soak(
 
 
 def _budget(service: SoakedService) -> int:
-    """Bytes in which the model that is exchanged fits, with one or two of the others; now all are held."""
-    held = sum(memory for _, memory in service.model_memory())
-    workers = int(sample(0.0, service.workers, 0, ()).proportional_mb * 1e6) - held
-    return workers + held - GUEST_SIZE
+    """Bytes in which the model that is exchanged fits with all but one of the others; now all are held."""
+    workers = int(sample(0.0, service.workers, 0, ()).proportional_mb * 1e6)
+    return workers - max(memory for _, memory in service.model_memory()) + GUEST_SIZE
 
 
 async def _soak(

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
-import httpx
+import aiohttp
 
-from soak.models import GUESTS, MAIN, picture, says_it_is
+from soak.models import GUESTS, MAIN, large_picture, picture, says_it_is
 
 #: Of all requests: to the models that do not all fit, and pictures that are stored.
-_GUESTS_SHARE, _STORED_SHARE = 0.15, 0.05
+_GUESTS_SHARE, _STORED_SHARE = 0.005, 0.01
 #: Refusals that are the service's documented answer to too much at once, or to the end of a worker.
 _REFUSALS = frozenset({429, 503, 507})
 #: What waits at most; a service that stands still gets no more requests than these.
 _MOST_AT_ONCE = 64
 _SECONDS = 30.0
+#: An idle connection is given up before the service closes it, after 5 s, under a request.
+_IDLE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -52,7 +57,7 @@ class Traffic:
         self._rate = rate
         self._expects_loss = expects_loss
         self._device = device
-        self._picture = picture()
+        self._picture, self._large = picture(), large_picture()
         self._stopping = asyncio.Event()
         self._room = asyncio.Semaphore(_MOST_AT_ONCE)
 
@@ -62,28 +67,31 @@ class Traffic:
 
     async def run(self) -> None:
         """Send requests; late ones are not caught up on."""
-        limits = httpx.Limits(max_connections=_MOST_AT_ONCE)
+        connector = aiohttp.TCPConnector(limit=_MOST_AT_ONCE, keepalive_timeout=_IDLE_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=_SECONDS)
         async with (
-            httpx.AsyncClient(base_url=self._url, timeout=_SECONDS, limits=limits) as client,
+            aiohttp.ClientSession(self._url, connector=connector, timeout=timeout) as session,
             asyncio.TaskGroup() as tasks,
         ):
             due = time.monotonic()
             while not self._stopping.is_set():
                 await self._room.acquire()
-                tasks.create_task(self._send(client))
+                tasks.create_task(self._send(session))
                 due = max(due + 1 / self._rate, time.monotonic() - 1)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
-    async def _send(self, client: httpx.AsyncClient) -> None:
+    async def _send(self, session: aiohttp.ClientSession) -> None:
         began, chance = time.perf_counter(), random.random()  # noqa: S311 - no secret
         try:
             if chance < _STORED_SHARE:
-                answer, model = await self._store(client), MAIN
+                model, asked = MAIN, self._store(session)
             else:
                 model = random.choice(GUESTS) if chance < _STORED_SHARE + _GUESTS_SHARE else MAIN  # noqa: S311
-                answer = await client.post("/predict", params={"model": model}, content=self._picture)
-            self._judge(answer, model, (time.perf_counter() - began) * 1e3)
-        except httpx.HTTPError as error:
+                asked = session.post("/predict", params={"model": model}, data=self._picture)
+            async with asked as answer:
+                status, content = answer.status, await answer.read()
+            self._judge(status, content, model, (time.perf_counter() - began) * 1e3)
+        except (aiohttp.ClientError, TimeoutError) as error:
             if self._expects_loss():
                 self.counts.lost += 1
             else:
@@ -91,22 +99,17 @@ class Traffic:
         finally:
             self._room.release()
 
-    async def _store(self, client: httpx.AsyncClient) -> httpx.Response:
-        moment = datetime.now(UTC).isoformat()
-        return await client.post(
-            "/api/v1/detect",
-            files={"image": ("soak.jpg", self._picture)},
-            data={"device_id": "device-001", "timestamp": moment},
-            headers={"X-API-Token": self._device},
-        )
+    def _store(self, session: aiohttp.ClientSession) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        form = aiohttp.FormData({"device_id": "device-001", "timestamp": datetime.now(UTC).isoformat()})
+        form.add_field("image", self._large, filename="soak.jpg")
+        return session.post("/api/v1/detect", data=form, headers={"X-API-Token": self._device})
 
-    def _judge(self, answer: httpx.Response, model: str, milliseconds: float) -> None:
-        if answer.status_code != httpx.codes.OK:
-            code = _code(answer)
-            known = answer.status_code in _REFUSALS
-            (self.counts.refused if known else self.counts.failed)[code] += 1
+    def _judge(self, status: int, content: bytes, model: str, milliseconds: float) -> None:
+        if status != HTTPStatus.OK:
+            code = _code(status, content)
+            (self.counts.refused if status in _REFUSALS else self.counts.failed)[code] += 1
             return
-        body: dict[str, Any] = answer.json()
+        body: dict[str, Any] = json.loads(content)
         labels = [each["label"] for each in body["detections"]]
         self.counts.answered += 1
         self.counts.latencies.append(milliseconds)
@@ -114,8 +117,8 @@ class Traffic:
             self.counts.contradictions += 1
 
 
-def _code(answer: httpx.Response) -> str:
+def _code(status: int, content: bytes) -> str:
     try:
-        return str(answer.json()["error"]["code"])
+        return str(json.loads(content)["error"]["code"])
     except (ValueError, KeyError, TypeError):
-        return f"http_{answer.status_code}"
+        return f"http_{status}"

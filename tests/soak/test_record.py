@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
-import httpx
 import pytest
 
 from soak.models import label, says_it_is
@@ -101,7 +100,7 @@ def test_an_answer_is_held_against_the_version_that_it_names(
     status: int, body: dict[str, object], expected: tuple[int, int, int, int]
 ) -> None:
     traffic = Traffic("http://none", 1.0, lambda: False, device="token")
-    traffic._judge(httpx.Response(status, json=body), "soak", 5.0)
+    traffic._judge(status, json.dumps(body).encode(), "soak", 5.0)
     counts = traffic.counts
     found = (counts.answered, counts.refused.total(), counts.failed.total(), counts.contradictions)
     assert found == expected
