@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from evaluation.pairing import pairs_at_one_place
 from hotswap.predictions import Detection, Prediction
-from runners.boxes import overlaps
 
 #: Overlap (IoU) from which two boxes mean the same object.
 _SAME = 0.5
@@ -44,23 +41,8 @@ def _same_label(first: Sequence[Detection], second: Sequence[Detection], *, by_l
 
 
 def _shared(first: Sequence[Detection], second: Sequence[Detection], *, by_label: bool) -> float:
-    """The score of all pairs, each finding in one; of the highest overlap first."""
-    if not first or not second:
-        return 0.0
-    shares = overlaps(_boxes(first), _boxes(second))
-    taken: tuple[set[int], set[int]] = (set(), set())
-    shared = 0.0
-    for place in np.argsort(-shares, axis=None, kind="stable"):
-        one, other = (int(each) for each in np.unravel_index(place, shares.shape))
-        if shares[one, other] < _SAME:
-            break
-        same = not by_label or first[one].label == second[other].label
-        if same and one not in taken[0] and other not in taken[1]:
-            taken[0].add(one)
-            taken[1].add(other)
-            shared += first[one].score + second[other].score
-    return shared
-
-
-def _boxes(found: Sequence[Detection]) -> NDArray[np.float64]:
-    return np.array([each.bbox for each in found], dtype=float)
+    """The score of all pairs."""
+    pairs = pairs_at_one_place(
+        first, second, _SAME, lambda one, other: not by_label or first[one].label == second[other].label
+    )
+    return sum(first[one].score + second[other].score for one, other in pairs.items())

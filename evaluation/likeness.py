@@ -9,8 +9,8 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.pairing import pairs_at_one_place
 from hotswap.predictions import Detection, Prediction
-from runners.boxes import overlaps
 
 #: Of a one-sided interval of 95 %.
 _Z = 1.645
@@ -109,27 +109,16 @@ def _cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
 
 
 def _boxes(first: Sequence[Detection], second: Sequence[Detection], rules: Rules) -> Tally:
-    table = overlaps(_corners(first), _corners(second))
-    pairs = sorted(
-        (
-            (float(table[one, other]), one, other)
-            for one, other in zip(*np.nonzero(table >= rules.min_iou), strict=True)
-            if first[one].label == second[other].label
+    pairs = pairs_at_one_place(
+        first,
+        second,
+        rules.min_iou,
+        lambda one, other: (
+            first[one].label == second[other].label
             and max(first[one].score, second[other].score) >= rules.sure
         ),
-        reverse=True,
     )
-    ones: set[int] = set()
-    others: set[int] = set()
-    for _, one, other in pairs:
-        if one not in ones and other not in others:
-            ones.add(one)
-            others.add(other)
-    alone = sum(found.score >= rules.sure for place, found in enumerate(first) if place not in ones)
-    alone += sum(found.score >= rules.sure for place, found in enumerate(second) if place not in others)
-    return Tally(len(ones), len(ones) + alone, 1)
-
-
-def _corners(detections: Sequence[Detection]) -> NDArray[np.float64]:
-    """The boxes [N, 4]; one without area where there is none."""
-    return np.array([found.bbox or (0.0,) * 4 for found in detections], float).reshape(-1, 4)
+    found = set(pairs.values())
+    alone = sum(each.score >= rules.sure for place, each in enumerate(first) if place not in pairs)
+    alone += sum(each.score >= rules.sure for place, each in enumerate(second) if place not in found)
+    return Tally(len(pairs), len(pairs) + alone, 1)

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-import numpy as np
-
-from evaluation.coco_metrics import Floats, crowd_overlaps
 from evaluation.coco_truth import TrueObject
+from evaluation.pairing import pairs_at_one_place
 from hotswap.predictions import Box, Detection
 
 SAME_PLACE = 0.5
@@ -148,16 +146,17 @@ class _Comparison:
 
     def _pair(self, fits: Callable[[Detection, Detection], bool]) -> None:
         """Make partners of free findings at the same place, the greatest overlaps first."""
-        if not (self._a.items and self._b.items):
-            return
-        shares = _overlaps(self._a.items, self._b.items)
-        for one, other in np.argwhere(shares >= SAME_PLACE)[
-            np.argsort(-shares[shares >= SAME_PLACE])
-        ].tolist():
-            if one in self._a.partner or other in self._b.partner:
-                continue
-            if fits(self._a.items[one], self._b.items[other]):
-                self._a.partner[one], self._b.partner[other] = other, one
+        a, b = self._a, self._b
+        pairs = pairs_at_one_place(
+            a.items,
+            b.items,
+            SAME_PLACE,
+            lambda one, other: (
+                one not in a.partner and other not in b.partner and fits(a.items[one], b.items[other])
+            ),
+        )
+        a.partner |= pairs
+        b.partner |= {other: one for one, other in pairs.items()}
 
     def _labels(self, pairs: dict[int, int]) -> Iterator[Transition]:
         for one, other in pairs.items():
@@ -251,11 +250,6 @@ def _is_inside(found: Detection, crowd: TrueObject) -> bool:
     if found.label != crowd.label or found.bbox is None:
         return False
     return _common(found.bbox, crowd.bbox) >= SAME_PLACE * _size(found.bbox)
-
-
-def _overlaps(first: Sequence[Detection], second: Sequence[Detection]) -> Floats:
-    one, other = (np.array([each.bbox for each in items], dtype=float) for items in (first, second))
-    return crowd_overlaps(one, other, np.zeros(len(second), dtype=bool))
 
 
 def box_overlap(first: Box | None, second: Box | None) -> float:
