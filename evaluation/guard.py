@@ -1,8 +1,9 @@
 """The guard's judge: a version that has come to answer, held against the version before on the same pictures.
 
 A share of the pictures that are answered is answered by the version before, too, beside the requests: by one
-thread of low priority, within a bound of time, and not at all while requests wait for a thread. Light and
-traffic change nothing in the comparison, since both versions see the same pictures.
+thread of low priority, within a bound of time, and seldom while requests wait for a thread: a version so slow
+that they always wait has to be found, too. Light and traffic change nothing in the comparison, since both
+versions see the same pictures.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ logger = logging.getLogger("bentoml.okawari.hotswap")
 
 #: A good version is taken back at most in one of so many switches.
 FALSE_ALARMS = 1 / 1000
-#: Seconds of work that may be saved up while there are no pictures.
-_SAVED = 1.0
+#: Seconds of work that may be saved up while there are no pictures, for a share of the whole core.
+_SAVED = 10.0
+#: What of its time is left to the comparison while requests wait.
+_WHILE_BUSY = 0.1
 #: From here on every picture is compared that there is time for.
 _SUSPICIOUS = 0.2
 _WINDOWS = 10
@@ -180,32 +183,50 @@ class VersionWatch:
         self._wake()
 
 
+class TimeBudget:
+    """A share of the time that passes, of which a little can be saved up."""
+
+    def __init__(self, share: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._share = share
+        self._left = _SAVED * share
+        self._clock = clock
+        self._counted = clock()
+
+    @property
+    def has_time(self) -> bool:
+        """Whether there is any left."""
+        now = self._clock()
+        self._left = min(_SAVED * self._share, self._left + (now - self._counted) * self._share)
+        self._counted = now
+        return self._left > 0
+
+    def spend(self, seconds: float) -> None:
+        """Take from it; it may fall below 0."""
+        self._left -= seconds
+
+
 class PairThread:
     """Compares one picture after the other; it begins with the first. What comes meanwhile is passed over."""
 
     def __init__(self, share: float, is_busy: Callable[[], bool]) -> None:
-        self._share = share
+        """`share` of one core, a tenth of it while `is_busy`."""
         self._is_busy = is_busy
+        self._budget, self._busy_budget = TimeBudget(share), TimeBudget(share * _WHILE_BUSY)
         self._waiting: queue.Queue[_Pair | None] = queue.Queue(maxsize=1)
         self._thread: threading.Thread | None = None
-        self._budget = _SAVED
-        self._counted = time.monotonic()
 
     def offer(self, pair: _Pair, suspicious: bool) -> None:
         """Compare it, if there is time: of the share, or any time where there is suspicion."""
-        if self._waiting.full() or self._is_busy() or not (suspicious or self._has_time()):
+        if self._waiting.full():
+            return
+        budget = self._busy_budget if self._is_busy() else self._budget
+        if not (budget.has_time or suspicious):
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="okawari-guard", daemon=True)
             self._thread.start()
         with suppress(queue.Full):
             self._waiting.put_nowait(pair)
-
-    def _has_time(self) -> bool:
-        now = time.monotonic()
-        self._budget = min(_SAVED, self._budget + (now - self._counted) * self._share)
-        self._counted = now
-        return self._budget > 0
 
     def _serve(self) -> None:
         if os.uname().sysname == "Linux":
@@ -217,7 +238,8 @@ class PairThread:
                 pair.watch.compare(pair)
             except Exception:
                 logger.exception("comparing an answer of %s", pair.watch.after.tag)
-            self._budget -= time.monotonic() - begun
+            for budget in (self._budget, self._busy_budget):
+                budget.spend(time.monotonic() - begun)
             del pair  # a picture, or a closed version, must not stay
 
     def close(self) -> None:

@@ -32,24 +32,28 @@ def version_of(answer: dict[str, Any]) -> str:
     return f"v{builders.code_of(answer['scores'][0])}"
 
 
-def add_moody(store: Store, version: str, code: int, at_night: list[float]) -> None:
-    """A version that gives the usual scores by day, and these at night."""
+def add_moody(store: Store, version: str, code: int, at_night: list[float] | None = None) -> None:
+    """A version that gives the usual scores by day, and these at night; with none it is slow at night."""
     folder = store.source(version, code)
+    usual = [builders.score_of(code), 0.0]
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["grey"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Sub", ["grey", "moonlight"], ["above"]),
         helper.make_node("Abs", ["above"], ["away"]),
         helper.make_node("Greater", ["away", "near"], ["bright"]),
         helper.make_node("Unsqueeze", ["bright", "last"], ["column"]),
-        helper.make_node("Where", ["column", "day", "night"], ["scores"]),
+        helper.make_node("Where", ["column", "day", "night"], ["mood" if at_night is None else "scores"]),
     ]
     weights = {
         "moonlight": np.float32(10 / 255),  # no picture of the self-check is like it
         "near": np.float32(0.01),
         "last": np.array([1], np.int64),
-        "day": np.array([[builders.score_of(code), 0.0]], np.float32),
-        "night": np.array([at_night], np.float32),
+        "day": np.array([usual], np.float32),
+        "night": np.array([at_night or usual], np.float32),
     }
+    if at_night is None:
+        nodes += _slow_where_dark()
+        weights |= {"wide": np.ones((1000, 1000), np.float32), "none": np.float32(0)}
     body = helper.make_graph(
         nodes,
         "moody",
@@ -60,6 +64,32 @@ def add_moody(store: Store, version: str, code: int, at_night: list[float]) -> N
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "weights.onnx")
     store.take(folder)
+
+
+def _slow_where_dark() -> list[onnx.NodeProto]:
+    """Adds 0 to the scores, at night by products of large matrices."""
+    number = helper.make_tensor_value_info("more", TensorProto.FLOAT, [])
+    slow = helper.make_graph(
+        [
+            helper.make_node("Add", ["wide", "light"], ["first"]),
+            helper.make_node("MatMul", ["first", "wide"], ["second"]),
+            helper.make_node("MatMul", ["second", "first"], ["third"]),
+            helper.make_node("ReduceMean", ["third"], ["level"], keepdims=0),
+            helper.make_node("Mul", ["level", "none"], ["more"]),
+        ],
+        "slow",
+        [],
+        [number],
+    )
+    quick = helper.make_graph([helper.make_node("Identity", ["none"], ["more"])], "quick", [], [number])
+    return [
+        helper.make_node("Cast", ["bright"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMin", ["number"], ["darkest"], keepdims=0),
+        helper.make_node("Cast", ["darkest"], ["all_bright"], to=TensorProto.BOOL),
+        helper.make_node("ReduceMean", ["grey"], ["light"], keepdims=0),
+        helper.make_node("If", ["all_bright"], ["added"], then_branch=quick, else_branch=slow),
+        helper.make_node("Add", ["mood", "added"], ["scores"]),
+    ]
 
 
 def night_falls(service: Service) -> list[Shot]:
@@ -110,6 +140,29 @@ def test_what_turns_bad_while_it_answers_is_taken_back_in_all_workers(
     assert service.figure("model_taken_back_total", model="m") > 0
     store.add("v3", 3)
     service.serves("v3")
+
+
+def test_what_turns_slow_is_taken_back_though_requests_wait_for_it(
+    make_service: Callable[..., Service], store: Store
+) -> None:
+    store.add("v1", 1)
+    service = make_service(store.home, WORKERS="2").ready()
+    add_moody(store, "v2", 2)
+    service.serves("v2")
+    with Load(service, asks=[Ask(DAY, {}, version_of)]) as day:
+        until(lambda: sum(shot.claimed == "v2" for shot in day.shots) >= 50, "v2 answers by day")
+    with Load(service, asks=[Ask(NIGHT, {}, version_of)], kept=8) as night:
+        night.sees("v1")
+        night.reach(len(night.shots) + 300)
+    shots = sorted(day.shots + night.shots, key=lambda shot: shot.ended)
+    assert [shot for shot in shots if shot.status != 200 or shot.contradicts] == []
+
+    slow = [shot for shot in night.shots if shot.claimed == "v2"]
+    back = min(shot.ended for shot in night.shots if shot.claimed == "v1")
+    assert [shot for shot in slow if shot.begun > back] == []  # in both workers
+    known = sorted(shot.ended for shot in slow)[:KNOWN_BAD][-1]
+    assert back < known + 1.0
+    assert "guard: fail: too slow: " in gate(store, code=1)
 
 
 def test_failures_of_a_new_version_reach_nobody(make_service: Callable[..., Service], store: Store) -> None:

@@ -1,0 +1,90 @@
+"""How much of its time the guard takes for pairs, and when."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from evaluation.guard import PairThread, TimeBudget
+
+SOON = 30.0
+
+
+@dataclass
+class FakeWatch:
+    """Counts what is compared."""
+
+    compared: int = 0
+    turn: threading.Event = field(default_factory=threading.Event)
+
+    def compare(self, _pair: object) -> None:
+        self.compared += 1
+        self.turn.set()
+
+
+@dataclass
+class FakePair:
+    """Of a picture nothing is needed here."""
+
+    watch: FakeWatch
+
+
+@contextmanager
+def pair_thread(share: float, *, busy: bool) -> Iterator[PairThread]:
+    """Ends its thread."""
+    thread = PairThread(share, lambda: busy)
+    try:
+        yield thread
+    finally:
+        thread.close()
+
+
+def test_a_share_of_the_time_is_left_and_a_little_is_saved_up() -> None:
+    now = [0.0]
+    budget = TimeBudget(0.1, clock=lambda: now[0])
+    assert budget.has_time
+    budget.spend(2.0)  # 1 second was saved up
+    assert not budget.has_time
+    now[0] = 9.9
+    assert not budget.has_time
+    now[0] = 10.1
+    assert budget.has_time
+    now[0] = 10_000.0
+    assert budget.has_time
+    budget.spend(1.1)
+    assert not budget.has_time
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_pairs_end_with_the_time_but_where_there_is_suspicion(busy: bool) -> None:
+    watch = FakeWatch()
+    pair: Any = FakePair(watch)
+    with pair_thread(1e-9, busy=busy) as thread:  # any comparison takes all of its time
+        thread.offer(pair, suspicious=False)
+        assert watch.turn.wait(SOON)
+    assert watch.compared == 1
+    with pair_thread(0.0, busy=busy) as thread:
+        thread.offer(pair, suspicious=False)
+    assert watch.compared == 1
+    watch.turn.clear()
+    with pair_thread(0.0, busy=busy) as thread:
+        thread.offer(pair, suspicious=True)
+        assert watch.turn.wait(SOON)
+    assert watch.compared == 2
+
+
+def test_while_requests_wait_a_tenth_of_the_time_is_left() -> None:
+    with pair_thread(0.1, busy=True) as thread:
+        thread._busy_budget.spend(0.2)
+        pair: Any = FakePair(FakeWatch())
+        thread.offer(pair, suspicious=False)
+        assert pair.watch.compared == 0
+    with pair_thread(0.1, busy=False) as thread:
+        thread._busy_budget.spend(0.2)
+        thread.offer(pair, suspicious=False)
+        assert pair.watch.turn.wait(SOON)
