@@ -51,6 +51,7 @@ from models_import.importer import Importer
 from models_import.store import ModelStore
 from models_import.watcher import Watcher
 from registry.audit_trail import AuditedDesired
+from registry.comparison_pages import ComparisonPages
 from registry.errors import InvalidEntry, RegistryUnavailable
 from registry.file_store import DesiredFile
 from registry.model_list_file import ModelListFile
@@ -237,6 +238,7 @@ class Worker:
             promotions=promotions,
             audit=place.store,
             verdicts=self._verdicts,
+            comparisons=ComparisonPages(settings.home),
             registrations=Registrations(
                 registry,
                 promotions.look,

@@ -63,6 +63,12 @@ class NotAcceptable(errors.BadRequest):
     code = "not_acceptable"
 
 
+class ComparisonNotFound(ServingError):
+    """No comparison of a version is published; the message has the command that makes one."""
+
+    code = "comparison_not_found"
+
+
 class NotSupported(ServingError):
     """A call of the protocol that this service does not implement; the message says what to do instead."""
 
@@ -152,6 +158,7 @@ HTTP: tuple[tuple[type[ServingError], int], ...] = (
     (NotSupported, 501),
     (errors.ModelNotFound, 404),
     (errors.VersionNotFound, 404),
+    (ComparisonNotFound, 404),
     (errors.ObjectNotFound, 404),
     (errors.BucketNotAllowed, 403),
     (errors.AdapterFailed, 422),

@@ -22,6 +22,7 @@ from hotswap.schedule import Schedule
 from hotswap.status import StateView
 from manifest.teams import Team
 from registry.audit import AuditStore
+from registry.comparison_pages import ComparisonPages
 from registry.model_registry import ModelRegistry
 from registry.promotion import Promotions
 from registry.registration import Registrations
@@ -57,6 +58,7 @@ class ServiceParts:
     registrations: Registrations
     audit: AuditStore
     verdicts: VerdictFiles
+    comparisons: ComparisonPages
     data_plane: DataPlane
     recorder: Recorder
     metrics: WireMetrics

@@ -22,6 +22,7 @@ PARTS: Final = (
     "cameras",
     "streams",
     "traced",
+    "guarded",
 )
 _EXAMPLES = """
 examples:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.batching import BatchingResult
+from benchmarks.beside import BesideResult
 from benchmarks.cameras import CameraResult
 from benchmarks.churn import ChurnResult
 from benchmarks.families import FamilyResult
@@ -19,7 +20,6 @@ from benchmarks.starting import StartResult
 from benchmarks.steady import Case, SizeResult
 from benchmarks.streams import StreamResult
 from benchmarks.swapping import SwapResult
-from benchmarks.traced import TracedResult
 from benchmarks.wires import Wire
 
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -135,8 +135,8 @@ def churn(results: Iterable[ChurnResult]) -> list[dict[str, Any]]:
     ]
 
 
-def traced(results: Iterable[TracedResult]) -> list[dict[str, Any]]:
-    """A service that sends traces, against one that does not."""
+def beside(results: Iterable[BesideResult]) -> list[dict[str, Any]]:
+    """A service against one that differs in one thing."""
     return [
         {
             "concurrency": result.concurrency,
@@ -144,6 +144,7 @@ def traced(results: Iterable[TracedResult]) -> list[dict[str, Any]]:
             "cpu_of_plain": result.of_plain(lambda run: run.cpu_ms).as_json(),
             "cpu_ms_more": result.more_cpu_ms.as_json(),
             "p50_of_plain": result.of_plain(lambda run: run.latency(0.5)).as_json(),
+            "p95_of_plain": result.of_plain(lambda run: run.latency(0.95)).as_json(),
             "failed": result.failed,
         }
         for result in results

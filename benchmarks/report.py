@@ -11,6 +11,7 @@ from rich.table import Table
 from benchmarks.aims import Aim
 from benchmarks.batching import CONCURRENCY as AT_ONCE
 from benchmarks.batching import BatchingResult
+from benchmarks.beside import BesideResult
 from benchmarks.cameras import DEVICES, SIDE, CameraResult
 from benchmarks.churn import CONCURRENCY as CHURNING
 from benchmarks.churn import ChurnResult
@@ -24,7 +25,6 @@ from benchmarks.starting import StartResult
 from benchmarks.steady import SizeResult
 from benchmarks.streams import StreamResult
 from benchmarks.swapping import SwapResult
-from benchmarks.traced import TracedResult
 from benchmarks.wires import CONCURRENCY, Wire
 
 #: The share of the cores that the limit must have had for its throughput to mean something.
@@ -182,20 +182,21 @@ def show_churn(console: Console, results: Iterable[ChurnResult]) -> None:
     console.print(table)
 
 
-def show_traced(console: Console, results: Iterable[TracedResult]) -> None:
-    """A service that sends traces, against one that does not."""
-    console.print("\n[bold]Traced[/] (every request; 1 worker; x: of the same service without traces)")
+def show_beside(console: Console, what: str, about: str, results: Iterable[BesideResult]) -> None:
+    """A service against one that differs in one thing."""
+    console.print(f"\n[bold]{what}[/] (1 worker; {about})")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("at once", "/s", "x", "CPU ms more", "CPU x", "p50 x", "failed"):
+    for name in ("at once", "/s", "x", "CPU ms more", "CPU x", "p50 x", "p95 x", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
         table.add_row(
             str(result.concurrency),
-            f"{median(run.load.rate for run in result.traced):.0f}",
+            f"{median(run.load.rate for run in result.other):.0f}",
             result.of_plain(lambda run: run.load.rate).text(3),
             result.more_cpu_ms.text(3),
             result.of_plain(lambda run: run.cpu_ms).text(3),
             result.of_plain(lambda run: run.latency(0.5)).text(3),
+            result.of_plain(lambda run: run.latency(0.95)).text(3),
             str(result.failed),
         )
     console.print(table)

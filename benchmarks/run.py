@@ -13,9 +13,11 @@ from rich.progress import Progress
 
 from benchmarks import (
     batching,
+    beside,
     cameras,
     churn,
     families,
+    guarded,
     loading,
     machine,
     models,
@@ -31,6 +33,7 @@ from benchmarks import (
 )
 from benchmarks.aims import Aim, steady_aims, swap_aims
 from benchmarks.batching import BatchingResult
+from benchmarks.beside import BesideResult
 from benchmarks.bring import bring
 from benchmarks.cameras import CameraResult
 from benchmarks.churn import ChurnResult
@@ -45,7 +48,6 @@ from benchmarks.serving import Service, quiet_environment
 from benchmarks.starting import StartResult
 from benchmarks.steady import CONCURRENCY, SizeResult, Steady
 from benchmarks.swapping import SwapResult
-from benchmarks.traced import TracedResult
 from benchmarks.wires import Wire, Wires
 from manifest.tags import ModelTag
 
@@ -93,6 +95,7 @@ class Bench:
             "cameras": self._take_cameras,
             "streams": self._take_streams,
             "traced": self._take_traced,
+            "guarded": self._take_guarded,
         }
         for part in self.options.parts:
             takes[part]()
@@ -115,20 +118,39 @@ class Bench:
 
     def _take_traced(self) -> None:
         results = self._traced()
-        report.show_traced(self.console, results)
-        self.document["traced"] = record.traced(results)
+        report.show_beside(self.console, "Traced", "every request; x: of the same without traces", results)
+        self.document["traced"] = record.beside(results)
 
-    def _traced(self) -> list[TracedResult]:
+    def _traced(self) -> list[BesideResult]:
         folder = self.subject.version(self.room / "traced", "v1")
-        homes = [self._home(name, [folder]) for name in ("plain", "traced")]
+        homes = [self._home(name, [folder]) for name in ("untraced", "traced")]
         with (
             traced.collector() as address,
             Service(homes[0], 1) as plain,
             Service(homes[1], 1, OKAWARI_TRACING_ENDPOINT=address) as sending,
-            self._progress("traced", self.options.rounds * len(traced.CONCURRENCY)) as tell,
         ):
-            rounds, seconds = self.options.rounds, 2 * self.options.seconds
-            return traced.measure(plain, sending, self.small, rounds=rounds, seconds=seconds, tell=tell)
+            return self._beside("traced", plain, sending)
+
+    def _take_guarded(self) -> None:
+        results = self._guarded()
+        report.show_beside(self.console, "Guarded", "x: of the same while nothing is watched", results)
+        self.document["guarded"] = record.beside(results)
+
+    def _guarded(self) -> list[BesideResult]:
+        first, second = guarded.versions(self.subject, self.room / "guarded")
+        homes = [self._home(name, [first]) for name in ("unguarded", "guarded")]
+        with (
+            Service(homes[0], 1, **guarded.NO_WINDOW) as plain,
+            Service(homes[1], 1, **guarded.WINDOW) as watching,
+        ):
+            for service in (plain, watching):
+                guarded.switch(service, self.subject.name, second)
+            return self._beside("guarded", plain, watching)
+
+    def _beside(self, what: str, plain: Service, other: Service) -> list[BesideResult]:
+        rounds, seconds = self.options.rounds, 2 * self.options.seconds
+        with self._progress(what, rounds * len(beside.CONCURRENCY)) as tell:
+            return beside.measure(plain, other, self.small, rounds=rounds, seconds=seconds, tell=tell)
 
     def _take_loads(self) -> None:
         results = self._loads()

@@ -21,6 +21,7 @@ from common.files import write_atomically
 from hotswap.errors import BadRequest
 from hotswap.repository import Artifact
 from models_import.store import ModelStore
+from registry.comparison_pages import ComparisonPages
 from registry.golden_files import GoldenFiles
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ _WARM = 2
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), help="Least score reported. Default: each version's own."
 )
+@click.option("--publish", is_flag=True, help="Have the service show the page, with a button to promote B.")
 @click.option("--text-prompt", help="What to look for, where the models take a text.")
 @click.option("--json", "as_json", is_flag=True, help="JSON output: the same as comparison.json.")
 def compare_command(
@@ -77,6 +79,7 @@ def compare_command(
     ground_truth: Path | None,
     out: Path,
     threshold: float | None,
+    publish: bool,
     text_prompt: str | None,
     as_json: bool,
 ) -> None:
@@ -90,6 +93,7 @@ def compare_command(
     Examples:
       okawari compare detector:v6 detector:v7 --images pictures/
       okawari compare detector:v6 detector:v7 --images val/ --ground-truth instances.json --out report/
+      okawari compare detector:v6 detector:v7 --images val/ --publish
       okawari promote detector v7 --require "ap50>=current" --report report/
     """
     from evaluation.answers import AnswerFile, PairedRunners
@@ -110,7 +114,12 @@ def compare_command(
         task, versions, answers, truth, created=datetime.now(UTC), unreadable=unreadable
     )
     _write(comparison, images, out, configured.max_pixels)
+    if publish:
+        ComparisonPages(configured.home).write(artifacts[1].tag, (out / PAGE).read_bytes())
     _say(comparison, out, as_json=as_json)
+    if publish:
+        tag = artifacts[1].tag
+        note(f"the service shows it at /models/{tag.name}/versions/{tag.version}/comparison")
 
 
 def _artifact(configured: Settings, text: str) -> Artifact:

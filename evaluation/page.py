@@ -68,12 +68,12 @@ def page(
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing is loaded from anywhere, and only what this file brings is run."""
+    """Nothing is loaded, and only what this file brings is run; the service that shows it may be asked."""
     hashes = (base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in (style, script))
     first, second = hashes
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{first}'; script-src 'sha256-{second}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-{first}'; "
+        f"script-src 'sha256-{second}'; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -92,6 +92,14 @@ _BAR = """
 <button type="button" id="save" disabled>Save marks</button>
 <span id="status" role="status" class="soft"></span>
 </div>
+"""
+
+
+#: Shown where the service itself shows the page.
+_BUTTON = """
+<div id="here" hidden><p><button type="button" id="activate">Promote B</button>
+<label>Admin token, if the service has one <input type="password" id="token" autocomplete="off"></label></p>
+<p id="activated" role="status"></p></div>
 """
 
 
@@ -136,7 +144,7 @@ def _after(comparison: VersionComparison) -> str:
             "<p>Marks become golden pictures, which every later version has to pass:</p>"
             f"<pre tabindex=0>okawari golden marks {escape(comparison.versions[1].model)} marks.json</pre>"
             "<p>If version B is to answer from now on:</p>"
-            f'<pre id="promote" tabindex=0>{escape(promote)}</pre>'
+            f'<pre id="promote" tabindex=0>{escape(promote)}</pre>{_BUTTON}'
         )
     return (
         "".join(parts) + f'<section aria-labelledby="decide"><h2 id="decide">What to do</h2>{last}</section>'
@@ -173,6 +181,7 @@ def _data(comparison: VersionComparison, rows: Sequence[Mapping[str, Any]], fold
         },
         "sentence": comparison.document["verdict"]["sentence"],
         "promote": None if promote is None else f"okawari promote {b.model} {b.version}",
+        "candidate": None if promote is None else {"model": b.model, "version": b.version},
         "rows": rows,
     }
 

@@ -54,7 +54,10 @@ _ROUTES = (
     (re.compile(r"/v2/repository/models/[^/]+/load"), "/v2/repository/models/{name}/load"),
     (re.compile(r"/v2/repository/models/[^/]+/unload"), "/v2/repository/models/{name}/unload"),
     (re.compile(r"/models/[^/]+"), "/models/{name}"),
-    (re.compile(r"/models/[^/]+/versions/[^/]+/gate"), "/models/{name}/versions/{version}/gate"),
+    *(
+        (re.compile(rf"/models/[^/]+/versions/[^/]+/{what}"), f"/models/{{name}}/versions/{{version}}/{what}")
+        for what in ("gate", "comparison")
+    ),
     *(
         (re.compile(rf"/models/[^/]+/{what}"), f"/models/{{name}}/{what}")
         for what in ("target", "canary", "load", "warmup")

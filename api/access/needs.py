@@ -48,6 +48,7 @@ HTTP: Mapping[str, Mapping[str, Need]] = {
     "/models/{name}/load": {"POST": Need.WRITE},
     "/models/{name}/warmup": {"POST": Need.WRITE},
     "/models/{name}/versions/{version}/gate": {"GET": Need.READ, "POST": Need.WRITE},
+    "/models/{name}/versions/{version}/comparison": {"GET": Need.READ},
     "/api/v1/reload": {"POST": Need.WRITE},
     "/api/v1/audit": {"GET": Need.AUDIT},
     "/api/v1/detect": {"POST": Need.DETECT},

@@ -88,7 +88,7 @@ def router(parts: GetParts) -> APIRouter:
     )
     async def judge(name: str, version: str, body: JudgeBody, request: Request) -> GateBody:
         """Forget the verdict on a version and have it judged anew, if it is wanted."""
-        status = _status(parts(), name, version)
+        status = version_status(parts(), name, version)
         if status.digest is None:
             raise Conflict(
                 f"{name}:{status.version} has no digest yet: {status.reason or 'it is not settled'}"
@@ -114,7 +114,8 @@ def _body(found: GateReport) -> GateBody:
     return GateBody.model_validate(found.document())
 
 
-def _status(parts: ServiceParts, name: str, version: str) -> VersionStatus:
+def version_status(parts: ServiceParts, name: str, version: str) -> VersionStatus:
+    """What is known of a version. Raises `ModelNotFound`, `VersionNotFound`."""
     if not parts.view.known(name):
         raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
     versions = {each.version: each for each in parts.view.model(name).versions}
@@ -125,5 +126,5 @@ def _status(parts: ServiceParts, name: str, version: str) -> VersionStatus:
 
 
 def _report(parts: ServiceParts, name: str, version: str) -> GateReport:
-    status = _status(parts, name, version)
+    status = version_status(parts, name, version)
     return report_of(parts.verdicts, name, status)

@@ -54,9 +54,37 @@
     const place = current < 0 ? "" : `picture ${current + 1} of ${articles.length}; `;
     status.textContent = `${place}A right ${sum.a}, B right ${sum.b}, neither ${sum.neither}`;
     document.getElementById("save").disabled = total === 0;
-    if (command && data.promote) {
-      const said = total ? `; marked by hand: A right ${sum.a}, B right ${sum.b}, neither ${sum.neither}` : "";
-      command.textContent = `${data.promote} --reason ${quoted(`${data.sentence}${said}`.slice(0, 500))}`;
+    if (command && data.promote) command.textContent = `${data.promote} --reason ${quoted(reason())}`;
+  }
+
+  function reason() {
+    const sum = counts(), total = sum.a + sum.b + sum.neither;
+    const said = total ? `; marked by hand: A right ${sum.a}, B right ${sum.b}, neither ${sum.neither}` : "";
+    return `${data.sentence}${said}`.slice(0, 500);
+  }
+
+  // The service's address where it shows this page; undefined where the page is a file.
+  function service() {
+    const found = /^(.*)\/models\/[^/]+\/versions\/[^/]+\/comparison$/.exec(location.pathname);
+    return location.protocol.startsWith("http") && data.candidate ? found?.[1] : undefined;
+  }
+
+  async function activate() {
+    const { model, version } = data.candidate, told = document.getElementById("activated");
+    const token = document.getElementById("token").value;
+    if (!window.confirm(`Promote ${model}:${version}? It answers from then on.`)) return;
+    const path = `/api/v1/registry/models/${encodeURIComponent(model)}/${encodeURIComponent(version)}/activate`;
+    const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
+    told.textContent = "…";
+    try {
+      const answer = await fetch(service() + path, { method: "PUT", headers, body: JSON.stringify({ reason: reason() }) });
+      const body = await answer.json();
+      const serves = typeof body.serving === "number" ? `v${body.serving}` : body.serving;
+      if (!answer.ok) told.textContent = body.error ? body.error.message : `the service answers ${answer.status}`;
+      else if (serves === version) told.textContent = `${model}:${version} is production, and answers.`;
+      else told.textContent = body.note;
+    } catch (error) {
+      told.textContent = `The service cannot be reached: ${error.message}`;
     }
   }
 
@@ -112,7 +140,7 @@
     a: () => mark(current, "a"), s: () => mark(current, "b"), x: () => mark(current, "neither"),
   };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
+    if (event.target.id === "token" || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
     event.preventDefault();
     keys[event.key]();
   });
@@ -122,6 +150,7 @@
     if (button.dataset.key) keys[button.dataset.key]();
     else if (button.dataset.side) side(button.dataset.side);
     else if (button.id === "save") save();
+    else if (button.id === "activate") activate();
     else if (button.dataset.right) {
       const index = articles.indexOf(button.closest("article"));
       if (index !== current) go(index);
@@ -130,6 +159,7 @@
     }
   });
 
+  if (service() !== undefined) document.getElementById("here").hidden = false;
   marks = stored();
   side("both");
   show();

@@ -11,13 +11,19 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from manifest.tags import ModelTag
+from registry.comparison_pages import ComparisonPages
 from tests.clients.conftest import PROGRAMS, home_of, run
 from tests.e2e.harness import ROOT
+from tests.e2e.reporting import Start, make_service
 from tests.e2e.stores import Store
 from tests.evaluation.truth_files import coco_of_shapes
 
+__all__ = ["make_service"]
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
+TOKEN = "the-token-of-an-operator-0001"
 PICTURES = ROOT / "examples" / "shapes" / "pictures"
 
 
@@ -95,3 +101,24 @@ def test_marks_are_kept_and_saved_as_expectations_and_annotations(
 
 def test_a_finger_marks_a_picture_too(seen: dict[str, Any]) -> None:
     assert (seen["clicked"]["current"], seen["clicked"]["pressed"][0]) == (0, ["b"])
+
+
+def test_the_service_shows_it_with_a_button_that_promotes(
+    report: Path, make_service: Start, tmp_path: Path
+) -> None:
+    home = report.parent / "home"
+    ComparisonPages(home).write(ModelTag("shapes", "v2"), (report / "index.html").read_bytes())
+    environment = {"BENTOML_HOME": str(home), "OKAWARI_HOME": str(home)}
+    done = CliRunner(env=environment).invoke(main, ["promote", "shapes", "v1", "--yes"])
+    assert done.exit_code == 0, done.output
+    service = make_service(home, OKAWARI_ADMIN_TOKEN=TOKEN).ready()
+    service.serves("v1", "shapes")
+    url = f"{service.url}/models/shapes/versions/v2/comparison"
+    program = [home_of("playwright") / "bin" / "python", PROGRAMS / "promoting.py"]
+    chromium = home_of("chromium") / "bin" / "chromium"
+    seen = json.loads(run(*program, chromium, url, TOKEN, tmp_path / "promoted.png").stdout)
+    assert seen["errors"] == []
+    assert seen["said"][1] == "shapes:v2 is production, and answers."
+    service.serves("v2", "shapes")
+    history = service.get("/api/v1/registry/models/shapes/history").json()["history"]
+    assert "marked by hand: A right 0, B right 1, neither 0" in history[0]["reason"]
