@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import anyio.to_thread
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
 from api.errors import ComparisonNotFound
@@ -23,8 +23,11 @@ def router(parts: GetParts) -> APIRouter:
     @routes.get(
         PATH,
         operation_id="comparison",
-        response_class=HTMLResponse,
-        responses={status: {"model": ErrorBody} for status in (404, 503)},
+        response_class=Response,
+        responses={
+            200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+            **{status: {"model": ErrorBody} for status in (404, 503)},
+        },
     )
     async def comparison(name: str, version: str) -> HTMLResponse:
         """The page on which a version is held against another one, with a button that promotes it."""
