@@ -84,7 +84,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
     "streaming": (set(), {"aiohttp", "confluent_kafka"}),
-    "soak": (CORE | {"models_import", "settings", "workers"}, {"httpx", "psutil", "PIL"}),
+    "soak": (CORE | {"models_import", "settings", "workers"}, {"aiohttp", "httpx", "psutil", "PIL"}),
     "config_file": ({"common"}, set()),
     "settings": ({"common"}, {"pydantic_settings"}),
     "detection": (ALL, {"anyio"}),

@@ -27,8 +27,8 @@ def test_a_published_page_is_shown(api: Service) -> None:
 
 
 def test_what_was_not_compared_says_how(api: Service) -> None:
-    body = refused(api.get(PATH.format("v1")), 404, "comparison_not_found")
-    assert "okawari compare m:OTHER m:v1 --images DIR --publish" in body["message"]
+    message = refused(api.get(PATH.format("v1")), 404, "comparison_not_found")
+    assert "okawari compare m:OTHER m:v1 --images DIR --publish" in message
     refused(api.get(PATH.format("v9")), 404, "version_not_found")
     refused(api.get("/models/absent/versions/v1/comparison"), 404, "model_not_found")
     refused(api.get(PATH.format("..%2F..%2Fgolden")), 404, "not_found")
