@@ -232,8 +232,8 @@ class Gate:
         for requirement in self._requirements:
             self._require(requirement, artifact)
         known = self._known(artifact)
-        if known is not None and known.refusal is not None:
-            raise VersionFailed(f"{known.refusal}; okawari gate {artifact.tag} --again judges it anew")
+        if known is not None:
+            self._raise_if_refused(known, artifact.tag)
 
     def take_back(self, artifact: Artifact, verdict: Verdict, compared: str | None = None) -> None:
         """Refuse from now on a version that has come to answer."""
@@ -264,9 +264,14 @@ class Gate:
         if not self._checks or self._is_trusted(artifact):
             return {}
         record = self._judged(current, candidate)
-        if record.refusal is not None:
-            raise VersionFailed(record.refusal)
+        self._raise_if_refused(record, artifact.tag)
         return record.verdicts
+
+    def _raise_if_refused(self, record: GateRecord, tag: ModelTag) -> None:
+        """In the same words when it is judged and whenever it is met again: to others it is one refusal."""
+        if record.refusal is not None:
+            advice = f"; okawari gate {tag} --again judges it anew" if self._store is not None else ""
+            raise VersionFailed(f"{record.refusal}{advice}")
 
     def _require(self, requirement: Requirement, artifact: Artifact) -> None:
         """Raise `VersionFailed` where the version lacks it; else take back what was written down of that."""
