@@ -63,6 +63,7 @@ class Piece:
             "lost_with_killed_workers": counts.lost,
             "failed": dict(counts.failed),
             "contradictions": counts.contradictions,
+            "failures": [asdict(each) for each in counts.failures],
             "swaps": self.swaps,
             "evictions": self.evictions,
             "kills": self.kills,

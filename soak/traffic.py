@@ -27,6 +27,38 @@ _MOST_AT_ONCE = 64
 _SECONDS = 30.0
 #: An idle connection is given up before the service closes it, after 5 s, under a request.
 _IDLE_SECONDS = 2.0
+#: So many failures are recorded with what was said.
+_MOST_TOLD, _LONGEST = 100, 500
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that should not have failed: when it was sent, to which model, and what came of it."""
+
+    sent: str
+    model: str
+    milliseconds: float
+    said: str
+
+
+class Sent:
+    """A request that is under way."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self._at = datetime.now(UTC)
+        self._began = time.perf_counter()
+
+    @property
+    def milliseconds(self) -> float:
+        """Since it was sent."""
+        return (time.perf_counter() - self._began) * 1e3
+
+    def failure(self, said: str) -> Failure:
+        """It has failed now."""
+        return Failure(
+            self._at.isoformat(timespec="milliseconds"), self.model, round(self.milliseconds), said
+        )
 
 
 @dataclass(slots=True)
@@ -38,8 +70,15 @@ class Counts:
     lost: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     contradictions: int = 0
+    failures: list[Failure] = field(default_factory=list)
     #: Milliseconds of each answer since they were last taken.
     latencies: list[float] = field(default_factory=list)
+
+    def fail(self, code: str, failure: Failure) -> None:
+        """Count a failure."""
+        self.failed[code] += 1
+        if len(self.failures) < _MOST_TOLD:
+            self.failures.append(failure)
 
     def take_latencies(self) -> list[float]:
         """The latencies since the last call."""
@@ -81,21 +120,22 @@ class Traffic:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
-        began, chance = time.perf_counter(), random.random()  # noqa: S311 - no secret
+        chance = random.random()  # noqa: S311 - no secret
+        if chance < _STORED_SHARE:
+            model, asked = MAIN, self._store(session)
+        else:
+            model = random.choice(GUESTS) if chance < _STORED_SHARE + _GUESTS_SHARE else MAIN  # noqa: S311
+            asked = session.post("/predict", params={"model": model}, data=self._picture)
+        sent = Sent(model)
         try:
-            if chance < _STORED_SHARE:
-                model, asked = MAIN, self._store(session)
-            else:
-                model = random.choice(GUESTS) if chance < _STORED_SHARE + _GUESTS_SHARE else MAIN  # noqa: S311
-                asked = session.post("/predict", params={"model": model}, data=self._picture)
             async with asked as answer:
                 status, content = answer.status, await answer.read()
-            self._judge(status, content, model, (time.perf_counter() - began) * 1e3)
+            self._judge(status, content, sent)
         except (aiohttp.ClientError, TimeoutError) as error:
             if self._expects_loss():
                 self.counts.lost += 1
             else:
-                self.counts.failed[type(error).__name__] += 1
+                self.counts.fail(type(error).__name__, sent.failure(str(error)))
         finally:
             self._room.release()
 
@@ -104,16 +144,19 @@ class Traffic:
         form.add_field("image", self._large, filename="soak.jpg")
         return session.post("/api/v1/detect", data=form, headers={"X-API-Token": self._device})
 
-    def _judge(self, status: int, content: bytes, model: str, milliseconds: float) -> None:
+    def _judge(self, status: int, content: bytes, sent: Sent) -> None:
+        if status in _REFUSALS:
+            self.counts.refused[_code(status, content)] += 1
+            return
         if status != HTTPStatus.OK:
-            code = _code(status, content)
-            (self.counts.refused if status in _REFUSALS else self.counts.failed)[code] += 1
+            said = content.decode(errors="replace")[:_LONGEST]
+            self.counts.fail(_code(status, content), sent.failure(said))
             return
         body: dict[str, Any] = json.loads(content)
         labels = [each["label"] for each in body["detections"]]
         self.counts.answered += 1
-        self.counts.latencies.append(milliseconds)
-        if body["model"] != model or not says_it_is(labels, model, body["model_version"]):
+        self.counts.latencies.append(sent.milliseconds)
+        if body["model"] != sent.model or not says_it_is(labels, sent.model, body["model_version"]):
             self.counts.contradictions += 1
 
 

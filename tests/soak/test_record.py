@@ -12,7 +12,7 @@ import pytest
 from soak.models import label, says_it_is
 from soak.report import Piece, write
 from soak.samples import Sample, growth_per_hour, sample
-from soak.traffic import Counts, Traffic
+from soak.traffic import Counts, Sent, Traffic
 
 
 def _sample(minute: int, resident: float, workers: int = 2) -> Sample:
@@ -100,10 +100,13 @@ def test_an_answer_is_held_against_the_version_that_it_names(
     status: int, body: dict[str, object], expected: tuple[int, int, int, int]
 ) -> None:
     traffic = Traffic("http://none", 1.0, lambda: False, device="token")
-    traffic._judge(status, json.dumps(body).encode(), "soak", 5.0)
+    traffic._judge(status, json.dumps(body).encode(), Sent("soak"))
     counts = traffic.counts
     found = (counts.answered, counts.refused.total(), counts.failed.total(), counts.contradictions)
     assert found == expected
+    assert [(each.model, each.said) for each in counts.failures] == [
+        ("soak", json.dumps(body)) for _ in range(expected[2])
+    ]
 
 
 def test_labels_name_their_version() -> None:
