@@ -53,7 +53,7 @@ class GuardRules:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A picture, what was answered to it, and in how many milliseconds (None: it ran with others)."""
+    """A picture, what was answered to it, and in how many milliseconds (None: among others of a request)."""
 
     watch: VersionWatch
     picture: Picture
@@ -127,7 +127,7 @@ class VersionWatch:
         self._observe(lambda evidence: evidence.answer())
         if not found.items or self._verdict is not None:
             return
-        alone = found.timings.inference if len(pictures) == 1 else None
+        alone = found.timings.inference / found.sharing if len(pictures) == 1 else None
         self._pairs.offer(
             _Pair(self, pictures[0], options, found.items[0], alone), self._evidence.suspicion >= _SUSPICIOUS
         )
