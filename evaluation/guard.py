@@ -71,8 +71,8 @@ class VersionGuard:
         self._pairs = PairThread(rules.share, is_busy)
 
     def keeps(self, before: Generation, after: Generation) -> bool:
-        """See `Guard`: where both answer the same question in the same way, with other files."""
-        if not self._window(after) or before.artifact.digest == after.artifact.digest:
+        """See `Guard`: where both answer the same question in the same way, with other, new files."""
+        if after.has_answered or not self._window(after) or before.artifact.digest == after.artifact.digest:
             return False
         old, new = before.artifact.config, after.artifact.config
         return old.answers_as == new.answers_as and old.crop_with is None and new.crop_with is None

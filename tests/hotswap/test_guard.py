@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.guard import GuardRules, VersionGuard
 from hotswap.errors import ModelFailed
 from hotswap.gate import GUARD, Gate, Result, Verdict
 from hotswap.generation import Generation, State
@@ -195,6 +196,22 @@ def test_somebody_may_end_the_window_either_way(tmp_path: Path, guard: ScriptedG
     assert world.serving() == "v2"
     assert kept(world) is None  # it is accepted: nobody watches
     assert not world.loader.of("v2").closed
+
+
+def test_who_goes_back_is_not_asked_again(tmp_path: Path) -> None:
+    files, guard = VerdictFiles(tmp_path), VersionGuard(GuardRules())
+    world = switched(World("m:v1", guard=guard, gate=Gate(store=files)))
+    slot = world.reconciler.observed.slots["m"]
+    assert slot.current is not None
+    assert slot.current.watch is not None
+    for digest in ("sha256:1", "sha256:2"):
+        files.note_served(digest)
+    world.swap("m", "v1")  # it differs from v2 on every picture: that is why
+    assert (world.serving(), kept(world), slot.current.watch) == ("v1", None, None)
+    files.refuse(ModelTag("m", "v2"), "sha256:2", "test", "misses cars")
+    files.judge_again(ModelTag("m", "v2"), "sha256:2")
+    world.swap("m", "v2")  # it is let in again, and watched
+    assert (world.serving(), kept(world)) == ("v2", "v1")
 
 
 @contextmanager
