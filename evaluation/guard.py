@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from evaluation.agreement import agreement
 from evaluation.guard_evidence import GuardEvidence
+from hotswap.errors import ServingError
 from hotswap.gate import Result, Verdict
 from hotswap.generation import Generation
 from hotswap.guard import Watch
@@ -158,7 +159,12 @@ class VersionWatch:
         if lease is None:
             return
         with lease as before:
-            found = before.runner.predict([pair.picture], pair.options)
+            try:
+                found = before.runner.predict([pair.picture], pair.options)
+            except ServingError as error:
+                # Such as an option that it does not take, or the fault for which the new version came.
+                logger.debug("%s has no answer to compare: %s", before.tag, error)
+                return
         self._take_in(pair, found)
 
     def _take_in(self, pair: _Pair, found: Predictions) -> None:

@@ -24,7 +24,7 @@ class Watch(Protocol):
     """One version, looked at while it answers. The first two are called by the threads that run models."""
 
     def answered(self, pictures: Sequence[Picture], options: Options, found: Predictions) -> None:
-        """It has answered. Must be quick and must not raise."""
+        """It has answered; to tensors where there are no pictures. Must be quick and must not raise."""
         ...
 
     def failed(self, error: Exception) -> None:

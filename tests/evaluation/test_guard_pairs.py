@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from evaluation.guard import GuardRules, PairThread, TimeBudget, VersionWatch
+from evaluation.guard import GuardRules, PairThread, TimeBudget, VersionWatch, _Pair
+from hotswap.errors import ModelFailed
 from hotswap.generation import Generation
 from hotswap.predictions import Options, Picture, Prediction, Predictions, Timings
 from manifest.tags import ModelTag
@@ -119,3 +120,15 @@ def test_a_run_that_requests_share_is_not_held_against_one_picture() -> None:
         watch.answered([Picture(encoded=b"")], Options(), Predictions(together.items, together.timings))
     assert watch.verdict is not None
     assert watch.verdict.reason.startswith("too slow: 80.0 ms")
+
+
+def test_a_picture_that_the_version_before_cannot_answer_is_no_pair(caplog: pytest.LogCaptureFixture) -> None:
+    tag = ModelTag("m", "v1")
+    runner = FakeRunner(tag, 1)
+    runner.fails["predict"] = ModelFailed("output scores holds NaN")
+    before = Generation(artifact(tag), runner, lambda _: None)
+    before.open(1)
+    pairs: Any = None
+    watch = VersionWatch(before, before, GuardRules(), pairs, lambda: None)
+    watch.compare(_Pair(watch, Picture(encoded=b""), Options(), NOTHING, None))
+    assert (watch._evidence.pairs, before.leases, caplog.messages) == (0, 0, [])

@@ -20,7 +20,7 @@ from hotswap.resident_models import MemoryRules
 from manifest.tags import ModelTag
 from registry.verdict_files import VerdictFiles
 from residency.planner import Footprint, Policy
-from tests.hotswap.served import Served
+from tests.hotswap.served import Served, tensors
 from tests.hotswap.workers import Workers
 from tests.hotswap.world import World, asked
 
@@ -305,6 +305,12 @@ def test_a_request_that_names_the_version_meets_its_failure(guard: ScriptedGuard
 def test_answers_of_the_new_version_are_looked_at(guard: ScriptedGuard) -> None:
     with served(guard) as world:
         assert asyncio.run(_ask(world)) == "v2"
+        assert guard.watches[0].answers == 1
+
+
+def test_answers_in_tensors_count_beside_the_failures(guard: ScriptedGuard) -> None:
+    with served(guard) as world:
+        assert asyncio.run(world.plane.infer(tensors())).version == "v2"
         assert guard.watches[0].answers == 1
 
 
