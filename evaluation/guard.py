@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from evaluation.agreement import agreement
 from evaluation.guard_evidence import GuardEvidence
+from hotswap.errors import ServingError
 from hotswap.gate import Result, Verdict
 from hotswap.generation import Generation
 from hotswap.guard import Watch
@@ -53,7 +54,7 @@ class GuardRules:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A picture, what was answered to it, and in how many milliseconds (None: it ran with others)."""
+    """A picture, what was answered to it, and in how many milliseconds (None: among others of a request)."""
 
     watch: VersionWatch
     picture: Picture
@@ -71,8 +72,8 @@ class VersionGuard:
         self._pairs = PairThread(rules.share, is_busy)
 
     def keeps(self, before: Generation, after: Generation) -> bool:
-        """See `Guard`: where both answer the same question in the same way, with other files."""
-        if not self._window(after) or before.artifact.digest == after.artifact.digest:
+        """See `Guard`: where both answer the same question in the same way, with other, new files."""
+        if after.has_answered or not self._window(after) or before.artifact.digest == after.artifact.digest:
             return False
         old, new = before.artifact.config, after.artifact.config
         return old.answers_as == new.answers_as and old.crop_with is None and new.crop_with is None
@@ -127,7 +128,7 @@ class VersionWatch:
         self._observe(lambda evidence: evidence.answer())
         if not found.items or self._verdict is not None:
             return
-        alone = found.timings.inference if len(pictures) == 1 else None
+        alone = found.timings.inference / found.sharing if len(pictures) == 1 else None
         self._pairs.offer(
             _Pair(self, pictures[0], options, found.items[0], alone), self._evidence.suspicion >= _SUSPICIOUS
         )
@@ -158,7 +159,12 @@ class VersionWatch:
         if lease is None:
             return
         with lease as before:
-            found = before.runner.predict([pair.picture], pair.options)
+            try:
+                found = before.runner.predict([pair.picture], pair.options)
+            except ServingError as error:
+                # Such as an option that it does not take, or the fault for which the new version came.
+                logger.debug("%s has no answer to compare: %s", before.tag, error)
+                return
         self._take_in(pair, found)
 
     def _take_in(self, pair: _Pair, found: Predictions) -> None:

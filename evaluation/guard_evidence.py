@@ -15,8 +15,8 @@ _EMPTY, _SLOW = 0.1, 0.2
 _AGREE = 0.5
 #: Milliseconds by which what is slower is no reason.
 _LEAST = 5.0
-#: How many of the last times are remembered.
-_TIMES = 200
+#: How many of the last times are remembered: a verdict is soon, and its times are to be those it is about.
+_TIMES = 15
 _QUESTIONS = 4
 
 

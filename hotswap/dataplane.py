@@ -144,6 +144,8 @@ class DataPlane:
         finally:
             # Without its caller a graph that loops would keep its thread and its lease.
             stop.give()
+        if (watch := served.generation.watch) is not None:
+            watch.answered((), Options(), Predictions((), result.timings))
         return TensorAnswer(
             tensors=result.arrays,
             task=served.generation.artifact.config.task,

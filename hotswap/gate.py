@@ -347,12 +347,15 @@ class Gate:
         except OSError:
             return None
 
+    def has_answered(self, artifact: Artifact) -> bool:
+        """Whether it is noted that a version with these files has answered."""
+        try:
+            return self._store is not None and self._store.has_served(artifact.digest)
+        except OSError:
+            return False
+
     def _is_trusted(self, artifact: Artifact) -> bool:
         """Whether it has answered before."""
         if self._store is None:
             return False
-        try:
-            served = self._store.has_served(artifact.digest)
-        except OSError:
-            served = False
-        return served or self._last_digest(artifact.tag.name) == artifact.digest
+        return self.has_answered(artifact) or self._last_digest(artifact.tag.name) == artifact.digest

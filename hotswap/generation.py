@@ -49,6 +49,8 @@ class Generation:
         self._leases = 0
         #: Who looks at what it answers, for a while after it came to serve.
         self.watch: Watch | None = None
+        #: Whether its files had answered before it was loaded: who goes back to them means it.
+        self.has_answered = False
         self._use: ModelUse = LocalUse()
         self._lock = threading.Lock()
 

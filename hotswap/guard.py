@@ -24,7 +24,7 @@ class Watch(Protocol):
     """One version, looked at while it answers. The first two are called by the threads that run models."""
 
     def answered(self, pictures: Sequence[Picture], options: Options, found: Predictions) -> None:
-        """It has answered. Must be quick and must not raise."""
+        """It has answered; to tensors where there are no pictures. Must be quick and must not raise."""
         ...
 
     def failed(self, error: Exception) -> None:
@@ -70,6 +70,7 @@ class _Watched:
     before: Generation
     after: Generation
     watch: Watch
+    is_candidate: bool
 
 
 class GuardTurns:
@@ -86,13 +87,16 @@ class GuardTurns:
         """Begin or end a watch, and take back what is bad."""
         before, after = self._pair(slot)
         known = self._watched.get(slot.name)
-        if known is not None and (known.before is not before or known.after is not after):
+        # A candidate that becomes the target is looked at anew: it was asked by few.
+        is_candidate = after is not None and after is slot.candidate
+        pair = before, after, is_candidate
+        if known is not None and (known.before, known.after, known.is_candidate) != pair:
             self._end(slot.name)
             known = None
         if before is None or after is None:
             return
         if known is None:
-            known = self._begin(slot.name, before, after)
+            known = self._begin(slot.name, before, after, is_candidate)
         verdict = known.watch.verdict
         if looking:
             verdict = self._gate.ruling(after.artifact) or verdict
@@ -106,15 +110,15 @@ class GuardTurns:
             slot.release_kept()
 
     def _pair(self, slot: Slot) -> tuple[Generation | None, Generation | None]:
-        """What is held against what: a candidate against the target, else the new against what is kept."""
-        if slot.candidate is not None and slot.current is not None:
+        """What is held against what: the new against what is kept, then a candidate against the target."""
+        if slot.kept is None and slot.candidate is not None and slot.current is not None:
             watched = self._guard.keeps(slot.current, slot.candidate)
             return (slot.current, slot.candidate) if watched else (None, None)
         return slot.kept, slot.current
 
-    def _begin(self, name: str, before: Generation, after: Generation) -> _Watched:
+    def _begin(self, name: str, before: Generation, after: Generation, is_candidate: bool) -> _Watched:
         watch = self._guard.watch(before, after, self._wake)
-        self._watched[name] = known = _Watched(before, after, watch)
+        self._watched[name] = known = _Watched(before, after, watch, is_candidate)
         after.watch = watch
         return known
 

@@ -97,6 +97,7 @@ class VersionLoader:
         runner: Runner | None = None
         try:
             self._gate.check_known(artifact)
+            has_answered = self._gate.has_answered(artifact)
             runner = self._loader.load(artifact)
             loaded = time.perf_counter()
             if artifact.digest not in self._warmed:
@@ -111,7 +112,9 @@ class VersionLoader:
             if runner is not None:
                 _free(runner)
             return LoadFailure(artifact.tag, _reason_of(error), digest=artifact.digest)
-        return Loaded(Generation(artifact, runner, self._on_drained), *seconds, verdicts)
+        fresh = Generation(artifact, runner, self._on_drained)
+        fresh.has_answered = has_answered
+        return Loaded(fresh, *seconds, verdicts)
 
     def _judge(self, candidate: Version) -> Mapping[str, Verdict]:
         """What the gate says; raises `VersionFailed` where it says no."""

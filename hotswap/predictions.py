@@ -214,10 +214,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """One prediction per picture, in order, and where the time went."""
+    """One prediction per picture, in order, and where the time went, in a run of `sharing` requests."""
 
     items: tuple[Prediction, ...]
     timings: Timings
+    sharing: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ class ModelRouter:
         slot = self._view.slot(name)
         if slot is None:
             return None
-        kept = slot.kept
+        kept = slot.kept if slot.current is failed else None
         if kept is not None and (lease := kept.borrow_beside()) is not None:
             return lease
         if slot.current in (None, failed) or failed.artifact.config.crop_with is not None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.files import locked, write_atomically
 from hotswap.events import Observer, Swap
-from hotswap.gate import GatePolicy, GateRecord, Result, Verdict, taken_back
+from hotswap.gate import GUARD, GatePolicy, GateRecord, Result, Verdict, taken_back
 from manifest.tags import ModelTag
 
 #: Seconds that a worker waits for another one's verdict.
@@ -45,7 +45,6 @@ class VerdictFiles:
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "state" / "verdicts"
-        self._served: set[str] = set()
         self._known: dict[str, tuple[int, GateRecord | None]] = {}
 
     def read(self, digest: str) -> GateRecord | None:
@@ -99,9 +98,12 @@ class VerdictFiles:
     def judge_again(self, tag: ModelTag, digest: str, allow: Collection[str] = ()) -> frozenset[str]:
         """Let these files be judged anew at the next load; returns the checks that may fail for them.
 
-        Those are `allow`, and whatever was allowed before. Raises `OSError`.
+        Those are `allow`, and whatever was allowed before. What was taken back is as if it had never
+        answered: it is watched again. Raises `OSError`.
         """
         before = self.read(digest)
+        if before is not None and before.taken_back is not None and GUARD not in allow:
+            self._mark(digest).unlink(missing_ok=True)
         allowed = frozenset(allow) | (before.allowed if before is not None else frozenset())
         if allowed:
             self.write(GateRecord(tag, digest, GatePolicy.ENFORCE, allowed=allowed))
@@ -116,16 +118,13 @@ class VerdictFiles:
 
     def has_served(self, digest: str) -> bool:
         """See `GateStore.has_served`."""
-        if digest not in self._served and self._mark(digest).exists():
-            self._served.add(digest)
-        return digest in self._served
+        return self._mark(digest).exists()
 
     def note_served(self, digest: str) -> None:
         """See `GateStore.note_served`."""
         if not self.has_served(digest):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._mark(digest).touch()
-            self._served.add(digest)
 
     @contextmanager
     def judging(self, digest: str) -> Iterator[None]:

@@ -127,7 +127,7 @@ class OnnxRunner:
             seen = self._see([decoded for _, decoded, _ in group], options, shared)
             answers = self._read_all(seen, options, shared)
             for (place, _, own), answer in zip(group, answers, strict=True):
-                outcomes[place] = Predictions((answer,), replace(shared, decode=own.decode))
+                outcomes[place] = Predictions((answer,), replace(shared, decode=own.decode), len(group))
         except ServingError as error:
             if len(group) == 1:
                 outcomes[group[0][0]] = error.with_traceback(None)

@@ -10,9 +10,16 @@ from typing import Any
 
 import pytest
 
-from evaluation.guard import PairThread, TimeBudget
+from evaluation.guard import GuardRules, PairThread, TimeBudget, VersionWatch, _Pair
+from hotswap.errors import ModelFailed
+from hotswap.generation import Generation
+from hotswap.predictions import Options, Picture, Prediction, Predictions, Timings
+from manifest.tags import ModelTag
+from tests.hotswap.fake_models import FakeRunner
+from tests.hotswap.fakes import artifact
 
 SOON = 30.0
+NOTHING = Prediction((), "v1", 1, 1)
 
 
 @dataclass
@@ -88,3 +95,40 @@ def test_while_requests_wait_a_tenth_of_the_time_is_left() -> None:
         thread._busy_budget.spend(0.2)
         thread.offer(pair, suspicious=False)
         assert pair.watch.turn.wait(SOON)
+
+
+@dataclass
+class SameTime:
+    """Compares at once, with a version that finds nothing, and takes the same time for each picture."""
+
+    def offer(self, pair: Any, suspicious: bool) -> None:
+        pair.watch._take_in(pair, Predictions((NOTHING,), Timings(inference=10.0)))
+
+
+def test_a_run_that_requests_share_is_not_held_against_one_picture() -> None:
+    before, after = (
+        Generation(artifact(tag), FakeRunner(tag, 1), lambda _: None)
+        for tag in (ModelTag("m", "v1"), ModelTag("m", "v2"))
+    )
+    pairs: Any = SameTime()
+    watch = VersionWatch(before, after, GuardRules(), pairs, lambda: None)
+    for _ in range(200):
+        together = Predictions((NOTHING,), Timings(inference=80.0), sharing=8)
+        watch.answered([Picture(encoded=b"")], Options(), together)
+    assert watch.verdict is None
+    for _ in range(200):
+        watch.answered([Picture(encoded=b"")], Options(), Predictions(together.items, together.timings))
+    assert watch.verdict is not None
+    assert watch.verdict.reason.startswith("too slow: 80.0 ms")
+
+
+def test_a_picture_that_the_version_before_cannot_answer_is_no_pair(caplog: pytest.LogCaptureFixture) -> None:
+    tag = ModelTag("m", "v1")
+    runner = FakeRunner(tag, 1)
+    runner.fails["predict"] = ModelFailed("output scores holds NaN")
+    before = Generation(artifact(tag), runner, lambda _: None)
+    before.open(1)
+    pairs: Any = None
+    watch = VersionWatch(before, before, GuardRules(), pairs, lambda: None)
+    watch.compare(_Pair(watch, Picture(encoded=b""), Options(), NOTHING, None))
+    assert (watch._evidence.pairs, before.leases, caplog.messages) == (0, 0, [])

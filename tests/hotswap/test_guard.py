@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from evaluation.guard import GuardRules, VersionGuard
+from hotswap.desired import CanaryTarget, set_canary
 from hotswap.errors import ModelFailed
 from hotswap.gate import GUARD, Gate, Result, Verdict
 from hotswap.generation import Generation, State
@@ -18,9 +20,9 @@ from hotswap.resident_models import MemoryRules
 from manifest.tags import ModelTag
 from registry.verdict_files import VerdictFiles
 from residency.planner import Footprint, Policy
-from tests.hotswap.served import Served
+from tests.hotswap.served import Served, tensors
 from tests.hotswap.workers import Workers
-from tests.hotswap.world import World
+from tests.hotswap.world import World, asked
 
 BAD = Verdict(Result.FAIL, "answers otherwise: than m:v1 on 15 of 15 pictures", {"pairs": 15})
 GOOD = Verdict(Result.PASS, "100 answers")
@@ -197,6 +199,64 @@ def test_somebody_may_end_the_window_either_way(tmp_path: Path, guard: ScriptedG
     assert not world.loader.of("v2").closed
 
 
+def test_who_goes_back_is_not_asked_again(tmp_path: Path) -> None:
+    files, guard = VerdictFiles(tmp_path), VersionGuard(GuardRules())
+    world = switched(World("m:v1", guard=guard, gate=Gate(store=files)))
+    slot = world.reconciler.observed.slots["m"]
+    assert slot.current is not None
+    assert slot.current.watch is not None
+    for digest in ("sha256:1", "sha256:2"):
+        files.note_served(digest)
+    world.swap("m", "v1")  # it differs from v2 on every picture: that is why
+    assert (world.serving(), kept(world), slot.current.watch) == ("v1", None, None)
+    files.refuse(ModelTag("m", "v2"), "sha256:2", "test", "misses cars")
+    files.judge_again(ModelTag("m", "v2"), "sha256:2")
+    world.swap("m", "v2")  # it is let in again, and watched
+    assert (world.serving(), kept(world)) == ("v2", "v1")
+
+
+def try_out(world: World, version: str) -> None:
+    """It answers a tenth of the requests."""
+    world.source.add(f"m:{version}", digest=f"sha256:{version}", latest=False)
+    world.store.edit(set_canary("m", CanaryTarget(version=version, share=0.1), "test", None))
+    world.settle()
+
+
+def test_a_candidate_does_not_end_the_window_of_the_target(guard: ScriptedGuard) -> None:
+    world = switched(World("m:v1", guard=guard))
+    world.aim("m", "v2")
+    try_out(world, "v3")
+    slot = world.reconciler.observed.slots["m"]
+    assert slot.candidate is not None
+    assert not guard.watches[0].closed
+    guard.watches[0].verdict = GOOD
+    world.settle()
+    assert kept(world) is None  # and nothing stays in memory as long as the candidate does
+    world.settle()
+    assert [str(each.after.tag) for each in guard.watches] == ["m:v2", "m:v3"]
+
+
+def test_a_target_is_taken_back_though_a_candidate_is_beside_it(guard: ScriptedGuard) -> None:
+    world = switched(World("m:v1", guard=guard))
+    world.aim("m", "v2")
+    try_out(world, "v3")
+    guard.watches[0].verdict = BAD
+    world.settle()
+    assert (world.serving(), kept(world)) == ("v1", None)
+
+
+def test_a_candidate_that_becomes_the_target_has_its_own_window(guard: ScriptedGuard) -> None:
+    world = World("m:v1", guard=guard)
+    world.swap("m", "v1")
+    try_out(world, "v2")
+    guard.watches[0].verdict = GOOD  # of the few requests that it has answered
+    world.settle()
+    world.swap("m", "v2")
+    assert (world.serving(), kept(world)) == ("v2", "v1")
+    assert [each.closed for each in guard.watches] == [True, False]
+    assert guard.watches[1].after.watch is guard.watches[1]
+
+
 @contextmanager
 def served(guard: ScriptedGuard) -> Iterator[Served]:
     world = Served("m:v1", guard=guard)
@@ -215,6 +275,15 @@ def test_a_failure_of_the_new_version_is_nobodys(guard: ScriptedGuard) -> None:
         world.settle()
         with pytest.raises(ModelFailed, match="NaN"):
             asyncio.run(_ask(world))
+
+
+def test_for_a_candidate_that_fails_the_target_answers(guard: ScriptedGuard) -> None:
+    with served(guard) as world:
+        world.aim("m", "v2")
+        try_out(world, "v3")
+        world.loader.of("v3").fails["predict"] = ModelFailed("output scores holds NaN")
+        answered = {asyncio.run(_keyed(world, f"camera-{number}")) for number in range(100)}
+        assert answered == {"v2"}  # and not v1, which is still kept
 
 
 def test_what_no_version_can_answer_is_held_against_none(guard: ScriptedGuard) -> None:
@@ -237,6 +306,16 @@ def test_answers_of_the_new_version_are_looked_at(guard: ScriptedGuard) -> None:
     with served(guard) as world:
         assert asyncio.run(_ask(world)) == "v2"
         assert guard.watches[0].answers == 1
+
+
+def test_answers_in_tensors_count_beside_the_failures(guard: ScriptedGuard) -> None:
+    with served(guard) as world:
+        assert asyncio.run(world.plane.infer(tensors())).version == "v2"
+        assert guard.watches[0].answers == 1
+
+
+async def _keyed(world: Served, key: str) -> str:
+    return (await world.plane.predict(replace(asked("m"), key=key))).version
 
 
 async def _ask(world: Served, version: str | None = None) -> str:

@@ -67,6 +67,11 @@ def test_a_run_that_fails_is_done_again_one_by_one(runner, monkeypatch):
     assert [type(each) for each in found] == [Predictions, Predictions, ModelFailed]
 
 
+def test_an_answer_says_how_many_requests_shared_its_run(runner):
+    found = runner.predict_each(requests(frames(3)), Options())
+    assert [each.sharing for each in found] == [3, 3, 3]
+
+
 def test_no_more_pixels_are_decoded_at_once_than_one_picture_may_have(runner, monkeypatch):
     runs = count_runs(runner, monkeypatch)
     monkeypatch.setattr(runner, "_max_pixels", 2 * 8 * 8)
