@@ -23,7 +23,7 @@ class Permit:
 
 
 class Admission:
-    """Counts places. Who holds a permit is running or queued; there are never more than `capacity`."""
+    """Counts places. Who holds a permit is running or queued; no more than `capacity` are let in."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -45,6 +45,12 @@ class Admission:
         with self._lock:
             if self._inside >= self.capacity:
                 raise Overloaded(f"all {self.capacity} places are taken; try again shortly")
+            self._inside += 1
+        return Permit(self)
+
+    def enter_again(self) -> Permit:
+        """Take a place for a request that had one until now; it is never refused half-way."""
+        with self._lock:
             self._inside += 1
         return Permit(self)
 

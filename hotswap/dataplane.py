@@ -17,7 +17,6 @@ from hotswap.errors import (
     InsufficientMemory,
     ModelFailed,
     ModelNotReady,
-    Overloaded,
     VersionFailed,
     VersionNotLoaded,
     deadline_exceeded,
@@ -207,11 +206,7 @@ class DataPlane:
         lease = self.router.lease_instead(name, failed) if request.version is None else None
         if lease is None:
             return None
-        try:
-            borrowed = _Borrowed(self.admission.enter())
-        except Overloaded:
-            lease.release()
-            return None
+        borrowed = _Borrowed(self.admission.enter_again())
         borrowed.add(lease)
         return borrowed
 

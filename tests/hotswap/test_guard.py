@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.guard import GuardRules, VersionGuard
+from hotswap.admission import Permit
 from hotswap.desired import CanaryTarget, set_canary
 from hotswap.errors import ModelFailed
 from hotswap.gate import GUARD, Gate, Result, Verdict
@@ -275,6 +276,27 @@ def test_a_failure_of_the_new_version_is_nobodys(guard: ScriptedGuard) -> None:
         world.settle()
         with pytest.raises(ModelFailed, match="NaN"):
             asyncio.run(_ask(world))
+
+
+def test_a_failure_is_nobodys_in_a_full_service_too(
+    guard: ScriptedGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(guard) as world:
+        world.loader.of("v2").fails["predict"] = ModelFailed("output scores holds NaN")
+        admission, lease_instead = world.plane.admission, world.plane.router.lease_instead
+        others: list[Permit] = []
+
+        def others_come(name: str, failed: Generation) -> object:
+            while not admission.full:
+                others.append(admission.enter())
+            return lease_instead(name, failed)
+
+        monkeypatch.setattr(world.plane.router, "lease_instead", others_come)
+        assert asyncio.run(_ask(world)) == "v1"
+        assert guard.watches[0].failures == ["output scores holds NaN"]
+        assert admission.inside == len(others) == admission.capacity
+        for permit in others:
+            permit.release()
 
 
 def test_for_a_candidate_that_fails_the_target_answers(guard: ScriptedGuard) -> None:
