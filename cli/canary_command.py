@@ -69,6 +69,9 @@ def canary_command(
     configured = settings()
     state, run = _audited(configured), RunFolder(configured.home)
     if version is None or share is None:
+        known = state.read().models.get(name)
+        if known is None or known.canary is None:
+            raise Refused(f"{name} has no canary")
         state.edit(set_canary(name, None, actor(), reason or "the trial has ended"))
         up = run.is_up() and SwapWatch(run, timeout).until_looked()
         say(f"the target of {name} answers alone" + ("" if up else "; the service is down"))

@@ -115,7 +115,8 @@ def compare_command(
     )
     _write(comparison, images, out, configured.max_pixels)
     if publish:
-        ComparisonPages(configured.home).write(artifacts[1].tag, (out / PAGE).read_bytes())
+        candidate = artifacts[1]
+        ComparisonPages(configured.home).write(candidate.tag, candidate.digest, (out / PAGE).read_bytes())
     _say(comparison, out, as_json=as_json)
     if publish:
         tag = artifacts[1].tag

@@ -124,7 +124,9 @@ class Control:
         """Let the target of a model answer alone; True when it does. Raises `ModelNotFound`, `Superseded`."""
         await asyncio.to_thread(self._info, name)
         _, after = await asyncio.to_thread(self._edit, name, set_canary(name, None, actor, reason))
-        model, looked = after.models[name], self._schedule.look()
+        model, looked = after.models.get(name), self._schedule.look()
+        if model is None:
+            return True  # nobody has ever wanted it
         return await self._wait_for(model, name, looked, lambda: self._view.canary(name) is None, seconds)
 
     async def _bring_canary(

@@ -233,6 +233,8 @@ def set_canary(name: str, canary: CanaryTarget | None, actor: str, reason: str |
     """The edit that lets a version answer a share of the requests, or ends that; the target stays."""
 
     def change(document: DesiredState) -> DesiredState:
+        if canary is None and (name not in document.models or document.models[name].canary is None):
+            return document
         revision = document.revision + 1
         old = document.model(name) or document.models.get(name)
         model = _changed(old, old.target if old else LATEST, revision, actor, reason)
@@ -269,9 +271,14 @@ def record_serving(name: str, version: str, digest: str, generation: int) -> Edi
         model = document.models.get(name) or DesiredModel()
         if model.generation >= generation:
             return document
-        fresh = model.model_copy(
-            update={"last_good": version, "last_digest": digest, "generation": generation}
-        )
+        update: dict[str, object] = {
+            "last_good": version,
+            "last_digest": digest,
+            "generation": generation,
+        }
+        if model.canary is not None and model.canary.version == version:
+            update["canary"] = None  # its trial is complete, whatever the target means later
+        fresh = model.model_copy(update=update)
         return _with(document, name, fresh, document.revision)
 
     return change

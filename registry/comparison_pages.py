@@ -8,27 +8,31 @@ from common.files import write_atomically
 from hotswap.errors import StateUnavailable
 from manifest.tags import ModelTag
 
-_PAGE = "index.html"
 #: More than any page that `okawari compare` writes.
 _MOST_BYTES = 20_000_000
 
 
 class ComparisonPages:
-    """`<home>/state/comparisons/<model>/<version>`; a newer page takes the place of an older one."""
+    """`<home>/state/comparisons/<model>/<version>/<digest>.html`: about these files, whatever the version is.
+
+    A newer page takes the place of an older one.
+    """
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "state" / "comparisons"
 
-    def write(self, tag: ModelTag, page: bytes) -> None:
+    def write(self, tag: ModelTag, digest: str, page: bytes) -> None:
         """Show this page from now on. Raises `OSError`."""
-        folder = self._folder / tag.name / tag.version
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / _PAGE, page)
+        path = self._path(tag, digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, page)
+        for other in set(path.parent.glob("*.html")) - {path}:
+            other.unlink(missing_ok=True)
 
-    def read(self, tag: ModelTag) -> bytes | None:
-        """The page about a version; None where there is none. Raises `StateUnavailable`."""
+    def read(self, tag: ModelTag, digest: str) -> bytes | None:
+        """The page about a version with these files; None where there is none. Raises `StateUnavailable`."""
         try:
-            with (self._folder / tag.name / tag.version / _PAGE).open("rb") as file:
+            with self._path(tag, digest).open("rb") as file:
                 page = file.read(_MOST_BYTES + 1)
         except FileNotFoundError:
             return None
@@ -37,3 +41,6 @@ class ComparisonPages:
         if len(page) > _MOST_BYTES:
             raise StateUnavailable(f"the comparison of {tag} has more than {_MOST_BYTES} bytes")
         return page
+
+    def _path(self, tag: ModelTag, digest: str) -> Path:
+        return self._folder / tag.name / tag.version / f"{digest.removeprefix('sha256:')}.html"

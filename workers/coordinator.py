@@ -67,7 +67,7 @@ class SharedCoordinator:
     def propose(self, name: str, wanted: Decision) -> None:
         """Write what is ready here."""
         row = self._row(name)
-        if self._refused.get(name) == wanted.version:
+        if self._refused.get(name) in (wanted.version, wanted.candidate):
             row[2 * self._count + self._seat] = 0
         row[self._count + self._seat] = _mark(_text(wanted), wanted.number)
 
@@ -88,7 +88,13 @@ class SharedCoordinator:
         """Compare the registers of the seats whose processes live."""
         row, mark = self._row(name), _mark(_text(wanted), wanted.number)
         missing = tuple(seat for seat in self._seats.living() if row[self._count + seat] != mark)
-        return Quorum(missing, self._refusals(name, wanted.version or "", revision, missing))
+        refusals = [
+            reason
+            for version in dict.fromkeys((wanted.version, wanted.candidate))
+            if version is not None
+            for reason in self._refusals(name, version, revision, missing)
+        ]
+        return Quorum(missing, tuple(refusals))
 
     def refusals(self, name: str, version: str, revision: int) -> tuple[str, ...]:
         """The reasons of living seats that refuse a version."""

@@ -32,8 +32,10 @@ def router(parts: GetParts) -> APIRouter:
     async def comparison(name: str, version: str) -> HTMLResponse:
         """The page on which a version is held against another one, with a button that promotes it."""
         await parts().control.fresh()
-        tag = ModelTag(name, version_status(parts(), name, version).version)
-        page = await anyio.to_thread.run_sync(parts().comparisons.read, tag)
+        status = version_status(parts(), name, version)
+        tag, page = ModelTag(name, status.version), None
+        if status.digest is not None:
+            page = await anyio.to_thread.run_sync(parts().comparisons.read, tag, status.digest)
         if page is None:
             raise ComparisonNotFound(
                 f"{tag} was not compared: okawari compare {name}:OTHER {tag} --images DIR --publish"

@@ -18,12 +18,14 @@ PATH = "/models/m/versions/{}/comparison"
 def test_a_published_page_is_shown(api: Service) -> None:
     pages = ComparisonPages(api.home)
     for page in (b"<!DOCTYPE html><p>first", b"<!DOCTYPE html><p>second"):
-        pages.write(ModelTag("m", "v2"), page)
+        pages.write(ModelTag("m", "v2"), api.states("m")["v2"]["digest"], page)
         shown = api.get(PATH.format("v2"))
         assert (shown.status_code, shown.content) == (200, page)
     assert shown.headers["Content-Type"].startswith("text/html")
     assert "frame-ancestors 'none'" in shown.headers["Content-Security-Policy"]
     assert api.get(PATH.format(2)).content == page
+    pages.write(ModelTag("m", "v2"), "sha256:other-files", page)
+    refused(api.get(PATH.format("v2")), 404, "comparison_not_found")
 
 
 def test_what_was_not_compared_says_how(api: Service) -> None:

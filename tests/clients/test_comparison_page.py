@@ -107,7 +107,8 @@ def test_the_service_shows_it_with_a_button_that_promotes(
     report: Path, make_service: Start, tmp_path: Path
 ) -> None:
     home = report.parent / "home"
-    ComparisonPages(home).write(ModelTag("shapes", "v2"), (report / "index.html").read_bytes())
+    digest = json.loads((report / "comparison.json").read_text())["b"]["digest"]
+    ComparisonPages(home).write(ModelTag("shapes", "v2"), digest, (report / "index.html").read_bytes())
     environment = {"BENTOML_HOME": str(home), "OKAWARI_HOME": str(home)}
     done = CliRunner(env=environment).invoke(main, ["promote", "shapes", "v1", "--yes"])
     assert done.exit_code == 0, done.output

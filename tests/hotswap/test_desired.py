@@ -6,6 +6,7 @@ import pytest
 
 from hotswap.desired import (
     BadServe,
+    CanaryTarget,
     DesiredModel,
     DesiredState,
     note_promotion,
@@ -13,6 +14,7 @@ from hotswap.desired import (
     put_back,
     record_serving,
     seed,
+    set_canary,
     set_target,
     settle_default,
 )
@@ -184,6 +186,22 @@ def test_what_serves_is_remembered_unless_a_later_decision_is() -> None:
         remembered.append((document.models["a"].last_good, document.models["a"].generation))
     assert remembered == [("v1", 4), ("v1", 4), ("v2", 6), ("v2", 6), ("v1", 7)]
     assert document.revision == 0
+
+
+def test_a_trial_is_over_once_the_candidate_answers_alone() -> None:
+    canary = CanaryTarget(version="v7", share=0.1)
+    document = set_canary("a", canary, "anna", None)(seeded(("a:@stable", None)))
+    document = record_serving("a", "v6", "sha256:6", 1)(document)
+    assert document.models["a"].canary == canary
+    document = record_serving("a", "v7", "sha256:7", 2)(document)  # the alias has moved
+    document = record_serving("a", "v6", "sha256:6", 3)(document)  # and back
+    assert document.models["a"].canary is None
+
+
+def test_to_end_no_trial_changes_nothing() -> None:
+    document = seeded(("a:v1", None))
+    for name in ("a", "b"):
+        assert set_canary(name, None, "anna", None)(document) is document
 
 
 def test_serving_a_model_does_not_make_it_wanted() -> None:

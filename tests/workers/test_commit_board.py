@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.coordination import Coordinator, Decision, LocalCoordinator
+from hotswap.coordination import Coordinator, Decision, LocalCoordinator, Quorum
 from workers.coordinator import SharedCoordinator
 from workers.membership import WorkerTable
 
@@ -121,6 +121,17 @@ def test_a_refusal_holds_for_its_wish_until_the_next_proposal(make: Make, seats:
     assert one.refusals("m", "v1", 8) == one.refusals("m", "v2", 7) == ()
     two.propose("m", V1)
     assert one.refusals("m", "v1", 7) == ()
+
+
+def test_who_refuses_the_candidate_refuses_the_split(make: Make, seats: WorkerTable) -> None:
+    mine, other = seats.take(), seats.take()
+    one, two = make(mine.index), make(other.index)
+    split = Decision(2, "v1", "sha256:1", candidate="v2", candidate_digest="sha256:2", share=0.1)
+    one.propose("m", split)
+    two.refuse("m", "v2", 7, "no memory for it")
+    assert one.quorum("m", split, 7).refusals == (f"worker {other.index}: no memory for it",)
+    two.propose("m", split)
+    assert one.quorum("m", split, 7) == Quorum((), ())
 
 
 def test_a_full_place_for_files_still_lets_decisions_be_made(make: Make, tmp_path: Path) -> None:
