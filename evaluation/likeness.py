@@ -9,7 +9,7 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.pairing import pairs_at_one_place
+from evaluation.agreement import pairs_at_one_place
 from hotswap.predictions import Detection, Prediction
 
 #: Of a one-sided interval of 95 %.

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from evaluation.agreement import pairs_at_one_place
 from evaluation.coco_truth import TrueObject
-from evaluation.pairing import pairs_at_one_place
 from hotswap.predictions import Box, Detection
 
 SAME_PLACE = 0.5

@@ -32,7 +32,7 @@ _MOST_TOLD, _LONGEST = 100, 500
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedRequest:
     """A request that should not have failed: when it was sent, to which model, and what came of it."""
 
     sent: str
@@ -54,9 +54,9 @@ class Sent:
         """Since it was sent."""
         return (time.perf_counter() - self._began) * 1e3
 
-    def failure(self, said: str) -> Failure:
+    def failure(self, said: str) -> FailedRequest:
         """It has failed now."""
-        return Failure(
+        return FailedRequest(
             self._at.isoformat(timespec="milliseconds"), self.model, round(self.milliseconds), said
         )
 
@@ -70,11 +70,11 @@ class Counts:
     lost: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     contradictions: int = 0
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[FailedRequest] = field(default_factory=list)
     #: Milliseconds of each answer since they were last taken.
     latencies: list[float] = field(default_factory=list)
 
-    def fail(self, code: str, failure: Failure) -> None:
+    def fail(self, code: str, failure: FailedRequest) -> None:
         """Count a failure."""
         self.failed[code] += 1
         if len(self.failures) < _MOST_TOLD:

@@ -1,4 +1,4 @@
-"""`/models/{name}/versions/{version}/gate`: what the gate found about a version; have it judged again."""
+"""`/models/{name}/versions/{version}`: what the `gate` found about it, and its published `comparison`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Literal
 
 import anyio.to_thread
-from fastapi import APIRouter, Request, Security
+from fastapi import APIRouter, Request, Response, Security
+from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
 from api.access.needs import Need
+from api.errors import ComparisonNotFound
 from api.http.model_bodies import report_of
 from api.http.schemas import ErrorBody
 from api.http.small_bodies import SmallBodyRoute, managed_route
@@ -25,6 +27,7 @@ from registry.gate_report import GateReport
 logger = logging.getLogger("bentoml.okawari.api")
 
 PATH = "/models/{name}/versions/{version}/gate"
+COMPARISON = "/models/{name}/versions/{version}/comparison"
 #: The checks whose failure may be allowed.
 Allowable = Literal["contract", "answers", "golden pictures", "metamorphic", "agreement", "latency", "guard"]
 
@@ -80,6 +83,28 @@ def router(parts: GetParts) -> APIRouter:
         await parts().control.fresh()
         return _body(_report(parts(), name, version))
 
+    @reading.get(
+        COMPARISON,
+        operation_id="comparison",
+        response_class=Response,
+        responses={
+            200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+            **{status: {"model": ErrorBody} for status in (404, 503)},
+        },
+    )
+    async def comparison(name: str, version: str) -> HTMLResponse:
+        """The page on which a version is held against another one, with a button that promotes it."""
+        await parts().control.fresh()
+        status = _status(parts(), name, version)
+        tag, page = ModelTag(name, status.version), None
+        if status.digest is not None:
+            page = await anyio.to_thread.run_sync(parts().comparisons.read, tag, status.digest)
+        if page is None:
+            raise ComparisonNotFound(
+                f"{tag} was not compared: okawari compare {name}:OTHER {tag} --images DIR --publish"
+            )
+        return HTMLResponse(page)
+
     @changing.post(
         PATH,
         operation_id="judge",
@@ -88,7 +113,7 @@ def router(parts: GetParts) -> APIRouter:
     )
     async def judge(name: str, version: str, body: JudgeBody, request: Request) -> GateBody:
         """Forget the verdict on a version and have it judged anew, if it is wanted."""
-        status = version_status(parts(), name, version)
+        status = _status(parts(), name, version)
         if status.digest is None:
             raise Conflict(
                 f"{name}:{status.version} has no digest yet: {status.reason or 'it is not settled'}"
@@ -114,8 +139,7 @@ def _body(found: GateReport) -> GateBody:
     return GateBody.model_validate(found.document())
 
 
-def version_status(parts: ServiceParts, name: str, version: str) -> VersionStatus:
-    """What is known of a version. Raises `ModelNotFound`, `VersionNotFound`."""
+def _status(parts: ServiceParts, name: str, version: str) -> VersionStatus:
     if not parts.view.known(name):
         raise ModelNotFound(f"there is no model {name[:64]!r}; GET /models lists them")
     versions = {each.version: each for each in parts.view.model(name).versions}
@@ -126,5 +150,5 @@ def version_status(parts: ServiceParts, name: str, version: str) -> VersionStatu
 
 
 def _report(parts: ServiceParts, name: str, version: str) -> GateReport:
-    status = version_status(parts, name, version)
+    status = _status(parts, name, version)
     return report_of(parts.verdicts, name, status)

@@ -15,7 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
 from api import context, errors
-from api.http import comparison_routes, detect_routes, gate_routes, infer_routes, registry_routes
+from api.http import detect_routes, gate_routes, infer_routes, registry_routes
 from api.http.model_bodies import ModelBodies, ModelBody, ModelsBody
 from api.http.schemas import CanaryChangeBody, ErrorBody, TargetBody, WarmUpBody
 from api.http.small_bodies import SmallBodyRoute, managed_route
@@ -52,7 +52,6 @@ def build(parts: GetParts, docs: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     app.include_router(_change_routes(parts))
     app.include_router(_residency_routes(parts))
     app.include_router(gate_routes.router(parts))
-    app.include_router(comparison_routes.router(parts))
     app.include_router(registry_routes.router(parts))
     app.include_router(_text_routes(parts, lambda: docs(app.openapi())))
     app.mount(_PAGES, StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
