@@ -13,8 +13,6 @@ ifeq ($(ORDER),random)
 PYTEST  += --random-order $(if $(SEED),--random-order-seed=$(SEED))
 endif
 
-# Tests wait for half of their time, for services to start and versions to come.
-export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell expr $$(nproc) \* 3 / 2)
 export PORT WORKERS
 export BENTOML_DO_NOT_TRACK := True
 # Without its cache every process compiles BentoML and all that it imports, 3 s each time.
