@@ -20,6 +20,7 @@ GRPC: tuple[tuple[type[ServingError], grpc.StatusCode], ...] = (
     (wire.AdminTokenRequired, _Code.PERMISSION_DENIED),
     (errors.ModelNotFound, _Code.NOT_FOUND),
     (errors.VersionNotFound, _Code.NOT_FOUND),
+    (wire.ComparisonNotFound, _Code.NOT_FOUND),
     (errors.ObjectNotFound, _Code.NOT_FOUND),
     (errors.BucketNotAllowed, _Code.PERMISSION_DENIED),
     (errors.ObjectsUnavailable, _Code.UNAVAILABLE),

@@ -66,7 +66,7 @@
   // The service's address where it shows this page; undefined where the page is a file.
   function service() {
     const found = /^(.*)\/models\/[^/]+\/versions\/[^/]+\/comparison$/.exec(location.pathname);
-    return location.protocol.startsWith("http") && data.candidate ? found?.[1] : undefined;
+    return location.protocol !== "file:" && data.candidate ? found?.[1] : undefined;
   }
 
   async function activate() {
