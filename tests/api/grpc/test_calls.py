@@ -128,7 +128,7 @@ async def test_what_is_told_of_the_time_left_is_the_smaller_of_both_limits() -> 
                     await asyncio.sleep(0.01)
             endless.cancel()
         await server.stop()
-    assert 0 < left[0] < 0.35  # the library rounds up
+    assert left[0] < 0.35  # the library rounds up; on a busy machine it is over when it is asked
     assert 50 < left[1] <= 60
     assert counted.calls == [*[("/s/m", "DEADLINE_EXCEEDED")] * late, ("/s/m", "CANCELLED")]
 
