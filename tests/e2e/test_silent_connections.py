@@ -48,7 +48,7 @@ def _closing(service: Service, reason: str) -> Iterator[None]:
     """One connection is closed by the service meanwhile, for this reason."""
     before = _closed(service, reason)
     yield
-    until(lambda: _closed(service, reason) == before + 1, f"one is closed for its {reason}")
+    until(lambda: _closed(service, reason) > before, f"one is closed for its {reason}")
 
 
 def _closed(service: Service, reason: str) -> int:
