@@ -33,6 +33,8 @@ FALSE_ALARMS = 1 / 1000
 _SAVED = 10.0
 #: What of its time is left to the comparison while requests wait.
 _WHILE_BUSY = 0.1
+#: Pictures that both have to have answered before a window ends, where there are such pictures.
+_LEAST_PAIRS = 30
 #: From here on every picture is compared that there is time for.
 _SUSPICIOUS = 0.2
 _WINDOWS = 10
@@ -43,7 +45,8 @@ class GuardRules:
     """How switches are watched.
 
     `seconds` is the window, 0 for none; it is up to ten times as long where fewer than `answers` were given
-    in it. `share` is the part of one core that may compare. All `workers` watch for themselves.
+    in it, or fewer than 30 of them were compared. `share` is the part of one core that may compare. All
+    `workers` watch for themselves.
     """
 
     seconds: float = 60.0
@@ -121,6 +124,7 @@ class VersionWatch:
         self._evidence = GuardEvidence(str(before.tag), config.guard, FALSE_ALARMS / rules.workers)
         self._lock = threading.Lock()
         self._verdict: Verdict | None = None
+        self._to_compare = 0
         self.is_closed = False
 
     def answered(self, pictures: Sequence[Picture], options: Options, found: Predictions) -> None:
@@ -128,6 +132,7 @@ class VersionWatch:
         self._observe(lambda evidence: evidence.answer())
         if not found.items or self._verdict is not None:
             return
+        self._to_compare += 1
         alone = found.timings.inference / found.sharing if len(pictures) == 1 else None
         self._pairs.offer(
             _Pair(self, pictures[0], options, found.items[0], alone), self._evidence.suspicion >= _SUSPICIOUS
@@ -144,7 +149,10 @@ class VersionWatch:
             return self._verdict
         with self._lock:
             evidence = self._evidence
-            if evidence.answers < self._rules.answers and self._clock() < self._at_last:
+            seen = evidence.answers >= self._rules.answers and (
+                evidence.pairs >= min(_LEAST_PAIRS, self._to_compare)
+            )
+            if not seen and self._clock() < self._at_last:
                 return None
             said = f"{evidence.answers} answers, {evidence.pairs} compared with {self.before.tag}"
             return Verdict(Result.PASS, said, evidence.numbers())
@@ -190,7 +198,7 @@ class VersionWatch:
 
 
 class TimeBudget:
-    """A share of the time that passes, of which a little can be saved up."""
+    """A share of the time that passes, of which that of 10 seconds can be saved up, and owed."""
 
     def __init__(self, share: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._share = share
@@ -207,8 +215,8 @@ class TimeBudget:
         return self._left > 0
 
     def spend(self, seconds: float) -> None:
-        """Take from it; it may fall below 0."""
-        self._left -= seconds
+        """Take from it; it may fall below 0, so far that 10 seconds make up for it."""
+        self._left = max(-_SAVED * self._share, self._left - seconds)
 
 
 class PairThread:
@@ -218,7 +226,7 @@ class PairThread:
         """`share` of one core, a tenth of it while `is_busy`."""
         self._is_busy = is_busy
         self._budget, self._busy_budget = TimeBudget(share), TimeBudget(share * _WHILE_BUSY)
-        self._waiting: queue.Queue[_Pair | None] = queue.Queue(maxsize=1)
+        self._waiting: queue.Queue[tuple[_Pair, TimeBudget] | None] = queue.Queue(maxsize=1)
         self._thread: threading.Thread | None = None
 
     def offer(self, pair: _Pair, suspicious: bool) -> None:
@@ -232,21 +240,21 @@ class PairThread:
             self._thread = threading.Thread(target=self._serve, name="okawari-guard", daemon=True)
             self._thread.start()
         with suppress(queue.Full):
-            self._waiting.put_nowait(pair)
+            self._waiting.put_nowait((pair, budget))
 
     def _serve(self) -> None:
         if os.uname().sysname == "Linux":
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-        while (pair := self._waiting.get()) is not None:
+        while (offered := self._waiting.get()) is not None:
+            pair, budget = offered
             begun = time.monotonic()
             try:
                 pair.watch.compare(pair)
             except Exception:
                 logger.exception("comparing an answer of %s", pair.watch.after.tag)
-            for budget in (self._budget, self._busy_budget):
-                budget.spend(time.monotonic() - begun)
-            del pair  # a picture, or a closed version, must not stay
+            budget.spend(time.monotonic() - begun)
+            del offered, pair  # a picture, or a closed version, must not stay
 
     def close(self) -> None:
         """End after the picture that is being compared."""

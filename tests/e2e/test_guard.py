@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,18 +93,27 @@ def _slow_where_dark() -> list[onnx.NodeProto]:
     ]
 
 
-def night_falls(service: Service) -> list[Shot]:
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What was answered at night: by the new version, and since the moment `back` by the one before."""
+
+    of_v2: list[Shot]
+    back: float
+    after: list[Shot]
+
+
+def night_falls(service: Service, **load: Any) -> Night:
     """Pictures by day until the new version has answered 50, then pictures at night until it is gone."""
     with Load(service, asks=[Ask(DAY, {}, version_of)]) as day:
         until(lambda: sum(shot.claimed == "v2" for shot in day.shots) >= 50, "v2 answers by day")
-    assert [shot for shot in day.shots if shot.status != 200 or shot.contradicts] == []
-    with Load(service, asks=[Ask(NIGHT, {}, version_of)]) as night:
+    with Load(service, asks=[Ask(NIGHT, {}, version_of)], **load) as night:
         night.sees("v1")
         night.reach(len(night.shots) + 300)
     shots: list[Shot] = night.shots
-    assert [shot for shot in shots if shot.status != 200 or shot.contradicts] == []
+    assert [shot for shot in day.shots + shots if shot.status != 200 or shot.contradicts] == []
     back = min(shot.ended for shot in shots if shot.claimed == "v1")
-    return [shot for shot in shots if shot.begun > back]
+    of_v2 = [shot for shot in shots if shot.claimed == "v2"]
+    return Night(of_v2, back, [shot for shot in shots if shot.begun > back])
 
 
 def gate(store: Store, *words: str, code: int = 0) -> str:
@@ -118,16 +128,8 @@ def test_what_turns_bad_while_it_answers_is_taken_back_in_all_workers(
     service = make_service(store.home, WORKERS="2").ready()
     add_moody(store, "v2", 2, at_night=[0.0, builders.score_of(2)])
     service.serves("v2")
-    with Load(service, asks=[Ask(DAY, {}, version_of)]) as day:
-        until(lambda: sum(shot.claimed == "v2" for shot in day.shots) >= 50, "v2 answers by day")
-    with Load(service, asks=[Ask(NIGHT, {}, version_of)]) as night:
-        night.sees("v1")
-        night.reach(len(night.shots) + 300)
-    shots = sorted(day.shots + night.shots, key=lambda shot: shot.ended)
-    assert [shot for shot in shots if shot.status != 200 or shot.contradicts] == []
-
-    bad = [shot for shot in night.shots if shot.claimed == "v2"]
-    back = min(shot.ended for shot in night.shots if shot.claimed == "v1")
+    night = night_falls(service)
+    bad, back = night.of_v2, night.back
     assert [shot for shot in bad if shot.begun > back] == []  # in both workers
     known = sorted(shot.ended for shot in bad)[:KNOWN_BAD][-1]
     assert back < known + 1.0
@@ -149,16 +151,8 @@ def test_what_turns_slow_is_taken_back_though_requests_wait_for_it(
     service = make_service(store.home, WORKERS="2").ready()
     add_moody(store, "v2", 2)
     service.serves("v2")
-    with Load(service, asks=[Ask(DAY, {}, version_of)]) as day:
-        until(lambda: sum(shot.claimed == "v2" for shot in day.shots) >= 50, "v2 answers by day")
-    with Load(service, asks=[Ask(NIGHT, {}, version_of)], kept=8) as night:
-        night.sees("v1")
-        night.reach(len(night.shots) + 300)
-    shots = sorted(day.shots + night.shots, key=lambda shot: shot.ended)
-    assert [shot for shot in shots if shot.status != 200 or shot.contradicts] == []
-
-    slow = [shot for shot in night.shots if shot.claimed == "v2"]
-    back = min(shot.ended for shot in night.shots if shot.claimed == "v1")
+    night = night_falls(service, kept=8)
+    slow, back = night.of_v2, night.back
     assert [shot for shot in slow if shot.begun > back] == []  # in both workers
     assert len(slow) <= 200  # the thread that compares has the lowest priority on a machine that is full
     print(f"{len(slow)} slow answers, {back - min(shot.begun for shot in slow):.1f} s")
@@ -170,8 +164,8 @@ def test_failures_of_a_new_version_reach_nobody(make_service: Callable[..., Serv
     service = make_service(store.home, WORKERS="2").ready()
     add_moody(store, "v2", 2, at_night=[float("nan"), 0.0])
     service.serves("v2")
-    after = night_falls(service)
-    assert {shot.claimed for shot in after} == {"v1"}
+    night = night_falls(service)
+    assert {shot.claimed for shot in night.after} == {"v1"}
     assert "guard: fail: fails: " in gate(store, code=1)
     assert "holds NaN" in gate(store, code=1)
 

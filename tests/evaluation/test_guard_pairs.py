@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,16 +21,19 @@ from tests.hotswap.fakes import artifact
 
 SOON = 30.0
 NOTHING = Prediction((), "v1", 1, 1)
+ONE_ANSWER = Predictions((NOTHING,), Timings(inference=10.0))
 
 
 @dataclass
 class FakeWatch:
     """Counts what is compared."""
 
+    seconds: float = 0.0
     compared: int = 0
     turn: threading.Event = field(default_factory=threading.Event)
 
     def compare(self, _pair: object) -> None:
+        time.sleep(self.seconds)
         self.compared += 1
         self.turn.set()
 
@@ -65,6 +69,9 @@ def test_a_share_of_the_time_is_left_and_a_little_is_saved_up() -> None:
     assert budget.has_time
     budget.spend(1.1)
     assert not budget.has_time
+    budget.spend(3600.0)
+    now[0] += 10.1
+    assert budget.has_time  # a picture every ten seconds, however long it takes
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -97,12 +104,75 @@ def test_while_requests_wait_a_tenth_of_the_time_is_left() -> None:
         assert pair.watch.turn.wait(SOON)
 
 
+def test_what_was_compared_before_is_not_taken_from_the_time_while_requests_wait() -> None:
+    busy = [False]
+    thread = PairThread(0.1, lambda: busy[0])
+    watch = FakeWatch(seconds=0.2)  # twice what is saved up for busy times
+    pair: Any = FakePair(watch)
+    thread.offer(pair, suspicious=False)
+    assert watch.turn.wait(SOON)
+    watch.turn.clear()
+    busy[0] = True
+    thread.offer(pair, suspicious=False)
+    assert watch.turn.wait(SOON)
+    thread.close()
+    assert not thread._busy_budget.has_time
+
+
+def test_a_window_ends_when_enough_was_compared() -> None:
+    now = [0.0]
+    before, after = (
+        Generation(artifact(tag), FakeRunner(tag, 1), lambda _: None)
+        for tag in (ModelTag("m", "v1"), ModelTag("m", "v2"))
+    )
+    pairs: Any = SameTime()
+    pairs.has_time = False
+    watch = VersionWatch(before, after, GuardRules(), pairs, lambda: None, clock=lambda: now[0])
+
+    def answered(count: int) -> None:
+        for _ in range(count):
+            watch.answered([Picture(encoded=b"")], Options(), ONE_ANSWER)
+
+    answered(200)
+    now[0] = 61.0
+    assert watch.verdict is None
+    pairs.has_time = True
+    answered(30)
+    assert watch.verdict is not None
+    assert watch.verdict.reason == "230 answers, 30 compared with m:v1"
+
+
+def test_a_window_does_not_wait_for_pictures_that_never_come() -> None:
+    now = [0.0]
+    before, after = (
+        Generation(artifact(tag), FakeRunner(tag, 1), lambda _: None)
+        for tag in (ModelTag("m", "v1"), ModelTag("m", "v2"))
+    )
+    pairs: Any = SameTime()
+    watch = VersionWatch(before, after, GuardRules(), pairs, lambda: None, clock=lambda: now[0])
+    for _ in range(200):  # tensors
+        watch.answered([], Options(), Predictions((), Timings(inference=10.0)))
+    now[0] = 61.0
+    assert watch.verdict is not None
+    pairs.has_time = False
+    watch = VersionWatch(before, after, GuardRules(), pairs, lambda: None, clock=lambda: now[0])
+    for _ in range(200):
+        watch.answered([Picture(encoded=b"")], Options(), ONE_ANSWER)
+    now[0] = 660.9
+    assert watch.verdict is None
+    now[0] = 661.1 + 1
+    assert watch.verdict is not None
+
+
 @dataclass
 class SameTime:
     """Compares at once, with a version that finds nothing, and takes the same time for each picture."""
 
+    has_time: bool = True
+
     def offer(self, pair: Any, suspicious: bool) -> None:
-        pair.watch._take_in(pair, Predictions((NOTHING,), Timings(inference=10.0)))
+        if self.has_time:
+            pair.watch._take_in(pair, Predictions((NOTHING,), Timings(inference=10.0)))
 
 
 def test_a_run_that_requests_share_is_not_held_against_one_picture() -> None:
