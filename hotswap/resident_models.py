@@ -116,7 +116,7 @@ class ResidentModels:
                 )
                 if admission.coming:
                     reserved += planner.needed(candidate)
-                elif not admission.hopeless:
+                elif admission.is_next:
                     break  # who came first is not passed by those who need less
             return after
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 
 #: Seconds of loading that every version is taken to need at least, in the choice of who leaves.
 _LEAST_LOAD = 0.1
+#: Seconds since its last use from which a version may leave though by its footprint that is not enough.
+_LONG_UNUSED = 5.0
 #: Seconds for which a version keeps its place though no worker holds it and one does not want it.
 _GRACE = 2.0
 _MB = 1_000_000
@@ -181,13 +183,14 @@ class LoadAdmission:
     """What came of a candidate: `residents` is the set after it.
 
     `reason` None: it may be loaded. Otherwise why it may not; `hopeless`: waiting does not help; `coming`:
-    room is being made.
+    room is being made; `is_next`: there is room as soon as others may leave, and nobody is to pass it.
     """
 
     residents: ResidentSet
     reason: str | None = None
     hopeless: bool = False
     coming: bool = False
+    is_next: bool = False
 
 
 class Planner:
@@ -251,12 +254,15 @@ class Planner:
         leaving = self._victims(evictable, missing - coming)
         if not leaving and self._is_hopeless(residents, candidate):
             return LoadAdmission(residents, reason, hopeless=True)
-        if not leaving and len(evictable) == sum(map(self._may_ever_leave, others)):
-            # Nothing else can be waited for: some of them take more than their footprints say.
-            leaving = evictable
+        ever = [one for one in others if self._may_ever_leave(one)]
+        is_next = missing - coming <= sum(map(self.bytes_of, ever))
+        if not leaving and not is_next and len(evictable) == len(ever):
+            # Some of them may take more than their footprints say. What is asked for all the time stays: it
+            # would be gone for nothing where the workers themselves have grown.
+            leaving = [one for one in evictable if self._unused(one) >= _LONG_UNUSED]
         if leaving:
             return LoadAdmission(self._with_evicted(residents, leaving, candidate), reason, coming=True)
-        return LoadAdmission(residents, reason)
+        return LoadAdmission(residents, reason, is_next=is_next)
 
     def _is_hopeless(self, residents: ResidentSet, candidate: LoadCandidate) -> bool:
         """Whether a candidate would find no room if everything left that ever may."""

@@ -229,6 +229,27 @@ async def test_who_waits_first_comes_first() -> None:
     await world.end()
 
 
+async def test_who_fits_passes_who_waits_until_the_workers_have_shrunk() -> None:
+    world = Crowded("a:v1", "c:large", room=10)
+    world.store.edit(seed("a,c", None))
+    table = world.reconciler.observed.table
+    table.report_base(950 * MB, 50 * MB)
+    world.settle()
+    assert world.loaded() == []
+    table.report_base(150 * MB, 50 * MB)  # c needs 900
+    large = asyncio.create_task(world.plane.predict(asked("c")))
+    await asyncio.sleep(0)
+    world.step()
+    assert (await answer(world, "a", seconds=5.0)).model == "a"
+    for _ in range(3):
+        world.step()
+    assert world.loaded() == ["a"]  # it would leave for nothing
+    table.report_base(50 * MB, 50 * MB)
+    assert (await driven(world, large)).model == "c"
+    assert world.loaded() == ["c"]
+    await world.end()
+
+
 async def test_a_model_that_left_and_is_back_has_not_been_switched() -> None:
     world = Crowded("a:v1", "c:v1", room=1)
     world.settle()

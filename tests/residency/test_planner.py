@@ -196,6 +196,24 @@ def test_models_that_take_more_than_their_footprints_leave_before_others_are_ref
     assert (leaving(waiting), waiting.hopeless, waiting.coming) == ([], False, False)
 
 
+def test_what_is_asked_for_all_the_time_does_not_leave_where_footprints_are_not_enough() -> None:
+    present = ResidentSet((resident("busy", 10), resident("idle", 10)))
+    uses = {"busy": used(NOW - 1), "idle": used(NOW - 60)}
+    memory = Memory(300 * MB, base=250 * MB, least=100 * MB)
+    admission = Planner(uses, memory, Policy(minimum_stay=0), NOW, 0.0).admit(present, NEW)
+    assert (leaving(admission), admission.coming) == (["idle"], True)
+    alone = ResidentSet(present.residents[:1])
+    waiting = Planner(uses, memory, Policy(minimum_stay=0), NOW, 0.0).admit(alone, NEW)
+    assert (leaving(waiting), waiting.hopeless, waiting.is_next) == ([], False, False)
+
+
+def test_who_only_waits_for_others_to_be_given_back_is_next() -> None:
+    borrowed = admit(
+        [resident("a", 150), resident("b", 150)], NEW, {"a": used(leases=1), "b": used(leases=1)}
+    )
+    assert (borrowed.reason is None, borrowed.is_next) == (False, True)
+
+
 def test_an_entry_stays_while_a_worker_holds_it_or_it_is_wanted() -> None:
     present = ResidentSet(
         (resident("held"), resident("wanted"), resident("gone"), resident("fresh", since=NOW))
