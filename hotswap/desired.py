@@ -224,7 +224,8 @@ def set_loaded(name: str, loaded: bool, actor: str, reason: str | None) -> Edit:
         revision = document.revision + 1
         old = document.model(name) or document.models.get(name)
         model = _changed(old, old.target if old else LATEST, revision, actor, reason)
-        return _with(document, name, model.model_copy(update={"unloaded": not loaded}), revision)
+        update: dict[str, object] = {"unloaded": False} if loaded else {"unloaded": True, "canary": None}
+        return _with(document, name, model.model_copy(update=update), revision)
 
     return change
 
@@ -299,7 +300,10 @@ def settle_default(names: list[str]) -> Edit:
 def _changed(
     old: DesiredModel | None, target: str, revision: int, actor: str, reason: str | None
 ) -> DesiredModel:
-    return (old or DesiredModel()).model_copy(
+    before = old or DesiredModel()
+    # Who asks once more for what is wanted already does not end a trial.
+    canary = before.canary if before.target == target and not before.unloaded else None
+    return before.model_copy(
         update={
             "target": target,
             "unloaded": False,
@@ -308,7 +312,7 @@ def _changed(
             "reason": reason,
             "changed": datetime.now(UTC),
             "promoting": None,
-            "canary": None,
+            "canary": canary,
         }
     )
 

@@ -15,6 +15,7 @@ from hotswap.desired import (
     record_serving,
     seed,
     set_canary,
+    set_loaded,
     set_target,
     settle_default,
 )
@@ -196,6 +197,18 @@ def test_a_trial_is_over_once_the_candidate_answers_alone() -> None:
     document = record_serving("a", "v7", "sha256:7", 2)(document)  # the alias has moved
     document = record_serving("a", "v6", "sha256:6", 3)(document)  # and back
     assert document.models["a"].canary is None
+
+
+def test_who_asks_once_more_for_what_is_wanted_does_not_end_a_trial() -> None:
+    canary = CanaryTarget(version="v7", share=0.1)
+    trial = set_canary("a", canary, "anna", None)(seeded(("a:v6", None)))
+    for edit, kept in (
+        (set_target("a", "v6", "ben", None), canary),
+        (set_loaded("a", True, "ben", None), canary),
+        (set_target("a", "v7", "ben", None), None),
+        (set_loaded("a", False, "ben", None), None),
+    ):
+        assert edit(trial).models["a"].canary == kept
 
 
 def test_to_end_no_trial_changes_nothing() -> None:
