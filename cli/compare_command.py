@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,12 +27,14 @@ from registry.comparison_pages import ComparisonPages
 from registry.golden_files import GoldenFiles
 
 if TYPE_CHECKING:
-    from evaluation.answers import AnswerFile, PairedAnswer, PairedRunners
+    from evaluation.answers import AnswerFile, PairedAnswer, PairedRunners, SharedPicture
     from evaluation.comparison import ComparedVersion, VersionComparison
     from evaluation.page import Thumbnail
     from hotswap.predictions import Options
     from hotswap.runner import Runner
     from settings import Settings
+
+_Look = Callable[[], "PairedAnswer | _Unanswered"]
 
 PAGE, DOCUMENT, ANSWERS = "index.html", "comparison.json", "answers.jsonl"
 #: Least score of what is asked for where a truth is given; AP needs the weak findings, too.
@@ -39,6 +43,8 @@ _MOST_PICTURES, _MOST_BYTES = 50_000, 200_000_000
 _LONGEST_SIDE, _QUALITY = 480, 60
 #: Pictures that both versions are asked about before the first that counts.
 _WARM = 2
+#: Pictures that are read while both versions answer one.
+_AHEAD = 2
 
 
 @click.command("compare")
@@ -108,8 +114,8 @@ def compare_command(
     options = _options(artifacts, threshold, text_prompt, with_truth=truth is not None)
     with _opened(configured, artifacts, threshold) as (runners, versions):
         kept = AnswerFile(out / ANSWERS, _header(versions, options, images))
-        both = PairedRunners(*runners, options, configured.max_pixels)
-        answers, unreadable = _answers(kept, both, files, images)
+        both = PairedRunners(*runners, options)
+        answers, unreadable = _answers(kept, both, files, images, configured.max_pixels)
     comparison = compare_answers(
         task, versions, answers, truth, created=datetime.now(UTC), unreadable=unreadable
     )
@@ -234,8 +240,16 @@ class _Asked:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Unanswered:
+    """A picture that was read, and the stamp of its file."""
+
+    picture: SharedPicture
+    stamp: str
+
+
 def _answers(
-    kept: AnswerFile, both: PairedRunners, files: Sequence[Path], images: Path
+    kept: AnswerFile, both: PairedRunners, files: Sequence[Path], images: Path, max_pixels: int
 ) -> tuple[list[PairedAnswer], int]:
     """Both answers to all pictures that can be read, and how many cannot be; earlier answers are kept."""
     if kept.is_begun:
@@ -243,7 +257,7 @@ def _answers(
     asked = [_Asked(path, path.relative_to(images).as_posix()) for path in files]
     try:
         with counted("comparing", len(asked)) as step:
-            return _ask_all(kept, both, asked, step)
+            return _ask_all(kept, both, _looked_at(kept, asked, max_pixels), step)
     except KeyboardInterrupt:
         note(f"the answers so far are kept in {kept.path}: the same command goes on")
         raise
@@ -260,28 +274,51 @@ def _header(
     }
 
 
-def _ask_all(
-    kept: AnswerFile, both: PairedRunners, asked: Sequence[_Asked], step: Callable[[], None]
-) -> tuple[list[PairedAnswer], int]:
-    from evaluation.answers import stamp_of
+def _looked_at(kept: AnswerFile, asked: Iterable[_Asked], max_pixels: int) -> Iterator[tuple[Path, _Look]]:
+    """The pictures in order, each read by another thread while both versions answer those before."""
+    from evaluation.answers import SharedPicture, stamp_of
 
+    def look(each: _Asked) -> PairedAnswer | _Unanswered:
+        stamp = stamp_of(each.path)
+        if answer := kept.get(each.name, stamp):
+            return answer
+        return _Unanswered(SharedPicture.of(each.name, _read(each.path), max_pixels), stamp)
+
+    with ThreadPoolExecutor(1, "okawari-compare") as pool:
+        ahead: deque[tuple[Path, Future[PairedAnswer | _Unanswered]]] = deque()
+        for each in asked:
+            ahead.append((each.path, pool.submit(look, each)))
+            if len(ahead) > _AHEAD:
+                path, seen = ahead.popleft()
+                yield path, seen.result
+        for path, seen in ahead:
+            yield path, seen.result
+
+
+def _ask_all(
+    kept: AnswerFile,
+    both: PairedRunners,
+    looked_at: Iterable[tuple[Path, _Look]],
+    step: Callable[[], None],
+) -> tuple[list[PairedAnswer], int]:
     answers, unreadable = [], 0
     warm = _WARM
-    for each in asked:
+    for path, look in looked_at:
         try:
-            stamp = stamp_of(each.path)
-            answer = kept.get(each.name, stamp)
-            if answer is None:
-                data = _read(each.path)
-                for _ in range(warm):
-                    both.ask(each.name, data)
-                warm = 0
-                answer = both.ask(each.name, data)
-                kept.add(answer, stamp)
-            answers.append(answer)
+            found = look()
         except (BadRequest, OSError) as error:
-            note(f"okawari: {click.format_filename(each.path)}: {error}")
+            note(f"okawari: {click.format_filename(path)}: {error}")
             unreadable += 1
+        else:
+            if isinstance(found, _Unanswered):
+                for _ in range(warm):
+                    both.ask(found.picture)
+                warm = 0
+                answer = both.ask(found.picture)
+                kept.add(answer, found.stamp)
+            else:
+                answer = found
+            answers.append(answer)
         step()
     return answers, unreadable
 

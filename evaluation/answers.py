@@ -54,27 +54,40 @@ class PairedAnswer:
     b: SideAnswer
 
 
+@dataclass(frozen=True, slots=True)
+class SharedPicture:
+    """A picture that both versions are asked about: `name` is its path below the folder of pictures."""
+
+    name: str
+    data: bytes
+    sha256: str
+    facts: PictureFacts
+
+    @classmethod
+    def of(cls, name: str, data: bytes, max_pixels: int) -> SharedPicture:
+        """An encoded picture. Raises `BadPicture` and its kin where it cannot be read."""
+        return cls(name, data, hashlib.sha256(data).hexdigest(), picture_facts(name, data, max_pixels))
+
+
 class PairedRunners:
     """Asks two versions about pictures, one after the other; each is first in every second picture."""
 
-    def __init__(self, a: Runner, b: Runner, options: Options, max_pixels: int) -> None:
+    def __init__(self, a: Runner, b: Runner, options: Options) -> None:
         self._runners = (a, b)
         self._options = options
-        self._max_pixels = max_pixels
         self._count = 0
 
-    def ask(self, name: str, data: bytes) -> PairedAnswer:
-        """Both answers to an encoded picture. Raises `BadPicture` and its kin where it cannot be read."""
-        facts = picture_facts(name, data, self._max_pixels)
+    def ask(self, picture: SharedPicture) -> PairedAnswer:
+        """Both answers to a picture."""
         order = (0, 1) if self._count % 2 == 0 else (1, 0)
         self._count += 1
         answers: dict[int, tuple[SideAnswer, Prediction | None]] = {}
         for side in order:
-            answers[side] = self._one(self._runners[side], data)
+            answers[side] = self._one(self._runners[side], picture.data)
         (a, said), (b, also) = answers[0], answers[1]
         size = said or also
         width, height = (size.width, size.height) if size else (0, 0)
-        return PairedAnswer(name, hashlib.sha256(data).hexdigest(), width, height, facts, a, b)
+        return PairedAnswer(picture.name, picture.sha256, width, height, picture.facts, a, b)
 
     def _one(self, runner: Runner, data: bytes) -> tuple[SideAnswer, Prediction | None]:
         try:

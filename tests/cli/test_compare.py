@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 import cli.compare_command
 from cli.main import main
-from evaluation.answers import PairedAnswer, PairedRunners
+from evaluation.answers import PairedAnswer, PairedRunners, SharedPicture
 from tests.e2e.harness import ROOT
 from tests.e2e.stores import Store
 from tests.evaluation.truth_files import coco_of_shapes
@@ -84,11 +84,11 @@ def test_after_an_end_it_goes_on_where_it_was(home: Path, monkeypatch: pytest.Mo
     asked: list[str] = []
     ask = PairedRunners.ask
 
-    def stops(self: PairedRunners, name: str, data: bytes) -> PairedAnswer:
-        asked.append(name)
+    def stops(self: PairedRunners, picture: SharedPicture) -> PairedAnswer:
+        asked.append(picture.name)
         if len(set(asked)) == 4:
             raise KeyboardInterrupt
-        return ask(self, name, data)
+        return ask(self, picture)
 
     monkeypatch.setattr(PairedRunners, "ask", stops)
     ended = compare(exit_code=1)
@@ -98,9 +98,9 @@ def test_after_an_end_it_goes_on_where_it_was(home: Path, monkeypatch: pytest.Mo
     assert not (home / "report" / "comparison.json").exists()
     asked.clear()
 
-    def notes(self: PairedRunners, name: str, data: bytes) -> PairedAnswer:
-        asked.append(name)
-        return ask(self, name, data)
+    def notes(self: PairedRunners, picture: SharedPicture) -> PairedAnswer:
+        asked.append(picture.name)
+        return ask(self, picture)
 
     monkeypatch.setattr(PairedRunners, "ask", notes)
     assert "going on" in compare().output

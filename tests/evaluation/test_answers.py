@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.answers import AnswerFile, PairedAnswer, PairedRunners, stamp_of
+from evaluation.answers import AnswerFile, PairedAnswer, PairedRunners, SharedPicture, stamp_of
 from evaluation.picture_facts import PictureFacts
 from hotswap.errors import BadPicture, ModelFailed
 from hotswap.predictions import Options, Picture, Prediction, Predictions, Timings
@@ -17,6 +17,7 @@ from runners.mask_runs import mask_of
 from tests.e2e.pictures import picture
 from tests.evaluation.answered import found, pair, side
 
+MOST_PIXELS = 10_000_000
 HEADER = {"a": "sha256:1", "b": "sha256:2"}
 
 
@@ -110,18 +111,18 @@ class _Runner:
 
 def test_each_version_is_first_in_every_second_picture() -> None:
     log: list[str] = []
-    both = PairedRunners(_Runner("a", log), _Runner("b", log), Options(), 10_000_000)  # type: ignore[arg-type]
-    answers = [both.ask("x/p.jpg", picture()) for _ in range(3)]
+    both = PairedRunners(_Runner("a", log), _Runner("b", log), Options())  # type: ignore[arg-type]
+    answers = [both.ask(SharedPicture.of("x/p.jpg", picture(), MOST_PIXELS)) for _ in range(3)]
     assert log == ["a", "b", "b", "a", "a", "b"]
     assert (answers[0].a.ms, answers[0].width, answers[0].facts.camera) == (6, 64, "x")
 
 
 def test_a_version_that_fails_is_noted_and_a_broken_picture_is_refused(tmp_path: Path) -> None:
-    both = PairedRunners(_Runner("a", []), _Runner("fails", []), Options(), 10_000_000)  # type: ignore[arg-type]
-    answer = both.ask("p.jpg", picture())
+    both = PairedRunners(_Runner("a", []), _Runner("fails", []), Options())  # type: ignore[arg-type]
+    answer = both.ask(SharedPicture.of("p.jpg", picture(), MOST_PIXELS))
     assert (answer.a.error, answer.b.error) == (None, "NaN")
     with pytest.raises(BadPicture):
-        both.ask("p.jpg", b"no picture")
+        SharedPicture.of("p.jpg", b"no picture", MOST_PIXELS)
     path = tmp_path / "a"
     path.write_bytes(b"1")
     before = stamp_of(path)
