@@ -27,7 +27,7 @@ from tests.support.kafka_server import KafkaServer
 from tests.support.otlp_receiver import OtlpReceiver, otlp_receiver
 from tests.support.s3_server import S3Server
 
-MESSAGES = 5_000 if FULL_SIZE else 300
+MESSAGES = 5_000 if FULL_SIZE else 150
 PARTITIONS = 4
 _DLQ = "dlq.inference.http"
 #: The team `belt`: as `fruit`, with time enough for something to happen between two messages.

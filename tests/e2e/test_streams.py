@@ -1,7 +1,7 @@
 """Messages through `okawari dispatch` and through the job of Flink: each has one outcome, whatever dies.
 
 The broker, the S3 server, the mini-cluster and the service are real ones. The full size is 5,000 messages,
-the everyday size 300.
+the everyday size 150.
 """
 
 from __future__ import annotations
