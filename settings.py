@@ -324,7 +324,7 @@ class Settings(BaseSettings):
     pinned: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_listed)] = None
     minimum_stay: Annotated[float, Field(ge=0, le=3600)] = 0.2
     guard_seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0
-    guard_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    guard_share: Annotated[float, Field(gt=0, le=1)] = 0.03
     batch_size: Annotated[int | None, Field(ge=1, le=1024)] = None
     warm_up: bool = True
     threads: Annotated[int | None, Field(ge=1, le=256)] = None

@@ -35,8 +35,6 @@ _SAVED = 10.0
 _WHILE_BUSY = 0.1
 #: Pictures that both have to have answered before a window ends, where there are such pictures.
 _LEAST_PAIRS = 30
-#: From here on every picture is compared that there is time for.
-_SUSPICIOUS = 0.2
 _WINDOWS = 10
 
 
@@ -51,7 +49,7 @@ class GuardRules:
 
     seconds: float = 60.0
     answers: int = 100
-    share: float = 0.1
+    share: float = 0.03
     workers: int = 1
 
 
@@ -134,9 +132,8 @@ class VersionWatch:
             return
         self._to_compare += 1
         alone = found.timings.inference / found.sharing if len(pictures) == 1 else None
-        self._pairs.offer(
-            _Pair(self, pictures[0], options, found.items[0], alone), self._evidence.suspicion >= _SUSPICIOUS
-        )
+        pair = _Pair(self, pictures[0], options, found.items[0], alone)
+        self._pairs.offer(pair, self._evidence.is_suspicious)
 
     def failed(self, error: Exception) -> None:
         """See `Watch`."""

@@ -18,6 +18,8 @@ _LEAST = 5.0
 #: How many of the last times are remembered: a verdict is soon, and its times are to be those it is about.
 _TIMES = 15
 _QUESTIONS = 4
+#: From here on the evidence is a suspicion; 1 is a verdict.
+_SUSPICIOUS = 0.2
 
 
 class GuardEvidence:
@@ -36,6 +38,7 @@ class GuardEvidence:
         self._slow = RiseTest(_SLOW, each)
         self._times: list[tuple[float, float]] = []
         self._failure = ""
+        self._spoke_against = False
 
     @property
     def pairs(self) -> int:
@@ -48,9 +51,9 @@ class GuardEvidence:
         return self._failing.observed
 
     @property
-    def suspicion(self) -> float:
-        """0: none at all, 1: a verdict."""
-        return max(test.suspicion for test in self._tests())
+    def is_suspicious(self) -> bool:
+        """Whether the last picture spoke against it, or many did: the next ones are worth their time."""
+        return self._spoke_against or any(test.suspicion >= _SUSPICIOUS for test in self._tests())
 
     def _tests(self) -> Iterator[RiseTest]:
         yield from (self._failing, self._empty, self._differing, self._slow)
@@ -62,16 +65,19 @@ class GuardEvidence:
 
     def pair(self, agreement: float | None, *, is_empty: bool, was_empty: bool) -> None:
         """Both versions have answered a picture; `agreement` in 0..1, None where it cannot be told."""
-        self._empty.observe(is_empty and not was_empty)
+        found_nothing = is_empty and not was_empty
+        differs = agreement is not None and agreement < _AGREE
+        self._empty.observe(found_nothing)
         if agreement is not None:
-            self._differing.observe(agreement < _AGREE)
+            self._differing.observe(differs)
+        self._spoke_against = found_nothing or differs
 
     def times(self, before_ms: float, after_ms: float) -> None:
         """Milliseconds that each took for the same picture, at about the same time."""
         self._times = [*self._times[1 - _TIMES :], (before_ms, after_ms)]
-        self._slow.observe(
-            after_ms > self._rules.slowdown * before_ms and after_ms - before_ms > _LEAST,
-        )
+        slow = after_ms > self._rules.slowdown * before_ms and after_ms - before_ms > _LEAST
+        self._slow.observe(slow)
+        self._spoke_against |= slow
 
     @property
     def verdict(self) -> Verdict | None:

@@ -54,6 +54,21 @@ def test_answers_that_differ() -> None:
     )
 
 
+def test_a_picture_that_speaks_against_it_makes_the_next_ones_worth_their_time() -> None:
+    one = evidence()
+    for bad in (True, False):
+        one.pair(0.2 if bad else 0.9, is_empty=False, was_empty=False)
+        assert one.is_suspicious is bad
+        one.pair(0.9, is_empty=bad, was_empty=False)
+        assert one.is_suspicious is bad
+        one.times(20.0, 70.0 if bad else 20.0)
+        assert one.is_suspicious is bad
+    while one.verdict is None:
+        one.pair(0.2, is_empty=False, was_empty=False)
+    one.pair(0.9, is_empty=False, was_empty=False)
+    assert one.is_suspicious
+
+
 def test_how_much_may_differ_is_the_versions_own_choice() -> None:
     one = evidence(differing=0.9)
     chance = random.Random(0)
@@ -78,7 +93,7 @@ def test_the_numbers_are_with_the_verdict() -> None:
         one.pair(0.0, is_empty=False, was_empty=False)
     numbers = one.verdict.numbers
     assert (numbers["answers"], numbers["pairs"], numbers["differing"]) == (1, one.pairs, one.pairs)
-    assert one.suspicion == 1
+    assert one.is_suspicious
 
 
 def test_good_switches_under_changing_light_raise_at_most_the_stated_alarms() -> None:
