@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import click
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from hotswap.runner import Runner
     from settings import Settings
 
-_Look = Callable[[], "PairedAnswer | _Unanswered"]
+#: What is kept of a picture, or the picture and the stamp of its file.
+_Looked = Union["PairedAnswer", tuple["SharedPicture", str]]
 
 PAGE, DOCUMENT, ANSWERS = "index.html", "comparison.json", "answers.jsonl"
 #: Least score of what is asked for where a truth is given; AP needs the weak findings, too.
@@ -240,14 +241,6 @@ class _Asked:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Unanswered:
-    """A picture that was read, and the stamp of its file."""
-
-    picture: SharedPicture
-    stamp: str
-
-
 def _answers(
     kept: AnswerFile, both: PairedRunners, files: Sequence[Path], images: Path, max_pixels: int
 ) -> tuple[list[PairedAnswer], int]:
@@ -274,18 +267,20 @@ def _header(
     }
 
 
-def _looked_at(kept: AnswerFile, asked: Iterable[_Asked], max_pixels: int) -> Iterator[tuple[Path, _Look]]:
+def _looked_at(
+    kept: AnswerFile, asked: Iterable[_Asked], max_pixels: int
+) -> Iterator[tuple[Path, Callable[[], _Looked]]]:
     """The pictures in order, each read by another thread while both versions answer those before."""
     from evaluation.answers import SharedPicture, stamp_of
 
-    def look(each: _Asked) -> PairedAnswer | _Unanswered:
+    def look(each: _Asked) -> _Looked:
         stamp = stamp_of(each.path)
         if answer := kept.get(each.name, stamp):
             return answer
-        return _Unanswered(SharedPicture.of(each.name, _read(each.path), max_pixels), stamp)
+        return SharedPicture.of(each.name, _read(each.path), max_pixels), stamp
 
     with ThreadPoolExecutor(1, "okawari-compare") as pool:
-        ahead: deque[tuple[Path, Future[PairedAnswer | _Unanswered]]] = deque()
+        ahead: deque[tuple[Path, Future[_Looked]]] = deque()
         for each in asked:
             ahead.append((each.path, pool.submit(look, each)))
             if len(ahead) > _AHEAD:
@@ -298,7 +293,7 @@ def _looked_at(kept: AnswerFile, asked: Iterable[_Asked], max_pixels: int) -> It
 def _ask_all(
     kept: AnswerFile,
     both: PairedRunners,
-    looked_at: Iterable[tuple[Path, _Look]],
+    looked_at: Iterable[tuple[Path, Callable[[], _Looked]]],
     step: Callable[[], None],
 ) -> tuple[list[PairedAnswer], int]:
     answers, unreadable = [], 0
@@ -310,15 +305,14 @@ def _ask_all(
             note(f"okawari: {click.format_filename(path)}: {error}")
             unreadable += 1
         else:
-            if isinstance(found, _Unanswered):
+            if isinstance(found, tuple):
+                picture, stamp = found
                 for _ in range(warm):
-                    both.ask(found.picture)
+                    both.ask(picture)
                 warm = 0
-                answer = both.ask(found.picture)
-                kept.add(answer, found.stamp)
-            else:
-                answer = found
-            answers.append(answer)
+                found = both.ask(picture)
+                kept.add(found, stamp)
+            answers.append(found)
         step()
     return answers, unreadable
 

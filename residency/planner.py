@@ -183,7 +183,7 @@ class LoadAdmission:
     """What came of a candidate: `residents` is the set after it.
 
     `reason` None: it may be loaded. Otherwise why it may not; `hopeless`: waiting does not help; `coming`:
-    room is being made; `is_next`: there is room as soon as others may leave, and nobody is to pass it.
+    room is being made; `is_next`: there is room as soon as others may leave, and no other may pass it.
     """
 
     residents: ResidentSet
