@@ -98,6 +98,7 @@ class PictureMatcher:
         sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         self._without: dict[str, LabelMatch] = {}
         self._labels: dict[str, _LabelBoxes] = {}
+        self._matched: dict[tuple[str, bytes], LabelMatch] = {}
         for label in dict.fromkeys((*places, *objects)):
             own = places.get(label, [])[:MOST_DETECTIONS]
             if label in objects:
@@ -108,8 +109,16 @@ class PictureMatcher:
 
     def matches(self, area: str = "all") -> dict[str, LabelMatch]:
         """Match them; of objects of one of `AREAS`."""
-        matched = {label: boxes.match(AREAS[area]) for label, boxes in self._labels.items()}
-        return self._without | matched
+        return self._without | {label: self._match(label, area) for label in self._labels}
+
+    def _match(self, label: str, area: str) -> LabelMatch:
+        """Areas that ignore the same objects have the same match."""
+        boxes = self._labels[label]
+        ignore = boxes.ignored(AREAS[area])
+        key = label, ignore.tobytes()
+        if key not in self._matched:
+            self._matched[key] = boxes.match(ignore)
+        return self._matched[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +140,10 @@ class _LabelBoxes:
         shares = crowd_overlaps(boxes, _boxes([each.bbox for each in objects]), crowd)
         return cls(scores, sizes, shares, areas, crowd)
 
-    def match(self, area: tuple[float, float]) -> LabelMatch:
-        ignore = self.crowd | (self.areas < area[0]) | (self.areas > area[1])
+    def ignored(self, area: tuple[float, float]) -> Bools:
+        return self.crowd | (self.areas < area[0]) | (self.areas > area[1])
+
+    def match(self, ignore: Bools) -> LabelMatch:
         objects = len(ignore) - int(ignore.sum())
         if not len(self.scores) or self.shares.max() < IOUS[0]:
             nothing = _NOTHING[:, : len(self.scores)]

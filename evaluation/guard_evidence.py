@@ -38,7 +38,7 @@ class GuardEvidence:
         self._slow = RiseTest(_SLOW, each)
         self._times: list[tuple[float, float]] = []
         self._failure = ""
-        self._spoke_against = False
+        self._was_slow = False
 
     @property
     def pairs(self) -> int:
@@ -52,8 +52,11 @@ class GuardEvidence:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether the last picture spoke against it, or many did: the next ones are worth their time."""
-        return self._spoke_against or any(test.suspicion >= _SUSPICIOUS for test in self._tests())
+        """Whether the last picture was slow, or many spoke against it: the next ones are worth their time.
+
+        A single picture with another answer is no reason: the next one shows the same scene, often.
+        """
+        return self._was_slow or any(test.suspicion >= _SUSPICIOUS for test in self._tests())
 
     def _tests(self) -> Iterator[RiseTest]:
         yield from (self._failing, self._empty, self._differing, self._slow)
@@ -65,19 +68,15 @@ class GuardEvidence:
 
     def pair(self, agreement: float | None, *, is_empty: bool, was_empty: bool) -> None:
         """Both versions have answered a picture; `agreement` in 0..1, None where it cannot be told."""
-        found_nothing = is_empty and not was_empty
-        differs = agreement is not None and agreement < _AGREE
-        self._empty.observe(found_nothing)
+        self._empty.observe(is_empty and not was_empty)
         if agreement is not None:
-            self._differing.observe(differs)
-        self._spoke_against = found_nothing or differs
+            self._differing.observe(agreement < _AGREE)
 
     def times(self, before_ms: float, after_ms: float) -> None:
         """Milliseconds that each took for the same picture, at about the same time."""
         self._times = [*self._times[1 - _TIMES :], (before_ms, after_ms)]
-        slow = after_ms > self._rules.slowdown * before_ms and after_ms - before_ms > _LEAST
-        self._slow.observe(slow)
-        self._spoke_against |= slow
+        self._was_slow = after_ms > self._rules.slowdown * before_ms and after_ms - before_ms > _LEAST
+        self._slow.observe(self._was_slow)
 
     @property
     def verdict(self) -> Verdict | None:

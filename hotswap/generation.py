@@ -166,3 +166,12 @@ class Lease:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+#: Whether the version before is to stay in memory for a while: of what answered, and of what answers now.
+Keeps = Callable[[Generation, Generation], bool]
+
+
+def keeps_none(_before: Generation, _after: Generation) -> bool:
+    """Nothing stays in memory once another version answers."""
+    return False

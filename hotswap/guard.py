@@ -53,18 +53,6 @@ class Guard(Protocol):
         ...
 
 
-class NoGuard:
-    """No switch is watched."""
-
-    def keeps(self, before: Generation, after: Generation) -> bool:  # noqa: ARG002
-        """See `Guard`."""
-        return False
-
-    def watch(self, before: Generation, after: Generation, wake: Callable[[], None]) -> Watch:
-        """See `Guard`; it is never called."""
-        raise NotImplementedError
-
-
 @dataclass(frozen=True, slots=True)
 class _Watched:
     before: Generation

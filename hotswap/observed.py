@@ -10,10 +10,10 @@ from hotswap.backoff import Backoff, Clock
 from hotswap.coordination import Coordinator, Decision
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, settle_default
 from hotswap.errors import ModelNotReady
-from hotswap.generation import Lease, State
+from hotswap.generation import Keeps, Lease, State, keeps_none
 from hotswap.plan import Actual, Want, next_version
 from hotswap.repository import ModelInfo, ModelRepository, VersionInfo, resolve
-from hotswap.slot import Keeps, Slot
+from hotswap.slot import Slot
 from manifest.tags import ModelTag
 from residency.table import LocalTable, ResidencyTable
 
@@ -48,7 +48,7 @@ class ObservedState:
         wake: Callable[[], None],
         *,
         table: ResidencyTable | None = None,
-        keeps: Keeps = lambda _before, _after: False,
+        keeps: Keeps = keeps_none,
     ) -> None:
         """`keeps`: which versions stay in memory for a while after another has come to answer."""
         self.coordinator = coordinator

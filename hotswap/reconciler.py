@@ -13,7 +13,8 @@ from hotswap.coordination import Coordinator, LocalCoordinator
 from hotswap.desired import DesiredModel, DesiredState, DesiredStore, record_serving
 from hotswap.events import Observer, Swap, notify
 from hotswap.gate import GUARD, Gate, Verdict
-from hotswap.guard import Guard, GuardTurns, NoGuard
+from hotswap.generation import keeps_none
+from hotswap.guard import Guard, GuardTurns
 from hotswap.lifecycle import GenerationCloser, LoadQueue, VersionLoader
 from hotswap.observed import ObservedState
 from hotswap.plan import Load, Unload, Want, plan, want
@@ -62,7 +63,7 @@ class Reconciler:
         profiles: Profiles = no_profiles,
     ) -> None:
         """Without `memory` rules every wanted version is loaded, whatever it takes."""
-        observer, gate, guard = observer or Observer(), gate or Gate(), guard or NoGuard()
+        observer, gate = observer or Observer(), gate or Gate()
         self.schedule = Schedule()
         nudge = self.schedule.nudge
         self.observed = ObservedState(
@@ -72,7 +73,7 @@ class Reconciler:
             clock,
             nudge,
             table=table,
-            keeps=guard.keeps,
+            keeps=guard.keeps if guard else keeps_none,
         )
         self.view = StateView(
             self.observed,
@@ -95,7 +96,7 @@ class Reconciler:
             awaited=awaited,
         )
         self._residents = ResidentModels(self.observed, self.schedule, self._rollout, memory, observer)
-        self._guard = GuardTurns(guard, gate, self._rollout, nudge)
+        self._guard = GuardTurns(guard, gate, self._rollout, nudge) if guard else None
         self._publications = PublicationLog(desired, observer, clock, gate.ruling)
         self._reasons: dict[str, str | None] = {}
         self._crop_troubles: dict[str, str | None] = {}
@@ -164,7 +165,8 @@ class Reconciler:
         self._queue.take_in(wants)
         for slot in observed.slots.values():
             self._rollout.advance(slot, wants.get(slot.name))
-            self._guard.turn(slot, looking=looking)
+            if self._guard is not None:
+                self._guard.turn(slot, looking=looking)
         if any(slot.publications for slot in observed.slots.values()):
             self.view.changed()  # requests wait for it: what else the turn does is nothing to them
         self._residents.turn(wants)

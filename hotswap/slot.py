@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hotswap.coordination import Coordinator, Decision, LocalCoordinator
 from hotswap.errors import ModelNotReady, VersionNotLoaded
-from hotswap.generation import Generation, Lease, State
+from hotswap.generation import Generation, Keeps, Lease, State, keeps_none
 from residency.table import ModelUse
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
@@ -97,10 +97,6 @@ class Publication:
     taken_back: bool = False
 
 
-#: Whether the version before is to stay in memory for a while: of what answered, and of what answers now.
-Keeps = Callable[[Generation, Generation], bool]
-
-
 class Slot:
     """One model name. Requests lease; it answers as the workers have decided, at once and by itself.
 
@@ -115,7 +111,7 @@ class Slot:
         coordinator: Coordinator | None = None,
         on_switch: Callable[[], None] | None = None,
         use: ModelUse | None = None,
-        keeps: Keeps = lambda _before, _after: False,
+        keeps: Keeps = keeps_none,
     ) -> None:
         self.name = name
         self.prepared: Generation | None = None
