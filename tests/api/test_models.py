@@ -82,6 +82,7 @@ def test_a_target_is_changed_and_confirmed(api: Service) -> None:
 
 
 def test_what_is_expected_must_be_so(api: Service) -> None:
+    until(lambda: "draining" not in str(api.model("other")), "what answered before has left")
     before = api.model("other")
     message = refused(api.target("v1", "other", expected_current="v2"), 409, "conflict")
     assert "v3" in message

@@ -137,7 +137,7 @@ def test_answer_and_picture_are_of_one_version_though_a_swap_comes_between(
             running.target("v1").raise_for_status()
 
     hooks: dict[str, list[Any]] = {"request": [swap]}
-    with httpx.Client(base_url=running.url, event_hooks=hooks, trust_env=False) as client:
+    with httpx.Client(base_url=running.url, event_hooks=hooks, trust_env=False, timeout=60) as client:
         outcome = PredictClient(client, {"model": "m", "threshold": "0"}, "image/png").predict(
             tmp_path / "x.jpg", tmp_path / "x.png"
         )

@@ -24,7 +24,7 @@ __all__ = ["pytest_runtest_makereport"]
 PROGRAMS = Path(__file__).parent / "programs"
 PICTURE = ROOT / "examples" / "shapes" / "pictures" / "shapes-1117.jpg"
 #: Seconds for a client's program; its environment may have to be built before.
-LIMIT = 60
+LIMIT = 150
 
 Ask = Callable[..., Any]
 

@@ -15,7 +15,7 @@ import pytest
 from tests.clients.conftest import PROGRAMS, Served, home_of, run, serving
 from tests.e2e.sizes import FULL_SIZE, LIMIT, SIZES
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2 * LIMIT)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3 * LIMIT)]
 
 EXAMPLES = SIZES.fuzz // (30 if FULL_SIZE else 100)
 #: A schema cannot say which bytes are a picture, which names there are, or what a graph takes. Where a model
@@ -40,7 +40,7 @@ def tries(document: str, folder: Path, *words: str | Path) -> None:
     program = [home_of("schemathesis") / "bin" / "schemathesis", "--config-file", "config.toml", "run"]
     wanted = ["--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]
     hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(PROGRAMS)}
-    told = run(*program, document, *words, *wanted, cwd=folder, timeout=LIMIT, env=hooks).stdout
+    told = run(*program, document, *words, *wanted, cwd=folder, timeout=2 * LIMIT, env=hooks).stdout
     generated = re.search(r"(\d+) generated, (\d+) passed", told)
     assert generated is not None, told
     assert int(generated[1]) == int(generated[2]) > 100

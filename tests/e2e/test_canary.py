@@ -44,7 +44,7 @@ def test_shares_keys_promotion_and_end(make_service: Callable[..., Service], sto
         assert canary(service) == {"version": "v2", "share": SHARE}
 
         seen: dict[str, set[str]] = {}
-        with httpx.Client(base_url=service.url) as client:
+        with httpx.Client(base_url=service.url, timeout=60) as client:
             for turn in range(200):
                 key = f"camera-{turn % 40}"
                 headers = {"X-Route-Key": key, "Content-Type": "image/jpeg", "Connection": "close"}

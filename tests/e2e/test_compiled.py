@@ -15,7 +15,7 @@ from tests.e2e.stores import Store
 from tests.e2e.waiting import until
 from tests.support.weighty_model import write_weighty
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2 * LIMIT)]
 
 SIZE = 100_000_000 if FULL_SIZE else 40_000_000
 COMPILED = {"OKAWARI_COMPILED_LIMIT": "4000000000"}
@@ -43,12 +43,12 @@ def test_the_second_start_loads_what_the_first_has_compiled(make_service: Start,
     assert first.predict().status_code == 200
     until(lambda: _data(store.home), "the version is compiled")
     plain = _own(first)
-    assert (_loads(first, "miss"), _loads(first, "hit")) == (2, 0)
+    until(lambda: (_loads(first, "miss"), _loads(first, "hit")) == (2, 0), "both workers have loaded it")
     assert first.stop() == 0
 
     second = make_service(store.home, WORKERS="2", **COMPILED).ready()
     assert [second.predict().status_code for _ in range(20)] == [200] * 20
-    assert (_loads(second, "miss"), _loads(second, "hit")) == (0, 2)
+    until(lambda: (_loads(second, "miss"), _loads(second, "hit")) == (0, 2), "both workers have mapped it")
     # Plainly each worker has the weights, and what their optimisation has left, for itself.
     assert plain - _own(second) > 0.75 * SIZE
 

@@ -107,7 +107,7 @@ class Container:
 def _ready(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
     assert process.poll() is None, log.read_text()
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -121,7 +121,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _predicted(url: str) -> dict[str, Any]:
-    answer = httpx.post(url, files={"image": PICTURE.read_bytes()}, trust_env=False)
+    answer = httpx.post(url, files={"image": PICTURE.read_bytes()}, trust_env=False, timeout=60)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
@@ -144,7 +144,9 @@ def test_the_plain_service_starts_as_compose_says(folder: Path) -> None:
         assert _serves_over_grpc(rpc)
         assert container.health(port) == 0
         # Beyond loopback and without a token: predictions are answered, changes are refused.
-        put = httpx.put(f"http://127.0.0.1:{port}/models/shapes/target", json={"target": 1}, trust_env=False)
+        put = httpx.put(
+            f"http://127.0.0.1:{port}/models/shapes/target", json={"target": 1}, trust_env=False, timeout=60
+        )
         assert put.status_code in (401, 403)
 
 
@@ -168,9 +170,11 @@ def test_modemora_starts_as_compose_says_and_answers_below_its_prefix(folder: Pa
         assert httpx.get(f"{url}/modemora/docs.json", trust_env=False).json()["servers"] == [
             {"url": "/modemora"}
         ]
-        memory = httpx.get(f"{url}/health", trust_env=False).json()["models"]["memory_max_mb"]
+        memory = httpx.get(f"{url}/health", trust_env=False, timeout=60).json()["models"]["memory_max_mb"]
         assert memory == float(given["MODEMORA_MAX_MODEL_MEMORY_MB"])
         assert _serves_over_grpc(rpc)
-        assert "modemora_" in httpx.get(f"http://127.0.0.1:{metrics}/metrics", trust_env=False).text
+        assert (
+            "modemora_" in httpx.get(f"http://127.0.0.1:{metrics}/metrics", trust_env=False, timeout=60).text
+        )
         assert container.health(port) == 0
     assert container.health(port) != 0

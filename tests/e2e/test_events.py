@@ -206,7 +206,10 @@ def test_a_registered_picture_becomes_one_vector_and_an_event(service: Service, 
     assert len(letters) == 4
 
 
-def test_an_upload_gets_its_vector_at_once_or_by_an_event(service: Service, kafka: KafkaServer) -> None:
+def test_an_upload_gets_its_vector_at_once_or_by_an_event(
+    service: Service, kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("examples.clients.upload_handler.SECONDS", 30.0)
     topic = f"{ImageRegistered.topic}.{uuid4().hex[:8]}"
     kafka.topics(1, topic)
     handle = UploadHandler(service.grpc_address, kafka.bootstrap, topic)

@@ -17,7 +17,7 @@ from tests import builders
 from tests.e2e.harness import Service
 from tests.e2e.load import Ask, Load, Shot
 from tests.e2e.pictures import picture
-from tests.e2e.sizes import LIMIT
+from tests.e2e.sizes import FULL_SIZE, LIMIT
 from tests.e2e.stores import Store
 from tests.e2e.waiting import until
 
@@ -132,14 +132,15 @@ def test_what_turns_bad_while_it_answers_is_taken_back_in_all_workers(
     bad, back = night.of_v2, night.back
     assert [shot for shot in bad if shot.begun > back] == []  # in both workers
     known = sorted(shot.ended for shot in bad)[:KNOWN_BAD][-1]
-    assert back < known + 1.0
+    assert back < known + (1.0 if FULL_SIZE else 10.0)  # a machine may be full
 
     verdict = json.loads(gate(store, "--json", code=1))
     assert verdict["verdicts"]["guard"]["reason"].startswith("answers otherwise: than m:v1 on ")
-    assert service.states()["v2"]["state"] == "failed"
+    until(lambda: service.states()["v2"]["state"] == "failed", "v2 is refused")
     assert "check guard: answers otherwise" in service.states()["v2"]["reason"]
-    assert "m:v2 was taken back: answers otherwise" in store.okawari("audit", "--model", "m", "--json")
-    assert service.figure("model_taken_back_total", model="m") > 0
+    taken_back = "m:v2 was taken back: answers otherwise"
+    until(lambda: taken_back in store.okawari("audit", "--model", "m", "--json"), "the audit has it")
+    until(lambda: service.figure("model_taken_back_total", model="m") > 0, "it is counted")
     store.add("v3", 3)
     service.serves("v3")
 
@@ -154,7 +155,7 @@ def test_what_turns_slow_is_taken_back_though_requests_wait_for_it(
     night = night_falls(service, kept=8)
     slow, back = night.of_v2, night.back
     assert [shot for shot in slow if shot.begun > back] == []  # in both workers
-    assert len(slow) <= 200  # the thread that compares has the lowest priority on a machine that is full
+    assert len(slow) <= (200 if FULL_SIZE else 500)  # who compares gives way on a full machine
     print(f"{len(slow)} slow answers, {back - min(shot.begun for shot in slow):.1f} s")
     assert "guard: fail: too slow: " in gate(store, code=1)
 

@@ -161,10 +161,16 @@ def test_warm_up_health_and_prefix_over_two_workers(make_service: Start, store: 
     _check_documents(service)
     assert service.figure("http_requests_total", endpoint="/models/{name}/warmup", status="200") == 8
     assert _fresh(service, "DELETE", "/models/m").status_code == 200
+    until(lambda: [_loaded(service) for _ in range(8)] == [[]] * 8, "it has left both workers")
     for _ in range(4):
         _check_health(_fresh(service, "GET", "/health"), "unhealthy")
     assert _fresh(service, "POST", "/models/m/load").status_code == 200
     _check_health(_fresh(service, "GET", "/health"), "healthy")
+
+
+def _loaded(service: Service) -> list[str]:
+    found: list[str] = _fresh(service, "GET", "/health").json()["models_loaded"]
+    return found
 
 
 def _check_health(answer: httpx.Response, status: str) -> None:

@@ -131,7 +131,7 @@ def _check_metrics(service: Service) -> None:
     assert service.figure("modemora_inference_requests_total", model_name="clip", status="success") == 3
     assert service.figure("modemora_inference_duration_seconds_count", model_name="sam") == 1
     port = service._settings["MODEMORA_PROMETHEUS_PORT"]
-    alone = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    alone = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=60).text
     assert "modemora_models_loaded 3.0" in alone
     assert 'modemora_service_info{gpu_enabled="false"' in alone
 
@@ -279,7 +279,8 @@ def test_service_and_command_line_read_the_same_env_file(tmp_path: Path) -> None
     with _served(tmp_path):
         until(lambda: _answers(port), "it listens where .env says")
         assert (
-            "modemora_models_loaded" in httpx.get(f"http://127.0.0.1:{metrics}/metrics", trust_env=False).text
+            "modemora_models_loaded"
+            in httpx.get(f"http://127.0.0.1:{metrics}/metrics", trust_env=False, timeout=60).text
         )
         done = subprocess.run(
             [BIN / "okawari", "status", "--json"],

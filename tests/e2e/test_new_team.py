@@ -68,12 +68,12 @@ def test_a_new_team_answers_by_the_guide_alone(copy: Path, s3_server: S3Server, 
         def is_ready() -> bool:
             assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
             try:
-                return httpx.get(f"{url}/readyz").status_code == 200
+                return httpx.get(f"{url}/readyz", timeout=60).status_code == 200
             except httpx.TransportError:
                 return False
 
         until(is_ready, "the team's service is ready", seconds=120)
-        assert httpx.get(f"{url}/healthz").json() == {"ok": True, "team": "wheat"}
+        assert httpx.get(f"{url}/healthz", timeout=60).json() == {"ok": True, "team": "wheat"}
         body = re.search(r"-d '(\{.*?\})'", GUIDE)
         assert body is not None
         headers = {"Content-Type": "application/json"}

@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_a_version_that_cannot_be_loaded_is_not_production(make_service: Start, 
 def test_what_cannot_be_meant_is_refused_with_its_status(
     shared: Service, method: str, path: str, body: dict[str, Any] | None, status: int
 ) -> None:
-    answer = httpx.request(method, f"{shared.url}{_API}{path}", json=body)
+    answer = httpx.request(method, f"{shared.url}{_API}{path}", json=body, timeout=60)
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["message"]
 
@@ -211,12 +212,12 @@ def test_a_hand_edit_swaps_and_a_broken_one_is_refused_with_its_line(
 def test_a_slot_that_follows_production_waits_for_the_first(make_service: Start, store: Store) -> None:
     store.add("v1", 1)
     service = make_service(store.home, OKAWARI_SERVE="m:@production", OKAWARI_START_TIMEOUT="0.1").start()
-    answer = httpx.get(f"{service.url}/readyz")
+    answer = httpx.get(f"{service.url}/readyz", timeout=60)
     assert answer.status_code == 503
     assert "No production model found in registry for m" in answer.text
     assert any("No production model found in registry for m" in line for line in service.lines())
     assert _activate(service, "v1").status_code == 200
-    assert httpx.get(f"{service.url}/readyz").status_code == 200
+    assert httpx.get(f"{service.url}/readyz", timeout=60).status_code == 200
     assert service.version() == "v1"
 
 
@@ -245,7 +246,8 @@ def test_the_command_line_promotes_waits_and_rolls_back(make_service: Start, sto
     history = json.loads(_cli(service, "history", "m", "--json").stdout)["history"]
     assert [one["action"] for one in history[:3]] == ["rollback", "activate", "register"]
     assert history[1]["reason"] == "better at night"
-    assert _cli(service, "who-served", "m", "--at", "2100-01-01T00:00:00Z").stdout.startswith("m:v1 ")
+    who_served = partial(_cli, service, "who-served", "m", "--at", "2100-01-01T00:00:00Z")
+    until(lambda: who_served().stdout.startswith("m:v1 "), "the registry knows who serves")
     assert _cli(service, "follow", "m", "@none").returncode == 1
 
     until(lambda: len(_decisions(service)) == 3, "the changes are in the audit log")
@@ -258,7 +260,7 @@ def test_the_command_line_promotes_waits_and_rolls_back(make_service: Start, sto
 
 
 def _decisions(service: Service) -> list[Any]:
-    records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000").json()["records"]
+    records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000", timeout=60).json()["records"]
     return [
         (one["action"], one["before"], one["after"], one["reason"])
         for one in records

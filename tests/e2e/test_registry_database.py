@@ -46,7 +46,7 @@ def _activate(service: Service, version: str) -> httpx.Response:
 
 
 def _readiness(service: Service) -> str | None:
-    degraded: str | None = httpx.get(f"{service.url}/readyz").json().get("degraded")
+    degraded: str | None = httpx.get(f"{service.url}/readyz", timeout=60).json().get("degraded")
     return degraded
 
 
@@ -71,14 +71,15 @@ def test_a_promotion_through_one_service_is_served_by_the_other(
             assert _activate(first, version).status_code == 200
             until(lambda version=version: second.version() == version, f"the other serves {version}")
     assert (load.failures, load.contradictions) == ([], [])
-    history = httpx.get(f"{second.url}/api/v1/registry/models/m/history").json()["history"]
+    history = httpx.get(f"{second.url}/api/v1/registry/models/m/history", timeout=60).json()["history"]
     assert [one["after"] for one in history[:3]] == [2, 1, 2]
 
-    served = httpx.get(f"{first.url}/api/v1/registry/models/m/history?at=2100-01-01T00:00:00Z").json()[
-        "served"
-    ]
-    assert {one["service"].rpartition("/")[2] for one in served} == {"a", "b"}
-    assert {one["version"] for one in served} == {2}
+    def served() -> set[tuple[str, int]]:
+        url = f"{first.url}/api/v1/registry/models/m/history?at=2100-01-01T00:00:00Z"
+        found = httpx.get(url, timeout=60).json()["served"]
+        return {(one["service"].rpartition("/")[2], one["version"]) for one in found}
+
+    until(lambda: served() == {("a", 2), ("b", 2)}, "both have told the registry what they serve")
 
     until(lambda: _promotions(first) == ["v1", "v2", "v1", "v2"], "each promotion is recorded once")
     assert _promotions(second) == _promotions(first)
@@ -95,7 +96,7 @@ def test_a_promotion_through_one_service_is_served_by_the_other(
 
 
 def _promotions(service: Service) -> list[str]:
-    records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000").json()["records"]
+    records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000", timeout=60).json()["records"]
     return [record["after"] for record in records if record["action"] == "promotion"]
 
 

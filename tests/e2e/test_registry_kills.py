@@ -86,13 +86,15 @@ def _kill(service: Service) -> None:
 
 
 def _production(service: Service) -> list[str]:
-    found = httpx.get(f"{service.url}{_MODEL.rpartition('/')[0]}?status=production").json()["models"]
+    found = httpx.get(f"{service.url}{_MODEL.rpartition('/')[0]}?status=production", timeout=60).json()[
+        "models"
+    ]
     return [f"v{entry['version']}" for entry in found]
 
 
 def _audited(service: Service, action: str) -> list[Any]:
     """The versions of the records of one kind."""
-    records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000").json()["records"]
+    records = httpx.get(f"{service.url}/api/v1/audit?model=m&limit=1000", timeout=60).json()["records"]
     return [one["after"] for one in records if one["action"] == action]
 
 
@@ -105,13 +107,13 @@ def _wait_for_the_start(service: Service) -> None:
 def _served(service: Service) -> list[str | None]:
     """Which version answers now, as the registry has it."""
     moment = datetime.now(UTC).isoformat()
-    found = httpx.get(f"{service.url}{_MODEL}/history", params={"at": moment})
+    found = httpx.get(f"{service.url}{_MODEL}/history", params={"at": moment}, timeout=60)
     return [f"v{one['version']}" for one in found.json().get("served", ())]
 
 
 def _check_audit(service: Service, settings: dict[str, str]) -> None:
     """Every activation is in the audit log, in its order, once; and the log verifies."""
-    history = httpx.get(f"{service.url}{_MODEL}/history?limit=1000").json()["history"]
+    history = httpx.get(f"{service.url}{_MODEL}/history?limit=1000", timeout=60).json()["history"]
     made = [f"v{one['after']}" for one in reversed(history) if one["action"] == "activate"]
 
     until(lambda: _audited(service, "promotion") == made, "all activations are in the log")

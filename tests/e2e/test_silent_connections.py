@@ -23,7 +23,7 @@ from tests.e2e.stores import Store
 from tests.e2e.waiting import until
 from tests.e2e.wire import Wire
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2 * LIMIT)]
 
 _HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
 #: As many as have no place under the limit of open files, whatever the number of workers.

@@ -15,6 +15,7 @@ from tests.e2e.reporting import services
 from tests.e2e.rpc_load import channel, infer, pictures
 from tests.e2e.sizes import LIMIT
 from tests.e2e.stores import Store
+from tests.e2e.waiting import until
 from tests.support.otlp_receiver import OtlpReceiver, otlp_receiver
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
@@ -86,7 +87,7 @@ def test_a_picture_of_a_device_is_followed_from_its_client_to_the_database(
     inserts = [span for span in spans if span.parent == save.id and span.name.startswith("INSERT")]
     assert inserts, [span.name for span in spans]
     assert request.milliseconds > detect.milliseconds > max(inference.milliseconds, save.milliseconds) > 0
-    assert f'"trace_id":"{name}"' in "".join(service.lines())
+    until(lambda: f'"trace_id":"{name}"' in "".join(service.lines()), "its log line names the trace")
 
 
 def test_a_refusal_names_its_code(service: Service, receiver: OtlpReceiver) -> None:
@@ -119,7 +120,7 @@ def test_an_import_and_its_swap_are_traced(
         env=environment(traced_store.home, traced_store.home) | {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url},
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=100,
     )
     service.serves("v2")
     imported = receiver.named("model.import", path=str(folder))

@@ -60,7 +60,9 @@ class PrometheusServer:
             f"--web.listen-address=127.0.0.1:{self._port}",
         )
         self._process: subprocess.Popen[bytes] | None = None
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}/api/v1", trust_env=False)
+        self._client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self._port}/api/v1", trust_env=False, timeout=60
+        )
 
     def start(self) -> None:
         """Start it; it answers when this returns."""

@@ -44,8 +44,12 @@ def test_m5_load_and_unload_change_what_is_served(make_service: Start, store: St
     with client.channel:
         client.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="m"))
         client.refused(Code.UNAVAILABLE, pixels())
-        (entry,) = client.RepositoryIndex(pb.RepositoryIndexRequest()).models
-        assert (entry.state, entry.reason) == ("UNAVAILABLE", "unloaded")
+
+        def unloaded() -> bool:
+            (entry,) = client.RepositoryIndex(pb.RepositoryIndexRequest()).models
+            return (entry.state, entry.reason) == ("UNAVAILABLE", "unloaded")
+
+        until(unloaded, "what answered before has left")
         client.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="m"))
         assert client.infer(pixels()).model_version == "v1"
         wrong = pb.RepositoryModelLoadRequest(model_name="m")
