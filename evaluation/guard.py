@@ -176,8 +176,13 @@ class VersionWatch:
         (expected,), answered = found.items, pair.answered
         agreed = agreement(expected, answered, by_label=self._by_label)
 
+        empty, was_empty = not answered.detections, not expected.detections
+        shown = pair.picture.encoded if pair.picture.pixels is None else pair.picture.pixels.tobytes()
+        # What is asked about a picture, a prompt for instance, makes it another one.
+        known = hash((shown, repr(pair.options)))
+
         def observe(evidence: GuardEvidence) -> None:
-            evidence.pair(agreed, is_empty=not answered.detections, was_empty=not expected.detections)
+            evidence.pair(agreed, is_empty=empty, was_empty=was_empty, picture=known)
             if pair.milliseconds is not None:
                 evidence.times(found.timings.inference, pair.milliseconds)
 

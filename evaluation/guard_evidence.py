@@ -18,6 +18,9 @@ _LEAST = 5.0
 #: How many of the last times are remembered: a verdict is soon, and its times are to be those it is about.
 _TIMES = 15
 _QUESTIONS = 4
+#: How often the same picture counts, and how many pictures are remembered for it: a client may send one
+#: picture all the time, and what is said to it is no share of what cameras see.
+_OFTEN, _REMEMBERED = 6, 1000
 #: From here on the evidence is a suspicion; 1 is a verdict.
 _SUSPICIOUS = 0.2
 
@@ -36,14 +39,13 @@ class GuardEvidence:
         self._empty = RiseTest(_EMPTY, each)
         self._differing = RiseTest(rules.differing, each)
         self._slow = RiseTest(_SLOW, each)
+        #: How many times both versions have answered a picture.
+        self.pairs = 0
+        self._counted: dict[int, int] = {}
+        self._is_known = False
         self._times: list[tuple[float, float]] = []
         self._failure = ""
         self._was_slow = False
-
-    @property
-    def pairs(self) -> int:
-        """How many pictures both versions have answered."""
-        return self._empty.observed
 
     @property
     def answers(self) -> int:
@@ -54,8 +56,11 @@ class GuardEvidence:
     def is_suspicious(self) -> bool:
         """Whether the last picture was slow, or many spoke against it: the next ones are worth their time.
 
-        A single picture with another answer is no reason: the next one shows the same scene, often.
+        A single picture with another answer is no reason: the next one shows the same scene, often. Nor is
+        one that has counted often enough: it may come all the time.
         """
+        if self._is_known and self.verdict is None:
+            return self._was_slow
         return self._was_slow or any(test.suspicion >= _SUSPICIOUS for test in self._tests())
 
     def _tests(self) -> Iterator[RiseTest]:
@@ -66,8 +71,19 @@ class GuardEvidence:
         self._failing.observe(failure is not None)
         self._failure = failure or self._failure
 
-    def pair(self, agreement: float | None, *, is_empty: bool, was_empty: bool) -> None:
-        """Both versions have answered a picture; `agreement` in 0..1, None where it cannot be told."""
+    def pair(self, agreement: float | None, *, is_empty: bool, was_empty: bool, picture: int) -> None:
+        """Both versions have answered a picture; `agreement` in 0..1, None where it cannot be told.
+
+        `picture` is the same number for the same picture, which counts six times at most.
+        """
+        self.pairs += 1
+        before = self._counted.pop(picture, 0)
+        self._counted[picture] = min(before + 1, _OFTEN)  # the last ones are those that were asked last
+        if len(self._counted) > _REMEMBERED:
+            del self._counted[next(iter(self._counted))]
+        self._is_known = before >= _OFTEN
+        if self._is_known:
+            return
         self._empty.observe(is_empty and not was_empty)
         if agreement is not None:
             self._differing.observe(agreement < _AGREE)
@@ -116,8 +132,8 @@ class GuardEvidence:
 
     def _said_empty(self) -> str:
         return (
-            f"finds nothing: in {self._empty.bad} of {self.pairs} pictures where {self._before} finds "
-            "something"
+            f"finds nothing: in {self._empty.bad} of {self._empty.observed} pictures where "
+            f"{self._before} finds something"
         )
 
     def _said_differing(self) -> str:

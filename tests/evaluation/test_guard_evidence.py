@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from evaluation.guard_evidence import GuardEvidence
 from hotswap.gate import Result
 from manifest.version_manifest import GuardConfig
 from tests.e2e.sizes import FULL_SIZE
+
+#: Numbers of pictures that were never seen.
+new = itertools.count()
 
 
 def evidence(**rules: float) -> GuardEvidence:
@@ -34,21 +38,21 @@ def test_failures_are_named_with_the_last_one() -> None:
 def test_answers_without_findings_where_there_were_always_some() -> None:
     one = evidence()
     while one.verdict is None:
-        one.pair(0.0, is_empty=True, was_empty=False)
+        one.pair(0.0, is_empty=True, was_empty=False, picture=next(new))
     assert reason(one) == f"finds nothing: in {one.pairs} of {one.pairs} pictures where m:v1 finds something"
 
 
 def test_pictures_in_which_neither_finds_anything_say_nothing() -> None:
     one = evidence()
     for _ in range(1000):
-        one.pair(1.0, is_empty=True, was_empty=True)
+        one.pair(1.0, is_empty=True, was_empty=True, picture=next(new))
     assert one.verdict is None
 
 
 def test_answers_that_differ() -> None:
     one = evidence()
     while one.verdict is None:
-        one.pair(0.2, is_empty=False, was_empty=False)
+        one.pair(0.2, is_empty=False, was_empty=False, picture=next(new))
     assert reason(one) == (
         f"answers otherwise: than m:v1 on {one.pairs} of {one.pairs} pictures, 60% are allowed"
     )
@@ -60,19 +64,45 @@ def test_after_a_slow_picture_or_many_that_differ_the_next_ones_are_worth_their_
     assert one.is_suspicious
     one.times(20.0, 20.0)
     assert not one.is_suspicious
-    one.pair(0.2, is_empty=False, was_empty=False)  # one scene says little
+    one.pair(0.2, is_empty=False, was_empty=False, picture=next(new))  # one scene says little
     assert not one.is_suspicious
     while one.verdict is None:
-        one.pair(0.2, is_empty=False, was_empty=False)
-    one.pair(0.9, is_empty=False, was_empty=False)
+        one.pair(0.2, is_empty=False, was_empty=False, picture=next(new))
+    one.pair(0.9, is_empty=False, was_empty=False, picture=next(new))
     assert one.is_suspicious
+
+
+def test_the_same_picture_again_and_again_says_as_much_as_six_times() -> None:
+    one = evidence()
+    for _ in range(1000):
+        one.pair(0.2, is_empty=True, was_empty=False, picture=1)
+    assert (one.verdict, one.is_suspicious, one.pairs) == (None, False, 1000)
+    assert (one.numbers()["differing"], one.numbers()["empty"]) == (6, 6)
+    for _ in range(200):
+        one.times(20.0, 70.0)  # its time is as good as another's
+    assert reason(one) == "too slow: 70.0 ms a picture, m:v1 20.0 ms; at most 3 times as long is allowed"
+
+
+def test_a_few_pictures_in_turn_are_enough() -> None:
+    one = evidence()
+    for turn in range(36):
+        one.pair(0.2, is_empty=False, was_empty=False, picture=turn % 6)
+    assert reason(one) == "answers otherwise: than m:v1 on 30 of 30 pictures, 60% are allowed"
+
+
+def test_a_bounded_number_of_pictures_is_remembered() -> None:
+    one = evidence()
+    for picture in range(5000):
+        one.pair(0.9, is_empty=False, was_empty=False, picture=picture)
+    assert len(one._counted) == 1000
+    assert 4999 in one._counted
 
 
 def test_how_much_may_differ_is_the_versions_own_choice() -> None:
     one = evidence(differing=0.9)
     chance = random.Random(0)
     for _ in range(500):
-        one.pair(0.2 if chance.random() < 0.6 else 0.9, is_empty=False, was_empty=False)
+        one.pair(0.2 if chance.random() < 0.6 else 0.9, is_empty=False, was_empty=False, picture=next(new))
     assert one.verdict is None
 
 
@@ -89,7 +119,7 @@ def test_the_numbers_are_with_the_verdict() -> None:
     one = evidence()
     one.answer()
     while one.verdict is None:
-        one.pair(0.0, is_empty=False, was_empty=False)
+        one.pair(0.0, is_empty=False, was_empty=False, picture=next(new))
     numbers = one.verdict.numbers
     assert (numbers["answers"], numbers["pairs"], numbers["differing"]) == (1, one.pairs, one.pairs)
     assert one.is_suspicious
@@ -106,7 +136,7 @@ def test_good_switches_under_changing_light_raise_at_most_the_stated_alarms() ->
             one.answer("rare" if chance.random() < 0.005 else None)
             differs = chance.random() < 0.1 + 0.48 * dark
             empty = dark > 0.9 and chance.random() < 0.3
-            one.pair(0.2 if differs else 0.9, is_empty=empty and differs, was_empty=empty)
+            one.pair(0.2 if differs else 0.9, is_empty=empty and differs, was_empty=empty, picture=next(new))
             load = chance.uniform(1, 4)
             one.times(8.0 * load, 8.0 * load * chance.uniform(0.6, 2.5))
         alarms += one.verdict is not None
