@@ -19,7 +19,7 @@ export BENTOML_DO_NOT_TRACK := True
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run unit test check lint types coverage prove bench demo bento container up lock schema dashboards clean
+.PHONY: help setup dev run unit test check lint types collect coverage prove bench demo bento container up lock schema dashboards clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -57,7 +57,12 @@ types: dev
 coverage: dev ## make test, with the branches that it reaches
 	@$(PYTEST) -m "not full" --ignore tests/e2e --ignore tests/clients --cov --cov-report=term
 
-check: lint types ## lint, strict types, all tests at their everyday size: what CI runs
+# What pytest compiles of the tests it keeps: four processes that begin together would each do it again.
+collect: dev
+	@found="$$($(BIN)/python -m pytest --collect-only -qq 2>&1)" || { echo "$$found"; exit 1; }
+
+check: lint ## lint, strict types, all tests at their everyday size: what CI runs
+	@$(MAKE) --no-print-directory -j2 types collect
 	@$(PYTEST) -m "not full"
 
 prove: dev ## the reliability suite at its full size, with 1, 2 and 4 workers (long)

@@ -32,7 +32,7 @@ class Deployment:
 
     def import_second_version(self) -> None:
         """Bring shapes:v2 into the store, as a user does."""
-        subprocess.run(self.command, cwd=ROOT, check=True, timeout=100, stdout=subprocess.DEVNULL)
+        subprocess.run(self.command, cwd=ROOT, check=True, timeout=200, stdout=subprocess.DEVNULL)
 
 
 def _okawari(home: Path, *words: str) -> None:

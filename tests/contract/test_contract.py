@@ -102,6 +102,7 @@ def test_metrics_count_what_was_answered(client: httpx.Client) -> None:
     assert 'inference_requests_total{model="shapes"' in client.get("/metrics").text
 
 
+@pytest.mark.timeout(2 * LIMIT)  # an import gives way to all others
 def test_a_version_that_is_imported_answers_and_no_request_is_lost(
     deployment: Deployment, client: httpx.Client
 ) -> None:

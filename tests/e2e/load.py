@@ -1,4 +1,4 @@
-"""Requests without pause from several connections, and what became of each of them."""
+"""Requests from several connections, and what became of each of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from tests import builders
 from tests.e2e.harness import Service
 from tests.e2e.pictures import picture
+from tests.e2e.sizes import PAUSE
 from tests.e2e.waiting import until
 
 _TIMEOUT = 60
@@ -130,7 +131,7 @@ class Load:
 
     def _send(self, fresh: bool) -> None:
         connection, asks = self._connection(), itertools.cycle(self._asks)
-        while not self._ending.is_set():
+        while not self._ending.wait(PAUSE):
             self._shots.append(self._one(connection, fresh, next(asks)))
             if fresh or self._shots[-1].status == 0:
                 connection.close()

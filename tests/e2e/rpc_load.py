@@ -16,6 +16,7 @@ from tests import builders
 from tests.e2e.harness import Service
 from tests.e2e.load import Load, Shot
 from tests.e2e.pictures import picture
+from tests.e2e.sizes import PAUSE
 
 _TIMEOUT = 60
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -91,7 +92,7 @@ class RpcLoad(Load):
     def _send(self, fresh: bool) -> None:
         requests = itertools.cycle((pictures(), tensors()))
         kept = None if fresh else self._channel()
-        while not self._ending.is_set():
+        while not self._ending.wait(PAUSE):
             used = kept or self._channel()
             self._shots.append(_shot(used, next(requests), fresh))
             if fresh:

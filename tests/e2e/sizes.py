@@ -46,5 +46,9 @@ SIZES = Sizes()
 #: Seconds that one test may take; more at the larger sizes.
 LIMIT = _size(120, 3600)
 
+#: Seconds between two requests of a connection. An import gives way to everything else on the machine: at the
+#: everyday size it should not starve beside requests that no test counts.
+PAUSE = 0.0 if FULL_SIZE else 0.02
+
 #: Seconds within which anything that should happen has happened, on any machine.
 SOON = 60.0

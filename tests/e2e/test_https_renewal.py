@@ -18,7 +18,7 @@ from tests.api.grpc.handshakes import HOST, shown
 from tests.e2e.certificates import Authority, Pair
 from tests.e2e.harness import Service
 from tests.e2e.reporting import Start
-from tests.e2e.sizes import LIMIT
+from tests.e2e.sizes import LIMIT, PAUSE
 from tests.e2e.stores import Store
 from tests.e2e.waiting import until
 
@@ -43,7 +43,7 @@ def _load(port: int, authority: Authority) -> Iterator[list[int]]:
     trusted = ssl.create_default_context(cafile=authority.own.certificate)
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.wait(PAUSE):
             connection = http.client.HTTPSConnection(HOST, port, context=trusted, timeout=30)
             try:
                 connection.request("GET", "/readyz")
