@@ -244,7 +244,7 @@ class TestAsking:
 
     def test_several_are_under_way_at_once_and_told_in_order(self, tmp_path: Path) -> None:
         """The played service answers nobody until as many ask as may."""
-        together = threading.Barrier(AT_ONCE, timeout=5)
+        together = threading.Barrier(AT_ONCE, timeout=20)
         files = [tmp_path / f"{i}.jpg" for i in range(2 * AT_ONCE)]
         touch(*files)
 

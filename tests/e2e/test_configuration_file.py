@@ -25,7 +25,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def _metrics(port: int) -> str:
-    return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).raise_for_status().text
+    return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).raise_for_status().text
 
 
 def _holder(service: Service, port: int) -> int | None:

@@ -144,7 +144,7 @@ def test_a_model_that_is_not_in_memory_is_ready_and_an_unloaded_one_is_not(
     assert service.get(f"/v2/models/{away}/ready").status_code == 200
     with grpc.insecure_channel(service.grpc_address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
-        reply = health.Check(health_pb2.HealthCheckRequest(service=away), timeout=10)
+        reply = health.Check(health_pb2.HealthCheckRequest(service=away), timeout=30)
     assert reply.status == health_pb2.HealthCheckResponse.SERVING
     assert service.predict(model=away).status_code == 200
     assert service.model(away)["loaded"]

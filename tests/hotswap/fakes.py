@@ -16,7 +16,7 @@ from manifest.tags import ModelTag
 from manifest.version_manifest import ModelConfig
 
 #: Longer than any thread of a test needs, shorter than the limit of a test.
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 _CONFIG = ModelConfig.model_validate(
     {

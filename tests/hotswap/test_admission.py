@@ -35,7 +35,7 @@ def test_threads_that_enter_and_leave_lose_no_place_and_find_none_too_many() -> 
     most: list[int] = []
 
     def visitor() -> None:
-        start.wait(5)
+        start.wait(20)
         for _ in range(2000):
             try:
                 permit: Permit = admission.enter()
@@ -48,6 +48,6 @@ def test_threads_that_enter_and_leave_lose_no_place_and_find_none_too_many() -> 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(20)
     assert admission.inside == 0
     assert max(most) <= 3

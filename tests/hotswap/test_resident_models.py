@@ -38,7 +38,7 @@ async def driven(world: Crowded, task: asyncio.Task[Answer], turns: int = 400) -
         world.step()
         world.background.run_all()
         await asyncio.sleep(0.001)
-    return await asyncio.wait_for(task, 5)
+    return await asyncio.wait_for(task, 20)
 
 
 async def answer(world: Crowded, name: str, seconds: float = 30.0) -> Answer:

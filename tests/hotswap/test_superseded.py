@@ -31,7 +31,7 @@ async def loading(world: LiveWorld) -> tuple[asyncio.Task[bool], Hold]:
 
 
 async def told(call: Awaitable[bool]) -> str:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(20.0):
         with pytest.raises(Superseded) as superseded:
             await call
     return superseded.value.message

@@ -23,7 +23,7 @@ from tests.builders import write_version
 from tests.models_import.drops import QUIET, Drop
 
 NAMES = [name for name, _, _ in STEPS] + ["done"]
-LONG = 8.0
+LONG = 20.0
 
 
 @pytest.fixture

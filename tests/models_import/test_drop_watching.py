@@ -13,7 +13,7 @@ import watchfiles
 from models_import import watcher as watching
 from models_import.watcher import Watcher
 
-LONG = 8.0
+LONG = 20.0
 
 
 def _wakes(woken: threading.Event, change: Callable[[int], object]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from models_import import watcher as watching
 from models_import.watcher import Watcher
 
-LONG = 8.0
+LONG = 20.0
 
 
 class Woken:

@@ -60,7 +60,7 @@ def test_of_two_threads_that_edit_at_once_neither_loses_anything(store: DesiredS
     start = threading.Barrier(2)
 
     def edit_on(name: str) -> None:
-        start.wait(5)
+        start.wait(20)
         for number in range(EDITS):
             store.edit(set_target(name, f"v{number}", name, None))
 

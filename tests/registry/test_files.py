@@ -45,14 +45,14 @@ def test_one_at_a_time_holds_a_lock_and_an_error_gives_it_back(tmp_path: Path) -
     def first() -> None:
         with locked(path):
             thread.start()
-            assert waiting.wait(5)
+            assert waiting.wait(20)
             order.append("first")
             raise ValueError("first")
 
     thread = threading.Thread(target=second)
     with pytest.raises(ValueError, match="first"):
         first()
-    thread.join(5)
+    thread.join(20)
     assert order == ["first", "second"]
 
 

@@ -19,7 +19,7 @@ from workers.membership import WorkerSlot, WorkerTable
 BOTH = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 
 #: Seconds within which whatever is waited for has happened.
-SOON = 5.0
+SOON = 20.0
 
 _OPEN: list[asyncio.StreamWriter] = []
 

@@ -100,7 +100,7 @@ def test_who_rests_does_not_count_and_stays_on_its_seat(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_a_process_that_ends_frees_its_seat(tmp_path: Path, sitting: subprocess.Popen[str]) -> None:
     ours = WorkerTable(tmp_path, 3)
-    sitting.communicate("", timeout=10)
+    sitting.communicate("", timeout=30)
     assert ours.beating() == ()
     assert ours.take().index == 0
 

@@ -18,7 +18,7 @@ def shown(port: int, authority: Authority, own: Pair) -> str:
     context.load_cert_chain(own.certificate, own.key)
     context.set_alpn_protocols(["h2"])
     with (
-        socket.create_connection((HOST, port), timeout=10) as plain,
+        socket.create_connection((HOST, port), timeout=30) as plain,
         context.wrap_socket(plain, server_hostname=HOST) as secret,
     ):
         names = dict(pair for (pair, *_) in (secret.getpeercert() or {})["subject"])
@@ -39,7 +39,7 @@ def let_in(port: int, authority: Authority, own: Pair | None) -> bool:
     """Whether a new connection comes so far that its calls are read."""
     with grpc.secure_channel(f"{HOST}:{port}", credentials(authority, own), options=ALONE) as channel:
         try:
-            channel.unary_unary("/no/such")(b"", timeout=10)
+            channel.unary_unary("/no/such")(b"", timeout=30)
         except grpc.RpcError as error:
             return error.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined, no-any-return]
     raise AssertionError("there is no such method")
