@@ -63,6 +63,12 @@ class _Pair:
     answered: Prediction
     milliseconds: float | None
 
+    @property
+    def known(self) -> int:
+        """The same number for the same picture; what is asked about it, as a prompt, makes it another."""
+        shown = self.picture.encoded if self.picture.pixels is None else self.picture.pixels.tobytes()
+        return hash((shown, repr(self.options)))
+
 
 class VersionGuard:
     """Watches switches of one worker. See `hotswap.guard.Guard`."""
@@ -160,6 +166,9 @@ class VersionWatch:
 
     def compare(self, pair: _Pair) -> None:
         """Let the version before answer a picture, too. In the thread that compares."""
+        with self._lock:
+            if not self._evidence.is_worth_comparing(pair.known):
+                return
         lease = None if self.is_closed else self.before.borrow_beside()
         if lease is None:
             return
@@ -177,9 +186,7 @@ class VersionWatch:
         agreed = agreement(expected, answered, by_label=self._by_label)
 
         empty, was_empty = not answered.detections, not expected.detections
-        shown = pair.picture.encoded if pair.picture.pixels is None else pair.picture.pixels.tobytes()
-        # What is asked about a picture, a prompt for instance, makes it another one.
-        known = hash((shown, repr(pair.options)))
+        known = pair.known
 
         def observe(evidence: GuardEvidence) -> None:
             evidence.pair(agreed, is_empty=empty, was_empty=was_empty, picture=known)

@@ -18,9 +18,10 @@ _LEAST = 5.0
 #: How many of the last times are remembered: a verdict is soon, and its times are to be those it is about.
 _TIMES = 15
 _QUESTIONS = 4
-#: How often the same picture counts, and how many pictures are remembered for it: a client may send one
-#: picture all the time, and what is said to it is no share of what cameras see.
-_OFTEN, _REMEMBERED = 6, 1000
+#: How often the same picture counts: a client may send one all the time, and what is said to it is no share
+#: of what cameras see. One without a finding counts less often, as seven are a verdict. What has counted is
+#: compared once in so many times, and so many are remembered.
+_OFTEN, _OFTEN_EMPTY, _SELDOM, _REMEMBERED = 6, 2, 8, 1000
 #: From here on the evidence is a suspicion; 1 is a verdict.
 _SUSPICIOUS = 0.2
 
@@ -39,10 +40,9 @@ class GuardEvidence:
         self._empty = RiseTest(_EMPTY, each)
         self._differing = RiseTest(rules.differing, each)
         self._slow = RiseTest(_SLOW, each)
-        #: How many times both versions have answered a picture.
+        #: Pictures that both versions have answered; the same one counts a few times at most.
         self.pairs = 0
-        self._counted: dict[int, int] = {}
-        self._is_known = False
+        self._seen: dict[tuple[int | bool, ...], int] = {}
         self._times: list[tuple[float, float]] = []
         self._failure = ""
         self._was_slow = False
@@ -56,11 +56,8 @@ class GuardEvidence:
     def is_suspicious(self) -> bool:
         """Whether the last picture was slow, or many spoke against it: the next ones are worth their time.
 
-        A single picture with another answer is no reason: the next one shows the same scene, often. Nor is
-        one that has counted often enough: it may come all the time.
+        A single picture with another answer is no reason: the next one shows the same scene, often.
         """
-        if self._is_known and self.verdict is None:
-            return self._was_slow
         return self._was_slow or any(test.suspicion >= _SUSPICIOUS for test in self._tests())
 
     def _tests(self) -> Iterator[RiseTest]:
@@ -74,19 +71,30 @@ class GuardEvidence:
     def pair(self, agreement: float | None, *, is_empty: bool, was_empty: bool, picture: int) -> None:
         """Both versions have answered a picture; `agreement` in 0..1, None where it cannot be told.
 
-        `picture` is the same number for the same picture, which counts six times at most.
+        `picture` is the same number for the same picture, which counts six times at most with one outcome.
         """
-        self.pairs += 1
-        before = self._counted.pop(picture, 0)
-        self._counted[picture] = min(before + 1, _OFTEN)  # the last ones are those that were asked last
-        if len(self._counted) > _REMEMBERED:
-            del self._counted[next(iter(self._counted))]
-        self._is_known = before >= _OFTEN
-        if self._is_known:
-            return
-        self._empty.observe(is_empty and not was_empty)
-        if agreement is not None:
-            self._differing.observe(agreement < _AGREE)
+        self._was_slow = False
+        finds_nothing, differs = is_empty and not was_empty, agreement is not None and agreement < _AGREE
+        before = self._see(picture, finds_nothing, differs)
+        if before < _OFTEN_EMPTY:
+            self._empty.observe(finds_nothing)
+        if before < _OFTEN:
+            self.pairs += 1
+            if agreement is not None:
+                self._differing.observe(differs)
+
+    def is_worth_comparing(self, picture: int) -> bool:
+        """Whether a picture that was answered may say more than it has; asked once for each time it comes."""
+        before = self._see(picture)
+        return before < _OFTEN or self._was_slow or before % _SELDOM == 0
+
+    def _see(self, *what: int | bool) -> int:
+        """How often it was seen before, among the last ones."""
+        before = self._seen.pop(what, 0)
+        self._seen[what] = before + 1
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return before
 
     def times(self, before_ms: float, after_ms: float) -> None:
         """Milliseconds that each took for the same picture, at about the same time."""

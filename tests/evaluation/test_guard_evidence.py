@@ -76,8 +76,11 @@ def test_the_same_picture_again_and_again_says_as_much_as_six_times() -> None:
     one = evidence()
     for _ in range(1000):
         one.pair(0.2, is_empty=True, was_empty=False, picture=1)
-    assert (one.verdict, one.is_suspicious, one.pairs) == (None, False, 1000)
-    assert (one.numbers()["differing"], one.numbers()["empty"]) == (6, 6)
+    assert (one.verdict, one.pairs) == (None, 6)
+    assert (one.numbers()["differing"], one.numbers()["empty"]) == (6, 2)
+    for _ in range(1000):
+        one.pair(0.9, is_empty=False, was_empty=False, picture=1)
+    assert one.pairs == 12  # with another outcome it is another observation
     for _ in range(200):
         one.times(20.0, 70.0)  # its time is as good as another's
     assert reason(one) == "too slow: 70.0 ms a picture, m:v1 20.0 ms; at most 3 times as long is allowed"
@@ -94,8 +97,18 @@ def test_a_bounded_number_of_pictures_is_remembered() -> None:
     one = evidence()
     for picture in range(5000):
         one.pair(0.9, is_empty=False, was_empty=False, picture=picture)
-    assert len(one._counted) == 1000
-    assert 4999 in one._counted
+        one.is_worth_comparing(picture)
+    assert len(one._seen) == 1000
+    assert (4999,) in one._seen
+
+
+def test_a_picture_that_comes_all_the_time_takes_little_of_the_time_to_compare() -> None:
+    one = evidence()
+    compared = sum(one.is_worth_comparing(1) for _ in range(806))
+    assert compared == 6 + 100
+    assert one.is_worth_comparing(2)
+    one.times(20.0, 70.0)
+    assert [one.is_worth_comparing(1) for _ in range(3)] == [True] * 3  # while it is slow
 
 
 def test_how_much_may_differ_is_the_versions_own_choice() -> None:

@@ -130,8 +130,8 @@ def test_a_window_ends_when_enough_was_compared() -> None:
     watch = VersionWatch(before, after, GuardRules(), pairs, lambda: None, clock=lambda: now[0])
 
     def answered(count: int) -> None:
-        for _ in range(count):
-            watch.answered([Picture(encoded=b"")], Options(), ONE_ANSWER)
+        for number in range(count):
+            watch.answered([Picture(encoded=bytes(number))], Options(), ONE_ANSWER)
 
     answered(200)
     now[0] = 61.0
@@ -202,3 +202,18 @@ def test_a_picture_that_the_version_before_cannot_answer_is_no_pair(caplog: pyte
     watch = VersionWatch(before, before, GuardRules(), pairs, lambda: None)
     watch.compare(_Pair(watch, Picture(encoded=b""), Options(), NOTHING, None))
     assert (watch._evidence.pairs, before.leases, caplog.messages) == (0, 0, [])
+
+
+def test_a_picture_that_comes_all_the_time_is_asked_of_the_version_before_a_few_times() -> None:
+    tag = ModelTag("m", "v1")
+    runner = FakeRunner(tag, 1)
+    before = Generation(artifact(tag), runner, lambda _: None)
+    before.open(1)
+    pairs: Any = None
+    watch = VersionWatch(before, before, GuardRules(), pairs, lambda: None)
+    for _ in range(30):
+        watch.compare(_Pair(watch, Picture(encoded=b"a"), Options(), NOTHING, None))
+    assert (runner.served, watch._evidence.pairs) == (6 + 3, 6)
+    watch.compare(_Pair(watch, Picture(encoded=b"a"), Options(threshold=0.5), NOTHING, None))
+    watch.compare(_Pair(watch, Picture(encoded=b"b"), Options(), NOTHING, None))
+    assert watch._evidence.pairs == 8
