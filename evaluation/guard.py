@@ -64,7 +64,7 @@ class _Pair:
     milliseconds: float | None
 
     @property
-    def known(self) -> int:
+    def picture_key(self) -> int:
         """The same number for the same picture; what is asked about it, as a prompt, makes it another."""
         shown = self.picture.encoded if self.picture.pixels is None else self.picture.pixels.tobytes()
         return hash((shown, repr(self.options)))
@@ -167,7 +167,7 @@ class VersionWatch:
     def compare(self, pair: _Pair) -> None:
         """Let the version before answer a picture, too. In the thread that compares."""
         with self._lock:
-            if not self._evidence.is_worth_comparing(pair.known):
+            if not self._evidence.is_worth_comparing(pair.picture_key):
                 return
         lease = None if self.is_closed else self.before.borrow_beside()
         if lease is None:
@@ -186,10 +186,10 @@ class VersionWatch:
         agreed = agreement(expected, answered, by_label=self._by_label)
 
         empty, was_empty = not answered.detections, not expected.detections
-        known = pair.known
+        key = pair.picture_key
 
         def observe(evidence: GuardEvidence) -> None:
-            evidence.pair(agreed, is_empty=empty, was_empty=was_empty, picture=known)
+            evidence.pair(agreed, is_empty=empty, was_empty=was_empty, picture=key)
             if pair.milliseconds is not None:
                 evidence.times(found.timings.inference, pair.milliseconds)
 

@@ -171,7 +171,7 @@ async def test_who_cannot_load_what_the_others_answer_with_lets_nobody_wait_for_
     world.loader.fails["v2"] = {"load": VersionFailed("no memory")}
     others.source.add("m:v2")
     others.settle()
-    async with asyncio.timeout(20.0):
+    async with asyncio.timeout(10.0):
         for _ in range(2):  # the first is there when it fails, the second comes later
             with pytest.raises(ModelNotReady):
                 await world.data_plane.predict(asked())
