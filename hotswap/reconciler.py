@@ -28,7 +28,7 @@ from hotswap.status import StateView
 from hotswap.threads import Background
 from manifest.profiles import Profiles, no_profiles
 from manifest.tags import ModelTag
-from residency.table import ResidencyTable
+from residency.table import LocalTable, ResidencyTable
 
 logger = logging.getLogger("bentoml.okawari.hotswap")
 
@@ -64,7 +64,8 @@ class Reconciler:
     ) -> None:
         """Without `memory` rules every wanted version is loaded, whatever it takes."""
         observer, gate = observer or Observer(), gate or Gate()
-        self.schedule = Schedule()
+        table = table or LocalTable()
+        self.schedule = Schedule(table)
         nudge = self.schedule.nudge
         self.observed = ObservedState(
             repository,

@@ -144,7 +144,7 @@ class ModelRouter:
         Raises `InsufficientMemory`, `DeadlineExceeded`; the load goes on for others.
         """
         view, begun = self._view, time.monotonic()
-        with self._schedule.demand(name):
+        with self._schedule.request(name):
             has_turned = self._schedule.turn()
 
             def decided() -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from manifest.tags import ModelTag
+from residency.table import LocalTable, ResidencyTable
 
 #: Whether a look, or a turn, that began after the call that returned this has ended.
 HasLooked = Callable[[], bool]
@@ -20,10 +21,12 @@ class Schedule:
     thread begins and ends turns and waits here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, table: ResidencyTable | None = None) -> None:
+        self._table = table or LocalTable()
         self._woken = threading.Event()
         self._retries: deque[ModelTag | None] = deque()
         self._demands: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._look_wanted = False
         self._looks_begun = self._looks_ended = 0
@@ -76,6 +79,23 @@ class Schedule:
                 self._demands[name] -= 1
                 if not self._demands[name]:
                     del self._demands[name]
+
+    @contextmanager
+    def request(self, name: str) -> Iterator[None]:
+        """A request waits in this block for a model; what comes for it stays until the block has ended."""
+        with self.demand(name):
+            self._count_request(name, 1)
+            try:
+                yield
+            finally:
+                self._count_request(name, -1)
+
+    def _count_request(self, name: str, change: int) -> None:
+        with self._counting:
+            self._requests[name] += change
+            self._table.use(name).awaited(self._requests[name])
+            if not self._requests[name]:
+                del self._requests[name]
 
     def demanded(self) -> tuple[str, ...]:
         """The models that somebody waits for, the first one first."""

@@ -119,14 +119,15 @@ MANY = 2**64 - 2
 class Use:
     """The use of a model in all living workers. Moments are of `time.monotonic()`, 0 for never.
 
-    `opened` is when a version of it last came to answer. `held` are the marks of the versions that each
-    worker loads or has in memory.
+    `opened` is when a version of it last came to answer. `awaited` are the requests that wait for it to be
+    loaded. `held` are the marks of the versions that each worker loads or has in memory.
     """
 
     last_used: float = 0.0
     opened: float = 0.0
     leases: int = 0
     held: tuple[frozenset[int], ...] = ()
+    awaited: int = 0
 
     def is_held(self, version: str) -> bool:
         """Whether a worker has the version in memory, or loads it."""
@@ -304,10 +305,11 @@ class Planner:
 
     def _may_leave_now(self, one: Resident) -> bool:
         use = self._use(one.name)
-        # Who waited for it needs a moment to borrow it, or it would leave unused, again and again.
+        # Who waited for it has yet to borrow it, or it would leave unused, again and again. In a process that
+        # is full that takes longer than any minimum.
         came = max(use.opened, one.since)
         stayed = use.last_used > came or self._now - came >= self._policy.minimum_stay
-        return stayed and use.leases == 0 and use.is_held_by_all(one.version)
+        return stayed and not use.leases and not use.awaited and use.is_held_by_all(one.version)
 
     def _with(self, residents: ResidentSet, candidate: LoadCandidate) -> ResidentSet:
         fresh = Resident(

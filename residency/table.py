@@ -27,6 +27,10 @@ class ModelUse(Protocol):
         """The version that answers has so many users here."""
         ...
 
+    def awaited(self, requests: int) -> None:
+        """So many requests wait here for the model to be loaded. Called by any thread, one at a time."""
+        ...
+
     def holds(self, versions: Collection[str]) -> None:
         """These versions load here, or are in memory."""
         ...
@@ -65,7 +69,7 @@ class LocalUse:
 
     def __init__(self) -> None:
         self.last_used = self.opened_at = 0.0
-        self.leases = 0
+        self.leases = self.waiting = 0
         self.held: frozenset[int] = frozenset()
 
     def opened(self) -> None:
@@ -81,6 +85,10 @@ class LocalUse:
     def returned(self, leases: int) -> None:
         """See `ModelUse`."""
         self.leases = leases
+
+    def awaited(self, requests: int) -> None:
+        """See `ModelUse`."""
+        self.waiting = requests
 
     def holds(self, versions: Collection[str]) -> None:
         """See `ModelUse`."""
@@ -116,7 +124,7 @@ class LocalTable:
 
     def _seen(self, name: str) -> Use:
         use = self.use(name)
-        return Use(use.last_used, use.opened_at, use.leases, (use.held,))
+        return Use(use.last_used, use.opened_at, use.leases, (use.held,), use.waiting)
 
     def report_base(self, count: int, least: int) -> None:
         """See `ResidencyTable`."""

@@ -28,7 +28,7 @@ _WORDS = _ROOM // 8
 _HEADER = 2
 #: Versions of a model that a worker can name at once.
 _MARKS = 4
-_OPENED, _USED, _LEASES, _HELD = range(4)
+_OPENED, _USED, _LEASES, _AWAITED, _HELD = range(5)
 _COLUMNS = _HELD + _MARKS
 #: Seconds for which an edit waits for another one.
 _PATIENCE = 1.0
@@ -56,6 +56,10 @@ class SharedUse:
     def returned(self, leases: int) -> None:
         """See `ModelUse`."""
         self._row[self._at + _LEASES] = leases
+
+    def awaited(self, requests: int) -> None:
+        """See `ModelUse`."""
+        self._row[self._at + _AWAITED] = requests
 
     def holds(self, versions: Collection[str]) -> None:
         """See `ModelUse`."""
@@ -88,7 +92,7 @@ class SharedTable:
         self._known: tuple[int, ResidentSet] = (0, ResidentSet())
         self._uses: dict[str, SharedUse] = {}
         self._rows: dict[str, memoryview] = {}
-        self._lock = threading.Lock()
+        self._lock, self._beginning = threading.Lock(), threading.Lock()
 
     def agreed(self, budget: int) -> int:
         """The budget that the first worker of this run has given."""
@@ -148,15 +152,20 @@ class SharedTable:
     def use(self, name: str) -> ModelUse:
         """See `ResidencyTable`. On a full disk the use of a model that has just come is not shared."""
         use = self._uses.get(name)
-        if use is None:
-            try:
-                row = self._row(name)
-            except OSError:
-                return LocalUse()
-            first = self._seat * _COLUMNS
-            for place in range(_COLUMNS):  # what the process before on this seat said is not this one's word
-                row[first + place] = 0
-            self._uses[name] = use = SharedUse(row, self._seat, self._ring)
+        if use is not None:
+            return use
+        with self._beginning:  # another thread may have begun it, and have written
+            return self._uses.get(name) or self._begin(name)
+
+    def _begin(self, name: str) -> ModelUse:
+        try:
+            row = self._row(name)
+        except OSError:
+            return LocalUse()
+        first = self._seat * _COLUMNS
+        for place in range(_COLUMNS):  # what the process before on this seat said is not this one's word
+            row[first + place] = 0
+        self._uses[name] = use = SharedUse(row, self._seat, self._ring)
         return use
 
     def uses(self, names: Iterable[str]) -> Mapping[str, Use]:
@@ -186,14 +195,15 @@ class SharedTable:
 
 
 def _seen(row: memoryview, seats: Iterable[int]) -> Use:
-    used = opened = leases = 0
+    used = opened = leases = awaited = 0
     held = []
     for seat in seats:
         columns = row[seat * _COLUMNS : (seat + 1) * _COLUMNS].tolist()
         used, opened = max(used, columns[_USED]), max(opened, columns[_OPENED])
         leases += columns[_LEASES]
+        awaited += columns[_AWAITED]
         held.append(frozenset(filter(None, columns[_HELD:])))
-    return Use(used / 1e9, opened / 1e9, leases, tuple(held))
+    return Use(used / 1e9, opened / 1e9, leases, tuple(held), awaited)
 
 
 def _take(handle: int) -> None:

@@ -106,6 +106,23 @@ async def test_a_model_that_fails_to_load_is_not_ready_however_little_room_there
     await world.end()
 
 
+async def test_what_was_loaded_for_a_request_stays_until_the_request_has_used_it() -> None:
+    """In a full process the request goes on long after the load, and others ask for room meanwhile."""
+    world = Crowded("a:v1", "b:v1", "c:v1", "d:v1", "e:v1")
+    world.settle()
+    tasks = [asyncio.create_task(world.plane.predict(asked(name))) for name in ("c", "d", "e")]
+    await asyncio.sleep(0)
+    for _ in range(50):  # the event loop has no time for those who wait
+        world.step()
+        world.background.run_all()
+    assert world.loaded() == ["c", "d"]
+    for task in tasks:
+        assert (await driven(world, task)).version == "v1"
+    assert [world.loader.loads.count(f"{name}:v1") for name in "cde"] == [1, 1, 1]
+    assert {use.awaited for use in world.reconciler.observed.table.uses("cde").values()} == {0}
+    await world.end()
+
+
 @pytest.mark.slow
 async def test_a_thousand_first_requests_are_one_load() -> None:
     world = Crowded("a:v1", "b:v1", "c:v1", capacity=1000, threads=4)

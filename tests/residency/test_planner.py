@@ -38,9 +38,9 @@ def resident(name: str, megabytes: int = 100, **more: object) -> Resident:
     return Resident(name, "v1", **fields)  # type: ignore[arg-type]
 
 
-def used(last: float = 0.0, leases: int = 0, opened: float = 0.0) -> Use:
+def used(last: float = 0.0, leases: int = 0, opened: float = 0.0, awaited: int = 0) -> Use:
     """A version that the only worker has loaded."""
-    return Use(last, opened, leases, (frozenset({mark_of("v1")}),))
+    return Use(last, opened, leases, (frozenset({mark_of("v1")}),), awaited)
 
 
 def admit(
@@ -111,12 +111,13 @@ def test_what_costs_long_to_bring_back_stays_longer() -> None:
     ("uses", "policy", "since"),
     [
         ({"a": used(0, leases=1)}, {}, 0.0),
+        ({"a": used(0, awaited=1)}, {}, 0.0),
         ({"a": used(0)}, {"pinned": frozenset({"a"})}, 0.0),
         ({"a": used(0, opened=NOW - 0.4)}, {}, 0.0),
         ({"a": used(0)}, {}, NOW - 0.4),
         ({"a": Use(held=(frozenset(),))}, {}, 0.0),
     ],
-    ids=["leased", "pinned", "just answering", "just come", "loading"],
+    ids=["leased", "awaited", "pinned", "just answering", "just come", "loading"],
 )
 def test_who_never_leaves(uses: dict[str, Use], policy: dict[str, object], since: float) -> None:
     present = [resident("a", since=since), resident("b"), resident("c")]

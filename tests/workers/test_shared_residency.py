@@ -134,10 +134,12 @@ def test_the_use_of_a_model_is_that_of_all_living_workers(
     other.use("m").holds(["v1", "v2"])
     one.use("m").borrowed(2)
     other.use("m").borrowed(1)
+    one.use("m").awaited(4)
+    other.use("m").awaited(3)
     other.use("m").returned(0)
     use = one.uses(["m"])["m"]
     assert before <= use.last_used <= time.monotonic()
-    assert use.leases == 2
+    assert (use.leases, use.awaited) == (2, 7)
     assert (use.is_held_by_all("v1"), use.is_held_by_all("v2"), use.is_held("v2")) == (True, False, True)
     seats.alive = (1,)
     assert one.uses(["m"])["m"].leases == 0  # those of a dead worker have ended
