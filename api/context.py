@@ -18,6 +18,8 @@ from hotswap.errors import DeadlineExceeded, ServingError
 FAULT = "okawari.fault"
 #: Key of a request's scope for the address of the other end of the connection, whatever its headers say.
 PEER = "okawari.peer"
+#: Key of a request's scope for a call that says, when the answer begins, whether the connection ends with it.
+LAST_ANSWER = "okawari.last_answer"
 
 T = TypeVar("T")
 

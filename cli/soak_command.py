@@ -64,7 +64,7 @@ def soak_command(
 ) -> None:
     """Run a service of its own for hours, disturb it, and check every answer.
 
-    Requests go to a model whose versions are exchanged all the time, to models that do not all fit in memory,
+    Requests go to models whose versions are exchanged all the time, to models that do not all fit in memory,
     and to /api/v1/detect. Each answer must come from the version that it names. Meanwhile versions are
     imported, workers killed, and dependencies restarted. What the workers hold (memory, descriptors, threads)
     and the latency are recorded in OUT/soak.json and drawn in OUT/soak.svg. Your own home is not touched;
@@ -107,7 +107,9 @@ def soak_command(
         signal.signal(signal.SIGTERM, _end)
         try:
             piece = soak(Path(room), options, version(), show_sample)
-        except (RuntimeError, subprocess.CalledProcessError) as error:
+        except subprocess.CalledProcessError as error:
+            raise Refused(f"{error}\n{error.stderr.decode(errors='replace').strip()}") from None
+        except RuntimeError as error:
             raise Refused(str(error)) from None
     try:
         sums = write(out, piece)

@@ -16,12 +16,12 @@ from subprocess import CalledProcessError
 
 import httpx
 
-from soak.models import MAIN, Versions
+from soak.models import EXCHANGED, Versions
 from soak.service import SoakedService
 
 #: Seconds after a kill in which connections may break.
 _LOSS_SECONDS = 5.0
-#: Versions that stay in the store.
+#: Versions of each model that stay in the store.
 _KEPT = 4
 _SWITCH_SECONDS = 60.0
 
@@ -45,7 +45,8 @@ class Disturbances:
     versions: Versions
     schedule: DisturbanceSchedule
     began: float
-    present: list[str]
+    #: The versions of each model that is exchanged, the oldest first.
+    present: dict[str, list[str]]
     swaps: int = 0
     kills: int = 0
     restarts: int = 0
@@ -85,19 +86,21 @@ class Disturbances:
     async def _import(self) -> None:
         """A new version; the oldest leaves the store."""
         self._number += 1
-        version = f"v0.{self._number}"
-        await asyncio.to_thread(self.versions.add, MAIN, version)
-        self.present.append(version)
-        for oldest in self.present[:-_KEPT]:
-            if await asyncio.to_thread(self.versions.remove, MAIN, oldest):
-                self.present.remove(oldest)
+        model, version = EXCHANGED[self._number % len(EXCHANGED)], f"v0.{self._number}"
+        await asyncio.to_thread(self.versions.add, model, version)
+        present = self.present[model]
+        present.append(version)
+        for oldest in present[:-_KEPT]:
+            if await asyncio.to_thread(self.versions.remove, model, oldest):
+                present.remove(oldest)
 
     async def _switch(self) -> None:
         """Another version answers: one of those that are there, or the latest."""
-        target = random.choice([*self.present[-_KEPT + 1 :], "latest"])  # noqa: S311 - no secret
+        model = random.choice(EXCHANGED)  # noqa: S311 - no secret
+        target = random.choice([*self.present[model][-_KEPT + 1 :], "latest"])  # noqa: S311
         async with httpx.AsyncClient(base_url=self.service.url, timeout=_SWITCH_SECONDS) as client:
             with suppress(httpx.TransportError):  # its worker was killed: the next one comes soon
-                answer = await client.put(f"/models/{MAIN}/target", json={"target": target})
+                answer = await client.put(f"/models/{model}/target", json={"target": target})
                 if answer.status_code == httpx.codes.OK:
                     self.swaps += 1
 

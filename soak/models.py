@@ -1,4 +1,4 @@
-"""Versions of the demo model whose answers name their own version: every label begins with it."""
+"""Versions of the demo models whose answers name their own version: every label begins with it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from PIL import Image
 from models_import.demo_models import DEMO
 from soak.ballast import with_ballast
 
-#: The model that is exchanged all the time, and those that do not all fit in memory beside it.
-MAIN = "soak"
+#: The models that are exchanged all the time: one is quick, so that a run has many requests; what the other
+#: one finds is stored with its pictures.
+CLASSIFIER, DETECTOR = EXCHANGED = ("soak-classifier", "soak-detector")
+#: Those that do not all fit in memory beside them.
 GUESTS = ("guest-a", "guest-b", "guest-c")
 #: Bytes of weights that each of those has.
 GUEST_SIZE = 40_000_000
-_SOURCE = DEMO / "shapes" / "v1"
-_PICTURE = _SOURCE / "golden" / "shapes-1013.jpg"
+_SHAPES, _EXPOSURE = DEMO / "shapes" / "v1", DEMO / "exposure" / "v1"
+_PICTURE = _SHAPES / "golden" / "shapes-1013.jpg"
 _BIN = Path(sys.executable).parent
 _IMPORT_SECONDS = 300.0
 _SIDES = (512, 512)
 
 
 def picture() -> bytes:
-    """A picture in which the model finds something."""
+    """A picture in which each model finds something."""
     return _PICTURE.read_bytes()
 
 
@@ -41,9 +43,9 @@ def large_picture() -> bytes:
     return written.getvalue()
 
 
-def label(model: str, version: str, shape: str) -> str:
+def label(model: str, version: str, found: str) -> str:
     """What one version calls what it has found."""
-    return f"{model}:{version}/{shape}"
+    return f"{model}:{version}/{found}"
 
 
 def says_it_is(labels: list[str], model: str, version: str) -> bool:
@@ -73,9 +75,11 @@ class Versions:
 
     def _write(self, model: str, version: str) -> Path:
         folder = self._room / "versions" / model / version
-        shutil.copytree(_SOURCE, folder)
+        shutil.copytree(_EXPOSURE if model == CLASSIFIER else _SHAPES, folder)
         config = json.loads((folder / "config.json").read_text())
-        config["labels"] = [label(model, version, shape) for shape in config["labels"]]
+        config["labels"] = [label(model, version, found) for found in config["labels"]]
+        if model == CLASSIFIER:
+            config["family"] = "classifier"  # the demo's own takes no other labels
         if model in GUESTS:
             weights = folder / "weights.onnx"
             weights.write_bytes(with_ballast(weights.read_bytes(), GUEST_SIZE, config["input"]["name"]))

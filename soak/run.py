@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from soak.disturbances import Disturbances, DisturbanceSchedule
-from soak.models import GUEST_SIZE, GUESTS, MAIN, Versions
+from soak.models import DETECTOR, EXCHANGED, GUEST_SIZE, GUESTS, Versions
 from soak.report import Piece
 from soak.samples import Sample, sample
 from soak.service import SoakedService, running
@@ -57,14 +57,14 @@ def soak(
         "BENTOML_DO_NOT_TRACK": "True",
         "WORKERS": str(options.workers),
         "GRPC_PORT": "0",
-        "OKAWARI_DEFAULT_MODEL": MAIN,
+        "OKAWARI_DEFAULT_MODEL": DETECTOR,
         "OKAWARI_DEVICE_RATE": "10000",
         "OKAWARI_DEVICE_BURST": "100000",
         "DEVICE_001_TOKEN": device,
         **options.environment,
     }
     versions = Versions(room, environment)
-    versions.add_all((MAIN, *GUESTS), _FIRST)
+    versions.add_all((*EXCHANGED, *GUESTS), _FIRST)
     if "OKAWARI_MEMORY_BUDGET" not in {**os.environ, **environment}:
         with running(home, environment) as service:
             environment["OKAWARI_MEMORY_BUDGET"] = str(_budget(service))
@@ -73,7 +73,7 @@ def soak(
 
 
 def _budget(service: SoakedService) -> int:
-    """Bytes in which the model that is exchanged fits with all but one of the others; now all are held."""
+    """Bytes in which the models that are exchanged fit with all but one of the others; now all are held."""
     workers = int(sample(0.0, service.workers, 0, ()).proportional_mb * 1e6)
     return workers - max(memory for _, memory in service.model_memory()) + GUEST_SIZE
 
@@ -88,7 +88,8 @@ async def _soak(
     show: ShowSample,
 ) -> Piece:
     started, began = datetime.now(UTC), time.monotonic()
-    disturbances = Disturbances(service, versions, options.schedule, began, [_FIRST])
+    present = {model: [_FIRST] for model in EXCHANGED}
+    disturbances = Disturbances(service, versions, options.schedule, began, present)
     traffic = Traffic(service.url, options.rate, disturbances.expects_loss, device=device)
     sending, disturbing = asyncio.create_task(traffic.run()), asyncio.create_task(disturbances.run())
     samples: list[Sample] = []

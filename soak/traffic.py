@@ -16,10 +16,10 @@ from typing import Any
 
 import aiohttp
 
-from soak.models import GUESTS, MAIN, large_picture, picture, says_it_is
+from soak.models import CLASSIFIER, DETECTOR, GUESTS, large_picture, picture, says_it_is
 
-#: Of all requests: to the models that do not all fit, and pictures that are stored.
-_GUESTS_SHARE, _STORED_SHARE = 0.005, 0.01
+#: Of all requests: pictures that are stored, to the models that do not all fit, to the detector.
+_STORED_SHARE, _GUESTS_SHARE, _DETECTOR_SHARE = 0.01, 0.005, 0.1
 #: Refusals that are the service's documented answer to too much at once, or to the end of a worker.
 _REFUSALS = frozenset({429, 503, 507})
 #: What waits at most; a service that stands still gets no more requests than these.
@@ -97,6 +97,8 @@ class Traffic:
         self._expects_loss = expects_loss
         self._device = device
         self._picture, self._large = picture(), large_picture()
+        #: Each of those that do not all fit is asked once before chance decides, also in a short run.
+        self._first = list(GUESTS)
         self._stopping = asyncio.Event()
         self._room = asyncio.Semaphore(_MOST_AT_ONCE)
 
@@ -120,12 +122,12 @@ class Traffic:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
-        chance = random.random()  # noqa: S311 - no secret
-        if chance < _STORED_SHARE:
-            model, asked = MAIN, self._store(session)
-        else:
-            model = random.choice(GUESTS) if chance < _STORED_SHARE + _GUESTS_SHARE else MAIN  # noqa: S311
-            asked = session.post("/predict", params={"model": model}, data=self._picture)
+        stored, model = (False, self._first.pop()) if self._first else _next_request()
+        asked = (
+            self._store(session)
+            if stored
+            else session.post("/predict", params={"model": model}, data=self._picture)
+        )
         sent = Sent(model)
         try:
             async with asked as answer:
@@ -158,6 +160,16 @@ class Traffic:
         self.counts.latencies.append(sent.milliseconds)
         if body["model"] != sent.model or not says_it_is(labels, sent.model, body["model_version"]):
             self.counts.contradictions += 1
+
+
+def _next_request() -> tuple[bool, str]:
+    """Whether the picture is stored, and the model that is asked."""
+    chance = random.random()  # noqa: S311 - no secret
+    if chance < _STORED_SHARE:
+        return True, DETECTOR
+    if chance < _STORED_SHARE + _GUESTS_SHARE:
+        return False, random.choice(GUESTS)  # noqa: S311
+    return False, DETECTOR if chance < _STORED_SHARE + _GUESTS_SHARE + _DETECTOR_SHARE else CLASSIFIER
 
 
 def _code(status: int, content: bytes) -> str:

@@ -25,7 +25,7 @@ _COUNTS = (0, 1, 2, 5, 10, 20, 50, 100)
 _VERSION = ("model", "version")
 
 #: Why the service closes a connection, by what its client did not send or take.
-CLOSED_CONNECTIONS = ("handshake", "headers", "body", "answer", "room")
+CLOSED_CONNECTIONS = ("handshake", "headers", "body", "answer", "room", "spread")
 
 
 class MetricDefinitions:
@@ -46,7 +46,7 @@ class MetricDefinitions:
             "http_request_duration_seconds", "Whole requests", ("endpoint",), buckets=_FAST
         )
         self.http_connections = gauge_sum("http_connections", "Open connections")
-        closed = "Connections that were closed because their clients were silent"
+        closed = "Connections that the service closed"
         self.http_connections_closed = counter("http_connections_closed_total", closed, ("reason",))
         for reason in CLOSED_CONNECTIONS:  # each is there from the beginning, at 0
             self.http_connections_closed.labels(reason)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from itertools import islice
 from typing import Protocol
 
@@ -43,7 +43,7 @@ class ConnectionObserver(Protocol):
         ...
 
     def connection_closed(self, reason: str) -> None:
-        """One was closed by the service, for what the peer owed, or to make `room`."""
+        """One was closed by the service, for what the peer owed, to make `room`, or to `spread` them."""
         ...
 
 
@@ -58,6 +58,8 @@ class OpenConnections:
         self.limit = limit
         self._owed: dict[Connection, tuple[Hashable | None, float]] = {}
         self._silent: dict[Connection, None] = {}  # the longest first
+        #: Set by what takes them: whether this worker has too many, and one fewer then.
+        self.takes_from_surplus: Callable[[], bool] = _never
         self._full = False
         self._observer: ConnectionObserver | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -81,6 +83,13 @@ class OpenConnections:
         """It is no more."""
         self._owed.pop(connection, None)
         self._silent.pop(connection, None)
+
+    def is_one_too_many(self) -> bool:
+        """Whether a connection is to end with its next answer, so that its client comes to another worker."""
+        if not self.takes_from_surplus():
+            return False
+        self._count("spread")
+        return True
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -145,3 +154,7 @@ class OpenConnections:
 
 
 _ANY = 2**31
+
+
+def _never() -> bool:
+    return False

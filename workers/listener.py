@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import select
 import socket
 import ssl
@@ -26,6 +27,9 @@ PATIENCE = 5
 _MOST, _SOME = 64, 4
 #: How many waits in vain let one connection more be taken after each, and make the next ones shorter.
 _MORE, _SHORTER = 8, 32
+
+#: Seconds between two looks at whether this worker has too many.
+_SURPLUS_PERIOD = 0.5
 
 
 def accepting(counts: Mapping[int, int], own: int) -> dict[int, int]:
@@ -70,6 +74,36 @@ class Turns:
     def nothing_waits(self) -> None:
         """What was left to another has been taken."""
         self._looks = 0
+
+
+class Surplus:
+    """How many connections more than its part one worker has, as after the death of another one.
+
+    Clients keep theirs, and would keep one worker busy and the next one idle. Half of what is too much goes
+    at each look, and nothing at the first one: the others may be about to take what waits.
+    """
+
+    def __init__(self) -> None:
+        self._before = self._left = 0
+        self._next = 0.0
+
+    def take(self, now: float, counts: Callable[[], tuple[int, Mapping[int, int]]]) -> bool:
+        """Whether one may go now; `counts` are this worker's connections and the others', by seat."""
+        if now >= self._next:
+            self._next = now + _SURPLUS_PERIOD
+            surplus = surplus_of(*counts())
+            self._left = -(-surplus // 2) if self._before else 0
+            self._before = surplus
+        if not self._left:
+            return False
+        self._left -= 1
+        return True
+
+
+def surplus_of(mine: int, others: Mapping[int, int]) -> int:
+    """Connections beyond an even part and an eighth of it, or one."""
+    part = (mine + sum(others.values())) / (1 + len(others))
+    return max(0, math.ceil(mine - part - max(1.0, part / 8)))
 
 
 logger = logging.getLogger("bentoml.okawari.listening")
@@ -135,7 +169,7 @@ class Listener:
         self._seat = seat
         self._seats = seats
         self._connections = connections or OpenConnections()
-        self._turns = Turns()
+        self._turns, self._surplus = Turns(), Surplus()
         self._open = 0
         self._opening: set[asyncio.Task[None]] = set()
         self._reading = self._away = self._closed = False
@@ -158,6 +192,7 @@ class Listener:
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
         self._tell()
+        self._connections.takes_from_surplus = self._take_from_surplus
         if not self._away:
             self._read()
 
@@ -176,6 +211,9 @@ class Listener:
 
     def _others(self) -> dict[int, int]:
         return accepting(self._seats.connections(), self._seat.index)
+
+    def _take_from_surplus(self) -> bool:
+        return self._surplus.take(self._loop.time(), lambda: (self._open, self._others()))
 
     def _wait(self, seconds: float) -> None:
         if self._reading:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import budget, context, errors
 from api.access.guard import AccessGuard
-from api.context import FAULT, RequestContext
+from api.context import FAULT, LAST_ANSWER, RequestContext
 from api.http import body
 from api.http.cross_origin import CrossOrigin
 from api.http.path_prefix import PathPrefix
@@ -208,7 +208,8 @@ class _Exchange:
         if headers.get("content-type", "").startswith("text/html"):
             headers["Content-Security-Policy"] = _CONTENT_POLICY
             headers["X-Frame-Options"] = _NO_FRAMES
-        if self._parts.draining() or self._state.close:
+        is_last = self._scope.get(LAST_ANSWER, _never)
+        if self._parts.draining() or self._state.close or is_last():
             headers["Connection"] = "close"
         self._replaced = self._status >= 400 and not self._state.shaped
         if self._replaced:
@@ -232,6 +233,10 @@ class _Exchange:
             await body.drain(self._receive, LINGER_SECONDS)
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+
+def _never() -> bool:
+    return False
 
 
 def _to_root(scope: Scope, prefix: str) -> ASGIApp | None:

@@ -7,6 +7,7 @@ The differences, at the cost of a few counters per request:
 - A malformed or ambiguous request is refused in our error shape, after the answers to earlier requests.
   The rest of the connection is not read.
 - The connection reports what it is waiting for, so that a silent client can be timed out.
+- Where this worker has many more connections than the others, some end with an answer that says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.context import FAULT, PEER
+from api.context import FAULT, LAST_ANSWER, PEER
 from api.errors import HeadersTooLarge, MalformedRequest, RequestTimeout
 from hotswap.errors import ServingError
 
@@ -51,6 +52,10 @@ class ConnectionWatch(Protocol):
         """The connection is closed."""
         ...
 
+    def is_one_too_many(self) -> bool:
+        """Whether a connection is to end with its next answer, so that its client comes to another worker."""
+        ...
+
 
 class HttpProtocol(HttpToolsProtocol):
     """One connection. The fault of a malformed request is put into its scope as `FAULT`."""
@@ -61,7 +66,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._progress = 0  # counts heads, pieces of bodies and ends of bodies
         self._drained = 0
         self._unparsed = 0
-        self._in_body = self._deaf = False
+        self._in_body = self._deaf = self._pipelines = False
         self._offered: bytes | None = None
         self._answering: RequestResponseCycle | None = None
 
@@ -117,7 +122,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._offered = _framing(headers)
         # uvicorn exchanges the client for what a proxy on this machine forwards.
         self.scope[PEER] = self.client[0] if self.client else None  # type: ignore[literal-required]
+        self.scope[LAST_ANSWER] = self._is_last_answer  # type: ignore[literal-required]
         super().on_headers_complete()
+        self._pipelines |= bool(self.pipeline)
         self.headers = []  # trailers are not request headers
         self._in_body = True
         self._progress += 1
@@ -137,6 +144,10 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
             self._in_body = False
             self._progress += 1
+
+    def _is_last_answer(self) -> bool:
+        # A client that sends its next request before it has this answer would have to send that one again.
+        return not self._pipelines and self._watch.is_one_too_many()
 
     def on_response_complete(self) -> None:
         """A response is complete; without a pipelined request the connection is idle now."""

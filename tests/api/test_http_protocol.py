@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from api.context import FAULT
+from api.context import FAULT, LAST_ANSWER
 from api.http.protocol import HttpProtocol
 from tests.e2e.framing import CHUNKED, H2C, INNER, NEXT, chunks, good, head, length
 from workers.connections import OpenConnections
@@ -322,3 +322,14 @@ def test_an_answer_under_way_ends_with_its_connection_though_a_refusal_waits_beh
             assert fed.line.written == b""
 
     asyncio.run(main())
+
+
+def test_an_answer_is_the_last_one_where_there_are_too_many_connections_and_no_request_behind_it() -> None:
+    async def main(requests: int) -> list[bool]:
+        with Fed() as fed:
+            fed.watch.takes_from_surplus = lambda: True
+            await fed.feed(NEXT * requests, NEXT)
+            return [scope[LAST_ANSWER]() for scope in fed.app.scopes]
+
+    assert asyncio.run(main(1)) == [True] * 2
+    assert asyncio.run(main(2)) == [False] * 3, "whoever pipelines would have to send a request again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -24,6 +25,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LIMIT)]
 MANY, LEAST = 64, {2: 16, 4: 8}
 #: Rounds under load until each worker gets its part: who has no core for a moment is waited for only briefly.
 ROUNDS = 5
+#: Seconds after which a worker that stands still does not count.
+NO_HEARTBEAT = 2.0
 
 
 def _start(make_service: Start, store: Store, workers: int) -> Service:
@@ -74,6 +77,33 @@ def test_a_worker_that_stands_still_holds_nobody_up(make_service: Start, store: 
                 ask(wire)
             assert [wire.reply().status for wire in more] == [200] * 10
             assert shares(service, [*kept, *more]) == {still: before[still], going: before[going] + 10}
+
+
+def test_kept_connections_come_to_a_worker_that_has_none(make_service: Start, store: Store) -> None:
+    """Those of a killed worker go to the others, and would stay there for as long as clients keep them."""
+    service = _start(make_service, store, 2)
+    idle, busy = _pids(service)
+    with ExitStack() as stack:
+        with stopped(idle):
+            time.sleep(NO_HEARTBEAT)
+            kept = [stack.enter_context(Wire(service)) for _ in range(16)]
+            assert shares(service, kept) == {idle: 0, busy: 16}
+        moved = 0
+
+        def is_even() -> bool:
+            nonlocal moved
+            for place, wire in enumerate(kept):
+                ask(wire)
+                reply = wire.reply()
+                assert reply.status == 200
+                if reply.headers.get("connection") == "close":
+                    kept[place] = stack.enter_context(Wire(service))
+                    moved += 1
+            return min(shares(service, kept).values()) >= 6
+
+        until(is_even, "the idle worker has its part")
+        assert moved < 16
+        assert service.figure("http_connections_closed_total", reason="spread") == moved
 
 
 def test_connections_that_wait_when_a_worker_is_killed_are_answered_by_the_other(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.listener import AWAY, PATIENCE, Turns, accepting
+from workers.listener import AWAY, PATIENCE, Surplus, Turns, accepting, surplus_of
 
 
 def test_who_is_alone_takes_what_waits() -> None:
@@ -79,3 +79,40 @@ def test_a_new_wait_begins_when_what_was_left_has_been_taken() -> None:
 
 def test_those_who_take_none_do_not_count() -> None:
     assert accepting({0: 5, 1: AWAY, 2: 7}, own=0) == {2: 7}
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "surplus"),
+    [
+        (64, {}, 0),
+        (64, {1: 0}, 28),
+        (0, {1: 64}, 0),
+        (2, {1: 0}, 0),
+        (3, {1: 0}, 1),
+        (35, {1: 32}, 0),
+        (40, {1: 32}, 0),
+        (42, {1: 32}, 1),
+        (16, {1: 16, 2: 0, 3: 0}, 7),
+    ],
+)
+def test_more_than_an_even_part_and_an_eighth_of_it_is_too_much(
+    mine: int, others: dict[int, int], surplus: int
+) -> None:
+    assert surplus_of(mine, others) == surplus
+
+
+def test_half_of_what_is_too_much_may_go_at_each_look_and_nothing_at_the_first() -> None:
+    surplus, gone = Surplus(), list[int]()
+
+    def count() -> tuple[int, dict[int, int]]:
+        return 64 - sum(gone), {1: sum(gone)}
+
+    for look in range(8):
+        gone.append(sum(surplus.take(float(look), count) for _ in range(100)))
+    assert gone == [0, 14, 7, 4, 2, 1, 0, 0]
+
+
+def test_a_moment_of_unevenness_costs_nothing() -> None:
+    surplus = Surplus()
+    for look in range(10):
+        assert not surplus.take(float(look), lambda: (64, {1: 64 * (look % 2)}))  # noqa: B023
